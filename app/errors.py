@@ -1,0 +1,122 @@
+"""The errors a user can meet, as RFC 9457 problem documents.
+
+    Problem                      status  slug
+    ├── NotFound                 404     not-found
+    ├── Conflict                 409     conflict
+    ├── Invalid                  422     invalid-request
+    │   ├── InvalidTable         422     invalid-table
+    │   ├── InvalidSpec          422     invalid-spec
+    │   ├── InvalidRows          422     invalid-rows
+    │   └── IdempotencyMismatch  422     idempotency-mismatch
+    ├── TooLarge                 413     too-large
+    ├── UnsupportedMedia         415     unsupported-media-type
+    ├── TooManyQueued            429     too-many-queued
+    ├── Unavailable              503     unavailable
+    └── OutOfSpace               507     out-of-space
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import BaseModel
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "https://foldhouse.dev/problems/"
+
+
+class Fault(BaseModel):
+    """One of several things that are wrong: a JSON pointer, or a row and a column of a table.
+
+    Rows are counted from 1 at the first row below the header.
+    """
+
+    detail: str
+    pointer: str | None = None
+    row: int | None = None
+    column: str | None = None
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str | None
+    errors: list[Fault]
+
+
+class Problem(Exception):
+    """The root of the tree. `detail` says what is wrong and what to do."""
+
+    status: ClassVar[int] = 500
+    slug: ClassVar[str] = "internal-error"
+    title: ClassVar[str] = "Internal error"
+    headers: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, detail: str, errors: list[Fault] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.errors = errors or []
+
+    def document(self, instance: str | None = None) -> ProblemDocument:
+        return ProblemDocument(
+            type=TYPE_PREFIX + self.slug,
+            title=self.title,
+            status=self.status,
+            detail=self.detail,
+            instance=instance,
+            errors=self.errors,
+        )
+
+
+class NotFound(Problem):
+    status, slug, title = 404, "not-found", "Not found"
+
+
+class Conflict(Problem):
+    status, slug, title = 409, "conflict", "Conflict with the present state"
+
+
+class Invalid(Problem):
+    status, slug, title = 422, "invalid-request", "The request is not valid"
+
+
+class InvalidTable(Invalid):
+    slug, title = "invalid-table", "The table cannot be read"
+
+
+class InvalidSpec(Invalid):
+    slug, title = "invalid-spec", "The job spec does not fit the table"
+
+
+class InvalidRows(Invalid):
+    slug, title = "invalid-rows", "The rows cannot be priced"
+
+
+class IdempotencyMismatch(Invalid):
+    slug, title = "idempotency-mismatch", "The idempotency key was used with another body"
+
+
+class TooLarge(Problem):
+    status, slug, title = 413, "too-large", "Over a limit of this server"
+
+
+class UnsupportedMedia(Problem):
+    status, slug, title = 415, "unsupported-media-type", "This media type is not read here"
+
+
+class TooManyQueued(Problem):
+    status, slug, title = 429, "too-many-queued", "Too many jobs are waiting"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "30"}
+
+
+class Unavailable(Problem):
+    status, slug, title = 503, "unavailable", "A service behind this one does not answer"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
+
+
+class OutOfSpace(Problem):
+    status, slug, title = 507, "out-of-space", "The disk is full"

@@ -1,0 +1,13 @@
+"""Identifiers: a prefix that says what is named, and a ULID, so that ids sort by creation."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ulid import ULID
+
+Prefix = Literal["ds", "job", "mdl", "shd", "wrk", "key"]
+
+
+def new_id(prefix: Prefix) -> str:
+    return f"{prefix}_{str(ULID()).lower()}"

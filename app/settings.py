@@ -1,0 +1,79 @@
+"""Settings, read from `FOLDHOUSE_…` environment variables; `docs/operating.md` explains each."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+
+class Settings(BaseSettings):
+    """One object for the API, the worker and the command line."""
+
+    model_config = SettingsConfigDict(env_prefix="FOLDHOUSE_", extra="ignore")
+
+    data_dir: Path = Field(
+        default=Path("foldhouse-data"),
+        description="Folder of the database, the broker's messages, locks and stored files.",
+    )
+    database_url: str = Field(
+        default="",
+        description="SQLAlchemy address, `postgresql+psycopg://user:password@host/name`. "
+        "Default: SQLite at `{data_dir}/foldhouse.sqlite`.",
+    )
+    broker_url: str = Field(
+        default="",
+        description="`redis://host:6379/0`. Default: message files under `{data_dir}/broker`.",
+    )
+    storage_url: str = Field(
+        default="",
+        description="Where files are kept: a folder or `s3://bucket/prefix`. "
+        "Default: `{data_dir}/storage`.",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where workers train; `auto` takes CUDA where there is one."
+    )
+    slots: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="Jobs that one worker trains at a time. 0: one a GPU, or one on a CPU.",
+    )
+    trusted_network: bool = Field(
+        default=False,
+        description="Allows the API to listen on an address that other machines reach although "
+        "requests carry no key: only behind a proxy or on a private container network.",
+    )
+    max_upload_bytes: int = Field(default=512 * MIB, ge=1, description="Largest uploaded CSV.")
+    max_rows: int = Field(default=2_000_000, ge=1, description="Most rows of a table.")
+    max_columns: int = Field(default=2_000, ge=1, description="Most columns of a table.")
+    max_queued_jobs: int = Field(
+        default=1_000, ge=1, description="Jobs of one tenant that may wait; one more gets a 429."
+    )
+    max_body_bytes: int = Field(
+        default=16 * MIB, ge=1, description="Largest JSON body, and largest CSV to price."
+    )
+    max_job_memory_bytes: int = Field(
+        default=0,
+        ge=0,
+        description="A spec estimated above this is refused. 0: three quarters of this machine's "
+        "memory.",
+    )
+
+    @cached_property
+    def root(self) -> Path:
+        """`data_dir`, absolute, so that a child process in another folder means the same one."""
+        return self.data_dir.expanduser().resolve()
+
+    @property
+    def resolved_database_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.root / 'foldhouse.sqlite'}"
+
+    @property
+    def resolved_storage_url(self) -> str:
+        return self.storage_url or str(self.root / "storage")

@@ -1,0 +1,122 @@
+"""Files: uploads, artifacts addressed by their SHA-256, and checkpoints.
+
+A key is a relative path. A file under a key is whole or absent: it is written under a temporary
+name and renamed in (a folder), or put in one request (an object store).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import fsspec
+
+CHUNK = 1024 * 1024  # bytes
+
+
+class ArtifactCorrupt(Exception):
+    """A stored file is missing or its bytes are not those that were stored."""
+
+    def __init__(self, name: str, sha256: str) -> None:
+        super().__init__(f"{name} (sha256 {sha256}) is missing from storage or was changed there")
+        self.name = name
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def artifact_key(sha256: str) -> str:
+    return f"artifacts/{sha256[:2]}/{sha256}"
+
+
+class Blobs:
+    """A folder, or whatever else fsspec reaches, such as `s3://bucket/prefix`."""
+
+    def __init__(self, url: str) -> None:
+        self._fs, self._root = fsspec.core.url_to_fs(url)
+        self._local = "file" in self._fs.protocol
+
+    def _path(self, key: str) -> str:
+        return f"{self._root}/{key}"
+
+    def put(self, key: str, source: Path) -> None:
+        """Store a local file; the file under `key` is replaced at once or not at all."""
+        if self._local:
+            _install(source, Path(self._path(key)))
+        else:
+            self._fs.put_file(str(source), self._path(key))
+
+    def put_artifact(self, source: Path) -> str:
+        """Store a file under its SHA-256, which is returned."""
+        sha256 = file_sha256(source)
+        if not self.exists(artifact_key(sha256)):
+            self.put(artifact_key(sha256), source)
+        return sha256
+
+    def read_artifact(self, name: str, sha256: str) -> bytes:
+        """The bytes of an artifact; raises ArtifactCorrupt unless they are the stored ones."""
+        try:
+            data: bytes = self._fs.cat_file(self._path(artifact_key(sha256)))
+        except FileNotFoundError as error:
+            raise ArtifactCorrupt(name, sha256) from error
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise ArtifactCorrupt(name, sha256)
+        return data
+
+    def exists(self, key: str) -> bool:
+        return bool(self._fs.exists(self._path(key)))
+
+    def open(self, key: str) -> BinaryIO:
+        return self._fs.open(self._path(key), "rb")  # type: ignore[no-any-return]
+
+    @contextmanager
+    def local_copy(self, key: str) -> Iterator[Path]:
+        """A path under which the file can be read: itself, or a temporary copy of it."""
+        if self._local:
+            yield Path(self._path(key))
+            return
+        with tempfile.TemporaryDirectory(prefix="foldhouse-") as folder:
+            target = Path(folder) / "blob"
+            self._fs.get_file(self._path(key), str(target))
+            yield target
+
+    def delete(self, key: str) -> None:
+        if self.exists(key):
+            self._fs.rm(self._path(key), recursive=True)
+
+    def check(self) -> None:
+        """Raises OSError unless the storage can be reached and written."""
+        if self._local:
+            Path(self._root).mkdir(parents=True, exist_ok=True)
+            if not os.access(self._root, os.W_OK):
+                raise PermissionError(f"{self._root} cannot be written")
+        else:
+            self._fs.ls(self._root)
+
+
+def _install(source: Path, target: Path) -> None:
+    """Copy to a temporary name beside the target, fsync, rename, fsync the folder."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".incoming-")
+    try:
+        with os.fdopen(descriptor, "wb") as out, source.open("rb") as data:
+            shutil.copyfileobj(data, out, CHUNK)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

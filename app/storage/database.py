@@ -1,0 +1,133 @@
+"""Engines and sessions for SQLite and PostgreSQL, and the database's own clock."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import DateTime, Engine, TypeDecorator, create_engine, event
+from sqlalchemy.engine import Connection, Dialect, make_url
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.sql.functions import GenericFunction
+
+BUSY_TIMEOUT = 5000  # ms
+POOL_TIMEOUT = 10  # s
+CONNECT_TIMEOUT = 5  # s
+
+# Releases of SQLite in which a WAL reset cannot lose a committed transaction:
+# https://sqlite.org/wal.html, "The WAL-Reset Bug".
+WAL_SAFE_FROM = (3, 51, 3)
+WAL_SAFE_BACKPORTS = {(3, 50): 7, (3, 44): 6}
+
+
+def wal_is_safe(version: tuple[int, int, int]) -> bool:
+    """Whether this SQLite release has the fix of the WAL-reset bug."""
+    backport = WAL_SAFE_BACKPORTS.get(version[:2])
+    return version >= WAL_SAFE_FROM or (backport is not None and version[2] >= backport)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime in UTC on both databases; SQLite stores it without its zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class database_now(GenericFunction[datetime]):  # noqa: N801
+    """The database's clock plus a number of seconds: leases must not depend on a worker's clock."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        super().__init__(float(seconds))
+
+
+@compiles(database_now, "postgresql")
+def _postgresql_now(element: Any, compiler: Any, **kwargs: Any) -> str:
+    seconds = compiler.process(element.clauses, **kwargs)
+    return f"(clock_timestamp() + make_interval(secs => {seconds}))"
+
+
+@compiles(database_now, "sqlite")
+def _sqlite_now(element: Any, compiler: Any, **kwargs: Any) -> str:
+    # SQLAlchemy writes six digits of a second; SQLite's clock has three.
+    seconds = compiler.process(element.clauses, **kwargs)
+    return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', ({seconds}) || ' seconds') || '000')"
+
+
+def make_engine(url: str) -> Engine:
+    """An engine whose transactions are safe under concurrent writers.
+
+    On SQLite a writing transaction begins with BEGIN IMMEDIATE: with the deferred default, two writers that
+    both read first lose updates (232 of 300 in a trial). PostgreSQL reads committed rows.
+    """
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_engine(
+            url,
+            pool_pre_ping=True,
+            pool_timeout=POOL_TIMEOUT,
+            connect_args={"connect_timeout": CONNECT_TIMEOUT},
+        )
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT / 1000})
+    journal = "WAL" if wal_is_safe(sqlite3.sqlite_version_info) else "DELETE"
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+        # The driver's own BEGIN would be deferred; _begin issues it instead.
+        connection.isolation_level = None
+        for pragma in (
+            f"busy_timeout={BUSY_TIMEOUT}",
+            "foreign_keys=ON",
+            "synchronous=FULL",
+            f"journal_mode={journal}",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        reading = connection.get_execution_options().get("reading", False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+class Database:
+    """An engine and the transactions on it."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = make_engine(url)
+        self._writers = sessionmaker(self.engine, expire_on_commit=False)
+        # On SQLite a reader must not queue for the write lock.
+        self._readers = sessionmaker(
+            self.engine.execution_options(reading=True), expire_on_commit=False
+        )
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A session whose work is committed at the end, or rolled back on an error."""
+        with self._writers.begin() as session:
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A session that only reads; on SQLite it takes no lock against other readers."""
+        with self._readers.begin() as session:
+            yield session
+
+    def close(self) -> None:
+        self.engine.dispose()

@@ -1,0 +1,247 @@
+"""The tables. Migrations build them; these classes are compared with the result in tests."""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Enum,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from app.storage.database import UtcDateTime, database_now
+
+LOCAL_TENANT = "local"
+MAX_ATTEMPTS = 3
+
+# SQLite gives only INTEGER primary keys a value of their own.
+RowNumber = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012
+        datetime: UtcDateTime(),
+        str: String(255),
+        dict[str, Any]: JSON(none_as_null=True),
+    }
+
+
+class State(enum.StrEnum):
+    """Where a job or a shard stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+FINISHED = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
+
+TRANSITIONS: dict[State, tuple[State, ...]] = {
+    # A queued shard fails when its attempts are used up while it waits to be claimed again.
+    State.QUEUED: (State.RUNNING, State.CANCELLED, State.FAILED),
+    # Back to queued: its worker stopped or died.
+    State.RUNNING: (State.QUEUED, *FINISHED),
+    State.SUCCEEDED: (),
+    State.FAILED: (),
+    State.CANCELLED: (),
+}
+
+StateColumn = Enum(
+    State,
+    name="state",
+    native_enum=False,
+    create_constraint=True,
+    length=16,
+    values_callable=lambda states: [state.value for state in states],
+)
+
+
+class TenantRow(Base):
+    """Every row belongs to a tenant, and an id of another tenant is not found."""
+
+    __abstract__ = True
+
+    tenant: Mapped[str] = mapped_column(String(64), default=LOCAL_TENANT, index=True)
+
+
+class Dataset(TenantRow):
+    """An uploaded table. `csv` and `parquet` are keys in storage."""
+
+    __tablename__ = "datasets"
+    __table_args__ = (UniqueConstraint("tenant", "sha256", name="uq_datasets_tenant_sha256"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str]
+    sha256: Mapped[str] = mapped_column(String(64))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    rows: Mapped[int] = mapped_column(BigInteger)
+    profile: Mapped[dict[str, Any]]
+    csv: Mapped[str]
+    parquet: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(insert_default=database_now())
+
+
+class Job(TenantRow):
+    """A submitted spec and what became of it."""
+
+    __tablename__ = "jobs"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str | None]
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
+    target: Mapped[str]
+    spec: Mapped[dict[str, Any]]
+    status: Mapped[State] = mapped_column(StateColumn, index=True)
+    cancel_requested_at: Mapped[datetime | None]
+    error: Mapped[dict[str, Any] | None]
+    result: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = mapped_column(insert_default=database_now())
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Shard(TenantRow):
+    """The unit that a worker claims. A plain job has one.
+
+    `owner` and `attempt` are the fence: a write of a worker that lost its claim finds no row.
+    `boot_id` names the boot of the host on which the attempt holds its lock file.
+    """
+
+    __tablename__ = "shards"
+    __table_args__ = (Index("ix_shards_state_due_at", "state", "due_at"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    state: Mapped[State] = mapped_column(StateColumn)
+    attempt: Mapped[int] = mapped_column(default=0)
+    max_attempts: Mapped[int] = mapped_column(default=MAX_ATTEMPTS)
+    owner: Mapped[str | None] = mapped_column(String(40))
+    boot_id: Mapped[str | None] = mapped_column(String(64))
+    lease_until: Mapped[datetime | None]
+    due_at: Mapped[datetime] = mapped_column(insert_default=database_now())
+    progress: Mapped[dict[str, Any] | None]
+
+
+class Fold(TenantRow):
+    """What one fold's model came to."""
+
+    __tablename__ = "folds"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    fold: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    rows_train: Mapped[int]
+    rows_validation: Mapped[int]
+    epochs: Mapped[int]
+    stopped_by: Mapped[str] = mapped_column(String(32))
+    metrics: Mapped[dict[str, Any]]
+
+
+class EpochMetric(TenantRow):
+    """Losses of one fold after one epoch, on the standardised target's scale."""
+
+    __tablename__ = "epoch_metrics"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    fold: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    train_loss: Mapped[float | None]
+    validation_loss: Mapped[float | None]
+    learning_rate: Mapped[float]
+
+
+class Event(TenantRow):
+    """A job's history, in order."""
+
+    __tablename__ = "events"
+
+    id: Mapped[int] = mapped_column(RowNumber, primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    data: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(insert_default=database_now())
+
+
+class Model(TenantRow):
+    """A registered model. `artifacts` maps file names to the SHA-256 they are stored under."""
+
+    __tablename__ = "models"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
+    target: Mapped[str]
+    metrics: Mapped[dict[str, Any]]
+    artifacts: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(insert_default=database_now())
+
+
+class Alias(TenantRow):
+    """A name, such as `champion`, that points at a model."""
+
+    __tablename__ = "aliases"
+
+    tenant: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.id"), index=True)
+    updated_at: Mapped[datetime] = mapped_column(insert_default=database_now())
+
+
+class Worker(Base):
+    """A worker process; it serves all tenants."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    hostname: Mapped[str]
+    boot_id: Mapped[str] = mapped_column(String(64))
+    pid: Mapped[int]
+    device: Mapped[str] = mapped_column(String(32))
+    slots: Mapped[int]
+    version: Mapped[str] = mapped_column(String(32))
+    started_at: Mapped[datetime] = mapped_column(insert_default=database_now())
+    seen_at: Mapped[datetime] = mapped_column(insert_default=database_now())
+
+
+class ApiKey(TenantRow):
+    """Only a key's hash is kept."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str]
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime] = mapped_column(insert_default=database_now())
+    revoked_at: Mapped[datetime | None]
+
+
+class IdempotencyKey(TenantRow):
+    """What a key's first request created, so that a repeated one creates nothing."""
+
+    __tablename__ = "idempotency_keys"
+
+    tenant: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    request_sha256: Mapped[str] = mapped_column(String(64))
+    resource_id: Mapped[str] = mapped_column(String(40))
+    created_at: Mapped[datetime] = mapped_column(insert_default=database_now())

@@ -1,0 +1,112 @@
+"""Cells as text to numbers and moments: the rules of docs/reading-tables.md, vectorised.
+
+Every function takes n trimmed cells (arrow strings without nulls, in an array or a chunked array)
+and reads a cell the same way whether it comes alone or in a table of millions.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A", "<NA>", "NaT")
+MISSING_AMONG_NUMBERS = (*MISSING, "None", "none", "?", "-", ".")  # words may well mean these
+
+NUMBER = r"(?i)^[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf|infinity|nan)$"
+OTHER_DIGITS = r"^[-+.eE\p{Nd}]+$"  # float() reads the decimal digits of every script
+_TIME = r"[0-9]{2}(?::[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?)?"
+_OFFSET = r" ?(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)"
+DATE = rf"^[0-9]{{4}}(?:-[0-9]{{1,2}}-|/[0-9]{{1,2}}/)[0-9]{{1,2}}(?:[T ]{_TIME}(?:{_OFFSET})?)?$"
+MONTH = r"^(?:19|20)[0-9]{2}-[0-9]{2}$"  # of other centuries it looks like a code
+BELOW_MICROSECONDS = r"(\.[0-9]{6})[0-9]+"
+
+Mask = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Moments = NDArray[np.datetime64]
+
+
+def is_missing(cells: pa.ChunkedArray, *, among_numbers: bool = False) -> Mask:
+    """Which cells say that there is no value: (n,). `among_numbers`: or dates, where more do."""
+    return is_among(cells, pa.array(MISSING_AMONG_NUMBERS if among_numbers else MISSING))
+
+
+def read_floats(cells: pa.ChunkedArray) -> tuple[Floats, Mask]:
+    """Numbers as `float()` reads them, but for underscores.
+
+    Returns
+    -------
+    values: (n,), infinite where the cell is (1e400 is), NaN where it is missing or no number.
+    odd: (n,), true where a cell is neither missing nor a number.
+    """
+    number = pc.match_substring_regex(cells, NUMBER)
+    read = pc.if_else(number, cells, None).cast(pa.float64())
+    values: Floats = read.to_numpy(zero_copy_only=False)
+    odd = ~(_mask(number) | is_missing(cells, among_numbers=True))
+    if odd.any():
+        foreign = odd & matches(cells, OTHER_DIGITS)
+        values = values.copy()  # arrow's memory is read-only
+        values[foreign] = [_float(cell) for cell in cells.filter(pa.array(foreign)).to_pylist()]
+        odd[foreign] = np.isnan(values[foreign])
+    return values, odd
+
+
+def parse_numbers(cells: pa.ChunkedArray) -> tuple[Floats, Mask]:
+    """Finite numbers.
+
+    Returns
+    -------
+    values: (n,), NaN where the cell is missing or no finite number.
+    odd: (n,), true where a cell is neither missing nor a finite number.
+    """
+    values, odd = read_floats(cells)
+    infinite = np.isinf(values)
+    return np.where(infinite, np.nan, values), odd | infinite
+
+
+def parse_dates(cells: pa.ChunkedArray) -> tuple[Moments, Mask]:
+    """ISO 8601 dates and date-times, in UTC where they name no offset.
+
+    Returns
+    -------
+    moments: (n,) datetime64[us], NaT where the cell is missing or no date.
+    odd: (n,), true where a cell is neither missing nor a date.
+    """
+    shaped = matches(cells, DATE) | matches(cells, MONTH)
+    texts = pc.replace_substring_regex(cells.filter(pa.array(shaped)), BELOW_MICROSECONDS, r"\1")
+    read = pd.to_datetime(texts.to_pandas(), format="ISO8601", errors="coerce", utc=True)
+    moments = np.full(len(cells), np.datetime64("NaT"), dtype="datetime64[us]")
+    moments[shaped] = read.dt.tz_localize(None).to_numpy(dtype="datetime64[us]")
+    return moments, np.isnat(moments) & ~is_missing(cells, among_numbers=True)
+
+
+def epoch_seconds(moments: Moments) -> Floats:
+    """Seconds since 1970-01-01 UTC: (n,), NaN for NaT."""
+    seconds = moments.astype("datetime64[us]").astype(np.int64) / 1e6
+    return np.where(np.isnat(moments), np.nan, seconds)
+
+
+def is_among(cells: pa.ChunkedArray, values: pa.Array) -> Mask:
+    """Which cells are one of the values: (n,)."""
+    return _mask(pc.is_in(cells, value_set=values))
+
+
+def matches(cells: pa.ChunkedArray, pattern: str) -> Mask:
+    """Which cells match the RE2 pattern: (n,)."""
+    return _mask(pc.match_substring_regex(cells, pattern))
+
+
+def _mask(flags: pa.ChunkedArray) -> Mask:
+    mask: Mask = flags.to_numpy(zero_copy_only=False)
+    return mask
+
+
+def _float(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan

@@ -1,0 +1,148 @@
+"""The table as arrays: numbers and level codes, the form in which networks take it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from models.data.features import MAX_LEVELS, Feature
+from models.spec import TrainingSpec
+
+Numbers = NDArray[np.float64]
+Codes = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The levels of one categorical column, the most frequent first.
+
+    A level's code is its place. None is the level of missing cells, there if the table has any.
+    A level that is not in the list has the code `unknown`. `numbers`: the table holds numbers.
+    """
+
+    name: str
+    levels: list[str | None]
+    numbers: bool
+
+    @property
+    def unknown(self) -> int:
+        return len(self.levels)
+
+
+@dataclass(frozen=True)
+class Design:
+    """The rows of a table that have a target.
+
+    numbers : (n, D) float64, NaN is missing; dates are seconds since 1970
+    codes : (n, C) int64, codes of the vocabularies
+    target : (n,) float64 on its own scale
+    rows : (n,) the row's place in the table, from 0
+    fold_column : (n,) groups or times of `group` and `time` folds
+    """
+
+    numeric: list[str]
+    numeric_kinds: list[Literal["numeric", "datetime"]]
+    categorical: list[Vocabulary]
+    numbers: Numbers
+    codes: Codes
+    target: NDArray[np.float64]
+    rows: NDArray[np.int64]
+    fold_column: NDArray[np.float64] | NDArray[np.int64] | None
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+
+def load_design(parquet: Path, spec: TrainingSpec, features: list[Feature]) -> Design:
+    """Read the columns that a resolved spec needs; rows without a target are left out."""
+    names = [feature.name for feature in features]
+    extra = {spec.target} | ({spec.folds.column} if spec.folds.column else set())
+    table = pq.read_table(parquet, columns=[*names, *sorted(extra - set(names))])
+    target = as_numbers(table[spec.target])
+    rows = np.flatnonzero(~np.isnan(target))
+    numeric = [feature.name for feature in features if feature.kind != "categorical"]
+    wordy = [feature.name for feature in features if feature.kind == "categorical"]
+    words = [as_levels(table[name]) for name in wordy]
+    categorical = [
+        Vocabulary(name, _levels(cells), pa.types.is_floating(table[name].type))
+        for name, cells in zip(wordy, words, strict=True)
+    ]
+    return Design(
+        numeric=numeric,
+        numeric_kinds=[f.kind for f in features if f.kind != "categorical"],
+        categorical=categorical,
+        numbers=_columns([as_numbers(table[name]) for name in numeric], rows, np.float64),
+        codes=_columns(
+            [encode(cells, known.levels) for cells, known in zip(words, categorical, strict=True)],
+            rows,
+            np.int64,
+        ),
+        target=target[rows],
+        rows=rows,
+        fold_column=_fold_column(table, spec, rows),
+    )
+
+
+def as_numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """float64 with NaN for missing; a date becomes seconds since 1970."""
+    if pa.types.is_timestamp(column.type):
+        microseconds = column.cast(pa.timestamp("us")).cast(pa.int64())
+        column = pc.divide(microseconds.cast(pa.float64()), 1e6)
+    values: NDArray[np.float64] = column.cast(pa.float64()).to_numpy()
+    return values
+
+
+def as_levels(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Words as they stand; a number becomes the shortest text of itself, 60 for 60.0."""
+    if pa.types.is_floating(column.type):
+        texts = [
+            None if number is None else level_of(number) for number in column.unique().to_pylist()
+        ]
+        encoded = pc.index_in(column, value_set=column.unique())
+        return pa.chunked_array([pa.array(texts, pa.string()).take(encoded.combine_chunks())])
+    return column.cast(pa.string())
+
+
+def level_of(number: float) -> str:
+    """The level that a number is as a category."""
+    return str(int(number)) if float(number).is_integer() and abs(number) < 2**53 else repr(number)
+
+
+def encode(cells: pa.ChunkedArray, levels: list[str | None]) -> NDArray[np.int64]:
+    """Codes of a column's cells; one that is no level, missing or not, has the code len(levels)."""
+    found = pc.index_in(cells, value_set=pa.array(levels, pa.string()))
+    codes: NDArray[np.int64] = pc.fill_null(found, len(levels)).to_numpy().astype(np.int64)
+    return codes
+
+
+def _levels(cells: pa.ChunkedArray) -> list[str | None]:
+    counts = cells.value_counts()
+    pairs = zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True)
+    ranked = sorted(pairs, key=lambda pair: (-pair[1], pair[0] is None, pair[0] or ""))
+    return [level for level, _ in ranked[:MAX_LEVELS]]
+
+
+def _columns(columns: Sequence[np.ndarray], rows: np.ndarray, dtype: type) -> np.ndarray:
+    if not columns:
+        return np.empty((len(rows), 0), dtype)
+    return np.column_stack([column[rows] for column in columns])
+
+
+def _fold_column(
+    table: pa.Table, spec: TrainingSpec, rows: NDArray[np.int64]
+) -> NDArray[np.float64] | NDArray[np.int64] | None:
+    if spec.folds.column is None:
+        return None
+    column = table[spec.folds.column]
+    if spec.folds.type == "time":
+        return as_numbers(column)[rows]
+    groups = as_levels(column)
+    return encode(groups, groups.unique().to_pylist())[rows]  # missing is a group of its own

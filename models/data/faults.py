@@ -1,0 +1,33 @@
+"""What is wrong with a table, and where."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = 60  # characters, quotes included
+
+
+@dataclass(frozen=True)
+class TableFault:
+    """One thing that is wrong. `row` counts from 1 at the first row below the header."""
+
+    detail: str
+    row: int | None = None
+    column: str | None = None
+
+
+class TableError(ValueError):
+    """The table cannot be used: `detail` says what is wrong and what to do, `faults` where."""
+
+    def __init__(self, detail: str, faults: Sequence[TableFault] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.faults = list(faults)
+
+
+def quoted(text: str) -> str:
+    """A name or a cell as messages show it: in quotes, escaped, the middle left out if long."""
+    return _SHORT.repr(text)

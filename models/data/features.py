@@ -1,0 +1,297 @@
+"""From a submitted spec and a table's profile to what is trained: resolving, refusing, warning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from models.data.profile import ColumnProfile, Profile
+from models.spec import (
+    Architecture,
+    Features,
+    LinearArchitecture,
+    TrainingSpec,
+)
+
+# A categorical column keeps its most frequent levels; the rest are unknown to the network.
+MAX_LEVELS = 1_000
+# A target whose skewness is above this trains better as its logarithm.
+LOG_SKEWNESS = 1.0
+# Scored rows a fold needs for its error to mean anything.
+MIN_ROWS_PER_FOLD = 2
+# Floating point operations a second that training reaches on two cores, order of magnitude.
+TRAINING_RATE = 3e10
+# Seconds that preparing, evaluating and exporting take besides training.
+OVERHEAD_SECONDS = 6.0
+# Training copies of a member's weights: weights, gradients, two moments, the best, a buffer.
+WEIGHT_COPIES = 6
+FLOAT_BYTES = 4
+
+Refuse = Callable[[str, str], None]
+
+LEFT_OUT_KINDS = {
+    "identifier": "it names rows and says nothing about the next one",
+    "text": "it is free text",
+    "constant": "it has one value",
+}
+
+
+@dataclass(frozen=True)
+class SpecFault:
+    """What does not fit, and where in the spec (a JSON pointer)."""
+
+    pointer: str
+    detail: str
+
+
+class SpecError(ValueError):
+    """The spec cannot be trained on this table."""
+
+    def __init__(self, faults: list[SpecFault]) -> None:
+        super().__init__("; ".join(fault.detail for fault in faults))
+        self.faults = faults
+
+
+@dataclass(frozen=True)
+class SpecWarning:
+    """Something that trains but may not be meant."""
+
+    code: str
+    detail: str
+    column: str | None = None
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A column that the network sees."""
+
+    name: str
+    kind: Literal["numeric", "categorical", "datetime"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Size of a run: weights of one member, bytes and seconds of the whole."""
+
+    parameters: int
+    memory_bytes: int
+    seconds: float
+
+
+def resolve(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
+    """The spec with every default filled in against the table.
+
+    Columns that are left out because of their kind are added to `features.exclude`, and every
+    remaining column has its kind in `features.kinds`.
+
+    Raises
+    ------
+    SpecError: listing everything that does not fit the table.
+    """
+    faults = list(_faults(spec, profile))
+    if faults:
+        raise SpecError(faults)
+    target = _column(profile, spec.target)
+    assert target is not None
+    transform = spec.preprocessing.target_transform
+    if transform is None:
+        positive = target.min is not None and target.min > 0
+        transform = "log" if positive and (target.skewness or 0) > LOG_SKEWNESS else "none"
+    kinds: dict[str, Literal["numeric", "categorical"]] = {}
+    left_out = []
+    for column in profile.columns:
+        if column.name == spec.target or column.name in spec.features.exclude:
+            continue
+        kind = spec.features.kinds.get(column.name) or _default_kind(column)
+        if kind is None or (spec.folds.type == "group" and column.name == spec.folds.column):
+            left_out.append(column.name)
+        else:
+            kinds[column.name] = kind
+    resolved = spec.model_copy(
+        update={
+            "features": Features(exclude=[*spec.features.exclude, *left_out], kinds=kinds),
+            "preprocessing": spec.preprocessing.model_copy(update={"target_transform": transform}),
+        }
+    )
+    if not kinds:
+        raise SpecError([SpecFault("/features", "no column is left to predict from")])
+    return resolved
+
+
+def select(spec: TrainingSpec, profile: Profile) -> list[Feature]:
+    """The features of a resolved spec, in the table's order."""
+    features = []
+    for column in profile.columns:
+        kind = spec.features.kinds.get(column.name)
+        if kind == "numeric" and column.storage == "datetime":
+            features.append(Feature(column.name, "datetime"))
+        elif kind is not None:
+            features.append(Feature(column.name, kind))
+    return features
+
+
+def review(spec: TrainingSpec, profile: Profile) -> list[SpecWarning]:
+    """What a resolved spec may not mean."""
+    warnings = []
+    for name in spec.features.kinds:
+        column = _column(profile, name)
+        if column is not None and column.kind in LEFT_OUT_KINDS:
+            warnings.append(
+                SpecWarning(
+                    "identifier_kept" if column.kind == "identifier" else f"{column.kind}_kept",
+                    f"'{name}' is used although {LEFT_OUT_KINDS[column.kind]}",
+                    name,
+                )
+            )
+    target = _column(profile, spec.target)
+    if target is not None and target.missing:
+        warnings.append(
+            SpecWarning(
+                "target_missing",
+                f"{target.missing} rows have no '{spec.target}' and are left out",
+                spec.target,
+            )
+        )
+    parameters = estimate(spec, profile).parameters
+    train_rows = profile.rows * (spec.k_folds - 1) // spec.k_folds
+    if parameters > train_rows:
+        warnings.append(
+            SpecWarning(
+                "capacity_exceeds_data",
+                f"each network has {parameters:,} weights for {train_rows:,} training rows: "
+                "watch the diagnosis for overfitting; weight decay, dropout, early stopping or "
+                "fewer hidden units hold it back",
+            )
+        )
+    return warnings
+
+
+def estimate(spec: TrainingSpec, profile: Profile) -> Estimate:
+    """Weights, memory and time of a resolved spec, before anything is read.
+
+    memory = table + k · (copies · 4 bytes · weights + 12 bytes · batch · Σ widths)
+    """
+    widths = layer_widths(spec.architecture, input_width(spec, profile))
+    parameters = sum(a * b + b for a, b in pairwise(widths))
+    table = profile.rows * (len(spec.features.kinds) + 1) * 8
+    per_member = WEIGHT_COPIES * FLOAT_BYTES * parameters + 12 * spec.batch_size * sum(widths)
+    operations = 6.0 * parameters * profile.rows * (spec.k_folds - 1) * spec.max_epochs
+    return Estimate(
+        parameters=parameters,
+        memory_bytes=table + spec.k_folds * per_member,
+        seconds=OVERHEAD_SECONDS + operations / TRAINING_RATE,
+    )
+
+
+def input_width(spec: TrainingSpec, profile: Profile) -> int:
+    """Inputs of the network: one a number, one a level."""
+    width = 0
+    for feature in select(spec, profile):
+        column = _column(profile, feature.name)
+        if feature.kind == "categorical" and column is not None:
+            width += min(column.distinct + (column.missing > 0), MAX_LEVELS)
+        else:
+            width += 1
+    return width
+
+
+def layer_widths(architecture: Architecture, inputs: int) -> list[int]:
+    """Units from the inputs to the output."""
+    if isinstance(architecture, LinearArchitecture):
+        return [inputs, 1]
+    return [inputs, *architecture.hidden_sizes, 1]
+
+
+def _default_kind(column: ColumnProfile) -> Literal["numeric", "categorical"] | None:
+    if column.kind in LEFT_OUT_KINDS:
+        return None
+    return "categorical" if column.storage == "text" else "numeric"
+
+
+def _column(profile: Profile, name: str) -> ColumnProfile | None:
+    return next((column for column in profile.columns if column.name == name), None)
+
+
+def _faults(spec: TrainingSpec, profile: Profile) -> list[SpecFault]:
+    """Everything about a submitted spec that the table refutes."""
+    faults: list[SpecFault] = []
+
+    def refuse(pointer: str, detail: str) -> None:
+        faults.append(SpecFault(pointer, detail))
+
+    names = [column.name for column in profile.columns]
+    for place, name in enumerate(spec.features.exclude):
+        if name not in names:
+            refuse(f"/features/exclude/{place}", f"the table has no column '{name}'")
+        if name == spec.target:
+            refuse(f"/features/exclude/{place}", f"'{name}' is the target and cannot be excluded")
+    for name, kind in spec.features.kinds.items():
+        column = _column(profile, name)
+        pointer = f"/features/kinds/{_escape(name)}"
+        if column is None:
+            refuse(pointer, f"the table has no column '{name}'")
+        elif name == spec.target:
+            refuse(pointer, f"'{name}' is the target, not a feature")
+        elif name in spec.features.exclude:
+            refuse(pointer, f"'{name}' is excluded and has a kind: take one of them out")
+        elif kind == "numeric" and column.storage == "text":
+            refuse(pointer, f"'{name}' holds words, which cannot be read as numbers")
+    _target_faults(spec, profile, refuse)
+    _fold_faults(spec, profile, refuse)
+    return faults
+
+
+def _target_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None:
+    target = _column(profile, spec.target)
+    if target is None:
+        names = ", ".join(column.name for column in profile.columns[-5:])
+        refuse("/target", f"the table has no column '{spec.target}'; its last columns are {names}")
+    elif target.storage != "number":
+        refuse("/target", f"'{spec.target}' is {target.kind}; this version predicts numbers alone")
+    elif target.distinct < 2:
+        refuse("/target", f"'{spec.target}' has {target.distinct} value: nothing varies to learn")
+    elif spec.preprocessing.target_transform == "log" and (target.min or 0) <= 0:
+        refuse(
+            "/preprocessing/target_transform",
+            f"the log needs positive targets, however the smallest '{spec.target}' is "
+            f"{target.min:g}: use 'none'",
+        )
+
+
+def _fold_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None:
+    target = _column(profile, spec.target)
+    rows = profile.rows - (target.missing if target else 0)
+    most = rows // MIN_ROWS_PER_FOLD
+    if spec.k_folds > most:
+        refuse(
+            "/k_folds",
+            f"k_folds must be between 2 and {most} for {rows} rows with a target, however it is "
+            f"{spec.k_folds}",
+        )
+    if spec.folds.column is None:
+        return
+    column = _column(profile, spec.folds.column)
+    if column is None:
+        refuse("/folds/column", f"the table has no column '{spec.folds.column}'")
+    elif spec.folds.column == spec.target:
+        refuse("/folds/column", "the target cannot decide the folds")
+    elif spec.folds.type == "group":
+        groups = column.distinct + (column.missing > 0)
+        needed = spec.k_folds + (spec.early_stopping is not None) + (spec.holdout is not None)
+        if groups < needed:
+            refuse(
+                "/folds/column",
+                f"'{column.name}' has {groups} groups, and {spec.k_folds} folds need {needed} "
+                "(early stopping and a holdout each take groups of their own)",
+            )
+    elif column.storage == "text":
+        refuse("/folds/column", f"'{column.name}' holds words, which have no order in time")
+    elif column.missing:
+        refuse("/folds/column", f"'{column.name}' is missing in {column.missing} rows")
+
+
+def _escape(name: str) -> str:
+    """A name as a part of a JSON pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,73 @@
+"""What a column is for a model, told from its values and its name."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from models.data.cells import Floats
+from models.spec import ColumnKind
+
+FEW_ROWS = 20  # below, values are unique by chance
+MANY_LEVELS = 100  # categories; more are worth a warning
+CODE_LENGTH = 64  # characters; longer words are no identifier
+TEXT_LENGTH = 60  # characters on average; longer words are free text
+
+ID_NAME = re.compile(
+    r"(?i:^(?:id|uuid|guid|pid|index|unnamed: \d+)$|^id[_\-. ]|[_\-. ](?:id|uuid|guid)$)"
+    r"|[a-z0-9](?:Id|ID)$"
+)
+
+
+def number_kind(name: str, values: Floats, levels: Floats) -> ColumnKind:
+    """Kind of a column of numbers.
+
+    Parameters
+    ----------
+    values: (n,), NaN is missing.
+    levels: (distinct,), the different values without NaN.
+    """
+    if len(levels) <= 1:
+        return "constant"
+    if len(levels) == 2 and set(levels) == {0.0, 1.0}:
+        return "binary"
+    present = int(np.isfinite(values).sum())
+    if _mostly_unique(len(levels), present) and np.array_equal(levels, np.floor(levels)):
+        if ID_NAME.search(name):
+            return "identifier"
+        counts_up = levels.min() in (0, 1) and np.ptp(levels) == len(values) - 1
+        if counts_up and len(levels) == len(values):
+            return "identifier"
+    return "numeric"
+
+
+def word_kind(name: str, rows: int, missing: int, levels: pa.Array) -> ColumnKind:
+    """Kind of a column of words; `levels` are its different words, without null.
+
+    One word beside missing cells is no constant: a flag is often written as a word or nothing.
+    """
+    present = rows - missing
+    if len(levels) == 0 or (len(levels) == 1 and missing == 0):
+        return "constant"
+    if len(levels) == 2:
+        return "binary"
+    lengths = pc.utf8_length(levels)
+    if _mostly_unique(len(levels), present):
+        codes = pc.max(lengths).as_py() <= CODE_LENGTH and not _any_space(levels)
+        if codes and (len(levels) == present or ID_NAME.search(name)):
+            return "identifier"
+        return "text"
+    if len(levels) > FEW_ROWS and pc.mean(lengths).as_py() > TEXT_LENGTH:
+        return "text"
+    return "categorical"
+
+
+def _mostly_unique(levels: int, present: int) -> bool:
+    return levels >= FEW_ROWS and levels > present / 2
+
+
+def _any_space(levels: pa.Array) -> bool:
+    return bool(pc.any(pc.match_substring_regex(levels, r"\s")).as_py())

@@ -1,0 +1,47 @@
+"""How far predictions are from the truth, on the target's own scale."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn import metrics
+
+Vector = NDArray[np.float64]
+
+
+def regression_metrics(actual: Vector, prediction: Vector) -> dict[str, float | None]:
+    """rmse, rmsle, mae, mape and r2 of predictions against the truth, both of shape (n,).
+
+    A metric that is not defined for these numbers is None: `rmsle` (of log(1 + y)) needs values
+    above −1, `mape` (a fraction, not per cent) needs non-zero truths, `r2` needs truths that vary.
+    """
+    logs_defined = min(actual.min(), prediction.min()) > -1
+    return {
+        "rmse": float(metrics.root_mean_squared_error(actual, prediction)),
+        "rmsle": float(np.sqrt(np.mean((np.log1p(prediction) - np.log1p(actual)) ** 2)))
+        if logs_defined
+        else None,
+        "mae": float(metrics.mean_absolute_error(actual, prediction)),
+        "mape": float(metrics.mean_absolute_percentage_error(actual, prediction))
+        if np.all(actual != 0)
+        else None,
+        "r2": float(metrics.r2_score(actual, prediction)) if np.ptp(actual) > 0 else None,
+    }
+
+
+def mean_and_deviation(
+    folds: list[dict[str, float | None]],
+) -> tuple[dict[str, float | None], dict[str, float | None]]:
+    """Mean and sample standard deviation of each metric over the folds.
+
+    None where one of the folds does not have the metric.
+    """
+    means: dict[str, float | None] = {}
+    deviations: dict[str, float | None] = {}
+    for name in folds[0]:
+        values = [fold[name] for fold in folds]
+        known = [value for value in values if value is not None]
+        complete = len(known) == len(values)
+        means[name] = float(np.mean(known)) if complete else None
+        deviations[name] = float(np.std(known, ddof=1)) if complete else None
+    return means, deviations

@@ -1,0 +1,138 @@
+"""What each fold learns about the columns, from its training rows alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.data.design import Design, Numbers
+from models.data.folds import FoldRows
+from models.spec import Preprocessing
+
+# A spread below this share of the largest value is rounding, not variation.
+ROUNDING = 1e-14
+# Knots of the piecewise-linear rank of `quantile` scaling.
+QUANTILE_KNOTS = 33
+# A range of the target this many times its own is as far as a prediction goes.
+TARGET_MARGIN = 1.0
+
+
+@dataclass(frozen=True)
+class FoldStatistics:
+    """Learnt from the training rows of F folds, D numeric columns and W levels.
+
+    fill : (F, D) what stands in for a missing number
+    center, scale : (F, D); a scale of 0 marks a column that does not vary there
+    knots : (F, Q, D) quantiles for `quantile` scaling, else Q = 0
+    seen : (F, W) bool, whether a level occurs; the columns of the vocabularies side by side
+    target_center, target_scale : (F,) of the transformed target
+    target_low, target_high : (F,) bounds of a standardised prediction: the training targets'
+        range widened by itself on both sides, so that a wild row cannot give an infinite price
+    """
+
+    fill: Numbers
+    center: Numbers
+    scale: Numbers
+    knots: NDArray[np.float64]
+    seen: NDArray[np.bool_]
+    target_center: NDArray[np.float64]
+    target_scale: NDArray[np.float64]
+    target_low: NDArray[np.float64]
+    target_high: NDArray[np.float64]
+
+
+def transform_target(preprocessing: Preprocessing, target: np.ndarray) -> np.ndarray:
+    """The scale on which the target is learnt, before it is standardised."""
+    return np.log(target) if preprocessing.target_transform == "log" else target
+
+
+def trainable_rows(preprocessing: Preprocessing, design: Design, fold: FoldRows) -> FoldRows:
+    """The fold without the training rows that `drop_rows` leaves out."""
+    if preprocessing.numeric_missing != "drop_rows":
+        return fold
+    complete: NDArray[np.bool_] = ~np.isnan(design.numbers).any(axis=1)
+    return FoldRows(
+        fold.train[complete[fold.train]], fold.watched[complete[fold.watched]], fold.validation
+    )
+
+
+def learn(
+    preprocessing: Preprocessing, design: Design, training_rows: Sequence[np.ndarray]
+) -> FoldStatistics:
+    """Statistics of each fold from its own training rows (row numbers of the design)."""
+    target = transform_target(preprocessing, design.target)
+    numeric = [_numeric_statistics(preprocessing, design.numbers[rows]) for rows in training_rows]
+    fill, center, scale, knots = (np.stack(part) for part in zip(*numeric, strict=True))
+    targets = [_target_statistics(target[rows]) for rows in training_rows]
+    target_center, target_scale, low, high = (np.array(part) for part in zip(*targets, strict=True))
+    return FoldStatistics(
+        fill=fill,
+        center=center,
+        scale=scale,
+        knots=knots,
+        seen=np.stack([_seen_levels(design, rows) for rows in training_rows]),
+        target_center=target_center,
+        target_scale=target_scale,
+        target_low=low,
+        target_high=high,
+    )
+
+
+def _numeric_statistics(
+    preprocessing: Preprocessing, numbers: Numbers
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(fill, center, scale, knots) of each column; one without any number counts as all zeros."""
+    numbers = np.where(np.isnan(numbers).all(axis=0), 0.0, numbers)
+    # Sums and squares of numbers near the largest float64 would overflow.
+    largest = np.maximum(np.nanmax(np.abs(numbers), axis=0), np.finfo(np.float64).tiny)
+    relative = numbers / largest
+    mean = np.nanmean(relative, axis=0) * largest
+    quartiles = np.nanquantile(relative, [0.25, 0.5, 0.75], axis=0) * largest
+    fill = {
+        "mean": mean,
+        "drop_rows": mean,
+        "median": quartiles[1],
+        "zero": np.zeros_like(mean),
+    }[preprocessing.numeric_missing]
+    knots = np.empty((0, numbers.shape[1]))
+    match preprocessing.numeric_scaling:
+        case "standard":
+            spread = np.nanstd(relative, axis=0)
+            center, scale = mean, np.where(spread > ROUNDING, spread, 0.0) * largest
+        case "robust":
+            center, scale = quartiles[1], quartiles[2] - quartiles[0]
+            # Half of a column in one value (no pool, no porch): the whole range instead.
+            whole = (np.nanmax(relative, axis=0) - np.nanmin(relative, axis=0)) * largest
+            scale = np.where(scale == 0, whole / 2, scale)
+        case "quantile":
+            ranks = np.linspace(0, 1, QUANTILE_KNOTS)
+            knots = np.nanquantile(relative, ranks, axis=0) * largest
+            center, scale = knots[0], knots[-1] - knots[0]
+        case "none":
+            center, scale = np.zeros_like(mean), np.ones_like(mean)
+    return fill, center, scale, knots
+
+
+def _target_statistics(target: np.ndarray) -> tuple[float, float, float, float]:
+    largest = max(float(np.abs(target).max()), np.finfo(np.float64).tiny)
+    center = float(np.mean(target / largest)) * largest
+    spread = float(np.std(target / largest))
+    scale = spread * largest if spread > ROUNDING else 1.0
+    low, high = (target.min() - center) / scale, (target.max() - center) / scale
+    margin = TARGET_MARGIN * (high - low)
+    return center, scale, float(low - margin), float(high + margin)
+
+
+def _seen_levels(design: Design, rows: np.ndarray) -> NDArray[np.bool_]:
+    """(W,) whether each level occurs among these rows."""
+    blocks = [
+        np.bincount(design.codes[rows, place], minlength=vocabulary.unknown + 1)[
+            : vocabulary.unknown
+        ]
+        > 0
+        for place, vocabulary in enumerate(design.categorical)
+    ]
+    return np.concatenate(blocks) if blocks else np.zeros(0, bool)

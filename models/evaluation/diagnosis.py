@@ -1,0 +1,129 @@
+"""What the losses of the folds say about the fit, with the numbers and what to try."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypedDict
+
+import numpy as np
+
+Code = Literal[
+    "good_fit",
+    "overfitting",
+    "underfitting",
+    "stopped_too_soon",
+    "numerical_trouble",
+    "capacity_exceeds_data",
+    "folds_disagree",
+]
+
+# A validation error this many times the training error is overfitting worth a word.
+OVERFITTING_RATIO = 2.0
+# A training fit that explains less of the target's variance than this is underfitting.
+UNDERFITTING_R2 = 0.5
+# A best epoch in this last share of the epochs says that more of them would help.
+LATE = 0.95
+# A deviation over the folds above this share of the mean is disagreement.
+DISAGREEMENT = 0.5
+
+
+class Finding(TypedDict):
+    """One finding: evidence is a sentence with numbers, advice says what to try."""
+
+    code: Code
+    evidence: str
+    advice: str
+
+
+def diagnose(
+    *,
+    train_r2: Sequence[float],
+    validation_r2: Sequence[float],
+    best_epochs: Sequence[int],
+    max_epochs: int,
+    watched: bool,
+    stopped_by: Sequence[str],
+    parameters: int,
+    train_rows: int,
+) -> list[Finding]:
+    """Findings over F folds.
+
+    R² is on the standardised target's scale, dropout off. `watched`: early stopping chose the
+    best epochs, so that they say something.
+    """
+    findings: list[Finding] = []
+    fitted, scored = float(np.mean(train_r2)), float(np.mean(validation_r2))
+    unexplained, train_unexplained = 1 - scored, max(1 - fitted, 1e-12)
+    if "non_finite" in stopped_by:
+        folds = ", ".join(str(f) for f, reason in enumerate(stopped_by) if reason == "non_finite")
+        findings.append(
+            {
+                "code": "numerical_trouble",
+                "evidence": f"the loss of fold {folds} stopped being a finite number; its best "
+                "weights before that were kept",
+                "advice": "lower optimizer.learning_rate, set optimizer.gradient_clip, or choose "
+                "another initialization",
+            }
+        )
+    if fitted < UNDERFITTING_R2:
+        findings.append(
+            {
+                "code": "underfitting",
+                "evidence": f"the networks explain {fitted:.0%} of the target's variance on the "
+                "rows they were trained on",
+                "advice": "more hidden units or layers, more epochs, less weight_decay and "
+                "dropout, a higher learning rate; or the columns do not hold the answer",
+            }
+        )
+    elif unexplained > OVERFITTING_RATIO * train_unexplained:
+        findings.append(
+            {
+                "code": "overfitting",
+                "evidence": f"unexplained variance is {train_unexplained:.3f} on training rows "
+                f"and {unexplained:.3f} out of fold, {unexplained / train_unexplained:.1f} times "
+                "as much",
+                "advice": "more weight_decay or dropout, fewer hidden units, early stopping with "
+                "less patience, or more rows",
+            }
+        )
+    late = sum(best >= LATE * max_epochs for best in best_epochs)
+    if watched and late > len(best_epochs) / 2:
+        findings.append(
+            {
+                "code": "stopped_too_soon",
+                "evidence": f"{late} of {len(best_epochs)} folds were still improving on the rows "
+                f"that early stopping watches in the last of {max_epochs} epochs",
+                "advice": "raise max_epochs",
+            }
+        )
+    if parameters > train_rows:
+        findings.append(
+            {
+                "code": "capacity_exceeds_data",
+                "evidence": f"{parameters:,} weights for {train_rows:,} training rows",
+                "advice": "fine while overfitting is held back by weight_decay, dropout and early "
+                "stopping; compare with fewer hidden units",
+            }
+        )
+    spread = float(np.std(1 - np.asarray(validation_r2), ddof=1))
+    if spread > DISAGREEMENT * unexplained:
+        findings.append(
+            {
+                "code": "folds_disagree",
+                "evidence": f"unexplained variance out of fold is {unexplained:.3f} ± "
+                f"{spread:.3f} over the folds",
+                "advice": "look at the rows with the largest out-of-fold errors; stratified folds "
+                "or more rows make the estimate steadier",
+            }
+        )
+    if not findings or [f["code"] for f in findings] == ["capacity_exceeds_data"]:
+        findings.insert(
+            0,
+            {
+                "code": "good_fit",
+                "evidence": f"the networks explain {fitted:.1%} of the variance on training rows "
+                f"and {scored:.1%} out of fold",
+                "advice": "nothing stands out; try other specs against this one",
+            },
+        )
+    return findings

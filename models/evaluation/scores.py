@@ -1,0 +1,156 @@
+"""Scoring a trained model: out of fold, and once on the holdout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+
+from models.data.design import Design
+from models.data.folds import FoldRows
+from models.data.metrics import mean_and_deviation, regression_metrics
+from models.evaluation.diagnosis import diagnose
+from models.serving.served import ServedModel
+from models.spec import TrainingSpec
+from models.training.engine import FoldCourse
+
+# Rows that are scored at once.
+CHUNK_ROWS = 4_096
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a model is worth.
+
+    out_of_fold : (n,) predictions of the rows of the design, NaN for a row that no fold scored
+    fold_of : (n,) the fold that scored a row, −1 for none
+    """
+
+    out_of_fold: Vector
+    fold_of: NDArray[np.int64]
+    actual: Vector
+    rows: NDArray[np.int64]
+    metrics: dict[str, float | None]
+    folds: list[dict[str, Any]]
+    holdout: dict[str, Any] | None
+    diagnosis: list[Any]
+
+    def result(self) -> dict[str, Any]:
+        """The part of a job's result that says how good the model is."""
+        means, deviations = mean_and_deviation([fold["metrics"] for fold in self.folds])
+        return {
+            "metrics": self.metrics,
+            "folds": self.folds,
+            "fold_mean": means,
+            "fold_std": deviations,
+            "holdout": self.holdout,
+            "intervals": None,
+            "diagnosis": self.diagnosis,
+        }
+
+    def write_out_of_fold(self, path: Path) -> None:
+        """Write a Parquet file of row (from 0), fold, actual and prediction, in row order."""
+        scored = np.flatnonzero(self.fold_of >= 0)
+        table = pa.table(
+            {
+                "row": self.rows[scored],
+                "fold": self.fold_of[scored],
+                "actual": self.actual[scored],
+                "prediction": self.out_of_fold[scored],
+            }
+        )
+        pq.write_table(table, path)
+
+
+def evaluate(
+    served: ServedModel,
+    spec: TrainingSpec,
+    design: Design,
+    folds: list[FoldRows],
+    holdout: np.ndarray,
+    courses: list[FoldCourse],
+) -> Scores:
+    """Predict every fold's validation rows with its own model, and the holdout with all of them."""
+    out_of_fold = np.full(len(design), np.nan)
+    fold_of = np.full(len(design), -1)
+    summaries, train_r2, validation_r2 = [], [], []
+    for place, fold in enumerate(folds):
+        member = served.member(place)
+        predicted = predict(member, design, fold.validation)
+        out_of_fold[fold.validation] = predicted
+        fold_of[fold.validation] = place
+        train_r2.append(_explained(member, design, fold.train))
+        validation_r2.append(_explained(member, design, fold.validation))
+        summaries.append(
+            {
+                "fold": place,
+                "rows_train": len(fold.train) + len(fold.watched),
+                "rows_validation": len(fold.validation),
+                "epochs": courses[place].epochs,
+                "best_epoch": courses[place].best_epoch,
+                "stopped_by": courses[place].stopped_by,
+                "metrics": regression_metrics(design.target[fold.validation], predicted),
+            }
+        )
+    scored = fold_of >= 0
+    return Scores(
+        out_of_fold=out_of_fold,
+        fold_of=fold_of,
+        actual=design.target,
+        rows=design.rows,
+        metrics=regression_metrics(design.target[scored], out_of_fold[scored]),
+        folds=summaries,
+        holdout=_score_holdout(served, design, holdout),
+        diagnosis=list(
+            diagnose(
+                train_r2=train_r2,
+                validation_r2=validation_r2,
+                best_epochs=[course.best_epoch for course in courses],
+                max_epochs=spec.max_epochs,
+                watched=spec.early_stopping is not None,
+                stopped_by=[course.stopped_by for course in courses],
+                parameters=sum(p[0].numel() for p in served.network.parameters()),
+                train_rows=min(len(fold.train) for fold in folds),
+            )
+        ),
+    )
+
+
+@torch.no_grad()
+def predict(served: ServedModel, design: Design, rows: np.ndarray) -> Vector:
+    """(len(rows),) predictions on the target's own scale, averaged over the members."""
+    values = [np.empty(0)]
+    for start in range(0, len(rows), CHUNK_ROWS):
+        part = rows[start : start + CHUNK_ROWS]
+        numbers = torch.from_numpy(design.numbers[part])
+        value, _ = served(numbers, torch.from_numpy(design.codes[part]))
+        values.append(value.numpy())
+    return np.concatenate(values)
+
+
+def _score_holdout(
+    served: ServedModel, design: Design, holdout: np.ndarray
+) -> dict[str, Any] | None:
+    if len(holdout) == 0:
+        return None
+    return {
+        "rows": len(holdout),
+        "metrics": regression_metrics(design.target[holdout], predict(served, design, holdout)),
+    }
+
+
+def _explained(member: ServedModel, design: Design, rows: np.ndarray) -> float:
+    """R² on the scale that the network learnt; 0 where the targets do not vary."""
+    actual = member.target.standardize(torch.from_numpy(design.target[rows])).numpy()[0]
+    predicted = member.target.standardize(torch.from_numpy(predict(member, design, rows)))
+    residual = float(np.mean((actual - predicted.numpy()[0]) ** 2))
+    variance = float(np.var(actual))
+    return 1 - residual / variance if variance > 0 else 0.0

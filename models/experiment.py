@@ -1,0 +1,270 @@
+"""One training run from a stored table to the files of a model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from models.data.design import Design, load_design
+from models.data.features import select
+from models.data.folds import FoldRows, split_rows
+from models.data.preprocessing import trainable_rows
+from models.data.profile import Profile
+from models.evaluation.scores import evaluate
+from models.serving.export import ExportMismatch, core_graph, full_graph, verify
+from models.serving.manifest import describe
+from models.serving.served import ServedModel
+from models.spec import TrainingSpec
+from models.training.engine import EpochLosses, FoldCourse, Interrupted, Monitor, Trainer
+
+StopReason = Literal["cancel", "release"]
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """Losses of one fold after one epoch, on the standardised target's scale.
+
+    `train_loss` is the mean over the epoch's batches, dropout included. None: not finite.
+    """
+
+    fold: int
+    epoch: int  # from 1
+    train_loss: float | None
+    validation_loss: float | None
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the run is. `eta_s` is in seconds, None until one epoch was timed."""
+
+    fraction: float
+    epoch: int
+    max_epochs: int
+    folds_total: int
+    folds_active: int
+    eta_s: float | None
+
+
+class Host(Protocol):
+    """What the process around a run provides: somewhere to report to, and checkpoints."""
+
+    def report(self, progress: Progress, rows: list[EpochRow]) -> None:
+        """Called once an epoch, and with no rows between the stages."""
+
+    def stop_requested(self) -> StopReason | None:
+        """Asked every few batches."""
+
+    def save_checkpoint(self, data: bytes) -> None:
+        """Keep this and the previous checkpoint."""
+
+    def checkpoints(self) -> Iterator[bytes]:
+        """Whole checkpoints of earlier attempts, newest first."""
+
+
+class Stopped(Exception):
+    """The host asked the run to stop; with 'release' a checkpoint was saved first."""
+
+    def __init__(self, reason: StopReason) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class TrainingFailed(Exception):
+    """The run cannot give a model; the message says why and what to change."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished run leaves: the job's `result` without its model id, the folds, the files.
+
+    `result`: metrics, folds, fold_mean, fold_std, intervals, holdout, diagnosis, seconds, receipt.
+    `artifacts`: file name to path: core.onnx, model.onnx, manifest.json, weights.safetensors,
+    oof.parquet.
+    """
+
+    result: dict[str, Any]
+    artifacts: dict[str, Path]
+
+
+def run(
+    parquet: Path,
+    profile: Profile,
+    spec: TrainingSpec,
+    *,
+    dataset_sha256: str,
+    workdir: Path,
+    device: str,
+    host: Host,
+) -> Outcome:
+    """Train the spec's folds on the table and write the model's files into `workdir`.
+
+    `spec` is resolved. The number of CPU threads is torch's own, set by the caller.
+
+    Raises
+    ------
+    Stopped: the host asked for it.
+    TrainingFailed: a fold has no usable weights, or the exported model does not reproduce its own
+        out-of-fold predictions.
+    """
+    clock = _Clock()
+    host.report(Progress(0.0, 0, spec.max_epochs, spec.k_folds, spec.k_folds, None), [])
+    design = load_design(parquet, spec, select(spec, profile))
+    split = split_rows(spec, design.target, design.fold_column)
+    folds = [_trainable(spec, design, fold) for fold in split.folds]
+    trainer = Trainer(spec, design, folds, device=torch.device(device))
+    clock.lap("prepare")
+
+    _resume(trainer, host)
+    try:
+        trained = trainer.train(_HostMonitor(host, spec))
+    except Interrupted as interruption:
+        raise Stopped(host.stop_requested() or "release") from interruption
+    _refuse_untrained(trained.courses)
+    clock.lap("train")
+
+    served = ServedModel(trained.encoder, trained.network, trained.target)
+    scores = evaluate(served, spec, design, folds, split.holdout, trained.courses)
+    clock.lap("evaluate")
+
+    receipt = _receipt(spec, dataset_sha256, device)
+    manifest = describe(design, spec, scores.metrics, len(folds), receipt)
+    core = core_graph(served, design)
+    full = full_graph(core, design)
+    core_bytes, full_bytes = core.SerializeToString(), full.SerializeToString()
+    try:
+        verify(core_bytes, full_bytes, design, [f.validation for f in folds], scores.out_of_fold)
+    except ExportMismatch as mismatch:
+        raise TrainingFailed(f"the model was not registered: {mismatch}") from mismatch
+    artifacts = {
+        "core.onnx": core_bytes,
+        "model.onnx": full_bytes,
+        "manifest.json": manifest.model_dump_json(indent=1).encode(),
+        "weights.safetensors": safetensors.torch.save(dict(served.state_dict())),
+    }
+    for name, data in artifacts.items():
+        (workdir / name).write_bytes(data)
+    scores.write_out_of_fold(workdir / "oof.parquet")
+    clock.lap("export")
+    result = scores.result() | {"seconds": clock.seconds(), "receipt": receipt}
+    return Outcome(result, {name: workdir / name for name in (*artifacts, "oof.parquet")})
+
+
+class _HostMonitor(Monitor):
+    """Passes what the training loop tells and asks on to the host."""
+
+    def __init__(self, host: Host, spec: TrainingSpec) -> None:
+        self._host = host
+        self._spec = spec
+        self._began = time.monotonic()
+        self._epochs_timed = 0
+
+    def epoch_ended(self, losses: list[EpochLosses], active: int) -> None:
+        self._epochs_timed += 1
+        epoch, last = losses[0].epoch, self._spec.max_epochs
+        pace = (time.monotonic() - self._began) / self._epochs_timed
+        self._host.report(
+            Progress(
+                fraction=epoch / last if active else 1.0,
+                epoch=epoch,
+                max_epochs=last,
+                folds_total=self._spec.k_folds,
+                folds_active=active,
+                eta_s=round(pace * (last - epoch), 1) if active else 0.0,
+            ),
+            [
+                EpochRow(
+                    row.fold,
+                    row.epoch,
+                    _finite(row.train_loss),
+                    _finite(row.validation_loss),
+                    row.learning_rate,
+                )
+                for row in losses
+            ],
+        )
+
+    def should_stop(self) -> bool:
+        return self._host.stop_requested() is not None
+
+    def checkpoint(self, make: Callable[[], bytes]) -> None:
+        self._host.save_checkpoint(make())
+
+
+class _Clock:
+    """Seconds of each stage."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+        self._began = self._last = time.monotonic()
+
+    def lap(self, stage: str) -> None:
+        now = time.monotonic()
+        self._seconds[stage] = round(now - self._last, 3)
+        self._last = now
+
+    def seconds(self) -> dict[str, float]:
+        return self._seconds | {"total": round(self._last - self._began, 3)}
+
+
+def _trainable(spec: TrainingSpec, design: Design, fold: FoldRows) -> FoldRows:
+    kept = trainable_rows(spec.preprocessing, design, fold)
+    if len(kept.train) == 0 or (len(fold.watched) > 0 and len(kept.watched) == 0):
+        raise TrainingFailed(
+            "no complete rows are left to train on: preprocessing.numeric_missing 'drop_rows' "
+            "leaves out every row with a missing number; use 'mean' or 'median', or exclude the "
+            "columns that are mostly missing"
+        )
+    return kept
+
+
+def _resume(trainer: Trainer, host: Host) -> None:
+    """Go on from the newest checkpoint that can be read, if there is one."""
+    for data in host.checkpoints():
+        if trainer.restore(data):
+            return
+
+
+def _refuse_untrained(courses: list[FoldCourse]) -> None:
+    """Every fold must have weights from an epoch that ended in finite numbers."""
+    failed = [fold for fold, course in enumerate(courses) if course.best_epoch == 0]
+    if failed:
+        raise TrainingFailed(
+            f"the loss of fold {', '.join(map(str, failed))} was not a finite number in the first "
+            "epoch: lower optimizer.learning_rate, set optimizer.gradient_clip, or use "
+            "preprocessing.numeric_scaling 'robust' or 'quantile'"
+        )
+
+
+def _receipt(spec: TrainingSpec, dataset_sha256: str, device: str) -> dict[str, Any]:
+    """What it takes to train the same model again."""
+    text = json.dumps(spec.model_dump(mode="json"), sort_keys=True)
+    return {
+        "dataset_sha256": dataset_sha256,
+        "spec_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "seed": spec.seed,
+        "versions": {
+            "foldhouse": metadata.version("foldhouse"),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+        "device": device,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

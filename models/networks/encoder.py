@@ -1,0 +1,109 @@
+"""Cells to inputs: everything that a fold learnt about the columns, applied."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from models.data.design import Vocabulary
+from models.data.preprocessing import FoldStatistics
+from models.spec import Preprocessing
+
+# Bound of `robust` scaling's smooth clip, z / √(1 + (z / 3)²): Holzmüller et al. 2024,
+# arXiv 2407.04491, section 3.
+SMOOTH_CLIP = 3.0
+# A scaled number beyond this is cut off: float32 keeps it finite through any network.
+LARGEST_INPUT = 1e6
+
+
+class Encoder(nn.Module):
+    """Numbers and level codes of F folds to network inputs.
+
+    Buffers have the fold axis first, so that `population.take` can keep some of the folds.
+
+    Input
+    -----
+    numbers : (F or 1, N, D) float64, NaN is missing
+    codes : (F or 1, N, C) int64
+
+    Output
+    ------
+    (F, N, D + W) in the network's dtype: scaled numbers, then one column a level; a level that a
+    fold has not seen in training is zero there.
+    """
+
+    fill: Tensor  # (F, 1, D) float64
+    center: Tensor  # (F, 1, D) float64
+    scale: Tensor  # (F, 1, D) float64, never 0
+    varies: Tensor  # (F, 1, D) 0 where a column does not vary among the training rows
+    knots: Tensor  # (F, 1, D, Q) float64
+    seen: Tensor  # (F, 1, W)
+    offsets: Tensor  # (C,) first column of each vocabulary
+    unknown: Tensor  # (C,) the code without a column
+
+    def __init__(
+        self,
+        statistics: FoldStatistics,
+        vocabularies: list[Vocabulary],
+        preprocessing: Preprocessing,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__()
+        self.scaling = preprocessing.numeric_scaling
+        self.dtype = dtype
+
+        def per_fold(name: str, values: np.ndarray, kind: torch.dtype) -> None:
+            self.register_buffer(name, torch.as_tensor(values, dtype=kind).unsqueeze(1))
+
+        constant = statistics.scale == 0
+        per_fold("fill", statistics.fill, torch.float64)
+        per_fold("center", statistics.center, torch.float64)
+        per_fold("scale", np.where(constant, 1.0, statistics.scale), torch.float64)
+        per_fold("varies", ~constant, dtype)
+        per_fold("knots", statistics.knots.transpose(0, 2, 1), torch.float64)
+        per_fold("seen", statistics.seen, dtype)
+        sizes = [vocabulary.unknown for vocabulary in vocabularies]
+        for name, column in (("offsets", np.cumsum([0, *sizes])[:-1]), ("unknown", sizes)):
+            self.register_buffer(name, torch.as_tensor(column, dtype=torch.int64), persistent=False)
+        self.levels = sum(sizes)
+        self.width = statistics.fill.shape[1] + self.levels
+
+    def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
+        return torch.cat([self._scaled(numbers), self._one_hot(codes)], dim=-1)
+
+    def _scaled(self, numbers: Tensor) -> Tensor:
+        """(F, N, D); stays float64 until centred and scaled, for float32 drowns a timestamp."""
+        filled = torch.where(torch.isnan(numbers), self.fill, numbers)
+        if self.scaling == "quantile":
+            scaled = self._ranked(filled)
+        else:
+            scaled = (filled - self.center) / self.scale
+        if self.scaling == "robust":
+            scaled = scaled / torch.sqrt(1 + (scaled / SMOOTH_CLIP) ** 2)
+        return scaled.clamp(-LARGEST_INPUT, LARGEST_INPUT).to(self.dtype) * self.varies
+
+    def _ranked(self, filled: Tensor) -> Tensor:
+        """(F, N, D) rank among the training rows, uniform between −√3 and √3.
+
+        The rank is piecewise linear between Q quantiles; a step of no width (many equal values)
+        counts half for those values, as a mid-rank does.
+        """
+        low, high = self.knots[..., :-1], self.knots[..., 1:]  # (F, 1, D, Q - 1)
+        distance = filled.unsqueeze(-1) - low
+        width = high - low
+        inside = distance / torch.where(width > 0, width, 1.0)
+        step = 0.5 * (torch.sign(distance) + 1)
+        rank = torch.where(width > 0, inside.clamp(0, 1), step).mean(-1)
+        return (rank - 0.5) * (2 * 3**0.5)
+
+    def _one_hot(self, codes: Tensor) -> Tensor:
+        """(F, N, W). Unknown codes are written into one spare column, which is cut off."""
+        known = codes < self.unknown
+        places = torch.where(known, codes + self.offsets, self.levels)
+        # ScatterElements is what this becomes in ONNX; Gather-and-sum took five times as long.
+        wide = torch.zeros(
+            codes.shape[0], codes.shape[1], self.levels + 1, dtype=self.dtype, device=codes.device
+        )
+        ones = torch.ones_like(places, dtype=self.dtype)
+        return wide.scatter(-1, places, ones)[..., : self.levels] * self.seen

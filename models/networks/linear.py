@@ -1,0 +1,23 @@
+"""Linear regression."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from models.networks.population import Linear, Network, Noise
+from models.spec import TrainingSpec
+
+
+class LinearNetwork(Network):
+    """One affine map from the inputs to the output.
+
+    Input: (K, B, inputs). Output: (K, B, outputs).
+    """
+
+    def __init__(self, members: int, inputs: int, outputs: int, spec: TrainingSpec) -> None:  # noqa: ARG002
+        super().__init__()
+        self.output = Linear(members, inputs, outputs)
+
+    def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:  # noqa: ARG002
+        output: Tensor = self.output(x)
+        return output

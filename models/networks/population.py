@@ -1,0 +1,95 @@
+"""Layers of K networks of one shape, computed at once.
+
+Every parameter and every persistent buffer has the member axis first, [K, …]: what belongs to
+member k is `tensor[k]`, and `take` keeps some of the members.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from models.spec import Activation
+
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
+
+
+class Noise(Protocol):
+    """Where dropout gets its masks from."""
+
+    def keep(self, probability: float, rows: int, units: int) -> Tensor:
+        """(K, rows, units): 1 / (1 − p) with probability 1 − p, else 0."""
+
+
+class Linear(nn.Module):
+    """K affine maps, one batched matrix product.
+
+    Input: (K, B, in). Output: (K, B, out).
+    """
+
+    def __init__(self, members: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(members, inputs, outputs))
+        self.bias = nn.Parameter(torch.zeros(members, 1, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+class Network(nn.Module):
+    """An architecture: inputs of K members to their raw outputs.
+
+    Subclasses take (members, inputs, outputs, spec) and leave weights to
+    `initialization.initialize`.
+    """
+
+    def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
+        """(K, B, inputs) to (K, B, outputs); `noise` is given while training."""
+        raise NotImplementedError
+
+    def linear_layers(self) -> list[Linear]:
+        """Every affine map, the output layer last."""
+        return [module for module in self.modules() if isinstance(module, Linear)]
+
+
+def activate(name: Activation, x: Tensor) -> Tensor:
+    """The activation function called `name`."""
+    match name:
+        case "relu":
+            return functional.relu(x)
+        case "leaky_relu":
+            return functional.leaky_relu(x)
+        case "gelu":
+            return functional.gelu(x)
+        case "silu":
+            return functional.silu(x)
+        case "mish":
+            return functional.mish(x)
+        case "selu":
+            return functional.selu(x)
+        case "tanh":
+            return torch.tanh(x)
+        case "sigmoid":
+            return torch.sigmoid(x)
+        case "scaled_sigmoid":
+            # Centred with unit slope at zero, so that depth does not saturate it.
+            return 4 * torch.sigmoid(x) - 2
+        case "identity":
+            return x
+
+
+def take(module: AnyModule, members: Tensor) -> AnyModule:
+    """A copy of a population that holds only these members, a vector of their places."""
+    smaller = copy.deepcopy(module)
+    for owner in smaller.modules():
+        for name, parameter in owner.named_parameters(recurse=False):
+            kept = parameter.detach().index_select(0, members)
+            setattr(owner, name, nn.Parameter(kept))
+        for name, buffer in owner.named_buffers(recurse=False):
+            if name not in owner._non_persistent_buffers_set:
+                setattr(owner, name, buffer.index_select(0, members))
+    return smaller

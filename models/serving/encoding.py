@@ -1,0 +1,266 @@
+"""Rows as users send them to numbers and level codes, and what is odd about each row.
+
+JSON rows are looked up in dictionaries, tables are encoded a column at a time; both read a cell by
+the same rules, so that a row has the same price by either road.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from models.data.cells import (
+    MISSING,
+    MISSING_AMONG_NUMBERS,
+    epoch_seconds,
+    is_missing,
+    parse_dates,
+    parse_numbers,
+)
+from models.data.design import Codes, Numbers, as_levels, encode, level_of
+from models.data.faults import TableFault, quoted
+from models.serving.manifest import CategoricalFeature, Manifest, NumericFeature
+
+WarningCode = Literal[
+    "unknown_category", "not_a_number", "missing_value", "missing_column", "out_of_range"
+]
+REFUSED: tuple[WarningCode, ...] = ("unknown_category", "not_a_number", "missing_value")
+
+_ABSENT = object()
+
+
+@dataclass(frozen=True)
+class RowWarning:
+    """Something odd about one cell, or about a column that is not there."""
+
+    code: WarningCode
+    column: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class EncodedRows:
+    """numbers (N, D) float64, codes (N, C) int64, and N lists of warnings."""
+
+    numbers: Numbers
+    codes: Codes
+    warnings: list[list[RowWarning]]
+
+    def faults(self) -> list[TableFault]:
+        """The warnings that `on_unknown=error` refuses; rows count from 1."""
+        return [
+            TableFault(warning.detail, row, warning.column)
+            for row, warnings in enumerate(self.warnings, start=1)
+            for warning in warnings
+            if warning.code in REFUSED
+        ]
+
+
+class RowEncoder:
+    """Reads rows for one model."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._numeric = manifest.numeric
+        self._categorical = [
+            (feature, {level: code for code, level in enumerate(feature.levels)})
+            for feature in manifest.categorical
+        ]
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that the model uses."""
+        return [f.name for f in self._numeric] + [f.name for f, _ in self._categorical]
+
+    def rows(self, rows: Sequence[Mapping[str, object]]) -> EncodedRows:
+        """Encode JSON objects: a cell is a number, a text, a boolean or null."""
+        numbers = np.empty((len(rows), len(self._numeric)))
+        codes = np.empty((len(rows), len(self._categorical)), np.int64)
+        warnings: list[list[RowWarning]] = [[] for _ in rows]
+        for place, row in enumerate(rows):
+            odd = warnings[place]
+            for column, feature in enumerate(self._numeric):
+                numbers[place, column] = _number(feature, row.get(feature.name, _ABSENT), odd)
+            for column, (feature_, known) in enumerate(self._categorical):
+                codes[place, column] = _code(feature_, known, row.get(feature_.name, _ABSENT), odd)
+        return EncodedRows(numbers, codes, warnings)
+
+    def table(self, cells: pa.Table) -> EncodedRows:
+        """Encode a table of trimmed texts."""
+        numbers = np.empty((len(cells), len(self._numeric)))
+        codes = np.empty((len(cells), len(self._categorical)), np.int64)
+        warnings: list[list[RowWarning]] = [[] for _ in range(len(cells))]
+        present = set(cells.column_names)
+        for column, feature in enumerate(self._numeric):
+            if feature.name in present:
+                numbers[:, column] = _numbers(feature, cells[feature.name], warnings)
+            else:
+                numbers[:, column] = np.nan
+                _warn(warnings, range(len(cells)), _missing_column(feature.name))
+        for column, (feature_, _) in enumerate(self._categorical):
+            if feature_.name in present:
+                codes[:, column] = _codes(feature_, cells[feature_.name], warnings)
+            else:
+                codes[:, column] = _missing_code(feature_)
+                _warn(warnings, range(len(cells)), _missing_column(feature_.name))
+        return EncodedRows(numbers, codes, warnings)
+
+
+def _number(feature: NumericFeature, cell: object, odd: list[RowWarning]) -> float:
+    if isinstance(cell, (int, float)):
+        try:
+            value = float(cell)
+        except OverflowError:  # an integer of hundreds of digits
+            value = math.inf
+        if math.isfinite(value):
+            if _outside(feature, value):
+                odd.append(_out_of_range(feature, value))
+            return value
+        odd.append(_not_a_number(feature, repr(value)))
+    elif cell is _ABSENT:
+        odd.append(_missing_column(feature.name))
+    elif cell is None:
+        odd.append(_missing_value(feature.name))
+    elif isinstance(cell, str):
+        alone = pa.chunked_array([pa.array([cell.strip()], pa.string())])
+        warnings: list[list[RowWarning]] = [odd]
+        return float(_numbers(feature, alone, warnings)[0])
+    else:
+        odd.append(_not_a_number(feature, repr(cell)))
+    return math.nan
+
+
+def _code(
+    feature: CategoricalFeature,
+    known: Mapping[str | None, int],
+    cell: object,
+    odd: list[RowWarning],
+) -> int:
+    if cell is _ABSENT:
+        odd.append(_missing_column(feature.name))
+        return _missing_code(feature)
+    level = _level(feature, known, cell)
+    code = known.get(level)
+    if code is not None:
+        return code
+    if level is None:
+        odd.append(_missing_value(feature.name))
+    else:
+        odd.append(_unknown_category(feature, level))
+    return len(feature.levels)
+
+
+def _level(
+    feature: CategoricalFeature, known: Mapping[str | None, int], cell: object
+) -> str | None:
+    """The level that a JSON value names; None is missing."""
+    if cell is None:
+        return None
+    if isinstance(cell, bool):
+        spellings = (str(cell), str(cell).lower(), str(cell).upper())
+        return next((text for text in spellings if text in known), spellings[1])
+    if isinstance(cell, (int, float)):
+        return level_of(cell) if abs(cell) < 2**53 else str(cell)
+    text = str(cell).strip()
+    if not feature.numbers:
+        return None if text in MISSING else text
+    if text in MISSING_AMONG_NUMBERS:
+        return None
+    values, bad = parse_numbers(pa.chunked_array([pa.array([text], pa.string())]))
+    return text if bad[0] else level_of(float(values[0]))
+
+
+def _numbers(
+    feature: NumericFeature, cells: pa.ChunkedArray, warnings: list[list[RowWarning]]
+) -> NDArray[np.float64]:
+    if feature.kind == "datetime":
+        moments, bad = parse_dates(cells)
+        values = epoch_seconds(moments)
+    else:
+        values, bad = parse_numbers(cells)
+    for row in np.flatnonzero(bad):
+        warnings[row].append(_not_a_number(feature, quoted(cells[int(row)].as_py())))
+    _warn(warnings, np.flatnonzero(np.isnan(values) & ~bad), _missing_value(feature.name))
+    if feature.low is not None and feature.high is not None:
+        for row in np.flatnonzero((values < feature.low) | (values > feature.high)):
+            warnings[row].append(_out_of_range(feature, float(values[row])))
+    return values
+
+
+def _codes(
+    feature: CategoricalFeature, cells: pa.ChunkedArray, warnings: list[list[RowWarning]]
+) -> NDArray[np.int64]:
+    missing = is_missing(cells, among_numbers=feature.numbers)
+    if feature.numbers:
+        values, bad = parse_numbers(cells)
+        numbers = as_levels(pa.chunked_array([pa.array(values, from_pandas=True)]))
+        texts = pc.if_else(pa.array(bad), cells, numbers)
+    else:
+        texts = cells
+    levels = pc.if_else(pa.array(missing), pa.scalar(None, pa.string()), texts)
+    codes = encode(levels, feature.levels)
+    unknown = codes == len(feature.levels)
+    _warn(warnings, np.flatnonzero(unknown & missing), _missing_value(feature.name))
+    for row in np.flatnonzero(unknown & ~missing):
+        warnings[row].append(_unknown_category(feature, levels[int(row)].as_py()))
+    return codes
+
+
+def _missing_code(feature: CategoricalFeature) -> int:
+    """The code of a missing cell: its own level where the table had one, else unknown."""
+    return feature.levels.index(None) if None in feature.levels else len(feature.levels)
+
+
+def _outside(feature: NumericFeature, value: float) -> bool:
+    return (
+        feature.low is not None
+        and feature.high is not None
+        and not (feature.low <= value <= feature.high)
+    )
+
+
+def _warn(
+    warnings: list[list[RowWarning]], rows: Sequence[int] | np.ndarray, warning: RowWarning
+) -> None:
+    for row in rows:
+        warnings[row].append(warning)
+
+
+def _missing_column(name: str) -> RowWarning:
+    return RowWarning("missing_column", name, f"there is no '{name}': imputed as in training")
+
+
+def _missing_value(name: str) -> RowWarning:
+    return RowWarning("missing_value", name, f"'{name}' is missing: imputed as in training")
+
+
+def _not_a_number(feature: NumericFeature, cell: str) -> RowWarning:
+    what = "a date (ISO 8601)" if feature.kind == "datetime" else "a finite number"
+    return RowWarning(
+        "not_a_number",
+        feature.name,
+        f"'{feature.name}' must be {what}, however it is {cell}: imputed as if missing",
+    )
+
+
+def _unknown_category(feature: CategoricalFeature, level: str) -> RowWarning:
+    return RowWarning(
+        "unknown_category",
+        feature.name,
+        f"{quoted(level)} was not among the {len(feature.levels)} levels of '{feature.name}' in "
+        "training: the network sees none of them",
+    )
+
+
+def _out_of_range(feature: NumericFeature, value: float) -> RowWarning:
+    return RowWarning(
+        "out_of_range",
+        feature.name,
+        f"'{feature.name}' is {value:g}, outside {feature.low:g} to {feature.high:g} in training",
+    )

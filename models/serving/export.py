@@ -1,0 +1,181 @@
+"""A trained model as ONNX graphs, and the proof that they compute what was trained.
+
+`core.onnx` takes numbers and level codes, `model.onnx` raw columns: the same graph behind one
+node a column. ScatterElements writes the one-hot, see `models.networks.encoder`.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import TensorProto, compose, helper
+
+from models.data.design import Design
+from models.serving.manifest import OUTPUTS, PREFIX, input_names
+from models.serving.served import ServedModel
+
+OPSET = 18
+ML_OPSET = 3
+RAW_NUMBERS = f"{PREFIX}raw:numbers"
+RAW_CODES = f"{PREFIX}raw:codes"
+UNKNOWN_TEXT = f"{PREFIX}unknown"
+# Largest difference between a graph's prediction and the one it was scored with, as a share of
+# the prediction or of the target's spread, whichever is larger.
+TOLERANCE = 1e-4
+# Rows that a check runs at a time.
+CHECK_ROWS = 4_096
+
+
+class ExportMismatch(Exception):
+    """A graph does not reproduce the predictions that the metrics were computed from."""
+
+
+def core_graph(served: ServedModel, design: Design) -> onnx.ModelProto:
+    """The graph from `numbers` (N, D) and `codes` (N, C) on."""
+    example = (
+        torch.zeros(2, len(design.numeric), dtype=torch.float64),
+        torch.zeros(2, len(design.categorical), dtype=torch.int64),
+    )
+    rows = torch.export.Dim("N")
+    # The exporter announces optional packages that it does without.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            served.eval(),
+            example,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["numbers", "codes"],
+            output_names=OUTPUTS,
+            dynamic_shapes={"numbers": {0: rows}, "codes": {0: rows}},
+            verbose=False,
+        )
+    assert program is not None
+    return program.model_proto
+
+
+def full_graph(core: onnx.ModelProto, design: Design) -> onnx.ModelProto:
+    """The graph from raw columns on: double (N, 1) or string (N, 1) each."""
+    names = input_names(design)
+    inputs, nodes, codes = [], [], []
+    for name in design.numeric:
+        inputs.append(helper.make_tensor_value_info(names[name], TensorProto.DOUBLE, ["N", 1]))
+    for place, vocabulary in enumerate(design.categorical):
+        column = names[vocabulary.name]
+        inputs.append(helper.make_tensor_value_info(column, TensorProto.STRING, ["N", 1]))
+        codes.append(f"{PREFIX}code:{place}")
+        nodes.append(
+            helper.make_node(
+                "LabelEncoder",
+                [column],
+                [codes[-1]],
+                domain="ai.onnx.ml",
+                keys_strings=[level or "" for level in vocabulary.levels],
+                values_int64s=list(range(vocabulary.unknown)),
+                default_int64=vocabulary.unknown,
+            )
+        )
+    numbers = [names[name] for name in design.numeric]
+    nodes += _joined(RAW_NUMBERS, numbers, TensorProto.DOUBLE, codes)
+    nodes += _joined(RAW_CODES, codes, TensorProto.INT64, numbers)
+    outputs = [
+        helper.make_tensor_value_info(RAW_NUMBERS, TensorProto.DOUBLE, ["N", len(numbers)]),
+        helper.make_tensor_value_info(RAW_CODES, TensorProto.INT64, ["N", len(codes)]),
+    ]
+    raw = helper.make_model(
+        helper.make_graph(nodes, "raw", inputs, outputs),
+        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)],
+        ir_version=core.ir_version,
+    )
+    merged = compose.merge_models(
+        raw,
+        compose.add_prefix(core, PREFIX),
+        io_map=[(RAW_NUMBERS, f"{PREFIX}numbers"), (RAW_CODES, f"{PREFIX}codes")],
+    )
+    for output in merged.graph.output:
+        name = output.name.removeprefix(PREFIX)
+        merged.graph.node.append(helper.make_node("Identity", [output.name], [name]))
+        output.name = name
+    onnx.checker.check_model(merged)
+    return merged
+
+
+def _joined(name: str, parts: list[str], element: int, others: list[str]) -> list[onnx.NodeProto]:
+    """Nodes that join columns into (N, len(parts)); without any, N is that of the others."""
+    if parts:
+        return [helper.make_node("Concat", parts, [name], axis=1)]
+    bounds = [f"{name}:from", f"{name}:to", f"{name}:axis"]
+    constants = [
+        helper.make_node("Constant", [], [bound], value_ints=[value])
+        for bound, value in zip(bounds, (0, 0, 1), strict=True)
+    ]
+    cut = helper.make_node("Slice", [others[0], *bounds], [f"{name}:empty"])
+    return [*constants, cut, helper.make_node("Cast", [f"{name}:empty"], [name], to=element)]
+
+
+def verify(
+    core: bytes,
+    full: bytes,
+    design: Design,
+    folds: list[np.ndarray],
+    out_of_fold: np.ndarray,
+) -> None:
+    """Run both graphs and compare them with what was scored.
+
+    Parameters
+    ----------
+    folds : the validation rows of each fold, places in the design
+    out_of_fold : (n,) the predictions that the metrics were computed from
+
+    Raises
+    ------
+    ExportMismatch: member f of a graph differs from fold f's out-of-fold predictions, the two
+        graphs differ, or a row with every cell missing or unknown has no finite price.
+    """
+    core_session, full_session = session(core), session(full)
+    spread = float(np.std(design.target))
+    for fold, rows in enumerate(folds):
+        for start in range(0, len(rows), CHECK_ROWS):
+            part = rows[start : start + CHECK_ROWS]
+            numbers, codes = design.numbers[part], design.codes[part]
+            _, members = core_session.run(OUTPUTS, {"numbers": numbers, "codes": codes})
+            _, raw_members = full_session.run(OUTPUTS, _raw_inputs(design, numbers, codes))
+            _compare(members[fold], out_of_fold[part], spread, f"core.onnx, fold {fold}")
+            _compare(raw_members, members, spread, f"model.onnx, fold {fold}")
+    numbers = np.full((1, len(design.numeric)), np.nan)
+    codes = np.array([[vocabulary.unknown for vocabulary in design.categorical]], np.int64)
+    value, members = core_session.run(OUTPUTS, {"numbers": numbers, "codes": codes})
+    raw_value, _ = full_session.run(OUTPUTS, _raw_inputs(design, numbers, codes))
+    _compare(raw_value, value, spread, "model.onnx, a row with every cell missing or unknown")
+
+
+def session(graph: bytes, threads: int = 1) -> onnxruntime.InferenceSession:
+    """An onnxruntime session on the CPU."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def _compare(found: np.ndarray, expected: np.ndarray, spread: float, what: str) -> None:
+    scale = np.maximum(np.abs(expected), spread)
+    worst = float(np.max(np.abs(found - expected) / scale, initial=0.0))
+    if not worst <= TOLERANCE:  # NaN is a difference too
+        raise ExportMismatch(f"{what}: predictions differ by {worst:.2g} of their size")
+
+
+def _raw_inputs(design: Design, numbers: np.ndarray, codes: np.ndarray) -> dict[str, np.ndarray]:
+    """The same rows as raw columns; an unknown level is a text that no vocabulary holds."""
+    names = input_names(design)
+    columns: dict[str, np.ndarray] = {}
+    for place, name in enumerate(design.numeric):
+        columns[names[name]] = numbers[:, [place]]
+    for place, vocabulary in enumerate(design.categorical):
+        texts = [level or "" for level in vocabulary.levels] + [UNKNOWN_TEXT]
+        columns[names[vocabulary.name]] = np.array(texts, object)[codes[:, [place]]]
+    return columns

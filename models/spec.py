@@ -1,0 +1,208 @@
+"""The training spec: the vocabulary that the HTTP service, the workers and the numeric code share.
+
+A spec as submitted leaves most things out; `models.data.features.resolve` fills every default in
+against the table's profile, and the resolved spec is what is stored, hashed and trained.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+ColumnKind = Literal[
+    "numeric", "categorical", "binary", "datetime", "identifier", "text", "constant"
+]
+Activation = Literal[
+    "relu",
+    "leaky_relu",
+    "gelu",
+    "silu",
+    "mish",
+    "selu",
+    "tanh",
+    "sigmoid",
+    "scaled_sigmoid",
+    "identity",
+]
+Initialization = Literal[
+    "xavier_uniform",
+    "xavier_normal",
+    "kaiming_uniform",
+    "kaiming_normal",
+    "lecun_normal",
+    "uniform",
+    "normal",
+    "constant",
+    "default",
+]
+TargetTransform = Literal["log", "none"]
+Loss = Literal["squared_error", "absolute_error", "huber"]
+
+SHORT_NAMES = {"wd": "weight_decay", "k": "k_folds"}
+
+
+class SpecModel(BaseModel):
+    """Unknown fields are refused, and so are NaN and infinity."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Features(SpecModel):
+    """Which columns the network sees, and as what."""
+
+    exclude: list[str] = Field(
+        default_factory=list, description="Columns to leave out, besides the target."
+    )
+    kinds: dict[str, Literal["numeric", "categorical"]] = Field(
+        default_factory=dict,
+        description="Overrides of the profile's kinds, for example a class code read as a number.",
+    )
+
+
+class Preprocessing(SpecModel):
+    """How a fold turns cells into inputs; everything is learnt on the fold's training rows."""
+
+    numeric_missing: Literal["mean", "median", "zero", "drop_rows"] = Field(
+        default="mean",
+        description="What stands in for a missing number. `drop_rows` leaves such rows out of "
+        "training; a scored or served row gets the mean.",
+    )
+    numeric_scaling: Literal["standard", "robust", "quantile", "none"] = Field(
+        default="standard",
+        description="`standard`: (x − mean) / standard deviation. `robust`: (x − median) / "
+        "interquartile range, smoothly clipped to ±3. `quantile`: the rank among the training "
+        "rows, uniform with unit variance.",
+    )
+    categorical_missing: Literal["level"] = Field(
+        default="level", description="A missing category is a level of its own."
+    )
+    target_transform: TargetTransform | None = Field(
+        default=None,
+        description="`log` trains on log(y); either is standardised by the fold's training rows. "
+        "Default: `log` when every target is positive and their skewness exceeds 1.",
+    )
+
+
+class LinearArchitecture(SpecModel):
+    """Linear regression: inputs to output, no hidden layer."""
+
+    type: Literal["linear"]
+    initialization: Initialization = "xavier_uniform"
+
+
+class MlpArchitecture(SpecModel):
+    """A multilayer perceptron."""
+
+    type: Literal["mlp"] = "mlp"
+    hidden_sizes: list[Annotated[int, Field(ge=1, le=16_384)]] = Field(
+        default=[256, 64], min_length=1, max_length=16, description="Units of each hidden layer."
+    )
+    activation: Activation = "relu"
+    normalization: Literal["none"] = "none"
+    initialization: Initialization = "xavier_uniform"
+    numeric_embedding: None = None
+    linear_path: Literal[False] = False
+
+
+Architecture = Annotated[LinearArchitecture | MlpArchitecture, Field(discriminator="type")]
+
+
+class Folds(SpecModel):
+    """How rows are dealt into folds."""
+
+    type: Literal["shuffled", "stratified", "group", "time"] = Field(
+        default="shuffled",
+        description="`stratified`: quantile bins of the target spread evenly. `group`: rows that "
+        "share a value of `column` stay together. `time`: rows are sorted by `column`, and each "
+        "fold is scored by a model that saw only earlier rows.",
+    )
+    column: str | None = Field(default=None, description="Needed for `group` and `time`.")
+
+    @model_validator(mode="after")
+    def _column_fits_type(self) -> Folds:
+        needs_column = self.type in ("group", "time")
+        if needs_column and self.column is None:
+            raise ValueError(f"folds of type '{self.type}' need a column")
+        if not needs_column and self.column is not None:
+            raise ValueError(f"folds of type '{self.type}' take no column")
+        return self
+
+
+class Optimizer(SpecModel):
+    """Weight decay is decoupled for every optimiser (Loshchilov and Hutter 2019,
+    arXiv 1711.05101), so `adam` and `adamw` name the same update."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adam"
+    learning_rate: float = Field(default=1e-3, gt=0, le=1e6)
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Used by `sgd` alone.")
+    schedule: Literal["constant"] = "constant"
+    gradient_clip: float | None = Field(
+        default=None, gt=0, description="Largest L2 norm of one fold model's gradient."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_names(cls, data: Any) -> Any:
+        return rename(data, {"lr": "learning_rate"})
+
+
+class EarlyStopping(SpecModel):
+    """Watches a slice of the fold's training rows; the scored rows are never watched."""
+
+    patience: int = Field(default=16, ge=1, le=10_000, description="Epochs without improvement.")
+    fraction: float = Field(default=0.1, gt=0, lt=0.5, description="Share of the training rows.")
+
+
+class Holdout(SpecModel):
+    """Rows that no fold sees, scored once by the finished model."""
+
+    fraction: float = Field(default=0.1, gt=0, lt=0.5)
+
+
+class TrainingSpec(SpecModel):
+    """Everything that determines a training run besides the table itself."""
+
+    target: str = Field(min_length=1, description="The column to predict; it must be numeric.")
+    features: Features = Field(default_factory=Features)
+    preprocessing: Preprocessing = Field(default_factory=Preprocessing)
+    architecture: Architecture = Field(default_factory=MlpArchitecture)
+    dropout: float = Field(default=0.1, ge=0, description="Probability of zeroing a hidden unit.")
+    weight_decay: float = Field(default=1e-4, ge=0, le=1e6, description="Weights, not biases.")
+    k_folds: int = Field(default=5, ge=2, le=50)
+    folds: Folds = Field(default_factory=Folds)
+    optimizer: Optimizer = Field(default_factory=Optimizer)
+    batch_size: int = Field(default=64, ge=1, le=65_536)
+    max_epochs: int = Field(default=100, ge=1, le=10_000)
+    early_stopping: EarlyStopping | None = Field(default_factory=EarlyStopping)
+    holdout: Holdout | None = None
+    members_per_fold: Literal[1] = 1
+    loss: Loss = "squared_error"
+    seed: int = Field(default=0, ge=0, lt=2**63)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_names(cls, data: Any) -> Any:
+        return rename(data, SHORT_NAMES)
+
+    @model_validator(mode="after")
+    def _dropout_leaves_units(self) -> TrainingSpec:
+        if self.dropout >= 1:
+            raise ValueError(
+                f"dropout must be below 1, however it is {self.dropout}: with p = 1 every hidden "
+                "unit is zeroed and nothing can be learnt"
+            )
+        return self
+
+
+def rename(data: Any, names: dict[str, str]) -> Any:
+    """Replace short field names by the full ones, refusing a field given under both."""
+    if not isinstance(data, dict):
+        return data
+    renamed = dict(data)
+    for short, full in names.items():
+        if short in renamed:
+            if full in renamed:
+                raise ValueError(f"'{short}' is short for '{full}': give one of them, not both")
+            renamed[full] = renamed.pop(short)
+    return renamed

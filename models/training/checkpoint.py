@@ -1,0 +1,29 @@
+"""The state of a training run as bytes: tensors and JSON in the safetensors format, no pickle."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor
+
+# Changes with the meaning of a checkpoint: one of another format is not resumed from.
+FORMAT = 1
+
+
+def pack(tensors: dict[str, Tensor], state: dict[str, Any]) -> bytes:
+    """Tensors by name and a JSON object; `nan` and `inf` survive."""
+    text = json.dumps({"format": FORMAT, **state}).encode()
+    document = torch.from_numpy(np.frombuffer(text, np.uint8).copy())
+    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    return safetensors.torch.save({**contiguous, "state": document})
+
+
+def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The inverse of `pack`; None for a checkpoint of another format."""
+    tensors = safetensors.torch.load(data)
+    state = json.loads(tensors.pop("state").numpy().tobytes())
+    return (tensors, state) if state["format"] == FORMAT else None
