@@ -69,7 +69,7 @@ class Preprocessing(SpecModel):
         "training; a scored or served row gets the mean.",
     )
     numeric_scaling: Literal["standard", "robust", "quantile", "none"] = Field(
-        default="standard",
+        default="robust",
         description="`standard`: (x − mean) / standard deviation. `robust`: (x − median) / "
         "interquartile range, smoothly clipped to ±3. `quantile`: the rank among the training "
         "rows, uniform with unit variance.",
@@ -98,7 +98,7 @@ class MlpArchitecture(SpecModel):
     hidden_sizes: list[Annotated[int, Field(ge=1, le=16_384)]] = Field(
         default=[256, 64], min_length=1, max_length=16, description="Units of each hidden layer."
     )
-    activation: Activation = "relu"
+    activation: Activation = "silu"
     normalization: Literal["none"] = "none"
     initialization: Initialization = "xavier_uniform"
     numeric_embedding: None = None
@@ -167,7 +167,7 @@ class TrainingSpec(SpecModel):
     features: Features = Field(default_factory=Features)
     preprocessing: Preprocessing = Field(default_factory=Preprocessing)
     architecture: Architecture = Field(default_factory=MlpArchitecture)
-    dropout: float = Field(default=0.1, ge=0, description="Probability of zeroing a hidden unit.")
+    dropout: float = Field(default=0.3, ge=0, description="Probability of zeroing a hidden unit.")
     weight_decay: float = Field(default=1e-4, ge=0, le=1e6, description="Weights, not biases.")
     k_folds: int = Field(default=5, ge=2, le=50)
     folds: Folds = Field(default_factory=Folds)

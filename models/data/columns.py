@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,16 @@ import pyarrow.compute as pc
 from models.data.cells import Mask, is_among, is_missing, parse_dates, read_floats
 from models.data.faults import quoted
 
+ReadingCode = Literal[
+    "numeric_header",
+    "mixed_numbers",
+    "mixed_dates",
+    "not_finite",
+    "thousands_separators",
+    "decimal_commas",
+    "ambiguous_dates",
+]
+
 ENOUGH = 0.95  # share of a column's cells that makes it one of numbers or of dates
 
 
@@ -18,7 +29,7 @@ ENOUGH = 0.95  # share of a column's cells that makes it one of numbers or of da
 class ReadingWarning:
     """Something a reader should look at; `row` is the first of its kind, from 1."""
 
-    code: str
+    code: ReadingCode
     column: str | None
     detail: str
     row: int | None
@@ -28,7 +39,7 @@ class ReadingWarning:
 class Lookalike:
     """Words that were probably meant as numbers or dates, but say it ambiguously."""
 
-    code: str
+    code: ReadingCode
     pattern: str
     meaning: str
     remedy: str
@@ -71,8 +82,8 @@ def type_column(name: str, cells: pa.ChunkedArray) -> tuple[pa.ChunkedArray, lis
     floats, not_numbers = read_floats(cells)
     numbers = present & ~not_numbers
     if _enough(numbers, present):
-        warnings = _infinities(name, cells, np.isinf(floats))
-        warnings += _odd_ones(name, cells, not_numbers, "mixed_numbers", "number")
+        warnings = _dropped(name, cells, np.isinf(floats), "not_finite", "not a finite number")
+        warnings += _dropped(name, cells, not_numbers, "mixed_numbers", "not a number")
         warnings += _lookalikes(name, cells, numbers, present)
         finite = np.where(np.isinf(floats), np.nan, floats)
         return pa.chunked_array([pa.array(finite, from_pandas=True)]), warnings
@@ -80,7 +91,7 @@ def type_column(name: str, cells: pa.ChunkedArray) -> tuple[pa.ChunkedArray, lis
     moments, not_dates = parse_dates(cells)
     dates = present & ~not_dates
     if _enough(dates, present):
-        warnings = _odd_ones(name, cells, not_dates, "mixed_dates", "date")
+        warnings = _dropped(name, cells, not_dates, "mixed_dates", "not a date")
         warnings += _lookalikes(name, cells, dates, present)
         return pa.chunked_array([pa.array(moments)]), warnings
 
@@ -94,24 +105,13 @@ def _enough(kind: Mask, present: Mask) -> bool:
     return bool(kind.any()) and float(kind.sum()) >= ENOUGH * float(present.sum())
 
 
-def _infinities(name: str, cells: pa.ChunkedArray, infinite: Mask) -> list[ReadingWarning]:
-    if not infinite.any():
-        return []
-    row = _first(infinite)
-    detail = (
-        f"{_count(infinite)} taken as missing: not a finite number (row {row}: "
-        f"{_cell(cells, row)})."
-    )
-    return [ReadingWarning("not_finite", name, detail, row)]
-
-
-def _odd_ones(
-    name: str, cells: pa.ChunkedArray, odd: Mask, code: str, noun: str
+def _dropped(
+    name: str, cells: pa.ChunkedArray, dropped: Mask, code: ReadingCode, because: str
 ) -> list[ReadingWarning]:
-    if not odd.any():
+    if not dropped.any():
         return []
-    row = _first(odd)
-    detail = f"{_count(odd)} taken as missing: not a {noun} (row {row}: {_cell(cells, row)})."
+    row = _first(dropped)
+    detail = f"{_count(dropped)} taken as missing: {because} (row {row}: {_cell(cells, row)})."
     return [ReadingWarning(code, name, detail, row)]
 
 

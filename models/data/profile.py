@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.data.cells import epoch_seconds
+from models.data.columns import ReadingCode
 from models.data.kinds import MANY_LEVELS, number_kind, word_kind
 from models.data.statistics import Summary, summarize
 from models.data.table import TypedTable
@@ -24,6 +25,15 @@ SHOWN_CHARACTERS = 100  # of a level in `top`
 HIGH_MISSING = 0.5  # share of missing cells above which a column is warned of
 
 Storage = Literal["number", "text", "datetime"]
+WarningCode = Literal[
+    ReadingCode,
+    "high_missing",
+    "constant",
+    "identifier",
+    "text",
+    "many_levels",
+    "duplicate_rows",
+]
 Codes = NDArray[np.int64]
 
 
@@ -64,7 +74,7 @@ class Suggestions(ProfileModel):
 class ProfileWarning(ProfileModel):
     """`row`: the first of its kind, from 1 below the header."""
 
-    code: str
+    code: WarningCode
     column: str | None
     detail: str
     row: int | None
@@ -158,12 +168,13 @@ def _top(words: pa.Array, counts: Codes) -> list[tuple[str, int]]:
 
 
 def _column_warnings(column: ColumnProfile, rows: int) -> list[ProfileWarning]:
-    found: list[tuple[str, str]] = []
+    found: list[tuple[WarningCode, str]] = []
     share = column.missing / rows
     if share > HIGH_MISSING:
         found.append(("high_missing", f"{100 * share:.1f} % missing"))
     if column.kind == "constant":
-        found.append(("constant", "Every cell says the same, so nothing can be learnt from it."))
+        what = "No cell has a value" if column.distinct == 0 else "There is a single value"
+        found.append(("constant", f"{what}, so nothing can be learnt from it."))
     if column.kind == "identifier":
         found.append(("identifier", "Names the row and tells nothing about the target."))
     if column.kind == "text":

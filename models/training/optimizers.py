@@ -66,7 +66,7 @@ class PopulationOptimizer:
             for views in self._members:
                 nn.utils.clip_grad_norm_(views, self._clip)
         if self._shrink != 1.0:
-            moving: list[Tensor] = [weight for weight in self._weights if weight.grad is not None]
+            moving = [weight.detach() for weight in self._weights if weight.grad is not None]
             torch._foreach_mul_(moving, self._shrink)
         self._optimizer.step()
         if idle:

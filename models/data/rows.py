@@ -1,0 +1,165 @@
+"""The rows of a CSV as text, refusing what cannot be read without guessing."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import re
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+from models.data.faults import TableError, TableFault, quoted
+from models.data.header import Header
+
+BLOCK_BYTES = 8 * 1024 * 1024  # read at a time; a row must lie within two neighbouring blocks
+MAX_FAULTS = 20  # ragged rows named in one error
+
+# Blank lines are skipped between rows, but swallowed by a quoted cell that never closes: a last
+# cell that ends with these shows one. pyarrow itself takes the end of the file for the quote.
+END_MARK = b"\n" * 64
+
+_UNDECODABLE = re.compile("[\udc80-\udcff]")  # what "surrogateescape" makes of invalid bytes
+
+
+def read_rows(head: bytes, rest: BinaryIO, header: Header) -> Iterator[pa.RecordBatch]:
+    """Trimmed cells, a batch a block.
+
+    Parameters
+    ----------
+    head: the first bytes below the header.
+    rest: a stream of the others.
+
+    Raises
+    ------
+    TableError: ragged rows, an endless row, a quote that never closes, cells that are no text.
+    """
+    stream = _TextStream(head, rest)
+    rows = 0
+    for batch in _parse(stream, header):
+        columns = []
+        for name, cells in zip(header.names, batch.columns, strict=True):
+            nul = pc.index(pc.match_substring(cells, "\0"), True).as_py()
+            if nul >= 0:
+                raise _no_text(rows + nul + 1, name, stream.undecodable)
+            columns.append(pc.utf8_trim_whitespace(cells))
+        yield pa.RecordBatch.from_arrays(columns, names=header.names)
+        rows += batch.num_rows
+
+
+class _TextStream(io.RawIOBase):
+    """The bytes below the header as valid UTF-8, END_MARK behind them.
+
+    Bytes that are none become NUL, which no cell may contain: so the row and the column are found
+    in the parsed table. pyarrow cannot be left to find them, because it drops a ragged row
+    silently where it cannot decode it for the handler of such rows.
+    """
+
+    def __init__(self, head: bytes, rest: BinaryIO) -> None:
+        self.undecodable = False
+        self._parts = [io.BytesIO(head), rest, io.BytesIO(END_MARK)]
+        # pyarrow loses the line feed of a quoted CR LF that two blocks share: every line break
+        # becomes a line feed first.
+        self._decoder = io.IncrementalNewlineDecoder(
+            codecs.getincrementaldecoder("utf-8")("surrogateescape"), translate=True
+        )
+        self._pending = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while not self._pending and self._parts:
+            data = self._parts[0].read(BLOCK_BYTES)
+            if not data:
+                del self._parts[0]
+            self._pending = memoryview(self._valid(data))
+        count = min(len(buffer), len(self._pending))
+        buffer[:count] = self._pending[:count]
+        self._pending = self._pending[count:]
+        return count
+
+    def _valid(self, data: bytes) -> bytes:
+        text = self._decoder.decode(data)
+        try:
+            return text.encode()
+        except UnicodeEncodeError:
+            self.undecodable = True
+            return _UNDECODABLE.sub("\0", text).encode()
+
+
+def _parse(stream: _TextStream, header: Header) -> Iterator[pa.RecordBatch]:
+    """The cells as they stand in the file."""
+    faults: list[TableFault] = []
+
+    def note(row: csv.InvalidRow) -> str:
+        cells = "1 cell" if row.actual_columns == 1 else f"{row.actual_columns:,} cells"
+        detail = f"Row {row.number:,} has {cells} where the header has {len(header.names):,}."
+        faults.append(TableFault(detail, row=row.number))
+        return "skip" if len(faults) < MAX_FAULTS else "error"
+
+    rows = 0
+    last = ""
+    try:
+        with csv.open_csv(
+            io.BufferedReader(stream, BLOCK_BYTES),
+            # Threads gain nothing here (measured), and without them pyarrow counts rows.
+            csv.ReadOptions(column_names=header.names, block_size=BLOCK_BYTES, use_threads=False),
+            csv.ParseOptions(
+                delimiter=header.separator, newlines_in_values=True, invalid_row_handler=note
+            ),
+            csv.ConvertOptions(column_types=dict.fromkeys(header.names, pa.string())),
+        ) as reader:
+            for batch in reader:
+                if faults:
+                    break
+                if batch.num_rows > 0:
+                    yield batch
+                    rows += batch.num_rows
+                    last = batch.columns[-1][-1].as_py()
+    except pa.ArrowInvalid:
+        if not faults:
+            raise _endless(rows + 1) from None
+    if faults:
+        raise _ragged(faults, header)
+    if last.endswith(END_MARK.decode()):
+        raise _unclosed(rows, header.names[-1])
+
+
+def _ragged(faults: list[TableFault], header: Header) -> TableError:
+    return TableError(
+        f"{faults[0].detail[:-1]} (separated by {header.separator!r}): every row needs as many "
+        "cells as the header, and a cell that contains the separator stands in double quotes.",
+        faults,
+    )
+
+
+def _endless(row: int) -> TableError:
+    return TableError(
+        f"Row {row:,} does not end within {BLOCK_BYTES // 2**20} MiB: it needs a line break, or a "
+        "double quote in it never closes.",
+        [TableFault("The row does not end.", row=row)],
+    )
+
+
+def _unclosed(row: int, column: str) -> TableError:
+    return TableError(
+        f"Row {row:,} opens a double quote that never closes: close it, or write it twice within "
+        "quotes if it belongs to the cell.",
+        [TableFault("A double quote never closes.", row=row, column=column)],
+    )
+
+
+def _no_text(row: int, column: str, undecodable: bool) -> TableError:
+    what, remedy = (
+        ("is not valid UTF-8", "save the table as CSV in UTF-8")
+        if undecodable
+        else ("contains a NUL byte", "remove it")
+    )
+    return TableError(
+        f"Row {row:,}, column {quoted(column)} {what}: {remedy}.",
+        [TableFault(f"The cell {what}.", row=row, column=column)],
+    )

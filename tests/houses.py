@@ -1,0 +1,149 @@
+"""Small made-up tables of houses, and what the numeric code makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from models.data.design import Design, Vocabulary, load_design
+from models.data.features import resolve, select
+from models.data.folds import FoldRows, Split, split_rows
+from models.data.preprocessing import trainable_rows
+from models.data.profile import Profile, profile
+from models.data.table import Limits, read_table, read_text
+from models.evaluation.scores import Scores, evaluate
+from models.serving.export import core_graph, full_graph
+from models.serving.manifest import Manifest, describe
+from models.serving.predictor import Predictor
+from models.serving.served import ServedModel
+from models.spec import TrainingSpec
+from models.training.engine import Monitor, TrainedFolds, Trainer
+
+LIMITS = Limits(max_rows=100_000, max_columns=1_000)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A table, a resolved spec, and the folds laid on it."""
+
+    cells: pa.Table  # as written in the CSV
+    parquet: Path
+    profile: Profile
+    spec: TrainingSpec
+    design: Design
+    split: Split
+
+    @property
+    def folds(self) -> list[FoldRows]:
+        return [
+            trainable_rows(self.spec.preprocessing, self.design, fold) for fold in self.split.folds
+        ]
+
+
+@dataclass(frozen=True)
+class Built:
+    """A case trained, scored and exported."""
+
+    case: Case
+    trained: TrainedFolds
+    served: ServedModel
+    scores: Scores
+    core: bytes
+    full: bytes
+    manifest: Manifest
+
+    @property
+    def predictor(self) -> Predictor:
+        return Predictor(self.core, self.manifest)
+
+
+def house_frame(rows: int = 103, seed: int = 0) -> pd.DataFrame:
+    """Prices that follow from area, age and quarter, with gaps in an area and a word."""
+    rng = np.random.default_rng(seed)
+    area = rng.uniform(40, 300, rows).round(1)
+    year = rng.integers(1900, 2020, rows)
+    quarter = rng.choice(["north", "south", "mill", "old town"], rows)
+    worth = pd.Series(quarter).map({"north": 0.0, "south": 0.3, "mill": -0.2, "old town": 0.5})
+    noise = rng.normal(0, 0.1, rows)
+    price = np.exp(10 + 0.005 * area + 0.004 * (year - 1960) + worth + noise).round()
+    frame = pd.DataFrame(
+        {
+            "area": area,
+            "year": year,
+            "quarter": quarter,
+            "heating": rng.choice(["gas", "oil"], rows),
+            "sold": pd.date_range("2020-01-01", periods=rows, freq="D").strftime("%Y-%m-%d"),
+            "price": price,
+        }
+    )
+    frame.loc[::10, "area"] = np.nan
+    frame.loc[::7, "heating"] = None
+    return frame
+
+
+def lay(folder: Path, frame: pd.DataFrame, **spec: Any) -> Case:
+    """Read a frame as an upload would be and resolve a spec on it (the target is `price`)."""
+    csv, parquet = folder / "houses.csv", folder / "houses.parquet"
+    frame.to_csv(csv, index=False)
+    typed = read_table(csv, LIMITS)
+    pq.write_table(typed.table, parquet)
+    described = profile(typed)
+    resolved = resolve(TrainingSpec.model_validate({"target": "price", **spec}), described)
+    design = load_design(parquet, resolved, select(resolved, described))
+    split = split_rows(resolved, design.target, design.fold_column)
+    return Case(read_text(csv, LIMITS), parquet, described, resolved, design, split)
+
+
+def train(case: Case, monitor: Monitor | None = None) -> TrainedFolds:
+    """Train a case on the CPU."""
+    trainer = Trainer(case.spec, case.design, case.folds, device=torch.device("cpu"))
+    return trainer.train(monitor or Monitor())
+
+
+def score(case: Case, trained: TrainedFolds) -> Scores:
+    served = ServedModel(trained.encoder, trained.network, trained.target)
+    holdout = case.split.holdout
+    return evaluate(served, case.spec, case.design, case.folds, holdout, trained.courses)
+
+
+def build(case: Case) -> Built:
+    """Train, score and export a case, without checking the export."""
+    trained = train(case)
+    scores = score(case, trained)
+    served = ServedModel(trained.encoder, trained.network, trained.target)
+    core = core_graph(served, case.design)
+    full = full_graph(core, case.design)
+    manifest = describe(case.design, case.spec, scores.metrics, len(case.folds), receipt={})
+    return Built(
+        case, trained, served, scores, core.SerializeToString(), full.SerializeToString(), manifest
+    )
+
+
+def array_design(
+    numbers: np.ndarray | None = None,
+    codes: np.ndarray | None = None,
+    vocabularies: Sequence[Vocabulary] = (),
+    target: np.ndarray | None = None,
+) -> Design:
+    """A design straight from arrays; what is left out is empty, and the target counts up."""
+    given = next(array for array in (numbers, codes, target) if array is not None)
+    rows = len(given)
+    numbers = np.empty((rows, 0)) if numbers is None else numbers
+    return Design(
+        numeric=[f"number {place}" for place in range(numbers.shape[1])],
+        numeric_kinds=["numeric"] * numbers.shape[1],
+        categorical=list(vocabularies),
+        numbers=numbers,
+        codes=np.empty((rows, 0), np.int64) if codes is None else codes,
+        target=np.arange(1.0, rows + 1) if target is None else target,
+        rows=np.arange(rows),
+        fold_column=None,
+    )

@@ -1,0 +1,221 @@
+"""How rows are dealt: what every type of folds promises, for many sizes."""
+
+from __future__ import annotations
+
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from houses import lay
+
+from models.data.features import SpecError
+from models.data.folds import Split, split_rows
+from models.spec import TrainingSpec
+
+TYPES = ["shuffled", "stratified", "group", "time"]
+SIZES = [(10, 5), (20, 10), (23, 2), (37, 5), (60, 30), (101, 7), (103, 20), (100, 50)]
+
+
+def spec_of(kind: str, k: int, **spec: Any) -> TrainingSpec:
+    column = {"column": "by"} if kind in ("group", "time") else {}
+    return TrainingSpec.model_validate(
+        {"target": "price", "k_folds": k, "folds": {"type": kind, **column}, **spec}
+    )
+
+
+def made_up(kind: str, rows: int, k: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray | None]:
+    """Targets, and for `group` and `time` folds the column that they go by."""
+    rng = np.random.default_rng(seed)
+    target = rng.lognormal(12, 0.5, rows)
+    if kind == "group":
+        groups = min(rows, 2 * k + 2)
+        return target, rng.permutation(np.arange(rows) % groups)
+    return target, rng.permutation(rows).astype(float) if kind == "time" else None
+
+
+def deal(kind: str, rows: int, k: int, seed: int = 0, **spec: Any) -> tuple[Split, Any, Any]:
+    target, column = made_up(kind, rows, k)
+    return split_rows(spec_of(kind, k, seed=seed, **spec), target, column), target, column
+
+
+def parts_of(split: Split) -> list[list[np.ndarray]]:
+    """For each fold the parts that must not share a row."""
+    return [[f.train, f.watched, f.validation, split.holdout] for f in split.folds]
+
+
+@pytest.mark.parametrize("holdout", [None, {"fraction": 0.2}], ids=["no holdout", "holdout"])
+@pytest.mark.parametrize(
+    "watched", [None, {"patience": 3, "fraction": 0.2}], ids=["unwatched", "watched"]
+)
+@pytest.mark.parametrize("kind", TYPES)
+def test_every_row_has_one_place_in_every_fold(
+    kind: str, watched: dict[str, Any] | None, holdout: dict[str, Any] | None
+) -> None:
+    for rows, k in SIZES:
+        split, _, _ = deal(kind, rows, k, early_stopping=watched, holdout=holdout)
+        assert len(split.folds) == k
+        assert (len(split.holdout) > 0) == (holdout is not None)
+        for fold in split.folds:
+            assert len(fold.train) > 0
+            assert len(fold.validation) > 0
+            assert (len(fold.watched) > 0) == (watched is not None)
+        for parts in parts_of(split):
+            dealt = np.concatenate(parts)
+            assert len(np.unique(dealt)) == len(dealt)
+            if kind != "time":
+                assert sorted(dealt) == list(range(rows))
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_row_is_scored_once_at_the_most(kind: str) -> None:
+    for rows, k in SIZES:
+        split, _, column = deal(kind, rows, k, holdout={"fraction": 0.1})
+        scored = np.concatenate([fold.validation for fold in split.folds])
+        assert len(np.unique(scored)) == len(scored)
+        if kind == "time":
+            assert column is not None
+            left = np.setdiff1d(np.arange(rows), np.concatenate([scored, split.holdout]))
+            assert column[left].max() < column[scored].min()  # the earliest rows only ever train
+        else:
+            assert len(scored) + len(split.holdout) == rows
+
+
+@pytest.mark.parametrize("kind", ["shuffled", "stratified", "time"])
+def test_folds_are_of_one_size(kind: str) -> None:
+    for rows, k in SIZES:
+        split, _, _ = deal(kind, rows, k)
+        sizes = [len(fold.validation) for fold in split.folds]
+        slack = 0 if kind == "time" else 1
+        if kind == "stratified":  # up to one row a stratum
+            slack = min(10, rows // k)
+        assert max(sizes) - min(sizes) <= slack
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_the_share_that_is_watched_and_held_out(kind: str) -> None:
+    split, _, _ = deal(
+        kind, 600, 5, early_stopping={"patience": 1, "fraction": 0.1}, holdout={"fraction": 0.25}
+    )
+    # Whole groups of 50 rows cannot meet a share exactly, and never exceed it by more than one.
+    slack = 50 if kind == "group" else 1
+    assert len(split.holdout) == pytest.approx(150, abs=slack)
+    for fold in split.folds:
+        assert len(fold.watched) == pytest.approx(
+            0.1 * (len(fold.train) + len(fold.watched)), abs=slack
+        )
+
+
+def test_stratified_folds_spread_the_target() -> None:
+    """Each fold's deciles hold a tenth of its rows; shuffled folds are farther from that."""
+    rows, k = 400, 8
+    target, _ = made_up("stratified", rows, k)
+    tenths = np.argsort(np.argsort(target)) * 10 // rows
+
+    def unevenness(kind: str) -> int:
+        folds = split_rows(spec_of(kind, k), target).folds
+        counts = [np.bincount(tenths[fold.validation], minlength=10) for fold in folds]
+        return int(np.ptp(counts, axis=0).max())
+
+    assert unevenness("stratified") <= 1
+    assert unevenness("shuffled") > 1
+
+
+@pytest.mark.parametrize("k", [2, 15, 50])
+def test_stratified_folds_of_few_rows(k: int) -> None:
+    """A fold may hold fewer rows than there are strata."""
+    split, target, _ = deal("stratified", 100, k)
+    half = target > np.median(target)
+    for fold in split.folds:
+        assert 0 < half[fold.validation].sum() < len(fold.validation)
+
+
+def test_stratified_folds_of_a_target_with_few_values() -> None:
+    target = np.repeat([0.0, 1.0], [90, 10])
+    for fold in split_rows(spec_of("stratified", 5), target).folds:
+        assert target[fold.validation].sum() == 2
+
+
+def test_groups_never_straddle() -> None:
+    for rows, k in SIZES:
+        split, _, groups = deal("group", rows, k, holdout={"fraction": 0.1})
+        assert groups is not None
+        for parts in parts_of(split):
+            for one, other in combinations(parts, 2):
+                assert not set(groups[one]) & set(groups[other])
+
+
+def test_time_folds_are_scored_by_models_of_earlier_rows() -> None:
+    """Watched rows are the latest that the model sees, and the holdout is later than all."""
+    for rows, k in SIZES:
+        split, _, times = deal("time", rows, k, holdout={"fraction": 0.1})
+        assert times is not None
+        latest = -np.inf
+        for fold in split.folds:
+            assert times[fold.train].max() < times[fold.watched].min()
+            assert times[fold.watched].max() < times[fold.validation].min()
+            assert times[fold.validation].max() < times[split.holdout].min()
+            assert times[fold.validation].min() > latest  # chained forwards
+            latest = times[fold.validation].max()
+            assert len(fold.train) + len(fold.watched) == (times < times[fold.validation].min()).sum()
+
+
+def test_rows_of_one_time_may_lie_on_both_sides_but_never_later_ones() -> None:
+    times = np.repeat(np.arange(4.0), 25)
+    for fold in split_rows(spec_of("time", 5), np.arange(1.0, 101), times).folds:
+        assert times[fold.train].max() <= times[fold.validation].min()
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_the_seed_decides(kind: str) -> None:
+    def places(seed: int) -> list[np.ndarray]:
+        split, _, _ = deal(kind, 60, 5, seed, holdout={"fraction": 0.2})
+        return [part for parts in parts_of(split) for part in parts]
+
+    first, again, other = places(3), places(3), places(4)
+    assert all(map(np.array_equal, first, again))
+    assert all(map(np.array_equal, first, other)) == (kind == "time")  # time has one order
+
+
+def test_the_watched_rows_do_not_change_what_is_scored() -> None:
+    with_watch, _, _ = deal("shuffled", 60, 5)
+    without, _, _ = deal("shuffled", 60, 5, early_stopping=None)
+    for one, other in zip(with_watch.folds, without.folds, strict=True):
+        assert np.array_equal(one.validation, other.validation)
+        assert sorted([*one.train, *one.watched]) == sorted(other.train)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_what_a_spec_may_ask_can_be_dealt(tmp_path: Path, kind: str) -> None:
+    """Small tables and few groups are refused with a reason or dealt, never half of each."""
+    dealt = 0
+    holdouts = [None, {"fraction": 0.1}, {"fraction": 0.45}]
+    watches = [None, {"patience": 1, "fraction": 0.4}]
+    for rows, k, holdout, watch in product((4, 7, 12), (2, 3, 5), holdouts, watches):
+        for groups in (3, 4, 6) if kind == "group" else (rows,):
+            frame = pd.DataFrame(
+                {
+                    "area": np.arange(rows) ** 1.5,
+                    "by": np.arange(rows) % groups,
+                    "price": np.arange(1.0, rows + 1),
+                }
+            )
+            column = {"column": "by"} if kind in ("group", "time") else {}
+            try:
+                case = lay(
+                    tmp_path,
+                    frame,
+                    k_folds=k,
+                    folds={"type": kind, **column},
+                    holdout=holdout,
+                    early_stopping=watch,
+                    features={"kinds": {"area": "numeric"}},
+                )
+            except SpecError:
+                continue
+            dealt += 1
+            for fold in case.split.folds:
+                assert min(len(fold.train), len(fold.validation)) > 0
+    assert dealt > 10

@@ -1,0 +1,77 @@
+"""Dropout masks: how many units they keep, and what they depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from models.training.dropout import FoldNoise
+
+ROWS, UNITS = 64, 333  # an odd number of units: draws come in fours
+
+
+def mask(
+    *,
+    seed: int = 0,
+    folds: Sequence[int] = (0, 1, 2),
+    epoch: int = 1,
+    block: int = 0,
+    probability: float = 0.3,
+) -> torch.Tensor:
+    noise = FoldNoise(seed, list(folds), torch.float32, torch.device("cpu"))
+    noise.begin(epoch, block)
+    return noise.keep(probability, ROWS, UNITS)
+
+
+@pytest.mark.parametrize("probability", [0.01, 0.3, 0.5, 0.9])
+def test_the_share_of_kept_units(probability: float) -> None:
+    kept = mask(probability=probability)
+    assert kept.shape == (3, ROWS, UNITS)
+    size = ROWS * UNITS
+    slack = 5 * (probability * (1 - probability) / size) ** 0.5  # five standard errors
+    for member in kept:
+        assert (member > 0).double().mean().item() == pytest.approx(1 - probability, abs=slack)
+        assert member.double().mean().item() == pytest.approx(1, abs=slack / (1 - probability))
+    values = kept.unique()
+    assert values[0] == 0
+    assert values[1].item() == pytest.approx(1 / (1 - probability), rel=1e-3)
+    assert len(values) == 2
+
+
+def test_every_row_and_unit_is_dropped_at_times() -> None:
+    kept = mask(probability=0.5) > 0
+    for axis in (1, 2):
+        share = kept.double().mean(axis)
+        assert 0 < share.min() < share.max() < 1
+
+
+def test_a_mask_depends_on_the_fold_and_not_on_its_companions() -> None:
+    together, alone = mask(folds=[0, 1, 2]), mask(folds=[2])
+    assert torch.equal(together[2], alone[0])
+    assert not torch.equal(together[0], together[1])
+
+
+def test_a_mask_depends_on_the_block_and_not_on_what_was_drawn_before() -> None:
+    noise = FoldNoise(0, [0, 1, 2], torch.float32, torch.device("cpu"))
+    for epoch, block in ((1, 0), (1, 1), (7, 3)):
+        noise.begin(epoch, block)
+        noise.keep(0.9, 5, 5)
+    noise.begin(7, 2)
+    assert torch.equal(noise.keep(0.3, ROWS, UNITS), mask(epoch=7, block=2))
+
+
+def test_masks_of_other_places_and_seeds_differ() -> None:
+    base = mask(epoch=2, block=1)
+    for other in (mask(epoch=2, block=2), mask(epoch=1, block=1), mask(seed=1, epoch=2, block=1)):
+        assert not torch.equal(base, other)
+    noise = FoldNoise(0, [0], torch.float32, torch.device("cpu"))
+    noise.begin(1, 0)
+    assert not torch.equal(noise.keep(0.5, ROWS, UNITS), noise.keep(0.5, ROWS, UNITS))
+
+
+def test_a_probability_just_below_one_is_no_division_by_zero() -> None:
+    """The spec allows any p below 1."""
+    kept = mask(probability=1 - 1e-9)
+    assert torch.isfinite(kept).all()
