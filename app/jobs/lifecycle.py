@@ -1,0 +1,276 @@
+"""Every state transition of a job and its shards.
+
+    enqueue ──▶ QUEUED ──claim──▶ RUNNING ──succeed, fail, cancel──▶ SUCCEEDED, FAILED, CANCELLED
+                  ▲                  │
+                  └──release, lose───┘        (lose: FAILED once the attempts are used up)
+
+The database row is the truth. A transition of a running shard first locks the row by the attempt's
+fence and finds none when the claim was taken away. The job's status follows its shard in the same
+transaction, and each transition leaves an event.
+
+The functions take a session; the caller owns the transaction. Those that take a fence return None
+or False when it no longer holds, and have then written nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, select, update
+from sqlalchemy.orm import Session
+
+from app.errors import TYPE_PREFIX, Conflict, ProblemDocument
+from app.ids import new_id
+from app.jobs.attempts import LEASE, Fence, insert
+from app.storage.database import database_now
+from app.storage.tables import (
+    FINISHED,
+    TRANSITIONS,
+    Alias,
+    Dataset,
+    Event,
+    Fold,
+    Job,
+    Model,
+    Shard,
+    State,
+)
+
+BACKOFF = 1.0  # seconds before the second attempt; doubled before each further one
+CHAMPION = "champion"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a worker needs to run the attempt it was given."""
+
+    fence: Fence
+    job_id: str
+    spec: dict[str, Any]
+    profile: dict[str, Any]
+    parquet: str  # key in storage
+    dataset_sha256: str
+
+
+def enqueue(
+    session: Session,
+    *,
+    tenant: str,
+    name: str | None,
+    dataset_id: str,
+    spec: dict[str, Any],
+    target: str,
+) -> Job:
+    """Insert a job and its one shard, QUEUED. Send the hint once the transaction is committed."""
+    job = Job(
+        id=new_id("job"),
+        tenant=tenant,
+        name=name,
+        dataset_id=dataset_id,
+        target=target,
+        spec=spec,
+        status=State.QUEUED,
+    )
+    session.add(job)
+    session.flush()
+    session.add(Shard(id=new_id("shd"), tenant=tenant, job_id=job.id, state=State.QUEUED))
+    _add_event(session, job, attempt=0)
+    session.flush()
+    return job
+
+
+def request_cancel(session: Session, job: Job) -> None:
+    """Cancel a queued job at once, or ask the worker of a running one to stop.
+
+    Raises
+    ------
+    Conflict: the job is finished.
+    """
+    shard = session.scalars(_locked().where(Shard.job_id == job.id)).one()
+    session.refresh(job)
+    if job.status in FINISHED:
+        raise Conflict(f"The job is already finished, as {job.status}: nothing is left to cancel.")
+    if shard.state is State.QUEUED:
+        _move(session, shard, State.CANCELLED)
+    elif job.cancel_requested_at is None:
+        job.cancel_requested_at = database_now()
+
+
+def claim(session: Session, shard_id: str, *, owner: str, boot_id: str) -> Claim | None:
+    """Begin an attempt of a shard that is queued and due; None: it is not, or no longer."""
+    shard = session.scalar(
+        update(Shard)
+        .where(Shard.id == shard_id, Shard.state == State.QUEUED, Shard.due_at <= database_now())
+        .values(
+            state=State.RUNNING,
+            attempt=Shard.attempt + 1,
+            owner=owner,
+            boot_id=boot_id,
+            lease_until=database_now(LEASE),
+        )
+        .returning(Shard)
+        .execution_options(populate_existing=True)
+    )
+    if shard is None:
+        return None
+    job = _follow(session, shard)
+    dataset = session.get_one(Dataset, job.dataset_id)
+    return Claim(
+        fence=Fence(shard.id, shard.attempt, owner),
+        job_id=job.id,
+        spec=job.spec,
+        profile=dataset.profile,
+        parquet=dataset.parquet,
+        dataset_sha256=dataset.sha256,
+    )
+
+
+def succeed(
+    session: Session, fence: Fence, result: dict[str, Any], artifacts: dict[str, str]
+) -> str | None:
+    """Register the model of a finished run; returns its id.
+
+    `result` is what the run reported, without `model_id`; `artifacts` maps file names to the
+    SHA-256 under which they are in storage already.
+    """
+    shard = _lock(session, fence)
+    if shard is None:
+        return None
+    job = session.get_one(Job, shard.job_id)
+    model = Model(
+        id=new_id("mdl"),
+        tenant=job.tenant,
+        job_id=job.id,
+        dataset_id=job.dataset_id,
+        target=job.target,
+        metrics=result["metrics"],
+        artifacts=artifacts,
+    )
+    session.add(model)
+    session.add_all(
+        Fold(
+            tenant=job.tenant,
+            job_id=job.id,
+            fold=fold["fold"],
+            rows_train=fold["rows_train"],
+            rows_validation=fold["rows_validation"],
+            epochs=fold["epochs"],
+            stopped_by=fold["stopped_by"],
+            metrics=fold["metrics"],
+        )
+        for fold in result["folds"]
+    )
+    session.flush()
+    # Does nothing where the tenant has a champion.
+    champion = {"tenant": model.tenant, "name": CHAMPION, "model_id": model.id}
+    session.execute(insert(session, Alias).values(champion).on_conflict_do_nothing())
+    job.result = {"model_id": model.id, **result}
+    _move(session, shard, State.SUCCEEDED)
+    return model.id
+
+
+def fail(session: Session, fence: Fence, detail: str) -> bool:
+    """The run cannot give a model, and another attempt would not either."""
+    shard = _lock(session, fence)
+    if shard is None:
+        return False
+    _fail(session, shard, "training-failed", "The training run gave no model", 422, detail)
+    return True
+
+
+def cancel(session: Session, fence: Fence) -> bool:
+    """The attempt stopped because the job's cancellation was asked for."""
+    shard = _lock(session, fence)
+    if shard is None:
+        return False
+    _move(session, shard, State.CANCELLED)
+    return True
+
+
+def release(session: Session, fence: Fence) -> bool:
+    """Give the shard back because its worker stops; the attempt does not count."""
+    shard = _lock(session, fence)
+    if shard is None:
+        return False
+    if _cancel_requested(session, shard):
+        _move(session, shard, State.CANCELLED)
+    else:
+        shard.due_at = database_now()
+        _move(session, shard, State.QUEUED)
+        shard.attempt -= 1
+    return True
+
+
+def lose(session: Session, fence: Fence, detail: str) -> State | None:
+    """The attempt's process or worker died: queue the shard again, or fail it after the last.
+
+    `detail` says what happened and, should this have been the last attempt, what to do about it.
+    """
+    shard = _lock(session, fence)
+    if shard is None:
+        return None
+    if _cancel_requested(session, shard):
+        _move(session, shard, State.CANCELLED, detail)
+    elif shard.attempt < shard.max_attempts:
+        shard.due_at = database_now(BACKOFF * 2 ** (shard.attempt - 1))
+        _move(session, shard, State.QUEUED, detail)
+    else:
+        title = f"Gave up after {shard.attempt} attempts (attempts_exhausted)"
+        _fail(session, shard, "attempts-exhausted", title, 500, detail)
+    return shard.state
+
+
+def _locked() -> Select[Shard]:
+    """Shards, locked and as they are now, whatever this session read of them before."""
+    return select(Shard).with_for_update().execution_options(populate_existing=True)
+
+
+def _lock(session: Session, fence: Fence) -> Shard | None:
+    return session.scalar(_locked().where(fence.holds()))
+
+
+def _cancel_requested(session: Session, shard: Shard) -> bool:
+    """Of a locked shard: the flag is set under the same lock."""
+    job = session.get_one(Job, shard.job_id, populate_existing=True)
+    return job.cancel_requested_at is not None
+
+
+def _move(session: Session, shard: Shard, to: State, detail: str | None = None) -> None:
+    """Put a locked shard into another state."""
+    if to not in TRANSITIONS[shard.state]:
+        raise ValueError(f"a shard that is {shard.state} cannot become {to}")
+    shard.state = to
+    shard.owner = shard.boot_id = shard.lease_until = None
+    _follow(session, shard, detail)
+
+
+def _follow(session: Session, shard: Shard, detail: str | None = None) -> Job:
+    """Give the job the state of its shard, and its history an event."""
+    job = session.get_one(Job, shard.job_id)
+    job.status = shard.state
+    if shard.state is State.RUNNING and job.started_at is None:
+        job.started_at = database_now()
+    if shard.state in FINISHED:
+        job.finished_at = database_now()
+    _add_event(session, job, shard.attempt, detail)
+    session.flush()
+    return job
+
+
+def _add_event(session: Session, job: Job, attempt: int, detail: str | None = None) -> None:
+    data = {"status": job.status, "attempt": attempt, "detail": detail}
+    session.add(Event(tenant=job.tenant, job_id=job.id, kind="state", data=data))
+
+
+def _fail(session: Session, shard: Shard, slug: str, title: str, status: int, detail: str) -> None:
+    job = session.get_one(Job, shard.job_id)
+    job.error = ProblemDocument(
+        type=TYPE_PREFIX + slug,
+        title=title,
+        status=status,
+        detail=detail,
+        instance=f"/v1/jobs/{job.id}",
+        errors=[],
+    ).model_dump(mode="json")
+    _move(session, shard, State.FAILED, detail)

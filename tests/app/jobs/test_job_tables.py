@@ -1,0 +1,103 @@
+"""GET …/metrics and …/oof, as JSON and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from houses import ROWS, finish, resources_of, submit, train, upload
+
+from app.jobs import tables
+from app.storage.tables import EpochMetric
+
+CSV = {"Accept": "text/csv"}
+
+
+def add_epochs(client: TestClient, job_id: str, folds: int, epochs: int) -> None:
+    with resources_of(client).database.writing() as session:
+        session.add_all(
+            EpochMetric(
+                job_id=job_id,
+                fold=fold,
+                epoch=epoch,
+                train_loss=1 / (3 * epoch),
+                validation_loss=None if epoch == 2 else 0.1 + fold,
+                learning_rate=1e-3,
+            )
+            for epoch in range(1, epochs + 1)
+            for fold in range(folds)
+        )
+
+
+@pytest.mark.parametrize("batch_rows", [1, 4, 6, 100])
+def test_losses_by_fold_and_epoch(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, batch_rows: int
+) -> None:
+    monkeypatch.setattr(tables, "BATCH_ROWS", batch_rows)
+    upload(client)
+    job = submit(client)
+    add_epochs(client, job["id"], folds=2, epochs=3)
+
+    rows = client.get(f"/v1/jobs/{job['id']}/metrics").json()["data"]
+    response = client.get("/v1/jobs/latest/metrics", headers=CSV)
+
+    assert [(row["fold"], row["epoch"]) for row in rows] == [
+        (fold, epoch) for fold in range(2) for epoch in range(1, 4)
+    ]
+    assert rows[1] == {
+        "fold": 0,
+        "epoch": 2,
+        "train_loss": 1 / 6,
+        "validation_loss": None,
+        "learning_rate": 1e-3,
+    }
+    assert response.headers["Content-Type"].startswith("text/csv")
+    written = list(csv.DictReader(io.StringIO(response.text)))
+    assert [float(row["train_loss"]) for row in written] == [row["train_loss"] for row in rows]
+    assert written[1]["validation_loss"] == ""
+
+
+def test_a_job_without_epochs_has_an_empty_table(client: TestClient) -> None:
+    upload(client)
+    submit(client)
+
+    assert client.get("/v1/jobs/latest/metrics").json() == {"data": []}
+    header = client.get("/v1/jobs/latest/metrics", headers=CSV).text
+    assert header == "fold,epoch,train_loss,validation_loss,learning_rate\n"
+
+
+@pytest.mark.parametrize("batch_rows", [7, 1000])
+def test_out_of_fold_predictions_are_the_same_in_both_formats(
+    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_rows: int
+) -> None:
+    monkeypatch.setattr(tables, "BATCH_ROWS", batch_rows)
+    train(client, tmp_path / "model")
+
+    rows = client.get("/v1/jobs/latest/oof").json()["data"]
+    text = client.get("/v1/jobs/latest/oof", headers=CSV).text
+
+    assert [row["row"] for row in rows] == list(range(ROWS))
+    assert rows[3] == {"row": 3, "fold": 1, "actual": 3.1, "prediction": 3 + 0.1 / 3}
+    written = list(csv.DictReader(io.StringIO(text)))
+    assert [{key: float(cell) for key, cell in row.items()} for row in written] == rows
+
+
+def test_out_of_fold_predictions_come_with_the_result(client: TestClient, tmp_path: Path) -> None:
+    upload(client)
+    job = submit(client)
+
+    early = client.get("/v1/jobs/latest/oof")
+    client.post("/v1/jobs/latest/cancel")
+    cancelled = client.get("/v1/jobs/latest/oof")
+    model_id = finish(client, submit(client)["id"], tmp_path / "model")
+    client.delete("/v1/aliases/champion")
+    client.delete(f"/v1/models/{model_id}")
+    deleted = client.get("/v1/jobs/latest/oof")
+
+    assert early.status_code == cancelled.status_code == deleted.status_code == 404
+    assert f"{job['id']} is queued" in early.json()["detail"]
+    assert "was cancelled" in cancelled.json()["detail"]
+    assert "model was deleted" in deleted.json()["detail"]

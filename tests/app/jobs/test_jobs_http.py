@@ -1,0 +1,271 @@
+"""Submitting, reading, listing, cancelling and retrying jobs."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from houses import finish, houses_csv, resources_of, submit, train, upload
+
+from app.jobs import repository, service
+from app.main import create_app
+from app.queue.dispatch import Hints
+from app.settings import Settings
+
+SPEC = {"dataset_id": "latest", "target": "Price"}
+
+
+@pytest.fixture
+def hints(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Shards of which workers were told."""
+    sent: list[str] = []
+    monkeypatch.setattr(Hints, "send", lambda _, shard_id: sent.append(shard_id))
+    return sent
+
+
+def test_a_submitted_job_is_queued_with_every_default(client: TestClient, hints: list[str]) -> None:
+    dataset = upload(client)
+
+    response = client.post("/v1/jobs", json={**SPEC, "wd": 0.01, "k": 4, "optimizer": {"lr": 0.1}})
+
+    assert response.status_code == 202
+    job = response.json()
+    assert response.headers["Location"] == f"/v1/jobs/{job['id']}"
+    assert response.headers["Retry-After"] == "1"
+    assert job["dataset_id"] == dataset["id"]
+    assert job["spec"]["weight_decay"] == 0.01
+    assert job["spec"]["k_folds"] == 4
+    assert job["spec"]["optimizer"]["learning_rate"] == 0.1
+    assert job["spec"]["preprocessing"]["target_transform"] == "none"
+    assert job["spec"]["features"]["exclude"] == ["Id"]
+    expected = {
+        "status": "queued",
+        "target": "Price",
+        "name": None,
+        "attempt": 0,
+        "max_attempts": 3,
+        "cancel_requested": False,
+        "started_at": None,
+        "finished_at": None,
+        "error": None,
+        "result": None,
+    }
+    assert expected.items() <= job.items()
+    assert job["progress"] == {
+        "fraction": 0.0,
+        "epoch": 0,
+        "max_epochs": 100,
+        "folds_total": 4,
+        "folds_active": 0,
+        "eta_s": None,
+    }
+    assert client.get(response.headers["Location"]).json() == job
+    assert len(hints) == 1
+
+
+def test_the_hint_is_sent_after_the_commit(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(client)
+    visible: list[str] = []
+
+    def send(_: Hints, shard_id: str) -> None:
+        with resources_of(client).database.reading() as session:
+            row = repository.get(session, "local", "latest")
+            visible.append(row.Shard.id)
+            assert row.Shard.id == shard_id
+
+    monkeypatch.setattr(Hints, "send", send)
+    submit(client)
+
+    assert len(visible) == 1
+
+
+def test_validate_creates_nothing(client: TestClient) -> None:
+    upload(client)
+
+    response = client.post("/v1/jobs:validate", json=SPEC)
+
+    assert response.status_code == 200
+    answer = response.json()
+    assert answer["valid"] is True
+    assert answer["features"] == [
+        {"name": "Area", "kind": "numeric"},
+        {"name": "Quality", "kind": "numeric"},
+        {"name": "Zone", "kind": "categorical"},
+    ]
+    assert answer["parameters"] == 4 * 256 + 256 + 256 * 64 + 64 + 64 + 1
+    assert answer["estimate"]["memory_bytes"] > 0
+    assert answer["resolved_spec"] == submit(client)["spec"]
+    assert "capacity_exceeds_data" in {warning["code"] for warning in answer["warnings"]}
+    assert len(client.get("/v1/jobs").json()["data"]) == 1
+
+
+def test_an_idempotency_key_makes_one_job(client: TestClient, hints: list[str]) -> None:
+    upload(client)
+    key = {"Idempotency-Key": "once"}
+
+    first = client.post("/v1/jobs", json={**SPEC, "name": "a"}, headers=key)
+    again = client.post("/v1/jobs", json={"name": "a", **SPEC}, headers=key)
+    other = client.post("/v1/jobs", json={**SPEC, "name": "b"}, headers=key)
+
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert again.json() == first.json()
+    assert other.status_code == 422
+    assert other.json()["type"].endswith("/idempotency-mismatch")
+    assert len(client.get("/v1/jobs").json()["data"]) == 1
+    assert len(set(hints)) == 1
+
+
+def test_one_key_at_a_time_from_several_requests(both_clients: TestClient) -> None:
+    upload(both_clients)
+
+    def send(_: int) -> Any:
+        return both_clients.post("/v1/jobs", json=SPEC, headers={"Idempotency-Key": "once"})
+
+    with ThreadPoolExecutor(8) as pool:
+        responses = list(pool.map(send, range(8)))
+
+    assert [response.status_code for response in responses] == [202] * 8
+    assert len({response.json()["id"] for response in responses}) == 1
+    assert len(both_clients.get("/v1/jobs").json()["data"]) == 1
+
+
+def test_a_refused_spec_leaves_its_key_free(client: TestClient) -> None:
+    upload(client)
+    key = {"Idempotency-Key": "once"}
+
+    refused = client.post("/v1/jobs", json={**SPEC, "target": "Prize"}, headers=key)
+    accepted = client.post("/v1/jobs", json=SPEC, headers=key)
+
+    assert (refused.status_code, accepted.status_code) == (422, 202)
+
+
+def test_a_full_queue_is_told(tmp_path: Path, sqlite_url: str) -> None:
+    settings = Settings(data_dir=tmp_path / "data", database_url=sqlite_url, max_queued_jobs=1)
+    with TestClient(create_app(settings)) as client:
+        upload(client)
+        key = {"Idempotency-Key": "first"}
+        first = client.post("/v1/jobs", json=SPEC, headers=key)
+
+        refused = client.post("/v1/jobs", json=SPEC)
+        repeated = client.post("/v1/jobs", json=SPEC, headers=key)
+        client.post(f"/v1/jobs/{first.json()['id']}/cancel")
+        accepted = client.post("/v1/jobs", json=SPEC)
+
+    assert refused.status_code == 429
+    assert refused.headers["Retry-After"] == "30"
+    assert "max_queued_jobs is 1" in refused.json()["detail"]
+    assert (repeated.status_code, accepted.status_code) == (202, 202)
+
+
+def test_a_job_above_the_memory_limit_is_refused(tmp_path: Path, sqlite_url: str) -> None:
+    settings = Settings(
+        data_dir=tmp_path / "data", database_url=sqlite_url, max_job_memory_bytes=10_000_000
+    )
+    with TestClient(create_app(settings)) as client:
+        upload(client)
+        small = client.post("/v1/jobs:validate", json=SPEC)
+        large = client.post(
+            "/v1/jobs:validate",
+            json={**SPEC, "architecture": {"type": "mlp", "hidden_sizes": [4096]}},
+        )
+
+    assert small.status_code == 200
+    assert large.status_code == 422
+    assert large.json()["type"].endswith("/invalid-spec")
+    assert "max_job_memory_bytes, 10,000,000" in large.json()["detail"]
+
+
+def test_the_limit_of_the_machine() -> None:
+    assert 2**28 < service.machine_memory_limit() < 2**50
+
+
+def test_a_queued_job_is_cancelled_at_once(client: TestClient) -> None:
+    upload(client)
+    job = submit(client)
+
+    response = client.post(f"/v1/jobs/{job['id']}/cancel", json={"keep_best": False})
+
+    assert response.status_code == 202
+    assert response.json()["status"] == "cancelled"
+    assert response.json()["finished_at"] is not None
+    again = client.post(f"/v1/jobs/{job['id']}/cancel")
+    assert again.status_code == 409
+
+
+def test_keep_best_is_not_built_yet(client: TestClient) -> None:
+    upload(client)
+    submit(client)
+
+    response = client.post("/v1/jobs/latest/cancel", json={"keep_best": True})
+
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["pointer"] == "/keep_best"
+    assert client.get("/v1/jobs/latest").json()["status"] == "queued"
+
+
+def test_a_retry_is_a_new_job_with_the_same_spec(client: TestClient, hints: list[str]) -> None:
+    upload(client)
+    job = submit(client, name="baseline", dropout=0.2)
+    client.post(f"/v1/jobs/{job['id']}/cancel")
+    key = {"Idempotency-Key": "retry"}
+
+    response = client.post(f"/v1/jobs/{job['id']}/retry", headers=key)
+    again = client.post(f"/v1/jobs/{job['id']}/retry", headers=key)
+
+    assert response.status_code == 202
+    retried = response.json()
+    assert retried["id"] != job["id"]
+    assert retried["status"] == "queued"
+    assert (retried["spec"], retried["name"]) == (job["spec"], "baseline")
+    assert again.json() == retried
+    assert len(set(hints)) == 2
+
+
+def test_jobs_are_listed_newest_first_and_by_state(client: TestClient) -> None:
+    first_dataset = upload(client)
+    first, second = submit(client), submit(client)
+    second_dataset = upload(client, houses_csv(rows=30))
+    third = submit(client)
+    client.post(f"/v1/jobs/{second['id']}/cancel")
+
+    def listed(**params: Any) -> list[str]:
+        response = client.get("/v1/jobs", params=params)
+        assert response.status_code == 200
+        return [job["id"] for job in response.json()["data"]]
+
+    assert listed() == [third["id"], second["id"], first["id"]]
+    assert listed(status="queued") == [third["id"], first["id"]]
+    assert listed(status="cancelled") == [second["id"]]
+    assert listed(dataset_id=first_dataset["id"]) == [second["id"], first["id"]]
+    assert listed(dataset_id="latest") == listed(dataset_id=second_dataset["id"]) == [third["id"]]
+    assert listed(limit=1, after=third["id"]) == [second["id"]]
+
+
+def test_a_succeeded_job_has_its_result(client: TestClient, tmp_path: Path) -> None:
+    model_id = train(client, tmp_path / "model")
+
+    job = client.get("/v1/jobs/latest").json()
+
+    assert job["status"] == "succeeded"
+    assert job["progress"]["fraction"] == 1.0
+    assert job["result"]["model_id"] == model_id
+    assert job["result"]["folds"][1]["stopped_by"] == "max_epochs"
+    assert job["result"]["metrics"] == {"rmse": 1.5, "r2": None}
+    assert client.post("/v1/jobs/latest/cancel").status_code == 409
+
+
+def test_a_broker_that_is_away_slows_nobody(tmp_path: Path, sqlite_url: str) -> None:
+    settings = Settings(
+        data_dir=tmp_path / "data", database_url=sqlite_url, broker_url="redis://127.0.0.1:1/0"
+    )
+    with TestClient(create_app(settings)) as client:
+        upload(client)
+        job = submit(client)
+
+        assert client.get(f"/v1/jobs/{job['id']}").json()["status"] == "queued"
+        finish(client, job["id"], tmp_path / "model")

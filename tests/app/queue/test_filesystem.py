@@ -1,0 +1,147 @@
+"""The embedded broker delivers each message once and survives whatever lies in its folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kombu import Connection
+from kombu.simple import SimpleQueue
+
+from app.queue.config import QUEUE, RUN_SHARD, sender_celery
+from app.settings import Settings
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "broker"
+
+
+def connect(folder: Path) -> Connection:
+    return sender_celery(Settings(data_dir=folder.parent)).connection_for_write()
+
+
+@pytest.fixture
+def queue(folder: Path) -> Iterator[SimpleQueue]:
+    with connect(folder) as connection, connection.SimpleQueue(QUEUE) as queue:
+        yield queue
+
+
+def put(queue: SimpleQueue, body: Any) -> None:
+    queue.put(body, headers={"task": RUN_SHARD, "id": "1"})
+
+
+def receive(queue: SimpleQueue) -> Any:
+    message = queue.get(block=False)
+    message.ack()
+    return message.payload
+
+
+def test_messages_come_in_order_and_once(queue: SimpleQueue, folder: Path) -> None:
+    for number in range(3):
+        put(queue, number)
+    assert len(list(folder.glob("*.msg"))) == queue.qsize() == 3
+    assert [receive(queue) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(queue.Empty):
+        receive(queue)
+    assert list(folder.glob("*.msg")) == []
+
+
+def test_a_message_appears_whole(queue: SimpleQueue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until it is on the disk it has a name that no reader looks at."""
+    seen = []
+
+    def look(_descriptor: int) -> None:
+        seen.append(queue.qsize())
+
+    monkeypatch.setattr("app.queue.filesystem.os.fsync", look)
+    put(queue, "hint")
+    assert seen == [0]
+    assert queue.qsize() == 1
+
+
+def test_a_message_that_cannot_be_written_leaves_nothing(
+    queue: SimpleQueue, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("app.queue.filesystem.os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        put(queue, "hint")
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b'{"body": "W1sic2hk',
+        b"\xff\xfe\x00",
+        b"[1, 2]",
+        b'{"hello": "world"}',
+        b'{"body": "e30=", "content-type": "application/json", "content-encoding": "utf-8",'
+        b' "properties": {"delivery_tag": "1", "body_encoding": "base64"}, "headers": null}',
+        b'{"body": "gASVBQ==", "content-type": "application/x-python-serialize",'
+        b' "content-encoding": "binary", "headers": {"task": "t", "id": "1"},'
+        b' "properties": {"delivery_tag": "1", "body_encoding": "base64"}}',
+        b'{"body": 5, "properties": {"delivery_tag": "1", "body_encoding": "base64"}}',
+    ],
+)
+def test_what_is_no_message_is_put_in_quarantine(
+    content: bytes, queue: SimpleQueue, folder: Path
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"0_foreign.{QUEUE}.msg").write_bytes(content)
+    put(queue, "hint")
+    assert receive(queue) == "hint"
+    quarantined = folder / "quarantine" / f"0_foreign.{QUEUE}.msg"
+    assert quarantined.read_bytes() == content
+    assert list(folder.glob("*.msg")) == []
+
+
+def test_what_cannot_be_read_is_passed_over(queue: SimpleQueue, folder: Path) -> None:
+    (folder / f"0_folder.{QUEUE}.msg").mkdir(parents=True)
+    put(queue, "hint")
+    assert receive(queue) == "hint"
+
+
+def test_the_folder_may_be_wiped(queue: SimpleQueue, folder: Path) -> None:
+    put(queue, "lost")
+    shutil.rmtree(folder)
+    assert queue.qsize() == 0
+    with pytest.raises(queue.Empty):
+        receive(queue)
+    put(queue, "hint")
+    assert receive(queue) == "hint"
+
+
+def test_readers_at_once_get_each_message_once(queue: SimpleQueue, folder: Path) -> None:
+    sent = list(range(60))
+    for number in sent:
+        put(queue, number)
+
+    def drain(_: int) -> list[int]:
+        received = []
+        with connect(folder) as connection, connection.SimpleQueue(QUEUE) as mine:
+            while mine.qsize():
+                try:
+                    received.append(receive(mine))
+                except mine.Empty:
+                    break
+        return received
+
+    with ThreadPoolExecutor(4) as pool:
+        received = [number for part in pool.map(drain, range(4)) for number in part]
+    assert sorted(received) == sent
+
+
+def test_a_message_is_plain_json(queue: SimpleQueue, folder: Path) -> None:
+    put(queue, {"shard": "shd_1"})
+    (path,) = folder.glob("*.msg")
+    assert json.loads(path.read_text())["content-type"] == "application/json"

@@ -1,0 +1,87 @@
+"""Jobs as rows, for tests that need no HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select, update
+
+from app.ids import new_id
+from app.jobs import lifecycle
+from app.jobs.lifecycle import Claim
+from app.storage.database import Database, database_now
+from app.storage.tables import Dataset, Event, Job, Shard
+
+BOOT = "boot-1"
+
+
+def add_dataset(database: Database, **columns: Any) -> str:
+    dataset = Dataset(
+        id=new_id("ds"),
+        name="houses.csv",
+        sha256=new_id("ds"),
+        bytes=1,
+        rows=1,
+        profile={"rows": 1},
+        csv="c",
+        parquet="p",
+    )
+    for name, value in columns.items():
+        setattr(dataset, name, value)
+    with database.writing() as session:
+        session.add(dataset)
+    return dataset.id
+
+
+def submit(
+    database: Database,
+    dataset_id: str | None = None,
+    tenant: str = "local",
+    spec: dict[str, Any] | None = None,
+) -> Shard:
+    """Enqueue a job; gives its one shard."""
+    dataset_id = dataset_id or add_dataset(database)
+    with database.writing() as session:
+        job = lifecycle.enqueue(
+            session,
+            tenant=tenant,
+            name=None,
+            dataset_id=dataset_id,
+            spec=spec or {"target": "SalePrice"},
+            target="SalePrice",
+        )
+    with database.reading() as session:
+        return session.scalars(select(Shard).where(Shard.job_id == job.id)).one()
+
+
+def claim(database: Database, shard: Shard, owner: str = "wrk_a", boot_id: str = BOOT) -> Claim:
+    with database.writing() as session:
+        claimed = lifecycle.claim(session, shard.id, owner=owner, boot_id=boot_id)
+    assert claimed is not None
+    return claimed
+
+
+def request_cancel(database: Database, shard: Shard) -> None:
+    with database.writing() as session:
+        lifecycle.request_cancel(session, session.get_one(Job, shard.job_id))
+
+
+def make_due(database: Database, shard: Shard) -> None:
+    """End the backoff."""
+    with database.writing() as session:
+        session.execute(update(Shard).where(Shard.id == shard.id).values(due_at=database_now()))
+
+
+def stored(database: Database, shard: Shard) -> tuple[Shard, Job]:
+    """The rows as they are now."""
+    with database.reading() as session:
+        return session.get_one(Shard, shard.id), session.get_one(Job, shard.job_id)
+
+
+def history(database: Database, shard: Shard) -> list[tuple[str, int]]:
+    """Status and attempt of each event of the job."""
+    with database.reading() as session:
+        events = session.scalars(
+            select(Event).where(Event.job_id == shard.job_id).order_by(Event.id)
+        )
+        return [(event.data["status"], event.data["attempt"]) for event in events]

@@ -1,0 +1,67 @@
+"""A child that behaves as its first argument says, in place of `workers.attempt`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+BEHAVIOUR, DESCRIPTOR = sys.argv[1], int(sys.argv[2])
+
+
+def report(kind: str, **fields: Any) -> None:
+    os.write(DESCRIPTOR, json.dumps({"kind": kind, **fields}).encode() + b"\n")
+
+
+def progress(number: int) -> None:
+    row = {
+        "fold": 0,
+        "epoch": number,
+        "train_loss": 1.0 / number,
+        "validation_loss": None,
+        "learning_rate": 0.001,
+    }
+    report("progressed", progress={"epoch": number}, epochs=[row])
+
+
+supervisor = socket.socket(fileno=0)
+_, lock, _, _ = socket.recv_fds(supervisor, 1, 1)
+orders = supervisor.makefile("r")
+order = json.loads(orders.readline())
+os.write(1, b"libraries print to standard output\n")
+
+if BEHAVIOUR == "deaf":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+progress(1)
+if BEHAVIOUR == "succeed":
+    path = Path(order["workdir"]) / "core.onnx"
+    path.write_bytes(b"a model")
+    fold = {
+        "fold": 0,
+        "rows_train": 8,
+        "rows_validation": 2,
+        "epochs": 2,
+        "stopped_by": "max_epochs",
+        "metrics": {"rmse": 1.0},
+    }
+    progress(2)
+    result = {"metrics": {"rmse": 1.0}, "folds": [fold]}
+    report("succeeded", result=result, artifacts={"core.onnx": str(path)})
+elif BEHAVIOUR == "succeed-without-file":
+    report("succeeded", result={}, artifacts={"core.onnx": f"{order['workdir']}/none"})
+elif BEHAVIOUR == "fail":
+    report("failed", detail="The loss was not finite: lower learning_rate.")
+elif BEHAVIOUR == "crash":
+    os.write(DESCRIPTOR, b'{"kind": "progr')
+    sys.exit(3)
+elif BEHAVIOUR == "out-of-memory":
+    os.kill(os.getpid(), signal.SIGKILL)
+elif BEHAVIOUR == "obey":
+    report("stopped", reason=json.loads(orders.readline())["reason"])
+while True:
+    time.sleep(60)

@@ -1,0 +1,110 @@
+"""Shards come back from the dead; those of the living stay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from jobs_in_database import claim, request_cancel, stored, submit
+from sqlalchemy import update
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from app.jobs import lifecycle
+from app.storage.database import Database, database_now
+from app.storage.tables import Shard, State
+from workers.checkpoints import Checkpoints
+from workers.reconciler import Reconciler
+from workers.workplace import Workplace
+
+
+def let_leases_run_out(database: Database) -> None:
+    with database.writing() as session:
+        session.execute(update(Shard).values(lease_until=database_now(-1)))
+
+
+def test_a_lease_that_ran_out(workplace: Workplace) -> None:
+    shard = submit(workplace.database)
+    claim(workplace.database, shard, "wrk_elsewhere", boot_id="another host")
+    reconciler = Reconciler(workplace)
+    reconciler.reconcile()
+    assert stored(workplace.database, shard)[0].state is State.RUNNING
+    let_leases_run_out(workplace.database)
+    reconciler.reconcile()
+    row, job = stored(workplace.database, shard)
+    assert (row.state, row.attempt, job.status) == (State.QUEUED, 1, State.QUEUED)
+
+
+def test_a_free_lock_on_this_host_means_that_the_owner_is_dead(workplace: Workplace) -> None:
+    shard = submit(workplace.database)
+    with workplace.locks.held(shard.id, "wrk_dead"):
+        claim(workplace.database, shard, "wrk_dead", boot_id=workplace.boot_id)
+        Reconciler(workplace).reconcile()
+        assert stored(workplace.database, shard)[0].state is State.RUNNING
+    Reconciler(workplace).reconcile()
+    assert stored(workplace.database, shard)[0].state is State.QUEUED
+
+
+@pytest.mark.parametrize("locked_by", [None, "wrk_earlier"])
+def test_without_its_lock_file_nothing_is_known_of_an_attempt(
+    locked_by: str | None, workplace: Workplace
+) -> None:
+    """Two containers on one host have the same boot id, and each its own data folder."""
+    shard = submit(workplace.database)
+    if locked_by:
+        with workplace.locks.held(shard.id, locked_by):
+            pass
+    claim(workplace.database, shard, "wrk_neighbour", boot_id=workplace.boot_id)
+    Reconciler(workplace).reconcile()
+    assert stored(workplace.database, shard)[0].state is State.RUNNING
+
+
+class Away(Database):
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        raise OperationalError("BEGIN", None, Exception("server closed the connection"))
+        yield
+
+
+def test_after_an_outage_owners_may_first_renew(
+    workplace: Workplace, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard = submit(workplace.database)
+    claim(workplace.database, shard, "wrk_elsewhere", boot_id="another host")
+    let_leases_run_out(workplace.database)
+    reconciler = Reconciler(workplace)
+    away = Away(database_url)
+    monkeypatch.setattr(reconciler, "_workplace", replace(workplace, database=away))
+    with pytest.raises(OperationalError):
+        reconciler.reconcile()
+    monkeypatch.setattr(reconciler, "_workplace", workplace)
+    reconciler.reconcile()
+    assert stored(workplace.database, shard)[0].state is State.RUNNING
+    monkeypatch.setattr("workers.reconciler.time.monotonic", lambda: float("inf"))
+    reconciler.reconcile()
+    assert stored(workplace.database, shard)[0].state is State.QUEUED
+    away.close()
+
+
+def test_what_a_finished_shard_leaves_is_removed(workplace: Workplace) -> None:
+    database = workplace.database
+    shard = submit(database)
+    workdir = workplace.workdir(shard.id, workplace.owner)
+    workdir.mkdir(parents=True)
+    with workplace.locks.held(shard.id, workplace.owner):
+        fence = claim(database, shard, workplace.owner, boot_id=workplace.boot_id).fence
+        Checkpoints(workplace.blobs, shard.id, workdir).save(b"state")
+    with database.writing() as session:
+        lifecycle.release(session, fence)
+
+    Reconciler(workplace).reconcile()  # queued: the next attempt will want the checkpoint
+    kept = Checkpoints(workplace.blobs, shard.id, workdir).newest_first()
+    assert list(kept) == [b"state"]
+
+    request_cancel(database, shard)
+    Reconciler(workplace).reconcile()
+    assert list(Checkpoints(workplace.blobs, shard.id, workdir).newest_first()) == []
+    assert not workdir.exists()
+    assert workplace.locks.all() == []

@@ -1,0 +1,243 @@
+"""Attempts from claim to end, with a stand-in for the child that trains."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from jobs_in_database import claim, history, make_due, request_cancel, stored, submit
+from polling import wait_until
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from app.jobs import lifecycle
+from app.jobs.attempts import Fence
+from app.storage.database import Database
+from app.storage.tables import Alias, EpochMetric, Event, Fold, Model, Shard, State
+from workers.child import Spare
+from workers.slots import Slots
+from workers.supervisor import Supervisor
+from workers.watch import Timing
+from workers.workplace import Workplace
+
+STAND_IN = Path(__file__).with_name("stand_in.py")
+QUICK = Timing(update=0.05, terminate=0.3, kill=0.6, release=0.6)
+
+
+@pytest.fixture
+def supervise(workplace: Workplace) -> Iterator[Callable[[str], Supervisor]]:
+    """Makes a supervisor whose child behaves as told."""
+    spares = []
+
+    def make(behaviour: str) -> Supervisor:
+        command = (sys.executable, str(STAND_IN), behaviour)
+        spares.append(Spare(dict(os.environ), command))
+        return Supervisor(workplace, Slots(workplace.settings), spares[-1], QUICK)
+
+    yield make
+    for spare in spares:
+        spare.close()
+
+
+@contextmanager
+def running(supervisor: Supervisor, database: Database, shard: Shard) -> Iterator[None]:
+    """Runs the attempt in a thread; its child has reported when the block begins."""
+    thread = threading.Thread(target=supervisor.run, args=(shard.id,))
+    thread.start()
+    try:
+        wait_until(lambda: stored(database, shard)[0].progress)
+        yield
+    finally:
+        thread.join(timeout=20)
+    assert not thread.is_alive()
+
+
+def test_success(supervise: Callable[[str], Supervisor], workplace: Workplace) -> None:
+    database = workplace.database
+    shard = submit(database)
+    supervise("succeed").run(shard.id)
+
+    row, job = stored(database, shard)
+    assert (row.state, job.status, job.error) == (State.SUCCEEDED, State.SUCCEEDED, None)
+    assert row.progress == {"epoch": 2}
+    with database.reading() as session:
+        model = session.scalars(select(Model)).one()
+        assert session.scalars(select(Alias)).one().model_id == model.id
+        assert session.scalars(select(Fold)).one().epochs == 2
+        losses = select(EpochMetric.epoch, EpochMetric.train_loss).order_by(EpochMetric.epoch)
+        assert session.execute(losses).all() == [(1, 1.0), (2, 0.5)]
+    assert job.result is not None
+    assert job.result["model_id"] == model.id
+    sha256 = model.artifacts["core.onnx"]
+    assert workplace.blobs.read_artifact("core.onnx", sha256) == b"a model"
+    assert not workplace.workdir(shard.id, workplace.owner).exists()
+    assert workplace.locks.is_free(shard.id, workplace.owner)
+
+
+def test_a_run_that_cannot_give_a_model(
+    supervise: Callable[[str], Supervisor], database: Database
+) -> None:
+    shard = submit(database)
+    supervise("fail").run(shard.id)
+    row, job = stored(database, shard)
+    assert (row.state, row.attempt) == (State.FAILED, 1)
+    assert job.error is not None
+    assert job.error["detail"] == "The loss was not finite: lower learning_rate."
+
+
+def test_a_crash_costs_an_attempt(
+    supervise: Callable[[str], Supervisor], database: Database
+) -> None:
+    shard = submit(database)
+    supervise("crash").run(shard.id)
+    assert history(database, shard) == [("queued", 0), ("running", 1), ("queued", 1)]
+    with database.reading() as session:
+        last = session.scalars(select(Event).order_by(Event.id.desc())).first()
+    assert last is not None
+    assert "exit code 3" in last.data["detail"]
+
+
+def test_running_out_of_memory_every_time(
+    supervise: Callable[[str], Supervisor], database: Database
+) -> None:
+    shard = submit(database)
+    supervisor = supervise("out-of-memory")
+    for _ in range(3):
+        make_due(database, shard)
+        supervisor.run(shard.id)
+    row, job = stored(database, shard)
+    assert (row.state, row.attempt) == (State.FAILED, 3)
+    assert job.error is not None
+    assert "attempts-exhausted" in job.error["type"]
+    assert "out of memory" in job.error["detail"]
+    assert "batch_size" in job.error["detail"]
+
+
+def test_cancel(supervise: Callable[[str], Supervisor], database: Database) -> None:
+    shard = submit(database)
+    with running(supervise("obey"), database, shard):
+        request_cancel(database, shard)
+    assert stored(database, shard)[1].status is State.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "at_least"), [("ignore-requests", QUICK.terminate), ("deaf", QUICK.kill)]
+)
+def test_cancel_of_a_child_that_hangs(
+    behaviour: str,
+    at_least: float,
+    supervise: Callable[[str], Supervisor],
+    database: Database,
+) -> None:
+    """SIGTERM, and for one that is deaf to it SIGKILL."""
+    shard = submit(database)
+    with running(supervise(behaviour), database, shard):
+        request_cancel(database, shard)
+        asked_at = time.monotonic()
+    assert time.monotonic() - asked_at >= at_least
+    assert stored(database, shard)[1].status is State.CANCELLED
+
+
+@pytest.mark.parametrize("behaviour", ["obey", "deaf"])
+def test_a_worker_that_stops_gives_its_shard_back(
+    behaviour: str, supervise: Callable[[str], Supervisor], workplace: Workplace
+) -> None:
+    database = workplace.database
+    shard = submit(database)
+    supervisor = supervise(behaviour)
+    with running(supervisor, database, shard):
+        workplace.stopping.set()
+    row, job = stored(database, shard)
+    assert (row.state, row.attempt, job.status) == (State.QUEUED, 0, State.QUEUED)
+
+    supervisor.run(shard.id)  # takes nothing any more
+    assert stored(database, shard)[0].state is State.QUEUED
+
+
+def test_a_shard_that_was_given_to_another(
+    supervise: Callable[[str], Supervisor], database: Database
+) -> None:
+    shard = submit(database)
+    with running(supervise("deaf"), database, shard):
+        row, _ = stored(database, shard)
+        assert row.owner is not None
+        with database.writing() as session:
+            lifecycle.lose(session, Fence(row.id, row.attempt, row.owner), "it seemed dead")
+        make_due(database, shard)
+        claim(database, shard, "wrk_other")
+        before = history(database, shard)
+    row, _ = stored(database, shard)
+    assert (row.state, row.attempt, row.owner) == (State.RUNNING, 2, "wrk_other")
+    assert history(database, shard) == before
+
+
+def test_files_that_cannot_be_kept(
+    supervise: Callable[[str], Supervisor], database: Database
+) -> None:
+    shard = submit(database)
+    supervise("succeed-without-file").run(shard.id)
+    row, job = stored(database, shard)
+    assert (row.state, job.result) == (State.QUEUED, None)
+    with database.reading() as session:
+        assert session.scalars(select(Model)).all() == []
+
+
+def test_a_shard_of_another_worker_is_left_alone(
+    supervise: Callable[[str], Supervisor], database: Database
+) -> None:
+    shard = submit(database)
+    claim(database, shard, "wrk_other")
+    supervise("succeed").run(shard.id)
+    row, _ = stored(database, shard)
+    assert (row.state, row.owner) == (State.RUNNING, "wrk_other")
+
+
+class Flickering(Database):
+    """Goes away after its first transaction, in which the shard is claimed."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.away = self.returned = False
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        if self.away:
+            raise OperationalError("BEGIN", None, Exception("server closed the connection"))
+        with super().writing() as session:
+            yield session
+        if not self.returned:
+            self.away = True
+
+
+def test_a_database_that_goes_away_for_a_while(
+    workplace: Workplace,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The child ends meanwhile; what became of it is written when the database is back."""
+    monkeypatch.setattr("workers.outages.RETRY_INTERVAL", 0.05)
+    database = workplace.database
+    flickering = Flickering(database_url)
+    spare = Spare(dict(os.environ), (sys.executable, str(STAND_IN), "succeed"))
+    supervisor = Supervisor(
+        replace(workplace, database=flickering), Slots(workplace.settings), spare, QUICK
+    )
+    shard = submit(database)
+    thread = threading.Thread(target=supervisor.run, args=(shard.id,))
+    thread.start()
+    wait_until(lambda: caplog.text.count("waiting to write") > 3)
+    assert stored(database, shard)[0].state is State.RUNNING
+    flickering.returned, flickering.away = True, False
+    thread.join(timeout=20)
+    assert stored(database, shard)[0].state is State.SUCCEEDED
+    spare.close()
+    flickering.close()

@@ -1,0 +1,41 @@
+"""Sends hints again, so that a wiped broker or a lost message costs half a second.
+
+A worker sends only what it has free slots for, and a shard's hint no more than every other
+second: hints do not pile up, however long the queue is.
+"""
+
+from __future__ import annotations
+
+import time
+
+from app.jobs import attempts
+from app.queue.dispatch import Hints
+from app.storage.database import Database
+from workers.slots import Slots
+
+INTERVAL = 0.5  # seconds
+RESEND_INTERVAL = 2.0  # seconds
+
+
+class Dispatcher:
+    """Of one worker."""
+
+    def __init__(self, database: Database, hints: Hints, slots: Slots) -> None:
+        self._database = database
+        self._hints = hints
+        self._slots = slots
+        self._sent: dict[str, float] = {}  # shard id: when
+
+    def send_due(self) -> None:
+        """Send the hints of queued shards that are due, as many as there are free slots."""
+        free = self._slots.free()
+        if free == 0:
+            return
+        with self._database.reading() as session:
+            shard_ids = attempts.due(session, limit=free)
+        now = time.monotonic()
+        self._sent = {id_: at for id_, at in self._sent.items() if at > now - RESEND_INTERVAL}
+        for shard_id in shard_ids:
+            if shard_id not in self._sent:
+                self._hints.send(shard_id)
+                self._sent[shard_id] = now

@@ -1,0 +1,103 @@
+"""The child's side of a training run: `models.experiment.Host`, and the call of the run."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import BinaryIO, TextIO
+
+import torch
+
+from app.jobs.attempts import EpochRecord
+from app.storage.blobs import Blobs
+from models import experiment
+from models.data.profile import Profile
+from models.spec import TrainingSpec
+from workers.checkpoints import Checkpoints
+from workers.protocol import (
+    Failed,
+    LastReport,
+    Order,
+    Progressed,
+    Report,
+    Stop,
+    Stopped,
+    StopReason,
+    Succeeded,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class Host(experiment.Host):
+    """Reports to the supervisor and does what it asks."""
+
+    def __init__(self, reports: TextIO, checkpoints: Checkpoints) -> None:
+        self._reports = reports
+        self._checkpoints = checkpoints
+        self._stop: StopReason | None = None
+
+    def obey(self, orders: BinaryIO) -> None:
+        """Take requests to stop; runs in a thread."""
+        for line in orders:
+            self._stop = Stop.model_validate_json(line).reason
+
+    def send(self, report: Report) -> None:
+        self._reports.write(report.model_dump_json() + "\n")
+        self._reports.flush()
+
+    def report(self, progress: experiment.Progress, rows: list[experiment.EpochRow]) -> None:
+        epochs = [EpochRecord(**asdict(row)) for row in rows]
+        self.send(Progressed(progress=asdict(progress), epochs=epochs))
+
+    def stop_requested(self) -> StopReason | None:
+        return self._stop
+
+    def save_checkpoint(self, data: bytes) -> None:
+        try:
+            self._checkpoints.save(data)
+        except OSError as error:
+            logger.warning("no checkpoint this time, training goes on: %s", error)
+
+    def checkpoints(self) -> Iterator[bytes]:
+        return self._checkpoints.newest_first()
+
+
+def train(order: Order, host: Host, blobs: Blobs) -> LastReport:
+    """Carry out the order. Whatever this raises costs the attempt, and there will be another."""
+    try:
+        with blobs.local_copy(order.parquet) as parquet:
+            outcome = experiment.run(
+                parquet,
+                Profile.model_validate(order.profile),
+                TrainingSpec.model_validate(order.spec),
+                dataset_sha256=order.dataset_sha256,
+                workdir=order.workdir,
+                device=resolve_device(order.device),
+                host=host,
+            )
+    except experiment.Stopped as stopped:
+        return Stopped(reason=stopped.reason)
+    except experiment.TrainingFailed as failure:
+        return Failed(detail=str(failure))
+    return Succeeded(result=outcome.result, artifacts=outcome.artifacts)
+
+
+def resolve_device(device: str) -> str:
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise experiment.TrainingFailed(
+            "FOLDHOUSE_DEVICE is cuda, however this worker's torch finds no CUDA device. Set it "
+            "to auto or cpu, or repair the driver."
+        )
+    return "cuda" if available and device != "cpu" else "cpu"
+
+
+def warm_up() -> None:
+    """Export a network that does nothing: at its first use the exporter imports for seconds."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(torch.nn.Identity(), (torch.zeros(1),), dynamo=True, verbose=False)

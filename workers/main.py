@@ -1,0 +1,100 @@
+"""The worker process: `python -m workers.main`.
+
+SIGTERM, SIGINT, SIGHUP, or the end of a pipe on its standard input (its starter is gone) stop it:
+children save a checkpoint, their shards are released, and the process ends within seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import stat
+import sys
+import threading
+
+from celery.worker import WorkController, state
+
+from app.queue.config import worker_celery
+from app.queue.dispatch import Hints
+from app.settings import Settings
+from workers import dispatcher, reconciler, registration
+from workers.child import Spare
+from workers.dispatcher import Dispatcher
+from workers.outages import DATABASE_AWAY, reason, repeat
+from workers.reconciler import Reconciler
+from workers.registration import Registration
+from workers.slots import Slots
+from workers.supervisor import Supervisor
+from workers.tasks import register
+from workers.workplace import Workplace
+
+logger = logging.getLogger(__name__)
+
+
+def main() -> None:
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    for chatty in ("celery.app.trace", "celery.worker.strategy"):  # two lines a hint
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    settings = Settings()
+    workplace = Workplace.of(settings)
+    slots = Slots(settings)
+    spare = Spare(slots.child_environment())
+    spare.prepare()
+    hints = Hints(settings)
+    celery = worker_celery(settings)
+    register(celery, Supervisor(workplace, slots, spare))
+
+    stop_on_signals(workplace.stopping)
+    threading.Thread(target=stop_with_starter, name="starter", daemon=True).start()
+    own_row = Registration(workplace, slots)
+    stopping = workplace.stopping
+    repeat(own_row.refresh, registration.INTERVAL, stopping)
+    repeat(Reconciler(workplace).reconcile, reconciler.INTERVAL, stopping)
+    repeat(Dispatcher(workplace.database, hints, slots).send_due, dispatcher.INTERVAL, stopping)
+
+    logger.info("worker %s: %d × %s", workplace.owner, slots.count, slots.device)
+    controller = WorkController(
+        app=celery,
+        pool="threads",
+        concurrency=slots.count,
+        hostname=workplace.owner,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+    )
+    controller.start()  # returns when stopped
+
+    spare.close()
+    try:
+        own_row.withdraw()
+    except DATABASE_AWAY as error:
+        logger.warning("the worker's row stays: %s", reason(error))
+    logger.info("worker %s: stopped", workplace.owner)
+    sys.exit(controller.exitcode)
+
+
+def stop_on_signals(stopping: threading.Event) -> None:
+    """Celery looks at `should_stop` between two messages; then it waits for its threads."""
+
+    def stop(signum: int, _frame: object) -> None:
+        logger.info("stopping on %s", signal.Signals(signum).name)
+        stopping.set()
+        state.should_stop = os.EX_OK
+
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(signum, stop)
+
+
+def stop_with_starter() -> None:
+    """Where standing input is a pipe, its end means that the process which holds it is gone."""
+    if stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode):
+        while os.read(sys.stdin.fileno(), 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""A worker outlives its database: loops go on, and what must be written is tried again."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import Session
+
+from app.storage.database import Database
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
+RETRY_INTERVAL = 0.5  # seconds
+STOPPING_PATIENCE = 2.0  # seconds; a lease that is left behind runs out by itself
+
+
+def repeat(
+    action: Callable[[], object], interval: float, stopping: threading.Event
+) -> threading.Thread:
+    """Call `action` now and every `interval` seconds in a thread, whatever it raises."""
+    name = f"{action.__module__}.{action.__qualname__}"
+
+    def loop() -> None:
+        while not stopping.is_set():
+            try:
+                action()
+            except DATABASE_AWAY as error:
+                logger.warning("%s: %s", name, reason(error))
+            except Exception:
+                logger.exception("%s failed and will be tried again", name)
+            stopping.wait(interval)
+
+    thread = threading.Thread(target=loop, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def persist(database: Database, write: Callable[[Session], T], stopping: threading.Event) -> T:
+    """Run `write` in a transaction, again and again while the database is away.
+
+    Once the worker stops, only for STOPPING_PATIENCE more; then the database's error is raised.
+    """
+    deadline: float | None = None
+    while True:
+        try:
+            with database.writing() as session:
+                return write(session)
+        except DATABASE_AWAY as error:
+            if stopping.is_set():
+                deadline = deadline or time.monotonic() + STOPPING_PATIENCE
+                if time.monotonic() > deadline:
+                    raise
+            logger.warning("waiting to write: %s", reason(error))
+            time.sleep(RETRY_INTERVAL)
+
+
+def reason(error: Exception) -> str:
+    """The first line of what the database's driver says."""
+    return str(getattr(error, "orig", None) or error).partition("\n")[0]

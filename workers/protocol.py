@@ -1,0 +1,71 @@
+"""What supervisor and child say to each other, as JSON lines.
+
+    supervisor ──Order, then Stop──▶ child          over the child's standard input, a socket
+    supervisor ◀──Progressed…, last report── child  over a pipe: libraries print to stdout
+
+Together with the order the child is given the attempt's lock file. End of input tells the child
+that the supervisor is gone; end of the pipe tells the supervisor that the child is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, TypeAdapter
+
+from app.jobs.attempts import EpochRecord
+
+StopReason = Literal["cancel", "release"]
+
+
+class Order(BaseModel):
+    """What to train, and with what."""
+
+    job_id: str
+    shard_id: str
+    spec: dict[str, Any]
+    profile: dict[str, Any]
+    parquet: str  # key in storage
+    dataset_sha256: str
+    storage_url: str
+    workdir: Path
+    device: Literal["auto", "cpu", "cuda"]
+    gpu: str | None  # for CUDA_VISIBLE_DEVICES
+
+
+class Stop(BaseModel):
+    """`cancel`: give up. `release`: save a checkpoint first, another attempt goes on from it."""
+
+    reason: StopReason
+
+
+class Progressed(BaseModel):
+    kind: Literal["progressed"] = "progressed"
+    progress: dict[str, Any]
+    epochs: list[EpochRecord]
+
+
+class Succeeded(BaseModel):
+    kind: Literal["succeeded"] = "succeeded"
+    result: dict[str, Any]
+    artifacts: dict[str, Path]
+
+
+class Failed(BaseModel):
+    """The run cannot give a model, whoever tries it."""
+
+    kind: Literal["failed"] = "failed"
+    detail: str
+
+
+class Stopped(BaseModel):
+    """The child did what it was asked to."""
+
+    kind: Literal["stopped"] = "stopped"
+    reason: StopReason
+
+
+LastReport = Succeeded | Failed | Stopped
+Report = Progressed | LastReport
+REPORT: TypeAdapter[Report] = TypeAdapter(Annotated[Report, Field(discriminator="kind")])

@@ -1,0 +1,72 @@
+"""Takes shards back from the dead, and clears up after finished ones."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+
+from app.jobs import attempts, lifecycle
+from app.jobs.attempts import Fence
+from workers.checkpoints import remove_checkpoints
+from workers.outages import DATABASE_AWAY
+from workers.workplace import Workplace
+
+logger = logging.getLogger(__name__)
+
+INTERVAL = 5.0  # seconds
+# After the database was away its clock has run on, while nobody could renew a lease.
+GRACE = 10.0  # seconds
+
+WORKER_DIED = (
+    "The worker that ran it died or lost its connection. If this happens again, look at the "
+    "worker's log and at its machine's memory."
+)
+
+
+class Reconciler:
+    """Every worker has one; of several that find the same dead attempt, the fence lets one act."""
+
+    def __init__(self, workplace: Workplace) -> None:
+        self._workplace = workplace
+        self._expire_after = 0.0
+
+    def reconcile(self) -> None:
+        """One round."""
+        try:
+            self._take_back()
+            self._clear_up()
+        except DATABASE_AWAY:
+            self._expire_after = time.monotonic() + GRACE
+            raise
+
+    def _take_back(self) -> None:
+        here = self._workplace
+        with here.database.reading() as session:
+            neighbours = attempts.running_on(session, here.boot_id)
+            expired = attempts.expired(session)
+        # The row was read first: whoever wrote it held the lock by then, so he is dead if it is
+        # free now, or has finished and the fence fails.
+        for fence in neighbours:
+            if here.locks.is_free(fence.shard_id, fence.owner):
+                self._lose(fence)
+        if time.monotonic() >= self._expire_after:
+            for fence in expired:
+                self._lose(fence)
+
+    def _lose(self, fence: Fence) -> None:
+        with self._workplace.database.writing() as session:
+            state = lifecycle.lose(session, fence, WORKER_DIED)
+        if state is not None:
+            logger.warning("shard %s: attempt %d of %s is dead: %s", *fence, state)
+
+    def _clear_up(self) -> None:
+        """Remove what attempts on this host left of shards that are finished."""
+        here = self._workplace
+        for shard_id, owner in here.locks.all():
+            with here.database.reading() as session:
+                finished = attempts.is_finished(session, shard_id)
+            if finished and here.locks.is_free(shard_id, owner):
+                remove_checkpoints(here.blobs, shard_id)
+                shutil.rmtree(here.workdir(shard_id, owner), ignore_errors=True)
+                here.locks.remove(shard_id, owner)

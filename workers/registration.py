@@ -1,0 +1,49 @@
+"""The worker's own row, from which the API sees that a worker is there."""
+
+from __future__ import annotations
+
+import os
+import socket
+from importlib.metadata import version
+
+from sqlalchemy import delete, update
+
+from app.storage.database import database_now
+from app.storage.tables import Worker
+from workers.slots import Slots
+from workers.workplace import Workplace
+
+INTERVAL = 5.0  # seconds
+FORGET_AFTER = 24 * 3600.0  # seconds without a sign from a worker that died
+
+
+class Registration:
+    def __init__(self, workplace: Workplace, slots: Slots) -> None:
+        self._workplace = workplace
+        self._slots = slots
+
+    def refresh(self) -> None:
+        """Say that this worker is alive."""
+        here = self._workplace
+        alive = update(Worker).where(Worker.id == here.owner).values(seen_at=database_now())
+        with here.database.writing() as session:
+            if session.scalar(alive.returning(Worker.id)) is not None:
+                return
+            session.execute(delete(Worker).where(Worker.seen_at < database_now(-FORGET_AFTER)))
+            session.add(
+                Worker(
+                    id=here.owner,
+                    hostname=socket.gethostname(),
+                    boot_id=here.boot_id,
+                    pid=os.getpid(),
+                    device=self._slots.device,
+                    slots=self._slots.count,
+                    version=version("foldhouse"),
+                )
+            )
+
+    def withdraw(self) -> None:
+        """Say that it is going."""
+        here = self._workplace
+        with here.database.writing() as session:
+            session.execute(delete(Worker).where(Worker.id == here.owner))

@@ -1,0 +1,145 @@
+"""Runs attempts: claims a shard, gives it to a child, and writes down how that ended.
+
+tasks.run_shard ──▶ Supervisor.run ──▶ a child: workers.attempt ──▶ models.experiment.run
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+
+from sqlalchemy.orm import Session
+
+from app.jobs import lifecycle
+from app.jobs.lifecycle import Claim
+from workers.child import Spare, describe_exit
+from workers.lease import Lease
+from workers.outages import DATABASE_AWAY, persist, reason
+from workers.protocol import Failed, Order, Succeeded
+from workers.slots import Slots
+from workers.watch import Ending, Exited, Lost, Timing, Watch
+from workers.workplace import Workplace
+
+logger = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """Of one worker process; each of its threads runs one attempt at a time."""
+
+    def __init__(
+        self, workplace: Workplace, slots: Slots, spare: Spare, timing: Timing | None = None
+    ) -> None:
+        self._workplace = workplace
+        self._slots = slots
+        self._spare = spare
+        self._timing = timing or Timing()
+
+    def run(self, shard_id: str) -> None:
+        """Take an attempt at the shard, if it is queued and due, from its claim to its end."""
+        here = self._workplace
+        if here.stopping.is_set():
+            return
+        try:
+            with self._slots.taken() as gpu, here.locks.held(shard_id, here.owner) as lock:
+                with here.database.writing() as session:
+                    claim = lifecycle.claim(
+                        session, shard_id, owner=here.owner, boot_id=here.boot_id
+                    )
+                if claim is not None:
+                    self._attempt(claim, lock, gpu)
+        except BlockingIOError:
+            logger.info("shard %s: an earlier child is still ending", shard_id)
+        except DATABASE_AWAY as error:
+            # A claim that was made is taken back when the lock is found free, or by its lease.
+            logger.warning("shard %s: left to the reconciler: %s", shard_id, reason(error))
+
+    def _attempt(self, claim: Claim, lock: int, gpu: str | None) -> None:
+        logger.info("job %s: attempt %d begins", claim.job_id, claim.fence.attempt)
+        here = self._workplace
+        child = self._spare.take()
+        order = self._order(claim, gpu)
+        try:
+            shutil.rmtree(order.workdir, ignore_errors=True)
+            order.workdir.mkdir(parents=True)
+            child.begin(order, lock)
+            self._spare.prepare()
+            with Lease(here.database, claim.fence) as lease:
+                watch = Watch(
+                    here.database,
+                    claim.fence,
+                    child,
+                    lost=lease.lost,
+                    stopping=here.stopping,
+                    timing=self._timing,
+                )
+                self._settle(claim, watch, watch.until_end())
+        except DATABASE_AWAY:
+            raise
+        except Exception as error:
+            logger.exception("job %s: attempt %d broke off", claim.job_id, claim.fence.attempt)
+            detail = describe_error(error)
+            self._write(lambda s: lifecycle.lose(s, claim.fence, detail))
+        finally:
+            child.kill()
+            shutil.rmtree(order.workdir, ignore_errors=True)
+
+    def _order(self, claim: Claim, gpu: str | None) -> Order:
+        settings = self._workplace.settings
+        return Order(
+            job_id=claim.job_id,
+            shard_id=claim.fence.shard_id,
+            spec=claim.spec,
+            profile=claim.profile,
+            parquet=claim.parquet,
+            dataset_sha256=claim.dataset_sha256,
+            storage_url=settings.resolved_storage_url,
+            workdir=self._workplace.workdir(claim.fence.shard_id, claim.fence.owner),
+            device=settings.device,
+            gpu=gpu,
+        )
+
+    def _settle(self, claim: Claim, watch: Watch, ending: Ending) -> None:
+        """Write the end of an attempt; where the shard is another's by now, nothing is written."""
+        fence, written = claim.fence, None
+        if isinstance(ending, Succeeded):
+            # The files come first: a row must not name a file that is not there.
+            artifacts = {
+                name: self._workplace.blobs.put_artifact(path)
+                for name, path in ending.artifacts.items()
+            }
+
+            def register(session: Session) -> str | None:
+                watch.store_progress(session)
+                return lifecycle.succeed(session, fence, ending.result, artifacts)
+
+            written = self._write(register)
+        elif isinstance(ending, Failed):
+            written = self._write(lambda s: lifecycle.fail(s, fence, ending.detail))
+        elif isinstance(ending, Lost):
+            pass
+        elif "cancel" in watch.asked:
+            written = self._write(lambda s: lifecycle.cancel(s, fence))
+        elif "release" in watch.asked:
+            written = self._write(lambda s: lifecycle.release(s, fence))
+        elif isinstance(ending, Exited):
+            detail = describe_exit(ending.status)
+            written = self._write(lambda s: lifecycle.lose(s, fence, detail))
+        if written:
+            ended = type(ending).__name__.lower()
+            logger.info("job %s: attempt %d %s", claim.job_id, fence.attempt, ended)
+        else:
+            logger.warning("job %s: attempt %d was another's by now", claim.job_id, fence.attempt)
+
+    def _write(self, write: Callable[[Session], object]) -> object:
+        return persist(self._workplace.database, write, self._workplace.stopping)
+
+
+def describe_error(error: Exception) -> str:
+    """What an attempt's failure in the worker itself says to the user."""
+    if isinstance(error, OSError):
+        return (
+            f"The worker could not keep the attempt's files: {error.strerror or error}. Look "
+            "whether its disk or its storage is full."
+        )
+    return "The worker failed in a way that was not foreseen. Its log has the traceback."

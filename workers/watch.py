@@ -1,0 +1,137 @@
+"""Watches over a child from its order to its last report.
+
+Meanwhile it stores progress, and stops the child when the job is cancelled, when the worker stops,
+or when the shard has been given to another attempt.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.jobs import attempts
+from app.jobs.attempts import EpochRecord, Fence
+from app.storage.database import Database
+from workers.child import Child
+from workers.outages import DATABASE_AWAY, reason
+from workers.protocol import LastReport, Progressed, StopReason
+
+logger = logging.getLogger(__name__)
+
+POLL_INTERVAL = 0.1  # seconds
+EXIT_PATIENCE = 5.0  # seconds, for a child that has closed its pipe
+
+
+@dataclass(frozen=True)
+class Timing:
+    """All in seconds."""
+
+    update: float = 0.5  # between two writes of progress, each with a look at the job
+    terminate: float = 10.0  # from the moment a cancelled child is asked to stop to SIGTERM
+    kill: float = 15.0  # likewise, to SIGKILL
+    release: float = 4.0  # to SIGKILL where the worker stops; the last checkpoint stands
+
+
+@dataclass(frozen=True)
+class Exited:
+    """The child died without a last report; `status` as `subprocess` has it."""
+
+    status: int
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The shard is no longer this attempt's."""
+
+
+Ending = LastReport | Exited | Lost
+
+
+class Watch:
+    """Over one child. `asked` holds what the child was asked to do, and when."""
+
+    def __init__(
+        self,
+        database: Database,
+        fence: Fence,
+        child: Child,
+        *,
+        lost: threading.Event,
+        stopping: threading.Event,
+        timing: Timing,
+    ) -> None:
+        self._database = database
+        self._fence = fence
+        self._child = child
+        self._lost = lost
+        self._stopping = stopping
+        self._timing = timing
+        self._progress: dict[str, Any] | None = None
+        self._epochs: list[EpochRecord] = []
+        self._updated_at = time.monotonic()
+        self.asked: dict[StopReason, float] = {}
+
+    def until_end(self) -> Ending:
+        """Returns with the child's last report, with its death, or with the loss of the shard."""
+        while not self._lost.is_set():
+            try:
+                report = self._child.next_report(POLL_INTERVAL)
+            except EOFError:
+                return Exited(self._child.wait(EXIT_PATIENCE))
+            if isinstance(report, Progressed):
+                self._progress = report.progress
+                self._epochs += report.epochs
+            elif report is not None:
+                return report
+            self._update_if_due()
+            if self._stopping.is_set():
+                self._ask("release")
+            self._press()
+        return Lost()
+
+    def store_progress(self, session: Session) -> None:
+        """Write what the child reported since the last write."""
+        if self._progress is None:
+            return
+        if not attempts.record_progress(session, self._fence, self._progress, self._epochs):
+            self._lost.set()
+
+    def _update_if_due(self) -> None:
+        now = time.monotonic()
+        if now < self._updated_at + self._timing.update:
+            return
+        self._updated_at = now
+        try:
+            with self._database.writing() as session:
+                self.store_progress(session)
+            self._progress, self._epochs = None, []
+            with self._database.reading() as session:
+                standing = attempts.standing(session, self._fence)
+        except DATABASE_AWAY as error:
+            logger.warning("shard %s: not stored yet: %s", self._fence.shard_id, reason(error))
+            return
+        if standing == "lost":
+            self._lost.set()
+        elif standing == "cancel_requested":
+            self._ask("cancel")
+
+    def _ask(self, what: StopReason) -> None:
+        if what not in self.asked:
+            logger.info("shard %s: asking the child to %s", self._fence.shard_id, what)
+            self.asked[what] = time.monotonic()
+            self._child.request_stop(what)
+
+    def _press(self) -> None:
+        """Ask in a way that a child that hangs cannot ignore."""
+        now = time.monotonic()
+        cancelling = now - self.asked.get("cancel", now)
+        releasing = now - self.asked.get("release", now)
+        if cancelling >= self._timing.kill or releasing >= self._timing.release:
+            self._child.kill()
+        elif cancelling >= self._timing.terminate:
+            self._child.terminate()

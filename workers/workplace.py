@@ -1,0 +1,48 @@
+"""What the parts of one worker process share."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.ids import new_id
+from app.settings import Settings
+from app.storage.blobs import Blobs
+from app.storage.database import Database
+from workers.locks import Locks
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Settings, stores, and who this worker is."""
+
+    settings: Settings
+    database: Database
+    blobs: Blobs
+    locks: Locks
+    boot_id: str
+    owner: str = field(default_factory=lambda: new_id("wrk"))
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    @classmethod
+    def of(cls, settings: Settings) -> Workplace:
+        return cls(
+            settings=settings,
+            database=Database(settings.resolved_database_url),
+            blobs=Blobs(settings.resolved_storage_url),
+            locks=Locks(settings.root / "locks"),
+            boot_id=this_boot(),
+        )
+
+    def workdir(self, shard_id: str, owner: str) -> Path:
+        """The scratch folder of a worker's attempts at a shard."""
+        return self.settings.root / "work" / f"{shard_id}.{owner}"
+
+
+def this_boot() -> str:
+    """Differs from host to host, and on Linux from boot to boot."""
+    return BOOT_ID.read_text().strip() if BOOT_ID.exists() else socket.gethostname()
