@@ -47,7 +47,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-class database_now(GenericFunction[datetime]):  # noqa: N801
+class database_now(GenericFunction[datetime]):
     """The database's clock plus a number of seconds: leases must not depend on a worker's clock."""
 
     type = UtcDateTime()

@@ -1,0 +1,55 @@
+"""Brings a database to the schema of this version."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.script.revision import ResolutionError
+from alembic.util import CommandError
+from sqlalchemy import Connection
+
+
+class DatabaseTooNew(Exception):
+    """The database was migrated by a later version of foldhouse."""
+
+
+def alembic_config(url: str | None = None) -> Config:
+    """Alembic's configuration for the database at `url`, by default that of the settings.
+
+    The revisions are found by name: `migrations` imports `app`, so `app` must not import it.
+    """
+    config = Config(str(files("migrations") / "alembic.ini"))
+    config.attributes["url"] = url
+    return config
+
+
+def is_current(connection: Connection) -> bool:
+    """Whether the database has the newest revision."""
+    newest = ScriptDirectory.from_config(alembic_config()).get_heads()
+    return set(MigrationContext.configure(connection).get_current_heads()) == set(newest)
+
+
+def upgrade(url: str) -> None:
+    """Create the tables, or bring them to the newest revision; a current database is left alone.
+
+    All in one transaction. Several processes may do this at once: one does the work, the others
+    wait for it.
+
+    Raises
+    ------
+    DatabaseTooNew: the database has a revision that this version does not know.
+    """
+    try:
+        command.upgrade(alembic_config(url), "head")
+    except CommandError as error:
+        if isinstance(error.__cause__, ResolutionError):
+            raise DatabaseTooNew(
+                f"The database has revision {error.__cause__.argument}, which this version of "
+                "foldhouse does not know: a later version has migrated it. Install that version, "
+                "or restore a backup made before the upgrade."
+            ) from error
+        raise

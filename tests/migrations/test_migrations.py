@@ -1,0 +1,156 @@
+"""The migrations give the tables of `app.storage.tables`, on both databases."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, inspect, text
+from sqlalchemy.orm import Session
+
+from app.storage.database import make_engine
+from app.storage.migrate import DatabaseTooNew, alembic_config, upgrade
+from app.storage.tables import Base, Dataset, Job, State
+
+UPGRADE_WHEN_TOLD = """
+import sys
+from app.storage.migrate import upgrade
+from sqlalchemy.dialects.postgresql import psycopg
+upgrade("sqlite://")  # imports what an upgrade imports, so that the real ones collide
+print("ready", flush=True)
+sys.stdin.readline()
+upgrade(sys.argv[1])
+"""
+
+REBUILD_DATASETS = """
+from alembic import op
+
+revision, down_revision = "9999", "0001"
+
+def upgrade():
+    with op.batch_alter_table("datasets") as batch:
+        batch.alter_column("name", nullable=True)
+"""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'foldhouse.sqlite'}"
+    return request.getfixturevalue("postgres_url")  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    engine = make_engine(url)
+    yield engine
+    engine.dispose()
+
+
+def schema(engine: Engine) -> dict[str, Any]:
+    """Everything the database says of its tables, as text: reflected types do not compare."""
+    inspector = inspect(engine)
+    return {
+        table: {
+            "columns": [str(column) for column in inspector.get_columns(table)],
+            "primary key": inspector.get_pk_constraint(table),
+            "indexes": sorted(map(str, inspector.get_indexes(table))),
+            "unique": sorted(map(str, inspector.get_unique_constraints(table))),
+            "foreign keys": sorted(map(str, inspector.get_foreign_keys(table))),
+            "checks": sorted(map(str, inspector.get_check_constraints(table))),
+        }
+        for table in inspector.get_table_names()
+        if table != "alembic_version"
+    }
+
+
+def test_autogenerate_finds_nothing_to_change(url: str, engine: Engine) -> None:
+    upgrade(url)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_upgrade_gives_what_the_tables_declare(url: str, engine: Engine) -> None:
+    """Autogenerate compares neither CHECK constraints nor the order of columns in a key."""
+    upgrade(url)
+    migrated = schema(engine)
+    command.downgrade(alembic_config(url), "base")
+    assert schema(engine) == {}
+
+    Base.metadata.create_all(engine)
+    declared = schema(engine)
+    assert declared["shards"]["checks"]
+    assert migrated == declared
+
+
+def test_downgrade_then_upgrade_again(url: str, engine: Engine) -> None:
+    upgrade(url)
+    first = schema(engine)
+    command.downgrade(alembic_config(url), "base")
+    upgrade(url)
+    assert schema(engine) == first
+
+
+def test_processes_that_upgrade_at_once_wait_for_one_another(url: str, engine: Engine) -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", UPGRADE_WHEN_TOLD, url],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    errors = [process.communicate(timeout=30)[1] for process in processes]
+    assert errors == [""] * len(processes)
+    assert set(Base.metadata.tables) <= set(inspect(engine).get_table_names())
+
+
+def test_a_database_of_a_later_version_is_refused(url: str, engine: Engine) -> None:
+    upgrade(url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(DatabaseTooNew, match="revision 9999"):
+        upgrade(url)
+
+
+def test_a_table_that_others_point_at_can_be_rebuilt(
+    url: str, engine: Engine, tmp_path: Path
+) -> None:
+    """SQLite changes a column by copying the table and dropping the old one."""
+    upgrade(url)
+    with Session(engine) as session, session.begin():
+        dataset = Dataset(
+            id="ds_1", name="a", sha256="0", bytes=1, rows=1, profile={}, csv="c", parquet="p"
+        )
+        session.add(dataset)
+        session.flush()
+        job = Job(id="job_1", dataset_id="ds_1", target="y", spec={}, status=State.QUEUED)
+        session.add(job)
+
+    config = alembic_config(url)
+    (tmp_path / "9999_rebuild.py").write_text(REBUILD_DATASETS)
+    shipped = Path(str(config.get_main_option("script_location"))) / "versions"
+    config.set_main_option("version_locations", f"{shipped}{os.pathsep}{tmp_path}")
+    command.upgrade(config, "head")
+
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM jobs JOIN datasets ON true")) == 1
