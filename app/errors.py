@@ -1,18 +1,18 @@
 """The errors a user can meet, as RFC 9457 problem documents.
 
-    Problem                      status  slug
-    ├── NotFound                 404     not-found
-    ├── Conflict                 409     conflict
-    ├── Invalid                  422     invalid-request
-    │   ├── InvalidTable         422     invalid-table
-    │   ├── InvalidSpec          422     invalid-spec
-    │   ├── InvalidRows          422     invalid-rows
-    │   └── IdempotencyMismatch  422     idempotency-mismatch
-    ├── TooLarge                 413     too-large
-    ├── UnsupportedMedia         415     unsupported-media-type
-    ├── TooManyQueued            429     too-many-queued
-    ├── Unavailable              503     unavailable
-    └── OutOfSpace               507     out-of-space
+Problem                      status  slug
+├── NotFound                 404     not-found
+├── Conflict                 409     conflict
+├── Invalid                  422     invalid-request
+│   ├── InvalidTable         422     invalid-table
+│   ├── InvalidSpec          422     invalid-spec
+│   ├── InvalidRows          422     invalid-rows
+│   └── IdempotencyMismatch  422     idempotency-mismatch
+├── TooLarge                 413     too-large
+├── UnsupportedMedia         415     unsupported-media-type
+├── TooManyQueued            429     too-many-queued
+├── Unavailable              503     unavailable
+└── OutOfSpace               507     out-of-space
 """
 
 from __future__ import annotations

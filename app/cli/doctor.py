@@ -1,0 +1,183 @@
+"""`foldhouse doctor`: what is wrong on this machine, and what to do about it."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+import typer
+
+from app.cli.terminal import database_address, load_settings
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+Check = Callable[[Settings], str]  # says what it found, or raises Trouble
+
+TORCH_SECONDS = 60.0
+
+REPORT_TORCH = """
+import torch
+gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+print(f"torch {torch.__version__}, " + (", ".join(gpus) or "no CUDA device"))
+"""
+
+
+class Trouble(Exception):
+    """What is wrong, and what to do."""
+
+    def __init__(self, what: str, advice: str) -> None:
+        super().__init__(what, advice)
+        self.what = what
+        self.advice = advice
+
+
+def doctor() -> None:
+    """Check versions, data folder, database, storage, broker, device and workers."""
+    settings = load_settings()
+    troubled: set[Check] = set()
+    for check in CHECKS:
+        if troubled & NEEDS.get(check, set()):
+            continue
+        name = check.__name__.replace("_", " ")
+        try:
+            typer.echo(f"ok    {name:12} {check(settings)}")
+        except Trouble as trouble:
+            troubled.add(check)
+            typer.echo(f"WRONG {name:12} {trouble.what}\n{'':18} → {trouble.advice}")
+    raise typer.Exit(1 if troubled else 0)
+
+
+def versions(settings: Settings) -> str:  # noqa: ARG001
+    found = ", ".join(f"{name} {version(name)}" for name in ("foldhouse", "onnxruntime", "celery"))
+    return f"{found}, Python {platform.python_version()}"
+
+
+def data_folder(settings: Settings) -> str:
+    root = settings.root
+    if not root.is_dir():
+        raise Trouble(
+            f"{root} does not exist",
+            "`foldhouse serve` and `foldhouse migrate` make it; FOLDHOUSE_DATA_DIR names another",
+        )
+    return f"{root}, {shutil.disk_usage(root).free / 1024**3:.1f} GiB free"
+
+
+def database(settings: Settings) -> str:
+    from app.storage.migrate import is_current
+
+    address = database_address(settings)
+    with reading(settings) as session:
+        if not is_current(session.connection()):
+            raise Trouble(
+                f"{address} does not have the tables of this version", "run `foldhouse migrate`"
+            )
+    return address
+
+
+def storage(settings: Settings) -> str:
+    from app.storage.blobs import Blobs
+
+    url = settings.resolved_storage_url
+    try:
+        Blobs(url).check()
+    except Exception as error:  # every kind of object store has its own
+        raise Trouble(f"{url}: {error}", "mend it, or FOLDHOUSE_STORAGE_URL") from error
+    return url
+
+
+def broker(settings: Settings) -> str:
+    from kombu.utils.url import maybe_sanitize_url
+
+    from app.queue.dispatch import Hints
+
+    address = maybe_sanitize_url(settings.broker_url) or f"files under {settings.root / 'broker'}"
+    hints = Hints(settings)
+    try:
+        hints.check()
+    except Exception as error:  # every transport has its own
+        raise Trouble(
+            f"{address}: {error}", "start Redis, or unset FOLDHOUSE_BROKER_URL to use files"
+        ) from error
+    finally:
+        hints.close()
+    return address
+
+
+def device(settings: Settings) -> str:
+    """What a worker here would train on; torch is asked in a process of its own."""
+    if find_spec("torch") is None:
+        return "no torch here: fit for `foldhouse api`, not for `foldhouse worker`"
+    answer = subprocess.run(
+        [sys.executable, "-c", REPORT_TORCH], capture_output=True, text=True, timeout=TORCH_SECONDS
+    )
+    if answer.returncode != 0:
+        *_, reason = answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"]
+        raise Trouble(f"torch cannot be imported: {reason}", "install foldhouse[worker] again")
+    found = answer.stdout.strip()
+    if settings.device == "cuda" and found.endswith("no CUDA device"):
+        raise Trouble(
+            f"FOLDHOUSE_DEVICE is cuda, but: {found}",
+            "install a driver and a CUDA build of torch, or set FOLDHOUSE_DEVICE=auto",
+        )
+    return found
+
+
+def workers(settings: Settings) -> str:
+    from sqlalchemy import select
+
+    from app.operations.readiness import WORKER_SEEN
+    from app.storage.database import database_now
+    from app.storage.tables import Worker
+
+    with reading(settings) as session:
+        seen = session.scalars(select(Worker).where(Worker.seen_at > database_now(-WORKER_SEEN)))
+        found = [f"{row.slots} × {row.device} on {row.hostname}" for row in seen]
+    if not found:
+        raise Trouble("none is running", "start `foldhouse serve`, or `foldhouse worker`")
+    return ", ".join(found)
+
+
+CHECKS: tuple[Check, ...] = (
+    versions,
+    data_folder,
+    database,
+    storage,
+    broker,
+    device,
+    workers,
+)
+# What cannot be sound, and only repeats the first trouble, where another check has failed.
+NEEDS: dict[Check, set[Check]] = {
+    database: {data_folder},
+    storage: {data_folder},
+    broker: {data_folder},
+    workers: {data_folder, database},
+}
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[Session]:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from app.storage.database import Database
+
+    database = Database(settings.resolved_database_url)
+    try:
+        with database.reading() as session:
+            yield session
+    except SQLAlchemyError as error:
+        raise Trouble(
+            f"{database_address(settings)}: {str(error).splitlines()[0]}",
+            "start the server or mend FOLDHOUSE_DATABASE_URL, then run `foldhouse migrate`",
+        ) from error
+    finally:
+        database.close()

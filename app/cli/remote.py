@@ -1,0 +1,184 @@
+"""The commands that talk to a service over HTTP."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli.terminal import refuse
+
+if TYPE_CHECKING:
+    from app.client import Foldhouse
+
+Url = Annotated[
+    str | None,
+    typer.Option(
+        envvar="FOLDHOUSE_URL",
+        help="Address of the service. Default: http://127.0.0.1:8000.",
+        show_default=False,
+    ),
+]
+JobId = Annotated[str, typer.Argument(help="A job's id, or `latest`.")]
+Model = Annotated[str, typer.Option(help="A model's id, or an alias.")]
+
+FAILED = 1  # exit code: the service refused, or the job gave no model
+INTERRUPTED = 130  # exit code of a program that Ctrl-C ended, as shells have it
+
+
+@contextmanager
+def connect(url: str | None) -> Iterator[Foldhouse]:
+    """A client whose errors end the command with the problem as text."""
+    from app.client import Foldhouse, FoldhouseError
+
+    try:
+        with Foldhouse(url) as client:
+            yield client
+    except FoldhouseError as error:
+        typer.echo(f"foldhouse: {error}", err=True)
+        raise typer.Exit(FAILED) from error
+
+
+def submit(
+    spec: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="The job spec, a JSON file.")
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="CSV file to upload and train on."),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Id of a dataset uploaded before, or `latest`.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the job to its end.")] = False,
+    url: Url = None,
+) -> None:
+    """Train: upload a table, submit a job and, with --watch, see its folds finish."""
+    body = read_spec(spec)
+    if data is not None and dataset is not None:
+        refuse("give --data or --dataset, not both")
+    with connect(url) as client:
+        if data is not None:
+            uploaded = client.upload(data)
+            dataset = uploaded["id"]
+            typer.echo(f"{dataset}  {uploaded['name']}: {uploaded['rows']} rows")
+        job = client.submit(body, dataset or body.get("dataset_id", "latest"))
+        typer.echo(f"{job['id']}  {job['status']}")
+        if watch:
+            follow(client, job["id"])
+
+
+def show(
+    job_id: JobId = "latest",
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the job to its end.")] = False,
+    url: Url = None,
+) -> None:
+    """Show a job: its progress, its folds and metrics, or why it failed."""
+    from app.cli import display
+
+    with connect(url) as client:
+        job = client.job(job_id)
+        if watch:
+            follow(client, job["id"])
+        else:
+            display.job(job)
+
+
+def jobs(
+    status: Annotated[str | None, typer.Option(help="Only jobs of this status.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 20,
+    url: Url = None,
+) -> None:
+    """List jobs, newest first."""
+    from itertools import islice
+
+    from app.cli import display
+
+    with connect(url) as client:
+        display.jobs(islice(client.jobs(status), limit))
+
+
+def cancel(job_id: JobId, url: Url = None) -> None:
+    """Stop a job that waits or runs."""
+    with connect(url) as client:
+        job = client.cancel(job_id)
+        typer.echo(f"{job['id']}  {job['status']}, asked to stop")
+
+
+def predict(
+    rows: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="CSV file with a header.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="CSV file to write. Default: standard output."),
+    ] = None,
+    model: Model = "champion",
+    passthrough: Annotated[
+        list[str] | None, typer.Option(help="Column to copy in front; may be repeated.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Header of the prediction column.")] = None,
+    columns: Annotated[
+        list[str] | None, typer.Option(help="Column to write, all by default; may be repeated.")
+    ] = None,
+    url: Url = None,
+) -> None:
+    """Price the rows of a CSV file."""
+    with connect(url) as client:
+        client.predict_csv(
+            rows,
+            sys.stdout.buffer if output is None else output,
+            model,
+            passthrough=passthrough or (),
+            name=name,
+            columns=columns or (),
+        )
+
+
+def export(
+    model: Annotated[str, typer.Argument(help="A model's id, or an alias.")] = "champion",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File to write. Default: the model's name, here."),
+    ] = None,
+    onnx: Annotated[bool, typer.Option("--onnx", help="`model.onnx` alone, not a zip.")] = False,
+    url: Url = None,
+) -> None:
+    """Save a model's files for use elsewhere."""
+    target = output or Path(f"{model}.onnx" if onnx else f"{model}.zip")
+    with connect(url) as client:
+        client.export(model, target, format="onnx" if onnx else "zip")
+    typer.echo(f"{target}: {target.stat().st_size:,} bytes")
+
+
+def read_spec(path: Path) -> dict[str, Any]:
+    try:
+        spec = json.loads(path.read_bytes())
+    except ValueError as error:
+        refuse(f"{path} is not JSON: {error}")
+    if not isinstance(spec, dict):
+        refuse(f'{path} must hold a JSON object, such as {{"target": "SalePrice"}}')
+    return spec
+
+
+def follow(client: Foldhouse, job_id: str) -> None:
+    """Draw a job's progress until it has finished, then what came of it."""
+    from app.cli import display
+
+    try:
+        job = display.watch(client.watch(job_id))
+    except KeyboardInterrupt:
+        typer.echo(
+            f"The job goes on. `foldhouse show {job_id} --watch` follows it again, "
+            f"`foldhouse cancel {job_id}` stops it.",
+            err=True,
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    display.job(job)
+    if job["status"] != "succeeded":
+        raise typer.Exit(FAILED)

@@ -1,0 +1,152 @@
+"""`serve`, `api`, `worker` and `migrate`: the service itself."""
+
+from __future__ import annotations
+
+import fcntl
+import ipaddress
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.terminal import database_address, load_settings, refuse
+from app.cli.worker_process import WORKER_COMMAND, WorkerProcess
+from app.settings import Settings
+
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Port = Annotated[int, typer.Option(min=0, max=65_535, help="0 takes any free port.")]
+
+
+def serve(
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that holds everything. Default: FOLDHOUSE_DATA_DIR, or ./foldhouse-data.",
+        ),
+    ] = None,
+) -> None:
+    """Run the API and a worker together on this machine; migrates the database first."""
+    if data_dir is not None:
+        os.environ["FOLDHOUSE_DATA_DIR"] = str(data_dir.expanduser().resolve())
+    settings = load_settings()
+    require_trust(host, settings)
+    require_worker_packages()
+    with listen(host, port) as listener, sole_service(settings.root):
+        migrate_database(settings)
+        # From here on a signal must not leave the worker behind. While the API runs, uvicorn
+        # handles signals; it raises them again when it has shut down.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: sys.exit(0))
+        with WorkerProcess() as worker:
+            # Imported only now: the worker starts while this process imports the API.
+            from app.cli.server import run
+
+            run(settings, listener, on_stop=worker.stop_soon)
+
+
+def api(host: Host = "127.0.0.1", port: Port = 8000) -> None:
+    """Run the API alone; workers run elsewhere."""
+    settings = load_settings()
+    require_trust(host, settings)
+    with listen(host, port) as listener:
+        from app.cli.server import run
+
+        run(settings, listener)
+
+
+def worker() -> None:
+    """Run a worker alone, on this machine's device."""
+    load_settings()
+    require_worker_packages()
+    os.execv(WORKER_COMMAND[0], WORKER_COMMAND)
+
+
+def migrate() -> None:
+    """Create the database's tables, or bring them to this version."""
+    settings = load_settings()
+    make_data_dir(settings.root)
+    migrate_database(settings)
+    typer.echo("The database is up to date.")
+
+
+def require_trust(host: str, settings: Settings) -> None:
+    """Requests carry no key, so whoever reaches the port may use the service."""
+    try:
+        addresses = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
+    except OSError as error:
+        refuse(f"--host {host} is no address of this machine: {error.strerror}")
+    loopback = all(ipaddress.ip_address(address).is_loopback for address in addresses)
+    if not loopback and not settings.trusted_network:
+        refuse(
+            f"--host {host} can be reached from other machines, and requests carry no key: anyone "
+            "there could read the data and start jobs. Listen on 127.0.0.1, or set "
+            "FOLDHOUSE_TRUSTED_NETWORK=true behind a proxy or on a private container network."
+        )
+
+
+def require_worker_packages() -> None:
+    if find_spec("torch") is None:
+        refuse("the worker needs packages that are not installed: pip install 'foldhouse[worker]'")
+
+
+@contextmanager
+def listen(host: str, port: int) -> Iterator[socket.socket]:
+    """A listening socket, made before anything else is touched."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family)
+    except OSError as error:
+        reason = str(error.strerror).partition(" (")[0]  # Python repeats the address there
+        refuse(f"cannot listen on {host}:{port}: {reason}. Choose another port with --port.")
+    with listener:
+        yield listener
+
+
+def make_data_dir(root: Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        refuse(f"the data folder {root} cannot be made: {error.strerror}")
+    if not os.access(root, os.W_OK | os.X_OK):
+        refuse(f"the data folder {root} cannot be written by this user")
+
+
+@contextmanager
+def sole_service(root: Path) -> Iterator[None]:
+    """Hold the data folder's lock; the kernel lets go of it when this process ends."""
+    make_data_dir(root)
+    with (root / "serve.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            refuse(
+                f"another foldhouse (process {file.read().strip()}) serves {root}: stop it, or "
+                "give this one a --data-dir of its own"
+            )
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+def migrate_database(settings: Settings) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    from app.storage.migrate import DatabaseTooNew, upgrade
+
+    try:
+        upgrade(settings.resolved_database_url)
+    except DatabaseTooNew as error:
+        refuse(str(error))
+    except OperationalError as error:
+        refuse(f"the database {database_address(settings)} cannot be used: {error.orig}".strip())

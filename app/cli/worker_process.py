@@ -1,0 +1,91 @@
+"""The worker as a child of `serve`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+logger = logging.getLogger(__name__)
+
+# By name: `app` does not import `workers`, which imports torch.
+WORKER_COMMAND = [sys.executable, "-m", "workers.main"]
+
+LOOK = 0.1  # s between two looks at the child
+RESTART_DELAYS = (0.5, 1.0, 2.0, 5.0, 15.0, 30.0)  # s; the last one is repeated
+STEADY = 60.0  # s; a child that lived longer is started again with the first delay
+GRACE = 7.0  # s for the child to checkpoint and give its jobs back
+
+
+class WorkerProcess:
+    """Keeps a worker running until the end of the `with` block.
+
+    The worker has a pipe as its standard input: if this process dies, from whatever cause, it
+    reads the pipe's end and stops. It has a session of its own, so that Ctrl-C reaches this
+    process alone, which then stops it once.
+    """
+
+    def __init__(self) -> None:
+        self._stopping = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="worker-keeper", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._keeper.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # Impatient signals must not cut the wait short: the worker would be left behind.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        self.stop_soon()
+        self._keeper.join()
+
+    def stop_soon(self) -> None:
+        """Begin to stop the worker; returns at once."""
+        self._stopping.set()
+
+    def _keep(self) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            process = subprocess.Popen(
+                WORKER_COMMAND, stdin=subprocess.PIPE, start_new_session=True
+            )
+            started_at = time.monotonic()
+            while process.poll() is None and not self._stopping.wait(LOOK):
+                pass
+            if self._stopping.is_set():
+                end(process)
+                return
+            failures = 0 if time.monotonic() - started_at > STEADY else failures
+            delay = RESTART_DELAYS[min(failures, len(RESTART_DELAYS) - 1)]
+            failures += 1
+            logger.error(
+                "the worker ended with code %s; starting another in %g s",
+                process.returncode,
+                delay,
+            )
+            self._stopping.wait(delay)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM, and after the grace SIGKILL to all that is left of the process's group."""
+    process.terminate()
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        logger.warning("the worker did not stop within %g s and is killed", GRACE)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

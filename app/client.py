@@ -1,0 +1,291 @@
+"""The Python client: what a script, a notebook and the command line use.
+
+    with Foldhouse() as client:
+        dataset = client.upload("train.csv")
+        job = client.submit({"target": "SalePrice"}, dataset["id"])
+        model_id = client.wait(job["id"])["result"]["model_id"]
+        prices = [row["value"] for row in client.predict(rows, model_id)]
+
+Answers are the JSON objects of the HTTP API. Errors:
+
+    FoldhouseError       the service answered with a problem document
+    └── Unreachable      nothing answered
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Literal, Self
+
+import httpx
+
+from app.errors import PROBLEM_MEDIA_TYPE, Fault
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+FINISHED = ("succeeded", "failed", "cancelled")
+
+TIMEOUT = httpx.Timeout(5, read=300, write=300)  # s; a large upload is profiled before its answer
+POLL_FIRST, POLL_LONGEST = 0.2, 2.0  # s between two looks at a job
+POLL_GROWTH = 1.3
+PATIENCE = 60.0  # s that a watched service may be away, for example to be restarted
+
+Json = dict[str, Any]
+
+
+class FoldhouseError(Exception):
+    """A problem document (RFC 9457); `str()` of it names every field, row and column at fault."""
+
+    def __init__(
+        self, title: str, status: int | None, detail: str, errors: Sequence[Fault] = ()
+    ) -> None:
+        super().__init__(title, status, detail, errors)
+        self.title = title
+        self.status = status
+        self.detail = detail
+        self.errors = list(errors)
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.title}: {self.detail}", *map(describe, self.errors)])
+
+
+class Unreachable(FoldhouseError):
+    """No service answers at the client's address."""
+
+
+def describe(fault: Fault) -> str:
+    """One fault as a line of text."""
+    places = {"row": fault.row, "column": fault.column, "field": fault.pointer}
+    where = ", ".join(f"{name} {place}" for name, place in places.items() if place is not None)
+    return f"  {where}: {fault.detail}" if where else f"  {fault.detail}"
+
+
+class Foldhouse:
+    """A service at `url`: by default that of FOLDHOUSE_URL, or else http://127.0.0.1:8000.
+
+    `transport` lets a test answer instead of a network.
+    """
+
+    def __init__(
+        self, url: str | None = None, *, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        self.url = (url or os.environ.get("FOLDHOUSE_URL") or DEFAULT_URL).rstrip("/")
+        self._http = httpx.Client(base_url=self.url, timeout=TIMEOUT, transport=transport)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    # Datasets
+
+    def upload(self, path: str | Path, name: str | None = None) -> Json:
+        """Upload a CSV file, streamed. The same bytes again give the same dataset."""
+        path = Path(path)
+        with path.open("rb") as file:
+            return self._json(
+                "POST",
+                "/v1/datasets",
+                params={"name": name or path.name},
+                content=file,
+                headers={"Content-Type": "text/csv"},
+            )
+
+    # Jobs
+
+    def validate(self, spec: Mapping[str, Any], dataset_id: str = "latest") -> Json:
+        """The resolved spec, its size, its time and its warnings; nothing is created."""
+        return self._json("POST", "/v1/jobs:validate", json={**spec, "dataset_id": dataset_id})
+
+    def submit(self, spec: Mapping[str, Any], dataset_id: str = "latest") -> Json:
+        """Queue a training job."""
+        return self._json("POST", "/v1/jobs", json={**spec, "dataset_id": dataset_id})
+
+    def job(self, job_id: str) -> Json:
+        return self._json("GET", f"/v1/jobs/{job_id}")
+
+    def jobs(self, status: str | None = None) -> Iterator[Json]:
+        """Jobs, newest first; further pages are fetched as they are needed."""
+        return self._pages("/v1/jobs", {"status": status} if status else {})
+
+    def cancel(self, job_id: str) -> Json:
+        return self._json("POST", f"/v1/jobs/{job_id}/cancel")
+
+    def watch(self, job_id: str) -> Iterator[Json]:
+        """The job each time that it has changed, until it has finished.
+
+        A service that goes away meanwhile is waited for, for a minute.
+        """
+        last: Json = {}
+        delay, answered_at = POLL_FIRST, time.monotonic()
+        while True:
+            job = last
+            try:
+                job = self.job(job_id)
+                answered_at = time.monotonic()
+            except Unreachable:
+                if time.monotonic() - answered_at > PATIENCE:
+                    raise
+            if job == last:
+                delay = min(delay * POLL_GROWTH, POLL_LONGEST)
+            else:
+                last, delay = job, POLL_FIRST
+                yield job
+            if last.get("status") in FINISHED:
+                return
+            time.sleep(delay)
+
+    def wait(self, job_id: str) -> Json:
+        """The job when it has succeeded; raises FoldhouseError when it failed or was cancelled."""
+        *_, job = self.watch(job_id)
+        if job["status"] != "succeeded":
+            raise job_error(job)
+        return job
+
+    # Models
+
+    def models(self) -> Iterator[Json]:
+        """Registered models, newest first."""
+        return self._pages("/v1/models", {})
+
+    def export(
+        self, model: str, target: str | Path, format: Literal["zip", "onnx"] = "zip"
+    ) -> None:
+        """Save a model: everything in a zip file, or `model.onnx` alone."""
+        params = {"format": "onnx"} if format == "onnx" else {}
+        self._download(target, "GET", f"/v1/models/{model}/export", params=params)
+
+    def predict(self, rows: Sequence[Mapping[str, Any]], model: str = "champion") -> list[Json]:
+        """A prediction for each row; `value` is on the target's own scale."""
+        answer = self._json(
+            "POST", "/v1/predict", params={"model": model}, json={"rows": list(rows)}
+        )
+        predictions: list[Json] = answer["predictions"]
+        return predictions
+
+    def predict_csv(
+        self,
+        source: str | Path,
+        target: str | Path | BinaryIO,
+        model: str = "champion",
+        *,
+        passthrough: Sequence[str] = (),
+        name: str | None = None,
+        columns: Sequence[str] = (),
+    ) -> None:
+        """Price the rows of a CSV file into another, in the same order.
+
+        Parameters
+        ----------
+        target: a path, or an open binary file.
+        passthrough: columns of `source` to copy in front.
+        name: header of the prediction column.
+        columns: which columns to write; all without it.
+        """
+        params: Json = {"model": model, "passthrough": list(passthrough), "columns": list(columns)}
+        if name is not None:
+            params["name"] = name
+        with Path(source).open("rb") as file:
+            self._download(
+                target,
+                "POST",
+                "/v1/predict",
+                params=params,
+                content=file,
+                headers={"Content-Type": "text/csv", "Accept": "text/csv"},
+            )
+
+    # The wire
+
+    def _json(self, method: str, path: str, **request: Any) -> Json:
+        with self._answer(method, path, **request) as response:
+            response.read()
+            answer: Json = response.json()
+            return answer
+
+    def _pages(self, path: str, params: dict[str, str]) -> Iterator[Json]:
+        page = self._json("GET", path, params=params)
+        yield from page["data"]
+        while page["has_more"]:
+            page = self._json("GET", path, params={**params, "after": page["next"]})
+            yield from page["data"]
+
+    def _download(
+        self, target: str | Path | BinaryIO, method: str, path: str, **request: Any
+    ) -> None:
+        with self._answer(method, path, **request) as response, writing(target) as file:
+            for chunk in response.iter_bytes():
+                file.write(chunk)
+
+    @contextmanager
+    def _answer(self, method: str, path: str, **request: Any) -> Iterator[httpx.Response]:
+        try:
+            with self._http.stream(method, path, **request) as response:
+                if response.is_error:
+                    response.read()
+                    raise problem(response)
+                yield response
+        except httpx.TransportError as error:
+            raise Unreachable(
+                "No answer",
+                None,
+                f"no foldhouse service answers at {self.url} ({error}); "
+                "`foldhouse serve` starts one",
+            ) from error
+
+
+@contextmanager
+def writing(target: str | Path | BinaryIO) -> Iterator[BinaryIO]:
+    """A file to write to. One named by a path appears there whole, or not at all."""
+    if not isinstance(target, (str, Path)):
+        yield target
+        return
+    path = Path(target)
+    partial = path.with_name(path.name + ".part")
+    try:
+        with partial.open("wb") as file:
+            yield file
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def problem(response: httpx.Response) -> FoldhouseError:
+    """The error that an answer carries; something in between may have answered without one."""
+    if not response.headers.get("Content-Type", "").startswith(PROBLEM_MEDIA_TYPE):
+        return FoldhouseError(
+            f"HTTP {response.status_code}", response.status_code, response.text[:500]
+        )
+    document = response.json()
+    return FoldhouseError(
+        document["title"],
+        document["status"],
+        document["detail"],
+        [Fault.model_validate(fault) for fault in document["errors"]],
+    )
+
+
+def job_error(job: Json) -> FoldhouseError:
+    """Why a job that finished did not succeed."""
+    error = job["error"]
+    if error is None:
+        return FoldhouseError("The job was cancelled", None, f"{job['id']} gave no model")
+    return FoldhouseError(
+        error["title"],
+        error["status"],
+        error["detail"],
+        [Fault.model_validate(fault) for fault in error["errors"]],
+    )

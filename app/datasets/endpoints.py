@@ -1,0 +1,175 @@
+"""/v1/datasets"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, BackgroundTasks, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from app.datasets import repository, service
+from app.datasets.schemas import DatasetOut
+from app.datasets.upload import MAX_NAME, receive, upload_folder
+from app.deps import BlobsDep, ReadSession, ResourcesDep, Tenant, WriteSession
+from app.errors import (
+    Conflict,
+    IdempotencyMismatch,
+    Invalid,
+    InvalidTable,
+    NotFound,
+    OutOfSpace,
+    TooLarge,
+    Unavailable,
+    UnsupportedMedia,
+)
+from app.media import CSV
+from app.openapi import problems
+from app.paging import Page, PageQueryDep
+from app.parameters import PRINTABLE, IdempotencyKeyHeader, id_path
+from app.problems import DamagedFile
+from app.storage.blobs import CHUNK
+
+COMMON = problems(Invalid, Unavailable)
+
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"], responses=COMMON)
+removal = APIRouter(prefix="/v1/datasets", tags=["removal"], responses=COMMON)
+
+DatasetId = Annotated[str, id_path("latest", "A dataset's id, or `latest`.")]
+
+# The body is read as a stream, so FastAPI cannot know it.
+UPLOAD_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "file": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "A CSV, for example `examples/ames.csv`.",
+                        },
+                        "name": {"type": "string", "maxLength": MAX_NAME},
+                    },
+                }
+            },
+            CSV: {"schema": {"type": "string"}},
+        },
+    }
+}
+
+
+@router.post(
+    "",
+    summary="Upload a table",
+    status_code=201,
+    response_model=DatasetOut,
+    openapi_extra=UPLOAD_BODY,
+    responses={
+        200: {"model": DatasetOut, "description": "The same bytes are there already."},
+        **problems(
+            Invalid,
+            InvalidTable,
+            IdempotencyMismatch,
+            TooLarge,
+            UnsupportedMedia,
+            Unavailable,
+            OutOfSpace,
+        ),
+    },
+)
+async def upload_dataset(
+    request: Request,
+    response: Response,
+    resources: ResourcesDep,
+    tenant: Tenant,
+    name: Annotated[
+        str | None,
+        Query(max_length=MAX_NAME, pattern=PRINTABLE, description="Default: the file's own name."),
+    ] = None,
+    idempotency_key: IdempotencyKeyHeader = None,
+) -> DatasetOut:
+    """The body is the CSV itself (`text/csv`) or a form with the CSV as `file`. It is streamed to
+    storage and profiled: kinds of columns, missing cells, levels, and what is odd."""
+    settings = resources.settings
+    with upload_folder(settings.root / "tmp") as folder:
+        upload = await receive(request, folder / "table.csv", settings.max_upload_bytes, name)
+        dataset, created = await run_in_threadpool(
+            service.store,
+            resources.database,
+            resources.blobs,
+            settings,
+            tenant=tenant,
+            upload=upload,
+            key=idempotency_key,
+        )
+    response.status_code = 201 if created else 200
+    response.headers["Location"] = f"/v1/datasets/{dataset.id}"
+    return DatasetOut.of(dataset)
+
+
+@router.get("", summary="List datasets")
+def list_datasets(session: ReadSession, tenant: Tenant, query: PageQueryDep) -> Page[DatasetOut]:
+    """Newest first."""
+    return query.page([DatasetOut.of(row) for row in repository.page(session, tenant, query)])
+
+
+@router.get("/{dataset_id}", summary="Show a dataset", responses=problems(NotFound))
+def show_dataset(session: ReadSession, tenant: Tenant, dataset_id: DatasetId) -> DatasetOut:
+    """The profile that specs are resolved against."""
+    return DatasetOut.of(repository.get(session, tenant, dataset_id))
+
+
+@router.get(
+    "/{dataset_id}/content",
+    summary="Download the CSV",
+    response_class=StreamingResponse,
+    responses={
+        200: {"content": {CSV: {"schema": {"type": "string"}}}},
+        **problems(NotFound, Unavailable, DamagedFile),
+    },
+)
+def download_dataset(
+    session: ReadSession, blobs: BlobsDep, tenant: Tenant, dataset_id: DatasetId
+) -> StreamingResponse:
+    """Exactly the bytes that were uploaded."""
+    dataset = repository.get(session, tenant, dataset_id)
+    file = service.open_csv(blobs, dataset)
+
+    def chunks() -> Iterator[bytes]:
+        with file:
+            while chunk := file.read(CHUNK):
+                yield chunk
+
+    return StreamingResponse(
+        chunks(),
+        media_type=CSV,
+        headers={
+            "Content-Length": str(dataset.bytes),
+            "Content-Disposition": f'attachment; filename="{dataset.id}.csv"',
+            "ETag": f'"{dataset.sha256}"',
+        },
+    )
+
+
+@removal.delete(
+    "/{dataset_id}",
+    summary="Delete a dataset",
+    status_code=204,
+    responses=problems(NotFound, Conflict),
+)
+def delete_dataset(
+    session: WriteSession,
+    blobs: BlobsDep,
+    tenant: Tenant,
+    dataset_id: DatasetId,
+    background: BackgroundTasks,
+) -> None:
+    """Only while no job refers to it."""
+    dataset = service.delete(session, tenant, dataset_id)
+    # After the commit: a row without its files would be worse than files without their row.
+    background.add_task(service.remove_files, blobs, dataset)

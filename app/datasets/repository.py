@@ -1,0 +1,45 @@
+"""Queries about datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.errors import NotFound
+from app.paging import PageQuery
+from app.storage.tables import Dataset, Job
+
+LATEST = "latest"
+
+
+def get(session: Session, tenant: str, dataset_id: str) -> Dataset:
+    """A dataset by id, or the newest one for `latest`; raises NotFound."""
+    query = select(Dataset).where(Dataset.tenant == tenant)
+    if dataset_id == LATEST:
+        dataset = session.scalar(query.order_by(Dataset.id.desc()).limit(1))
+        if dataset is None:
+            raise NotFound("There is no dataset yet: upload one with POST /v1/datasets.")
+        return dataset
+    dataset = session.scalar(query.where(Dataset.id == dataset_id))
+    if dataset is None:
+        raise NotFound(f"There is no dataset {dataset_id}.")
+    return dataset
+
+
+def by_sha256(session: Session, tenant: str, sha256: str) -> Dataset | None:
+    return session.scalar(select(Dataset).where(Dataset.tenant == tenant, Dataset.sha256 == sha256))
+
+
+def page(session: Session, tenant: str, query: PageQuery) -> Sequence[Dataset]:
+    return session.scalars(
+        query.apply(select(Dataset).where(Dataset.tenant == tenant), Dataset.id)
+    ).all()
+
+
+def jobs_on(session: Session, dataset_id: str, limit: int) -> Sequence[str]:
+    """Ids of jobs that refer to a dataset, newest first."""
+    return session.scalars(
+        select(Job.id).where(Job.dataset_id == dataset_id).order_by(Job.id.desc()).limit(limit)
+    ).all()

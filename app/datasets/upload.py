@@ -1,0 +1,110 @@
+"""A CSV on its way from the network to the disk: counted, hashed, never held in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import Request
+from python_multipart.multipart import parse_options_header
+from starlette.concurrency import run_in_threadpool
+
+from app.datasets.form import FormReader, bad_form
+from app.errors import TooLarge, UnsupportedMedia
+from app.media import CSV
+
+DEFAULT_NAME = "upload.csv"
+MAX_NAME = 200  # characters
+FORM_OVERHEAD = 64 * 1024  # bytes of boundaries, part headers and fields around the file
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file that arrived whole."""
+
+    path: Path
+    name: str
+    sha256: str
+    bytes: int
+
+
+class Sink:
+    """Where the file's bytes go; refuses more than `limit` of them."""
+
+    def __init__(self, path: Path, limit: int) -> None:
+        self._limit = limit
+        self._file = path.open("wb")
+        self._hash = hashlib.sha256()
+        self.bytes = 0
+
+    def write(self, data: bytes) -> None:
+        self.bytes += len(data)
+        if self.bytes > self._limit:
+            raise too_large(self._limit)
+        self._hash.update(data)
+        self._file.write(data)
+
+    def close(self) -> str:
+        """The SHA-256 of what was written."""
+        self._file.close()
+        return self._hash.hexdigest()
+
+
+@contextmanager
+def upload_folder(root: Path) -> Iterator[Path]:
+    """A folder for one upload; whatever becomes of that, nothing is left behind."""
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root, prefix="upload-") as folder:
+        yield Path(folder)
+
+
+async def receive(request: Request, path: Path, limit: int, name: str | None) -> Upload:
+    """Stream the table in a request to `path`.
+
+    Raises
+    ------
+    TooLarge: as soon as there are more than `limit` bytes, whatever Content-Length says.
+    UnsupportedMedia: neither a form nor CSV.
+    Invalid: a form that is not whole.
+    """
+    media_type, options = parse_options_header(request.headers.get("Content-Type"))
+    sink = Sink(path, limit)
+    try:
+        form = None
+        if media_type == b"multipart/form-data":
+            if b"boundary" not in options:
+                raise bad_form("its Content-Type names no boundary")
+            form = FormReader(options[b"boundary"], sink.write)
+        elif media_type != CSV.encode():
+            raise UnsupportedMedia(
+                "Send a table as text/csv, or as the file of multipart/form-data; Content-Type "
+                f"is {media_type.decode() or 'missing'}."
+            )
+        write = form.write if form else sink.write
+        size = 0
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > limit + FORM_OVERHEAD:
+                raise too_large(limit)
+            # Hashing and writing block; the loop has other requests to serve.
+            await run_in_threadpool(write, chunk)
+        sent_name = form.finish() if form else None
+    finally:
+        sha256 = sink.close()
+    return Upload(path, clean_name(name or sent_name), sha256, sink.bytes)
+
+
+def clean_name(name: str | None) -> str:
+    """A file name without folders and control characters."""
+    last = re.split(r"[\\/]", name or "")[-1]
+    printable = "".join(letter for letter in last if letter.isprintable()).strip()
+    return printable[:MAX_NAME] or DEFAULT_NAME
+
+
+def too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The table is larger than max_upload_bytes, {limit} bytes.")

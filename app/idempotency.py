@@ -1,0 +1,61 @@
+"""Idempotency keys: a request that is repeated creates nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from app.errors import IdempotencyMismatch
+from app.storage.tables import IdempotencyKey
+
+
+def fingerprint(operation: str, body: str) -> str:
+    """SHA-256 of what a key stands for."""
+    return hashlib.sha256(f"{operation}\n{body}".encode()).hexdigest()
+
+
+def recall(session: Session, tenant: str, key: str | None, request: str) -> str | None:
+    """The id of what the key's first request made; None: there is no key, or it is new.
+
+    Raises
+    ------
+    IdempotencyMismatch: the first request was another.
+    """
+    if key is None:
+        return None
+    row = session.get(IdempotencyKey, (tenant, key))
+    if row is None:
+        return None
+    if row.request_sha256 != request:
+        raise IdempotencyMismatch(
+            f"Idempotency-Key '{key}' was used for another request: take a new key for a new one."
+        )
+    return row.resource_id
+
+
+def once(
+    session: Session, tenant: str, key: str | None, request: str, create: Callable[[], str]
+) -> str:
+    """The id of what `create` makes, or of what was made when the key was used before.
+
+    Of two requests with one key at a time, the later waits on the key's row, and then undoes
+    what it made.
+    """
+    known = recall(session, tenant, key, request)
+    if known is not None or key is None:
+        return known or create()
+    try:
+        with session.begin_nested():
+            made = create()
+            session.add(
+                IdempotencyKey(tenant=tenant, key=key, request_sha256=request, resource_id=made)
+            )
+        return made
+    except IntegrityError:
+        known = recall(session, tenant, key, request)
+        if known is None:
+            raise
+        return known

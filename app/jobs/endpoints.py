@@ -1,0 +1,199 @@
+"""/v1/jobs"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, BackgroundTasks, Query, Response
+from fastapi.responses import StreamingResponse
+
+from app.bodies import BoundedRoute
+from app.datasets import repository as datasets
+from app.deps import (
+    BlobsDep,
+    DatabaseDep,
+    ReadSession,
+    ResourcesDep,
+    SettingsDep,
+    Tenant,
+    WriteSession,
+)
+from app.errors import (
+    Conflict,
+    IdempotencyMismatch,
+    Invalid,
+    InvalidSpec,
+    NotFound,
+    TooLarge,
+    TooManyQueued,
+    Unavailable,
+    UnsupportedMedia,
+)
+from app.jobs import repository, service, tables
+from app.jobs.schemas import (
+    CancelRequest,
+    EpochOut,
+    JobCreate,
+    JobOut,
+    OutOfFoldOut,
+    ValidationOut,
+)
+from app.openapi import problems
+from app.paging import Page, PageQueryDep
+from app.parameters import ID_PATTERN, Accept, IdempotencyKeyHeader, id_path
+from app.problems import DamagedFile
+from app.storage.tables import State
+from app.tabular import table_content, table_response
+
+RETRY_AFTER = "1"  # s until there may be news of a job
+
+router = APIRouter(
+    prefix="/v1/jobs",
+    tags=["jobs"],
+    route_class=BoundedRoute,
+    responses=problems(Invalid, Unavailable),
+)
+
+JobId = Annotated[str, id_path("latest", "A job's id, or `latest`.")]
+
+SPEC_PROBLEMS = (Invalid, InvalidSpec, NotFound, TooLarge, UnsupportedMedia)
+KEY_PROBLEMS = (IdempotencyMismatch, TooManyQueued)
+
+
+@router.post(":validate", summary="Check a spec", responses=problems(*SPEC_PROBLEMS))
+def validate_job(
+    session: ReadSession, settings: SettingsDep, tenant: Tenant, body: JobCreate
+) -> ValidationOut:
+    """What the spec would train, with every default filled in. Nothing is created."""
+    return service.validate(session, settings, tenant, body)
+
+
+@router.post(
+    "",
+    summary="Submit a job",
+    status_code=202,
+    responses=problems(*SPEC_PROBLEMS, *KEY_PROBLEMS),
+)
+def submit_job(
+    session: WriteSession,
+    resources: ResourcesDep,
+    tenant: Tenant,
+    body: JobCreate,
+    response: Response,
+    background: BackgroundTasks,
+    idempotency_key: IdempotencyKeyHeader = None,
+) -> JobOut:
+    """Queues a cross-validated training run; `Location` is where to watch it."""
+    row = service.submit(session, resources.settings, tenant, body, idempotency_key)
+    # After the answer, which is after the commit: a broker that is away slows nobody.
+    background.add_task(resources.hints.send, row.Shard.id)
+    return _accepted(row, response)
+
+
+@router.get("", summary="List jobs", responses=problems(NotFound))
+def list_jobs(
+    session: ReadSession,
+    tenant: Tenant,
+    query: PageQueryDep,
+    status: State | None = None,
+    dataset_id: Annotated[str | None, Query(pattern=ID_PATTERN)] = None,
+) -> Page[JobOut]:
+    """Newest first."""
+    if dataset_id is not None:
+        dataset_id = datasets.get(session, tenant, dataset_id).id
+    rows = repository.page(session, tenant, query, status=status, dataset_id=dataset_id)
+    return query.page([JobOut.of(*row) for row in rows])
+
+
+@router.get("/{job_id}", summary="Show a job", responses=problems(NotFound))
+def show_job(session: ReadSession, tenant: Tenant, job_id: JobId) -> JobOut:
+    """Status, progress, and the result or the error once it is finished."""
+    return JobOut.of(*repository.get(session, tenant, job_id))
+
+
+@router.get(
+    "/{job_id}/metrics",
+    summary="Losses by epoch",
+    response_class=StreamingResponse,
+    responses={
+        **table_content(EpochOut, "fold,epoch,train_loss,validation_loss,learning_rate\n"),
+        **problems(NotFound),
+    },
+)
+def list_epochs(
+    session: ReadSession,
+    database: DatabaseDep,
+    tenant: Tenant,
+    job_id: JobId,
+    accept: Accept = None,
+) -> StreamingResponse:
+    """Of each fold, on the standardised target's scale; null where a loss was not finite."""
+    job, _ = repository.get(session, tenant, job_id)
+    return table_response(accept, tables.EPOCH_COLUMNS, tables.epoch_batches(database, job.id))
+
+
+@router.get(
+    "/{job_id}/oof",
+    summary="Out-of-fold predictions",
+    response_class=StreamingResponse,
+    responses={
+        **table_content(OutOfFoldOut, "row,fold,actual,prediction\n"),
+        **problems(NotFound, Unavailable, DamagedFile),
+    },
+)
+def list_out_of_fold(
+    session: ReadSession,
+    blobs: BlobsDep,
+    tenant: Tenant,
+    job_id: JobId,
+    accept: Accept = None,
+) -> StreamingResponse:
+    """Each row's prediction by the one fold model that did not train on it."""
+    job, _ = repository.get(session, tenant, job_id)
+    table = tables.open_out_of_fold(session, blobs, job)
+    return table_response(accept, tables.OOF_COLUMNS, tables.out_of_fold_batches(table))
+
+
+@router.post(
+    "/{job_id}/cancel",
+    summary="Cancel a job",
+    status_code=202,
+    responses=problems(NotFound, Conflict),
+)
+def cancel_job(
+    session: WriteSession,
+    tenant: Tenant,
+    job_id: JobId,
+    response: Response,
+    body: CancelRequest | None = None,  # noqa: ARG001
+) -> JobOut:
+    """A queued job is cancelled at once, a running one within seconds; 409 if it is finished."""
+    return _accepted(service.cancel(session, tenant, job_id), response)
+
+
+@router.post(
+    "/{job_id}/retry",
+    summary="Run a job's spec again",
+    status_code=202,
+    responses=problems(NotFound, *KEY_PROBLEMS),
+)
+def retry_job(
+    session: WriteSession,
+    resources: ResourcesDep,
+    tenant: Tenant,
+    job_id: JobId,
+    response: Response,
+    background: BackgroundTasks,
+    idempotency_key: IdempotencyKeyHeader = None,
+) -> JobOut:
+    """A new job with the same spec on the same table."""
+    row = service.retry(session, resources.settings, tenant, job_id, idempotency_key)
+    background.add_task(resources.hints.send, row.Shard.id)
+    return _accepted(row, response)
+
+
+def _accepted(row: repository.JobRow, response: Response) -> JobOut:
+    job, shard = row
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    response.headers["Retry-After"] = RETRY_AFTER
+    return JobOut.of(job, shard)

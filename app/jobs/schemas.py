@@ -1,0 +1,210 @@
+"""Jobs as the API takes and shows them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.errors import ProblemDocument
+from app.paging import Identified
+from app.parameters import ID_PATTERN, PRINTABLE
+from app.storage.tables import Job, Shard, State
+from models.spec import TrainingSpec
+
+SPEC_EXAMPLE: dict[str, Any] = {
+    "dataset_id": "latest",
+    "target": "SalePrice",
+    "name": "baseline",
+    "architecture": {"type": "mlp", "hidden_sizes": [256, 64]},
+    "dropout": 0.1,
+    "weight_decay": 1e-4,
+    "k_folds": 5,
+    "max_epochs": 60,
+}
+
+
+class JobCreate(TrainingSpec):
+    """A training spec, and the table that it is about. `wd`, `k` and `lr` are short names."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [SPEC_EXAMPLE]})
+
+    dataset_id: str = Field(pattern=ID_PATTERN, description="A dataset's id, or `latest`.")
+    name: str | None = Field(default=None, max_length=200, pattern=PRINTABLE)
+
+    def spec(self) -> TrainingSpec:
+        """The spec alone; what was left out stays told apart from what was given."""
+        given = self.model_dump(exclude={"dataset_id", "name"}, exclude_unset=True)
+        return TrainingSpec.model_validate(given)
+
+
+class CancelRequest(BaseModel):
+    """`keep_best`, which would keep the weights reached so far, is not built yet."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    keep_best: Literal[False] = False
+
+
+class FeatureOut(BaseModel):
+    """A column that the network will see."""
+
+    name: str
+    kind: Literal["numeric", "categorical", "datetime"]
+
+
+class EstimateOut(BaseModel):
+    """What the run is expected to take."""
+
+    memory_bytes: int
+    seconds: float
+
+
+class SpecWarningOut(BaseModel):
+    """Something that trains, but may not be meant."""
+
+    code: str
+    detail: str
+    column: str | None
+
+
+class ValidationOut(BaseModel):
+    """What a spec would train."""
+
+    valid: Literal[True]
+    resolved_spec: dict[str, Any] = Field(description="Every default filled in.")
+    features: list[FeatureOut]
+    parameters: int = Field(description="Weights of one network.")
+    estimate: EstimateOut
+    warnings: list[SpecWarningOut]
+
+
+class ProgressOut(BaseModel):
+    """How far a job is. `eta_s` is in seconds; null until an epoch was timed."""
+
+    fraction: float
+    epoch: int
+    max_epochs: int
+    folds_total: int
+    folds_active: int
+    eta_s: float | None
+
+
+class FoldOut(BaseModel):
+    """What one fold's model came to."""
+
+    fold: int
+    rows_train: int
+    rows_validation: int
+    epochs: int
+    best_epoch: int
+    stopped_by: str
+    metrics: dict[str, float | None]
+
+
+class HoldoutOut(BaseModel):
+    """How the finished model did on the rows that no fold saw."""
+
+    rows: int
+    metrics: dict[str, float | None]
+
+
+class FindingOut(BaseModel):
+    """One thing that the losses say about the fit, and what to try."""
+
+    code: str
+    evidence: str
+    advice: str
+
+
+class ResultOut(BaseModel):
+    """What a succeeded job gave; `metrics` are over the pooled out-of-fold predictions."""
+
+    model_id: str
+    metrics: dict[str, float | None]
+    folds: list[FoldOut]
+    fold_mean: dict[str, float | None]
+    fold_std: dict[str, float | None]
+    holdout: HoldoutOut | None
+    intervals: None
+    diagnosis: list[FindingOut]
+    seconds: dict[str, float]
+    receipt: dict[str, Any] = Field(description="What it takes to train the same model again.")
+
+
+class JobOut(Identified):
+    """A job."""
+
+    name: str | None
+    status: State
+    dataset_id: str
+    target: str
+    spec: dict[str, Any] = Field(description="The spec with every default filled in.")
+    progress: ProgressOut
+    attempt: int
+    max_attempts: int
+    cancel_requested: bool
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: ProblemDocument | None
+    result: ResultOut | None
+
+    @classmethod
+    def of(cls, job: Job, shard: Shard) -> JobOut:
+        return cls.model_validate(
+            {
+                "id": job.id,
+                "name": job.name,
+                "status": job.status,
+                "dataset_id": job.dataset_id,
+                "target": job.target,
+                "spec": job.spec,
+                "progress": _progress(job, shard),
+                "attempt": shard.attempt,
+                "max_attempts": shard.max_attempts,
+                "cancel_requested": job.cancel_requested_at is not None,
+                "created_at": job.created_at,
+                "started_at": job.started_at,
+                "finished_at": job.finished_at,
+                "error": job.error,
+                "result": job.result,
+            }
+        )
+
+
+class EpochOut(BaseModel):
+    """Losses of one fold after one epoch."""
+
+    fold: int
+    epoch: int
+    train_loss: float | None
+    validation_loss: float | None
+    learning_rate: float
+
+
+class OutOfFoldOut(BaseModel):
+    """A row, from 0 below the header, and what the fold that did not see it predicts."""
+
+    row: int
+    fold: int
+    actual: float
+    prediction: float
+
+
+def _progress(job: Job, shard: Shard) -> dict[str, Any]:
+    """What the last attempt reported, as far as it still holds."""
+    progress = shard.progress or {
+        "fraction": 0.0,
+        "epoch": 0,
+        "max_epochs": job.spec["max_epochs"],
+        "folds_total": job.spec["k_folds"],
+        "folds_active": 0,
+        "eta_s": None,
+    }
+    if job.status is not State.RUNNING:
+        progress = progress | {"folds_active": 0, "eta_s": None}
+    if job.status is State.SUCCEEDED:
+        progress = progress | {"fraction": 1.0}
+    return progress

@@ -1,0 +1,158 @@
+"""Decides what becomes a job."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from app import idempotency
+from app.datasets import repository as datasets
+from app.errors import Fault, InvalidSpec, NotFound, TooManyQueued
+from app.jobs import lifecycle, repository
+from app.jobs.repository import JobRow
+from app.jobs.schemas import (
+    EstimateOut,
+    FeatureOut,
+    JobCreate,
+    SpecWarningOut,
+    ValidationOut,
+)
+from app.settings import Settings
+from app.storage.tables import Dataset
+from models.data.features import Estimate, SpecError, estimate, resolve, review, select
+from models.data.profile import Profile
+from models.spec import TrainingSpec
+
+MEMORY_SHARE = 0.75  # of the machine, where no limit is set
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A spec that fits its table."""
+
+    dataset: Dataset
+    profile: Profile
+    spec: TrainingSpec
+    estimate: Estimate
+
+
+def plan(session: Session, settings: Settings, tenant: str, body: JobCreate) -> Plan:
+    """Fill in every default.
+
+    Raises
+    ------
+    NotFound: there is no such dataset.
+    InvalidSpec: the spec does not fit the table, or the machine.
+    """
+    try:
+        dataset = datasets.get(session, tenant, body.dataset_id)
+    except NotFound as error:
+        error.errors = [Fault(pointer="/dataset_id", detail=error.detail)]
+        raise
+    profile = Profile.model_validate(dataset.profile)
+    try:
+        spec = resolve(body.spec(), profile)
+    except SpecError as error:
+        faults = [Fault(pointer=fault.pointer, detail=fault.detail) for fault in error.faults]
+        raise InvalidSpec(f"{error}.", faults) from None
+    expected = estimate(spec, profile)
+    limit = settings.max_job_memory_bytes or machine_memory_limit()
+    if expected.memory_bytes > limit:
+        raise InvalidSpec(
+            f"The run is estimated to take {expected.memory_bytes:,} bytes of memory, above "
+            f"max_job_memory_bytes, {limit:,}: take fewer hidden units, folds or rows a batch.",
+            [Fault(pointer="/architecture", detail=f"{expected.parameters:,} weights a fold")],
+        )
+    return Plan(dataset, profile, spec, expected)
+
+
+def validate(session: Session, settings: Settings, tenant: str, body: JobCreate) -> ValidationOut:
+    """What `submit` would train; raises as `plan` does."""
+    found = plan(session, settings, tenant, body)
+    return ValidationOut(
+        valid=True,
+        resolved_spec=found.spec.model_dump(mode="json"),
+        features=[
+            FeatureOut(name=feature.name, kind=feature.kind)
+            for feature in select(found.spec, found.profile)
+        ],
+        parameters=found.estimate.parameters,
+        estimate=EstimateOut(
+            memory_bytes=found.estimate.memory_bytes, seconds=found.estimate.seconds
+        ),
+        warnings=[
+            SpecWarningOut(code=warning.code, detail=warning.detail, column=warning.column)
+            for warning in review(found.spec, found.profile)
+        ],
+    )
+
+
+def submit(
+    session: Session, settings: Settings, tenant: str, body: JobCreate, key: str | None
+) -> JobRow:
+    """Queue a job; raises as `plan` does, and TooManyQueued and IdempotencyMismatch."""
+
+    def create() -> str:
+        found = plan(session, settings, tenant, body)
+        return _enqueue(session, settings, tenant, body.name, found.dataset.id, found.spec)
+
+    request = idempotency.fingerprint("POST /v1/jobs", body.model_dump_json())
+    job_id = idempotency.once(session, tenant, key, request, create)
+    return repository.get(session, tenant, job_id)
+
+
+def retry(
+    session: Session, settings: Settings, tenant: str, job_id: str, key: str | None
+) -> JobRow:
+    """Queue a new job with the same spec on the same table."""
+    old, _ = repository.get(session, tenant, job_id)
+
+    def create() -> str:
+        spec = TrainingSpec.model_validate(old.spec)
+        return _enqueue(session, settings, tenant, old.name, old.dataset_id, spec)
+
+    request = idempotency.fingerprint("POST /v1/jobs/{job_id}/retry", old.id)
+    return repository.get(session, tenant, idempotency.once(session, tenant, key, request, create))
+
+
+def cancel(session: Session, tenant: str, job_id: str) -> JobRow:
+    """Cancel a queued job, or ask the worker of a running one; raises Conflict if finished."""
+    row = repository.get(session, tenant, job_id)
+    job, _ = row
+    lifecycle.request_cancel(session, job)
+    session.flush()
+    session.refresh(job)
+    return row
+
+
+def machine_memory_limit() -> int:
+    """Bytes that a job may take where no limit is set."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return int(total * MEMORY_SHARE)
+
+
+def _enqueue(
+    session: Session,
+    settings: Settings,
+    tenant: str,
+    name: str | None,
+    dataset_id: str,
+    spec: TrainingSpec,
+) -> str:
+    waiting = repository.count_queued(session, tenant)
+    if waiting >= settings.max_queued_jobs:
+        raise TooManyQueued(
+            f"{waiting} jobs are waiting, and max_queued_jobs is {settings.max_queued_jobs}: "
+            "submit again when some have started, or cancel some."
+        )
+    job = lifecycle.enqueue(
+        session,
+        tenant=tenant,
+        name=name,
+        dataset_id=dataset_id,
+        spec=spec.model_dump(mode="json"),
+        target=spec.target,
+    )
+    return job.id

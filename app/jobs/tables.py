@@ -1,0 +1,68 @@
+"""The two tables that a job leaves: losses by epoch, and out-of-fold predictions."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Sequence
+
+import pyarrow.parquet as pq
+from sqlalchemy.orm import Session
+
+from app.csv_text import Cell
+from app.errors import NotFound
+from app.jobs import repository
+from app.storage.blobs import Blobs
+from app.storage.database import Database
+from app.storage.tables import FINISHED, Job, State
+
+EPOCH_COLUMNS = ("fold", "epoch", "train_loss", "validation_loss", "learning_rate")
+OOF_COLUMNS = ("row", "fold", "actual", "prediction")
+OOF_FILE = "oof.parquet"
+BATCH_ROWS = 5_000
+
+
+def epoch_batches(database: Database, job_id: str) -> Iterator[Sequence[Sequence[Cell]]]:
+    """Losses in the order of fold and epoch; a short transaction for each batch."""
+    after = (-1, -1)
+    while True:
+        with database.reading() as session:
+            rows = repository.epochs(session, job_id, after, BATCH_ROWS)
+        yield [
+            (row.fold, row.epoch, row.train_loss, row.validation_loss, row.learning_rate)
+            for row in rows
+        ]
+        if len(rows) < BATCH_ROWS:
+            return
+        after = (rows[-1].fold, rows[-1].epoch)
+
+
+def open_out_of_fold(session: Session, blobs: Blobs, job: Job) -> pq.ParquetFile:
+    """The out-of-fold predictions of a succeeded job.
+
+    Raises
+    ------
+    NotFound: the job has none yet, will never have, or had.
+    ArtifactCorrupt
+    """
+    model = repository.model_of(session, job.id)
+    if model is None:
+        if job.status not in FINISHED:
+            reason = f"is {job.status}: they come with its result"
+        elif job.status is State.SUCCEEDED:
+            reason = "had them until its model was deleted"
+        else:
+            reason = f"has {job.status}" if job.status is State.FAILED else "was cancelled"
+        raise NotFound(f"There are no out-of-fold predictions: {job.id} {reason}.")
+    data = blobs.read_artifact(OOF_FILE, model.artifacts[OOF_FILE])
+    return pq.ParquetFile(io.BytesIO(data))
+
+
+def out_of_fold_batches(table: pq.ParquetFile) -> Iterator[Sequence[Sequence[Cell]]]:
+    for batch in table.iter_batches(BATCH_ROWS, columns=list(OOF_COLUMNS)):
+        columns = (column.to_pylist() for column in batch.select(OOF_COLUMNS).columns)
+        yield [tuple(map(_finite, row)) for row in zip(*columns, strict=True)]
+
+
+def _finite(cell: Cell) -> Cell:
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell

@@ -1,0 +1,80 @@
+"""The HTTP service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+from app.datasets import endpoints as datasets
+from app.deps import Resources
+from app.errors import ProblemDocument
+from app.jobs import endpoints as jobs
+from app.observe import Observe
+from app.openapi import TAGS, add_schemas
+from app.operations import endpoints as operations
+from app.operations.metrics import Metrics
+from app.predictions import endpoints as predictions
+from app.predictions.predictors import Predictors
+from app.predictions.schemas import PredictRequest
+from app.problems import HANDLERS
+from app.queue.dispatch import Hints
+from app.registry import endpoints as registry
+from app.settings import Settings
+from app.storage.blobs import Blobs
+from app.storage.database import Database
+
+DESCRIPTION = """\
+Turns a CSV of houses, or any table, into an honestly cross-validated neural network and serves it.
+
+The examples below work as they stand, in order, on `examples/ames.csv`: upload it, check a spec,
+submit it, wait until the job has succeeded, and price a house. `latest` names the newest dataset or
+job, `champion` the model that serves.
+
+Errors are problem documents (RFC 9457).
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application; its database must have been migrated."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        resources = _open(settings)
+        app.state.resources = resources
+        yield
+        resources.hints.close()
+        resources.database.close()
+
+    app = FastAPIOffline(
+        redoc_url=None,
+        title="foldhouse",
+        version=version("foldhouse"),
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        lifespan=lifespan,
+        exception_handlers=HANDLERS,
+    )
+    app.add_middleware(Observe)
+    for part in (datasets, jobs, registry, predictions, operations):
+        app.include_router(part.router)
+    for part in (datasets, registry):
+        app.include_router(part.removal)
+    add_schemas(app, ProblemDocument, PredictRequest)
+    return app
+
+
+def _open(settings: Settings) -> Resources:
+    database = Database(settings.resolved_database_url)
+    blobs = Blobs(settings.resolved_storage_url)
+    return Resources(
+        settings=settings,
+        database=database,
+        blobs=blobs,
+        hints=Hints(settings),
+        predictors=Predictors(blobs),
+        metrics=Metrics(database),
+    )

@@ -1,0 +1,39 @@
+"""Which of the two formats of a table an answer takes."""
+
+from __future__ import annotations
+
+CSV = "text/csv"
+JSON = "application/json"
+
+
+def wants_csv(accept: str | None, default: bool) -> bool:
+    """Whether the Accept header prefers CSV to JSON; `default` where it does not say.
+
+    >>> wants_csv("text/csv", default=False), wants_csv("*/*", default=False)
+    (True, False)
+    >>> wants_csv("application/json;q=0.5, text/*", default=False)
+    True
+    """
+    weights = _weights(accept or "*/*")
+    csv, json = _quality(weights, CSV), _quality(weights, JSON)
+    return default if csv == json else csv > json
+
+
+def _weights(accept: str) -> dict[str, float]:
+    weights = {}
+    for part in accept.split(","):
+        media_type, *parameters = (text.strip().lower() for text in part.split(";"))
+        quality = next((text[2:] for text in parameters if text.startswith("q=")), "1")
+        try:
+            weights[media_type] = float(quality)
+        except ValueError:
+            weights[media_type] = 0.0
+    return weights
+
+
+def _quality(weights: dict[str, float], media_type: str) -> float:
+    main = media_type.split("/")[0]
+    for pattern in (media_type, f"{main}/*", "*/*"):
+        if pattern in weights:
+            return weights[pattern]
+    return 0.0

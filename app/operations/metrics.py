@@ -1,0 +1,80 @@
+"""What Prometheus scrapes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.storage.database import Database
+from app.storage.tables import Job, State
+
+log = logging.getLogger(__name__)
+
+
+class Metrics:
+    """The instruments of one process."""
+
+    def __init__(self, database: Database) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._registry.register(JobsCollector(database))
+        self.requests = Counter(
+            "foldhouse_http_requests",
+            "Requests answered.",
+            ["method", "route", "status"],
+            registry=self._registry,
+        )
+        self.seconds = Histogram(
+            "foldhouse_http_request_duration_seconds",
+            "From the request's head to the end of the answer.",
+            ["method", "route"],
+            registry=self._registry,
+        )
+        self.predicted_rows = Counter(
+            "foldhouse_predicted_rows", "Rows priced.", registry=self._registry
+        )
+
+    def text(self) -> bytes:
+        """In Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class JobsCollector(Collector):
+    """Jobs by state, counted when they are asked for: workers change them too."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def describe(self) -> list[GaugeMetricFamily]:
+        """Else the registry would count jobs to learn what is counted."""
+        return [_jobs_family()]
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        try:
+            with self._database.reading() as session:
+                counted = select(Job.status, func.count()).group_by(Job.status)
+                counts: dict[State, int] = dict(session.execute(counted).all())
+        except SQLAlchemyError as error:
+            # The other numbers matter most while the database is away.
+            log.warning("jobs are not counted: %s", error)
+            return
+        family = _jobs_family()
+        for state in State:
+            family.add_metric([state], counts.get(state, 0))
+        yield family
+
+
+def _jobs_family() -> GaugeMetricFamily:
+    return GaugeMetricFamily("foldhouse_jobs", "Jobs by state.", labels=["state"])

@@ -1,0 +1,32 @@
+"""Parameters that several operations take."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Header, Path
+
+# PostgreSQL refuses NUL in text.
+ID_PATTERN = r"^[A-Za-z0-9_.-]{1,64}$"
+PRINTABLE = r"^[^\x00-\x1f]*$"
+
+IdempotencyKeyHeader = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=PRINTABLE,
+        description="A text of the client's own, such as a UUID: a repeated request with the same "
+        "key and body answers the same and creates nothing.",
+    ),
+]
+
+
+def id_path(example: str, description: str) -> Any:
+    """A path parameter that names something."""
+    return Path(pattern=ID_PATTERN, description=description, examples=[example])
+
+
+# Operations that answer in two formats tell so in their responses.
+Accept = Annotated[str | None, Header(include_in_schema=False)]

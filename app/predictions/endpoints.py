@@ -1,0 +1,137 @@
+"""/v1/predict and /v1/models/{model_id}/predict"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+
+from app.bodies import BoundedRoute
+from app.deps import ResourcesDep, Tenant
+from app.errors import (
+    Invalid,
+    InvalidRows,
+    InvalidTable,
+    NotFound,
+    TooLarge,
+    Unavailable,
+    UnsupportedMedia,
+)
+from app.media import CSV, JSON, wants_csv
+from app.openapi import REF, problems
+from app.parameters import ID_PATTERN, Accept, id_path
+from app.predictions import service
+from app.predictions.answers import CsvLayoutDep
+from app.predictions.rows import RowsBodyDep
+from app.predictions.schemas import ROWS_EXAMPLE, OnUnknown, PredictionsOut, PredictRequest
+from app.problems import DamagedFile
+
+CSV_EXAMPLE = "Id,LotArea,Neighborhood,OverallQual,YearBuilt\n1,8450,CollgCr,7,2003\n"
+
+# One operation reads three media types, so FastAPI cannot know the body.
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            JSON: {
+                "schema": {"$ref": REF.format(model=PredictRequest.__name__)},
+                "example": ROWS_EXAMPLE,
+            },
+            CSV: {"schema": {"type": "string"}, "example": CSV_EXAMPLE},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            },
+        },
+    }
+}
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "model": PredictionsOut,
+        "content": {
+            CSV: {
+                "schema": {"type": "string"},
+                "example": "prediction,low,high,warnings\n208500.1,,,\n",
+            }
+        },
+        "headers": {
+            "X-Ignored-Columns": {
+                "description": "Columns that the model does not take, percent-encoded.",
+                "schema": {"type": "string"},
+            }
+        },
+    },
+    **problems(
+        Invalid,
+        InvalidTable,
+        InvalidRows,
+        NotFound,
+        TooLarge,
+        UnsupportedMedia,
+        Unavailable,
+        DamagedFile,
+    ),
+}
+
+router = APIRouter(prefix="/v1", tags=["predictions"], route_class=BoundedRoute)
+
+OnUnknownQuery = Annotated[
+    OnUnknown,
+    Query(description="`error` refuses unknown levels, wrong types and missing cells."),
+]
+
+
+@router.post(
+    "/predict",
+    summary="Price rows",
+    response_class=Response,
+    responses=RESPONSES,
+    openapi_extra=BODY,
+)
+def predict(
+    resources: ResourcesDep,
+    tenant: Tenant,
+    body: RowsBodyDep,
+    layout: CsvLayoutDep,
+    model: Annotated[
+        str, Query(pattern=ID_PATTERN, description="A model's id, or an alias.")
+    ] = "champion",
+    on_unknown: OnUnknownQuery = "warn",
+    accept: Accept = None,
+) -> Response:
+    """Rows as JSON or as CSV, and prices in the format that Accept asks for: by default the one
+    that the rows came in. Columns may stand in any order. A missing column or cell is imputed as
+    in training and warned of; a column that the model does not take is ignored and named in
+    `X-Ignored-Columns`. `?passthrough=Id&name=SalePrice&columns=prediction` gives a Kaggle
+    submission."""
+    as_csv = wants_csv(accept, default=body.is_csv)
+    return service.price(
+        resources, tenant, model, body, on_unknown=on_unknown, layout=layout, as_csv=as_csv
+    )
+
+
+@router.post(
+    "/models/{model_id}/predict",
+    summary="Price rows with one model",
+    response_class=Response,
+    responses=RESPONSES,
+    openapi_extra=BODY,
+)
+def predict_with_model(
+    resources: ResourcesDep,
+    tenant: Tenant,
+    body: RowsBodyDep,
+    layout: CsvLayoutDep,
+    model_id: Annotated[str, id_path("champion", "A model's id, or an alias.")],
+    on_unknown: OnUnknownQuery = "warn",
+    accept: Accept = None,
+) -> Response:
+    """As `POST /v1/predict`, which see."""
+    as_csv = wants_csv(accept, default=body.is_csv)
+    return service.price(
+        resources, tenant, model_id, body, on_unknown=on_unknown, layout=layout, as_csv=as_csv
+    )

@@ -1,0 +1,133 @@
+"""Every error that leaves the service, as an `application/problem+json` answer."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+
+from app.errors import (
+    PROBLEM_MEDIA_TYPE,
+    TYPE_PREFIX,
+    Invalid,
+    NotFound,
+    OutOfSpace,
+    Problem,
+    ProblemDocument,
+    Unavailable,
+    UnsupportedMedia,
+)
+from app.storage.blobs import ArtifactCorrupt
+from app.validation import not_json, request_faults
+
+log = logging.getLogger(__name__)
+
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+class DamagedFile(Problem):
+    """503 and not 500: the request is good and the code too, what it needs was lost."""
+
+    status, slug, title = 503, "damaged-file", "A stored file is damaged"
+
+
+def problem_response(request: Request, problem: Problem) -> Response:
+    return _answer(problem.document(request.url.path), dict(problem.headers))
+
+
+def internal_error(request: Request, request_id: str) -> Response:
+    """For what nobody foresaw: the log has the stack trace under the request's id."""
+    return problem_response(
+        request,
+        Problem(
+            "The service met an error that it has no answer for. Its log describes it under "
+            f"request id {request_id}."
+        ),
+    )
+
+
+def _answer(document: ProblemDocument, headers: dict[str, str]) -> Response:
+    body = document.model_dump_json(exclude_none=True)
+    return Response(body, document.status, headers, PROBLEM_MEDIA_TYPE)
+
+
+async def _problem(request: Request, error: Problem) -> Response:
+    return problem_response(request, error)
+
+
+async def _http_exception(request: Request, error: HTTPException) -> Response:
+    # FastAPI hides what was raised while the body was read behind a 400.
+    if isinstance(error.__cause__, Problem):
+        return problem_response(request, error.__cause__)
+    if error.status_code == 404:
+        return problem_response(request, NotFound(f"There is nothing at {request.url.path}."))
+    phrase = HTTPStatus(error.status_code).phrase
+    detail = error.detail
+    if error.status_code == 405:
+        detail = f"{request.method} is not answered at {request.url.path}."
+    document = ProblemDocument(
+        type=TYPE_PREFIX + phrase.lower().replace(" ", "-"),
+        title=phrase,
+        status=error.status_code,
+        detail=detail,
+        instance=request.url.path,
+        errors=[],
+    )
+    return _answer(document, dict(error.headers or {}))
+
+
+async def _invalid_request(request: Request, error: RequestValidationError) -> Response:
+    if isinstance(error.body, bytes):
+        sent = request.headers.get("Content-Type", "nothing")
+        problem: Problem = UnsupportedMedia(
+            "This operation reads JSON: Content-Type must be application/json, however it is "
+            f"{sent}."
+        )
+    elif (reason := not_json(error)) is not None:
+        problem = Invalid(f"The body is not JSON: {reason}.")
+    else:
+        faults = request_faults(request, error)
+        places = "one place" if len(faults) == 1 else f"{len(faults)} places"
+        problem = Invalid(f"The request is wrong in {places}; see errors.", faults)
+    return problem_response(request, problem)
+
+
+async def _database_error(request: Request, error: Exception) -> Response:
+    """What lies with the database's server, its network or its disk."""
+    log.error("the database failed: %s", error)
+    text = str(error)
+    if "disk is full" in text or "No space left on device" in text:
+        return problem_response(request, OutOfSpace("The database's disk is full."))
+    return problem_response(request, Unavailable("The database does not answer; try again."))
+
+
+async def _damaged_file(request: Request, error: ArtifactCorrupt) -> Response:
+    log.error("damaged file: %s", error)
+    return problem_response(request, DamagedFile(f"{error}. Restore it from a backup."))
+
+
+async def _os_error(request: Request, error: OSError) -> Response:
+    if error.errno not in DISK_FULL:
+        raise error
+    return problem_response(
+        request, OutOfSpace("The storage's disk is full; nothing was kept of this request.")
+    )
+
+
+HANDLERS: dict[int | type[Exception], Any] = {
+    Problem: _problem,
+    HTTPException: _http_exception,
+    RequestValidationError: _invalid_request,
+    OperationalError: _database_error,
+    PoolTimeout: _database_error,
+    ArtifactCorrupt: _damaged_file,
+    OSError: _os_error,
+}

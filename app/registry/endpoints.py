@@ -1,0 +1,141 @@
+"""/v1/models and /v1/aliases"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, BinaryIO, Literal
+
+from fastapi import APIRouter, BackgroundTasks, Path, Response
+from fastapi.responses import StreamingResponse
+
+from app.bodies import BoundedRoute
+from app.deps import BlobsDep, ReadSession, Tenant, WriteSession
+from app.errors import Conflict, Invalid, NotFound, TooLarge, Unavailable, UnsupportedMedia
+from app.openapi import problems
+from app.paging import Page, PageQueryDep
+from app.parameters import id_path
+from app.problems import DamagedFile
+from app.registry import repository, service
+from app.registry.schemas import AliasList, AliasOut, AliasPut, ModelDetail, ModelOut
+from app.storage.blobs import CHUNK, Blobs
+
+ZIP = "application/zip"
+ONNX = "application/octet-stream"
+
+COMMON = problems(Invalid, Unavailable)
+
+router = APIRouter(prefix="/v1", tags=["models"], route_class=BoundedRoute, responses=COMMON)
+removal = APIRouter(prefix="/v1", tags=["removal"], responses=COMMON)
+
+ModelId = Annotated[str, id_path("champion", "A model's id, or an alias.")]
+AliasName = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", examples=["production"])]
+
+
+@router.get("/models", summary="List models")
+def list_models(session: ReadSession, tenant: Tenant, query: PageQueryDep) -> Page[ModelOut]:
+    """Newest first."""
+    rows = repository.page(session, tenant, query)
+    aliases = repository.alias_names(session, [model.id for model in rows])
+    return query.page([ModelOut.of(model, aliases.get(model.id, [])) for model in rows])
+
+
+@router.get(
+    "/models/{model_id}",
+    summary="Show a model",
+    responses=problems(NotFound, Unavailable, DamagedFile),
+)
+def show_model(
+    session: ReadSession, blobs: BlobsDep, tenant: Tenant, model_id: ModelId
+) -> ModelDetail:
+    """Its metrics, its aliases, and the columns it takes with their levels and ranges."""
+    model = repository.get(session, tenant, model_id)
+    aliases = repository.alias_names(session, [model.id]).get(model.id, [])
+    return ModelDetail.with_columns(ModelOut.of(model, aliases), service.manifest(model, blobs))
+
+
+@router.get(
+    "/models/{model_id}/export",
+    summary="Download a model",
+    response_class=Response,
+    responses={
+        200: {
+            "content": {
+                media_type: {"schema": {"type": "string", "format": "binary"}}
+                for media_type in (ZIP, ONNX)
+            }
+        },
+        **problems(NotFound, Unavailable, DamagedFile),
+    },
+)
+def export_model(
+    session: ReadSession,
+    blobs: BlobsDep,
+    tenant: Tenant,
+    model_id: ModelId,
+    format: Literal["zip", "onnx"] = "zip",
+) -> Response:
+    """A zip of all that is needed elsewhere, or `model.onnx` alone."""
+    model = repository.get(session, tenant, model_id)
+    headers = {"Content-Disposition": f'attachment; filename="{model.id}.{format}"'}
+    if format == "onnx":
+        name = service.ONNX_FILE
+        data = blobs.read_artifact(name, model.artifacts[name])
+        return Response(data, media_type=ONNX, headers=headers)
+    archive = service.export_zip(model, blobs)
+    return StreamingResponse(_chunks(archive), media_type=ZIP, headers=headers)
+
+
+@router.get("/aliases", summary="List aliases")
+def list_aliases(session: ReadSession, tenant: Tenant) -> AliasList:
+    """`champion` is the tenant's first model, until it is pointed elsewhere."""
+    return AliasList(data=[AliasOut.of(row) for row in repository.aliases(session, tenant)])
+
+
+@router.put(
+    "/aliases/{alias}",
+    summary="Point an alias at a model",
+    responses=problems(NotFound, TooLarge, UnsupportedMedia),
+)
+def put_alias(session: WriteSession, tenant: Tenant, alias: AliasName, body: AliasPut) -> AliasOut:
+    """A new alias, or one that is there: whoever predicts by it gets the new model at once."""
+    return AliasOut.of(service.put_alias(session, tenant, alias, body.model_id))
+
+
+@removal.delete(
+    "/models/{model_id}",
+    summary="Delete a model",
+    status_code=204,
+    responses=problems(NotFound, Conflict),
+)
+def delete_model(
+    session: WriteSession,
+    blobs: BlobsDep,
+    tenant: Tenant,
+    model_id: ModelId,
+    background: BackgroundTasks,
+) -> None:
+    """And its files, out-of-fold predictions included; only while no alias points at it."""
+    # After the commit: a row without its files would be worse than files without their row.
+    background.add_task(_remove, blobs, service.delete(session, tenant, model_id))
+
+
+@removal.delete(
+    "/aliases/{alias}",
+    summary="Delete an alias",
+    status_code=204,
+    responses=problems(NotFound),
+)
+def delete_alias(session: WriteSession, tenant: Tenant, alias: AliasName) -> None:
+    """The model stays."""
+    service.delete_alias(session, tenant, alias)
+
+
+def _remove(blobs: Blobs, keys: list[str]) -> None:
+    for key in keys:
+        blobs.delete(key)
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(CHUNK):
+            yield chunk

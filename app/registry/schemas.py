@@ -1,0 +1,76 @@
+"""Models and aliases as the API shows them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.paging import Identified
+from app.parameters import ID_PATTERN
+from app.storage.tables import Alias, Model
+from models.serving.manifest import CategoricalFeature, Manifest, NumericFeature
+
+
+class ModelOut(Identified):
+    """A registered model: the fold models of a job, averaged."""
+
+    job_id: str
+    dataset_id: str
+    target: str
+    metrics: dict[str, float | None] = Field(description="Over the pooled out-of-fold predictions.")
+    aliases: list[str]
+    files: dict[str, str] = Field(description="File names and the SHA-256 of what is in them.")
+    created_at: datetime
+
+    @classmethod
+    def of(cls, model: Model, aliases: list[str]) -> ModelOut:
+        return cls(
+            id=model.id,
+            job_id=model.job_id,
+            dataset_id=model.dataset_id,
+            target=model.target,
+            metrics=model.metrics,
+            aliases=aliases,
+            files=model.artifacts,
+            created_at=model.created_at,
+        )
+
+
+class ModelDetail(ModelOut):
+    """A model and the columns that it takes."""
+
+    numeric: list[NumericFeature]
+    categorical: list[CategoricalFeature]
+
+    @classmethod
+    def with_columns(cls, model: ModelOut, manifest: Manifest) -> ModelDetail:
+        return cls(**dict(model), numeric=manifest.numeric, categorical=manifest.categorical)
+
+
+class AliasPut(BaseModel):
+    """What the alias is to point at."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"model_id": "champion"}]}
+    )
+
+    model_id: str = Field(pattern=ID_PATTERN, description="A model's id, or another alias.")
+
+
+class AliasOut(BaseModel):
+    """A name that points at a model."""
+
+    alias: str
+    model_id: str
+    updated_at: datetime
+
+    @classmethod
+    def of(cls, alias: Alias) -> AliasOut:
+        return cls(alias=alias.name, model_id=alias.model_id, updated_at=alias.updated_at)
+
+
+class AliasList(BaseModel):
+    """All aliases, by name."""
+
+    data: list[AliasOut]

@@ -1,0 +1,105 @@
+"""Naming, deleting and exporting models."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from typing import BinaryIO
+
+from sqlalchemy.orm import Session
+
+from app.errors import Conflict, Fault, Invalid, NotFound
+from app.registry import repository
+from app.storage.blobs import Blobs, artifact_key
+from app.storage.database import database_now
+from app.storage.tables import Alias, Model
+from models.serving.manifest import Manifest
+
+MANIFEST_FILE = "manifest.json"
+ONNX_FILE = "model.onnx"
+# What is needed elsewhere: core.onnx is for serving here.
+EXPORTED = (ONNX_FILE, MANIFEST_FILE, "weights.safetensors", "oof.parquet")
+
+README = """\
+model.onnx           The model, preprocessing included, for any ONNX runtime. One input a column,
+                     [N, 1]: double (NaN is missing) or string (empty is missing). Outputs:
+                     value [N] and members [K, N], on the scale of the target.
+manifest.json        Its columns, their levels and ranges, its metrics, what it was trained with.
+weights.safetensors  Its weights by name.
+oof.parquet          The out-of-fold predictions that its metrics were computed from.
+
+    import numpy, onnxruntime
+    session = onnxruntime.InferenceSession("model.onnx")
+    [value] = session.run(["value"], {input.name: ... for input in session.get_inputs()})
+"""
+
+
+def manifest(model: Model, blobs: Blobs) -> Manifest:
+    """What the model says of itself; raises ArtifactCorrupt."""
+    return Manifest.model_validate_json(
+        blobs.read_artifact(MANIFEST_FILE, model.artifacts[MANIFEST_FILE])
+    )
+
+
+def put_alias(session: Session, tenant: str, name: str, reference: str) -> Alias:
+    """Point an alias at a model; raises NotFound, and Invalid for a name like an id's."""
+    if name.startswith(repository.ID_PREFIX):
+        raise Invalid(
+            f"An alias must not begin with '{repository.ID_PREFIX}', as ids of models do.",
+            [Fault(detail=f"alias '{name}'")],
+        )
+    model = repository.get(session, tenant, reference)
+    alias = session.get(Alias, (tenant, name)) or Alias(tenant=tenant, name=name)
+    alias.model_id = model.id
+    alias.updated_at = database_now()
+    session.add(alias)
+    session.flush()
+    session.refresh(alias)
+    return alias
+
+
+def delete_alias(session: Session, tenant: str, name: str) -> None:
+    """Raises NotFound."""
+    alias = session.get(Alias, (tenant, name))
+    if alias is None:
+        raise NotFound(f"There is no alias '{name}'.")
+    session.delete(alias)
+
+
+def delete(session: Session, tenant: str, reference: str) -> list[str]:
+    """Delete a model; returns the keys of files that no other model has, for the caller to
+    remove once that is committed.
+
+    Raises
+    ------
+    NotFound
+    Conflict: an alias points at it.
+    """
+    model = repository.get(session, tenant, reference)
+    names = repository.alias_names(session, [model.id]).get(model.id)
+    if names:
+        raise Conflict(
+            f"Model {model.id} is what the alias {', '.join(names)} points at: point it at "
+            "another model or delete it first."
+        )
+    session.delete(model)
+    session.flush()
+    # Two runs of one spec give the same bytes, which are stored once.
+    unused = set(model.artifacts.values()) - repository.artifacts_in_use(session)
+    return [artifact_key(sha256) for sha256 in sorted(unused)]
+
+
+def export_zip(model: Model, blobs: Blobs) -> BinaryIO:
+    """A temporary file, at its beginning, that vanishes when it is closed.
+
+    Raises
+    ------
+    ArtifactCorrupt
+    """
+    target = tempfile.TemporaryFile()
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("README.txt", README)
+        for name in EXPORTED:
+            archive.writestr(name, blobs.read_artifact(name, model.artifacts[name]))
+    target.seek(0)
+    return target

@@ -1,0 +1,160 @@
+"""Pydantic's findings about a request, said in the words and places of the request itself.
+
+A place is a JSON pointer into the body as it was sent: union tags that pydantic puts into its
+locations are left out, and a field that came under its short name is named by it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import TypeAdapter
+
+from app.errors import Fault
+from models.data.faults import TableError
+from models.spec import SHORT_NAMES
+
+SHORT_FOR = {"learning_rate": "lr"} | {full: short for short, full in SHORT_NAMES.items()}
+MOST_FAULTS = 100  # in one answer
+LONGEST_ECHO = 60  # characters of a wrong value that are repeated
+
+# JSON schema keyword to words.
+BOUNDS = {
+    "minimum": "at least {:g}",
+    "exclusiveMinimum": "above {:g}",
+    "maximum": "at most {:g}",
+    "exclusiveMaximum": "below {:g}",
+}
+
+Location = Sequence[int | str]
+Schema = dict[str, Any]
+
+
+def table_faults(error: TableError) -> list[Fault]:
+    """The first of a table's faults."""
+    return [
+        Fault(detail=fault.detail, row=fault.row, column=fault.column)
+        for fault in error.faults[:MOST_FAULTS]
+    ]
+
+
+def not_json(error: RequestValidationError) -> str | None:
+    """Why the body cannot be parsed at all, where that is the error."""
+    for finding in error.errors():
+        if finding["type"] == "json_invalid":
+            return str(finding["ctx"]["error"])
+    return None
+
+
+def request_faults(request: Request, error: RequestValidationError) -> list[Fault]:
+    """One fault for each place, in order."""
+    body_field = getattr(request.scope.get("route"), "body_field", None)
+    root = _schema(body_field.field_info.annotation) if body_field else {}
+    details: dict[tuple[str | None, str], list[str]] = {}
+    for finding in error.errors():
+        origin, *location = finding["loc"]
+        if origin == "body":
+            pointer = json_pointer(finding, location, error.body)
+            name = ""
+        else:
+            pointer, name = None, f"{origin} parameter '{location[0]}' "
+        detail = name + _explain(finding, list(_subschemas(root, root, location)), root, location)
+        details.setdefault((pointer, name), []).append(detail)
+    # The branches of a union each have their say about one value.
+    return [
+        Fault(pointer=pointer, detail="; or ".join(dict.fromkeys(texts)))
+        for (pointer, _), texts in details.items()
+    ]
+
+
+def json_pointer(finding: Any, location: Location, body: object) -> str:
+    """RFC 6901, for example `/optimizer/learning_rate`."""
+    parts: list[int | str] = []
+    node = body
+    for place, part in enumerate(location):
+        is_absent = finding["type"] == "missing" and place == len(location) - 1
+        if isinstance(node, list) and isinstance(part, int):
+            node = node[part]
+        elif isinstance(node, dict):
+            if part not in node:
+                part = SHORT_FOR.get(str(part), part)
+            if part not in node and not is_absent:
+                continue  # the tag of a union
+            node = node.get(part)
+        else:
+            continue  # a branch of a union
+        parts.append(part)
+    if finding["type"] == "union_tag_invalid":
+        parts.append(finding["ctx"]["discriminator"].strip("'"))
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def _explain(finding: Any, schemas: list[Schema], root: Schema, location: Location) -> str:
+    kind, context = finding["type"], finding.get("ctx", {})
+    however = _however(finding["input"])
+    if kind == "missing":
+        return "is required"
+    if kind == "extra_forbidden":
+        known = [
+            name
+            for schema in _subschemas(root, root, location[:-1])
+            for name in schema.get("properties", {})
+        ]
+        close = difflib.get_close_matches(str(location[-1]), known, n=1)
+        return "unknown field" + (f": did you mean '{close[0]}'?" if close else "")
+    if kind == "none_required":
+        return "is not built into this version: leave it out"
+    if kind == "literal_error":
+        return f"must be {context['expected']}{however}"
+    if kind == "union_tag_invalid":
+        return f"must be one of {context['expected_tags']}, however it is '{context['tag']}'"
+    if kind == "value_error":
+        return str(context["error"])
+    bounds = [
+        words.format(schema[keyword])
+        for schema in schemas
+        for keyword, words in BOUNDS.items()
+        if keyword in schema
+    ]
+    if bounds and kind.startswith(("greater_than", "less_than")):
+        return f"must be {' and '.join(bounds)}{however}"
+    return str(finding["msg"]).replace("Input should be", "must be") + however
+
+
+def _however(value: object) -> str:
+    if isinstance(value, dict | list) or value is None:
+        return ""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    if len(text) > LONGEST_ECHO:
+        text = text[:LONGEST_ECHO] + "…"
+    return f", however it is {text}"
+
+
+@lru_cache
+def _schema(annotation: Any) -> Schema:
+    return TypeAdapter(annotation).json_schema()
+
+
+def _subschemas(root: Schema, schema: Schema, location: Location) -> Iterator[Schema]:
+    """Every schema that describes the value at a location."""
+    if "$ref" in schema:
+        yield from _subschemas(root, root["$defs"][schema["$ref"].rpartition("/")[2]], location)
+    for branch in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
+        yield from _subschemas(root, branch, location)
+    if not location:
+        yield schema
+        return
+    part, *rest = location
+    if isinstance(part, int):
+        if "items" in schema:
+            yield from _subschemas(root, schema["items"], rest)
+    elif part in schema.get("properties", {}):
+        yield from _subschemas(root, schema["properties"][part], rest)
+    elif "properties" in schema:  # a union's tag
+        yield from _subschemas(root, schema, rest)

@@ -1,0 +1,67 @@
+"""Reading, listing and deleting datasets."""
+
+from __future__ import annotations
+
+from fastapi.testclient import TestClient
+from houses import houses_csv, submit, upload
+
+
+def test_a_dataset_is_found_by_id_and_as_the_latest(client: TestClient) -> None:
+    first, second = upload(client), upload(client, houses_csv(rows=30))
+
+    assert client.get(f"/v1/datasets/{first['id']}").json() == first
+    assert client.get("/v1/datasets/latest").json() == second
+    assert client.get("/v1/datasets/ds_none").status_code == 404
+
+
+def test_there_is_no_latest_at_first(client: TestClient) -> None:
+    response = client.get("/v1/datasets/latest")
+
+    assert response.status_code == 404
+    assert "POST /v1/datasets" in response.json()["detail"]
+
+
+def test_pages_are_newest_first(client: TestClient) -> None:
+    ids = [upload(client, houses_csv(rows))["id"] for rows in (20, 21, 22)]
+
+    first = client.get("/v1/datasets", params={"limit": 2}).json()
+    second = client.get("/v1/datasets", params={"limit": 2, "after": first["next"]}).json()
+
+    assert [dataset["id"] for dataset in first["data"]] == [ids[2], ids[1]]
+    assert (first["has_more"], first["next"]) == (True, ids[1])
+    assert [dataset["id"] for dataset in second["data"]] == [ids[0]]
+    assert (second["has_more"], second["next"]) == (False, None)
+
+
+def test_the_content_is_what_was_uploaded(client: TestClient) -> None:
+    text = houses_csv().replace("\n", "\r\n")
+    dataset = upload(client, text)
+
+    response = client.get(f"/v1/datasets/{dataset['id']}/content")
+
+    assert response.content == text.encode()
+    assert response.headers["Content-Type"].startswith("text/csv")
+    assert response.headers["Content-Length"] == str(len(text))
+    assert "attachment" in response.headers["Content-Disposition"]
+
+
+def test_deleting_takes_the_files_too(client: TestClient) -> None:
+    dataset = upload(client)
+
+    assert client.delete(f"/v1/datasets/{dataset['id']}").status_code == 204
+
+    assert client.get(f"/v1/datasets/{dataset['id']}").status_code == 404
+    again = upload(client)
+    assert again["id"] != dataset["id"]
+    assert client.get("/v1/datasets/latest/content").text == houses_csv()
+
+
+def test_a_dataset_that_jobs_refer_to_stays(client: TestClient) -> None:
+    dataset, job = upload(client), submit(client)
+    client.post(f"/v1/jobs/{job['id']}/cancel")
+
+    response = client.delete(f"/v1/datasets/{dataset['id']}")
+
+    assert response.status_code == 409
+    assert job["id"] in response.json()["detail"]
+    assert client.get(f"/v1/datasets/{dataset['id']}/content").text == houses_csv()

@@ -1,0 +1,175 @@
+"""A small table of houses, and a model of its prices that is known by heart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fastapi.testclient import TestClient
+from onnx import TensorProto, helper
+
+from app.deps import Resources
+from app.ids import new_id
+from app.jobs import lifecycle, repository
+from app.storage.tables import LOCAL_TENANT
+from models.serving.manifest import CategoricalFeature, Manifest, NumericFeature
+
+ROWS = 60
+ZONES = ["north", "south"]
+
+
+def houses_csv(rows: int = ROWS) -> str:
+    """Columns Id, Area, Quality, Zone, Price; the price is not skewed and never missing."""
+    lines = ["Id,Area,Quality,Zone,Price"]
+    for i in range(rows):
+        area, quality, zone = 50 + i * 7 % 90, i % 10, ZONES[i % 2]
+        lines.append(f"{i + 1},{area},{quality},{zone},{price(area, quality, zone):g}")
+    return "\n".join(lines) + "\n"
+
+
+def price(area: float, quality: float, zone: str) -> float:
+    """What the stand-in model answers."""
+    return 1000 * area + 500 * quality + 250 * ZONES.index(zone)
+
+
+def upload(client: TestClient, csv: str | None = None) -> dict[str, Any]:
+    response = client.post(
+        "/v1/datasets",
+        params={"name": "houses.csv"},
+        content=csv or houses_csv(),
+        headers={"Content-Type": "text/csv"},
+    )
+    assert response.status_code in (200, 201), response.text
+    dataset: dict[str, Any] = response.json()
+    return dataset
+
+
+def submit(client: TestClient, **spec: Any) -> dict[str, Any]:
+    body = {"dataset_id": "latest", "target": "Price", **spec}
+    response = client.post("/v1/jobs", json=body)
+    assert response.status_code == 202, response.text
+    job: dict[str, Any] = response.json()
+    return job
+
+
+def resources_of(client: TestClient) -> Resources:
+    resources: Resources = client.app.state.resources  # type: ignore[attr-defined]
+    return resources
+
+
+def train(client: TestClient, folder: Path) -> str:
+    """Upload, submit and, in a worker's place, succeed; returns the model's id."""
+    upload(client)
+    job = submit(client)
+    return finish(client, job["id"], folder)
+
+
+def finish(client: TestClient, job_id: str, folder: Path) -> str:
+    """Succeed a queued job with the stand-in model; returns the model's id."""
+    resources = resources_of(client)
+    artifacts = {path.name: resources.blobs.put_artifact(path) for path in write_artifacts(folder)}
+    with resources.database.writing() as session:
+        shard = repository.get(session, LOCAL_TENANT, job_id).Shard
+        claim = lifecycle.claim(session, shard.id, owner=new_id("wrk"), boot_id="boot")
+        assert claim is not None
+        model_id = lifecycle.succeed(session, claim.fence, result(), artifacts)
+    assert model_id is not None
+    return model_id
+
+
+def result() -> dict[str, Any]:
+    """What a worker reports of a run with two folds."""
+    metrics = {"rmse": 1.5, "r2": None}
+    fold = {"rows_train": 30, "rows_validation": 30, "epochs": 3, "best_epoch": 2}
+    return {
+        "metrics": metrics,
+        "folds": [
+            {"fold": place, **fold, "stopped_by": "max_epochs", "metrics": metrics}
+            for place in range(2)
+        ],
+        "fold_mean": metrics,
+        "fold_std": metrics,
+        "holdout": None,
+        "intervals": None,
+        "diagnosis": [{"code": "good_fit", "evidence": "so it is", "advice": "none"}],
+        "seconds": {"total": 1.0},
+        "receipt": {"seed": 0},
+    }
+
+
+def write_artifacts(folder: Path) -> list[Path]:
+    """The files of a model whose prices are `price`'s."""
+    folder.mkdir(parents=True, exist_ok=True)
+    core = core_onnx().SerializeToString()
+    files = {
+        "core.onnx": core,
+        "model.onnx": core,
+        "manifest.json": manifest().model_dump_json().encode(),
+        "weights.safetensors": b"weights",
+    }
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    rows = list(range(ROWS))
+    table = pa.table(
+        {
+            "row": rows,
+            "fold": [row % 2 for row in rows],
+            "actual": [row + 0.1 for row in rows],
+            "prediction": [row + 0.1 / 3 for row in rows],
+        }
+    )
+    pq.write_table(table, folder / "oof.parquet")
+    return [folder / name for name in (*files, "oof.parquet")]
+
+
+def manifest() -> Manifest:
+    return Manifest(
+        target="Price",
+        target_transform="none",
+        numeric=[
+            NumericFeature(kind="numeric", name="Area", low=50, high=139),
+            NumericFeature(kind="numeric", name="Quality", low=0, high=9),
+        ],
+        categorical=[
+            CategoricalFeature(kind="categorical", name="Zone", numbers=False, levels=[*ZONES])
+        ],
+        inputs={"Area": "Area", "Quality": "Quality", "Zone": "Zone"},
+        members=2,
+        metrics={"rmse": 1.5},
+        spec={},
+        receipt={},
+    )
+
+
+def core_onnx() -> onnx.ModelProto:
+    """numbers (N, 2), codes (N, 1) to value (N,) and members (2, N); a missing number counts 0."""
+    double, integer = TensorProto.DOUBLE, TensorProto.INT64
+    graph = helper.make_graph(
+        [
+            helper.make_node("IsNaN", ["numbers"], ["missing"]),
+            helper.make_node("Where", ["missing", "zero", "numbers"], ["filled"]),
+            helper.make_node("Cast", ["codes"], ["levels"], to=double),
+            helper.make_node("Concat", ["filled", "levels"], ["inputs"], axis=1),
+            helper.make_node("MatMul", ["inputs", "weights"], ["value"]),
+            helper.make_node("Unsqueeze", ["value", "axis"], ["member"]),
+            helper.make_node("Concat", ["member", "member"], ["members"], axis=0),
+        ],
+        "houses",
+        [
+            helper.make_tensor_value_info("numbers", double, ["N", 2]),
+            helper.make_tensor_value_info("codes", integer, ["N", 1]),
+        ],
+        [
+            helper.make_tensor_value_info("value", double, ["N"]),
+            helper.make_tensor_value_info("members", double, [2, "N"]),
+        ],
+        [
+            helper.make_tensor("weights", double, [3], [1000.0, 500.0, 250.0]),
+            helper.make_tensor("zero", double, [1], [0.0]),
+            helper.make_tensor("axis", integer, [1], [0]),
+        ],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)

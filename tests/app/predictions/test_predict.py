@@ -1,0 +1,244 @@
+"""Pricing rows as JSON and CSV, in and out."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from houses import ROWS, houses_csv, price, resources_of, submit, train, upload
+
+from app.main import create_app
+from app.settings import Settings
+from app.storage.blobs import artifact_key
+
+CSV = {"Content-Type": "text/csv"}
+ACCEPT_CSV = {"Accept": "text/csv"}
+ROW = {"Area": 100, "Quality": 3, "Zone": "south"}
+
+
+@pytest.fixture
+def client(settings: Settings, tmp_path: Path) -> Iterator[TestClient]:
+    """The application with a champion."""
+    with TestClient(create_app(settings)) as client:
+        train(client, tmp_path / "model")
+        yield client
+
+
+def priced(client: TestClient, rows: list[dict[str, Any]], **params: Any) -> list[dict[str, Any]]:
+    response = client.post("/v1/predict", json={"rows": rows}, params=params)
+    assert response.status_code == 200, response.text
+    predictions: list[dict[str, Any]] = response.json()["predictions"]
+    return predictions
+
+
+def test_a_row_has_its_price(client: TestClient) -> None:
+    response = client.post("/v1/predict", json={"rows": [ROW]})
+
+    model_id = client.get("/v1/models/champion").json()["id"]
+    assert response.json() == {
+        "model_id": model_id,
+        "predictions": [{"value": price(100, 3, "south"), "interval": None, "warnings": []}],
+    }
+    for path in (f"/v1/models/{model_id}/predict", "/v1/models/champion/predict"):
+        assert client.post(path, json={"rows": [ROW]}).json() == response.json()
+    by_id = client.post("/v1/predict", params={"model": model_id}, json={"rows": [ROW]})
+    assert by_id.json() == response.json()
+
+
+def test_the_same_rows_cost_the_same_by_every_road(client: TestClient) -> None:
+    text = houses_csv()
+    table = list(csv.DictReader(io.StringIO(text)))
+    rows = [
+        {"Area": float(row["Area"]), "Quality": int(row["Quality"]), "Zone": row["Zone"]}
+        for row in table
+    ]
+    names = ["Zone", "Price", "Area", "Id", "Quality"]
+    shuffled = io.StringIO()
+    writer = csv.DictWriter(shuffled, names)
+    writer.writeheader()
+    writer.writerows(table)
+
+    alone = [priced(client, [row])[0]["value"] for row in rows]
+    together = [prediction["value"] for prediction in priced(client, rows)]
+    by_csv = client.post("/v1/predict", content=text, headers=CSV | {"Accept": "application/json"})
+    by_file = client.post("/v1/predict", files={"file": shuffled.getvalue()}, headers=ACCEPT_CSV)
+
+    assert len(alone) == ROWS
+    assert together == alone
+    assert [prediction["value"] for prediction in by_csv.json()["predictions"]] == alone
+    written = csv.DictReader(io.StringIO(by_file.text))
+    assert [float(row["prediction"]) for row in written] == alone
+
+
+def test_csv_in_is_csv_out(client: TestClient) -> None:
+    response = client.post(
+        "/v1/predict", content="Area,Quality,Zone\n100,3,south\n,3,west\n", headers=CSV
+    )
+
+    assert response.headers["Content-Type"].startswith("text/csv")
+    assert response.text == (
+        "prediction,low,high,warnings\n"
+        "101750.0,,,\n"
+        "2000.0,,,missing_value Area; unknown_category Zone\n"
+    )
+
+
+def test_json_in_may_be_csv_out(client: TestClient) -> None:
+    response = client.post(
+        "/v1/predict?passthrough=Id&passthrough=Zone&columns=prediction",
+        json={"rows": [{"Id": 7, **ROW}, {**ROW, "Zone": None}]},
+        headers=ACCEPT_CSV,
+    )
+
+    assert response.text.splitlines()[:2] == ["Id,Zone,prediction", "7,south,101750.0"]
+    assert response.text.splitlines()[2].startswith(",,")
+
+
+def test_a_kaggle_submission(client: TestClient) -> None:
+    response = client.post(
+        "/v1/predict?passthrough=Id&name=Price&columns=prediction",
+        content=houses_csv(rows=3),
+        headers=CSV,
+    )
+
+    assert response.text == "Id,Price\n1,50000.0\n2,57750.0\n3,65000.0\n"
+
+
+@pytest.mark.parametrize("query", ["passthrough=Id,Zone", "passthrough=Id&passthrough=Zone"])
+def test_several_columns_pass_through(client: TestClient, query: str) -> None:
+    response = client.post(
+        f"/v1/predict?{query}&columns=prediction,warnings",
+        content=houses_csv(rows=1),
+        headers=CSV,
+    )
+
+    assert response.text.splitlines()[0] == "Id,Zone,prediction,warnings"
+
+
+def test_formulas_that_pass_through_are_neutralised(client: TestClient) -> None:
+    text = "Note,Change,Area,Quality,Zone\n=1+1,-5,100,3,south\n@x,+2e3,100,3,south\n"
+    response = client.post(
+        "/v1/predict?passthrough=Note&passthrough=Change&columns=prediction&name=%3Dname",
+        content=text,
+        headers=CSV,
+    )
+
+    assert response.text == "Note,Change,'=name\n'=1+1,-5,101750.0\n'@x,+2e3,101750.0\n"
+
+
+def test_extra_columns_are_named_in_a_header(client: TestClient) -> None:
+    response = client.post(
+        "/v1/predict", json={"rows": [{**ROW, "größe, m²": 1}, {**ROW, "Id": 1}]}
+    )
+    many = client.post("/v1/predict", json={"rows": [ROW | {f"c{i:05}": 1 for i in range(2000)}]})
+    none = client.post("/v1/predict", json={"rows": [ROW]})
+
+    assert response.headers["X-Ignored-Columns"] == "gr%C3%B6%C3%9Fe%2C%20m%C2%B2,Id"
+    assert len(many.headers["X-Ignored-Columns"]) < 4200
+    assert many.headers["X-Ignored-Columns"].endswith(",...")
+    assert "X-Ignored-Columns" not in none.headers
+
+
+def test_odd_cells_are_warned_of_or_refused(client: TestClient) -> None:
+    rows: list[dict[str, Any]] = [ROW, {"Area": "large", "Zone": "west"}]
+
+    warned = priced(client, rows)
+    refused = client.post("/v1/predict", json={"rows": rows, "on_unknown": "error"})
+    refused_csv = client.post(
+        "/v1/predict?on_unknown=error", content="Area,Quality,Zone\n1,2,south\n1,,a\n", headers=CSV
+    )
+
+    assert warned[0]["warnings"] == []
+    assert [(odd["code"], odd["column"]) for odd in warned[1]["warnings"]] == [
+        ("not_a_number", "Area"),
+        ("missing_column", "Quality"),
+        ("unknown_category", "Zone"),
+    ]
+    assert refused.status_code == refused_csv.status_code == 422
+    assert refused.json()["type"].endswith("/invalid-rows")
+    assert [(e["row"], e["column"]) for e in refused.json()["errors"]] == [(2, "Area"), (2, "Zone")]
+    errors = refused_csv.json()["errors"]
+    assert [(error["row"], error["column"]) for error in errors] == [(2, "Quality"), (2, "Zone")]
+
+
+def test_an_answer_names_a_hundred_faults_at_most(client: TestClient) -> None:
+    response = client.post(
+        "/v1/predict", json={"rows": [{"Area": "x"}] * 1000, "on_unknown": "error"}
+    )
+
+    assert response.status_code == 422
+    assert len(response.json()["errors"]) == 100
+
+
+def test_a_price_that_is_not_finite_is_null(client: TestClient) -> None:
+    rows = [{**ROW, "Area": 1.7e308}]
+
+    assert priced(client, rows)[0]["value"] is None
+    text = "Area,Quality,Zone\n1.7e308,3,south\n"
+    response = client.post("/v1/predict?columns=prediction,low", content=text, headers=CSV)
+    assert response.text == "prediction,low\n,\n"
+
+
+def test_without_a_model_the_answer_says_what_to_do(settings: Settings) -> None:
+    with TestClient(create_app(settings)) as client:
+        response = client.post("/v1/predict", json={"rows": [ROW]})
+
+    assert response.status_code == 404
+    assert "champion" in response.json()["detail"]
+
+
+def test_a_moved_alias_is_followed_at_once(client: TestClient) -> None:
+    before = priced(client, [ROW])
+    client.delete("/v1/aliases/champion")
+
+    response = client.post("/v1/predict", json={"rows": [ROW]})
+
+    assert len(before) == 1
+    assert response.status_code == 404
+
+
+@pytest.mark.parametrize("file", ["core.onnx", "manifest.json"])
+def test_a_damaged_model_is_never_used(client: TestClient, file: str) -> None:
+    sha256 = client.get("/v1/models/champion").json()["files"][file]
+    stored = resources_of(client).settings.root / "storage" / artifact_key(sha256)
+    whole = stored.read_bytes()
+    stored.write_bytes(whole[:-1])
+
+    damaged = client.post("/v1/predict", json={"rows": [ROW]})
+    stored.write_bytes(whole)
+    restored = client.post("/v1/predict", json={"rows": [ROW]})
+
+    assert damaged.status_code == 503
+    assert damaged.json()["type"].endswith("/damaged-file")
+    assert file in damaged.json()["detail"]
+    assert restored.status_code == 200
+
+
+def test_rows_are_counted(client: TestClient) -> None:
+    priced(client, [ROW] * 3)
+    client.post("/v1/predict", content=houses_csv(rows=4), headers=CSV)
+
+    assert "foldhouse_predicted_rows_total 7.0" in client.get("/metrics").text
+
+
+def test_a_body_above_the_limit_is_refused(tmp_path: Path, sqlite_url: str) -> None:
+    settings = Settings(data_dir=tmp_path / "data", database_url=sqlite_url, max_body_bytes=2000)
+    with TestClient(create_app(settings)) as client:
+        upload(client)
+        submit(client)
+        text = houses_csv(rows=200)
+        responses = [
+            client.post("/v1/predict", json={"rows": [ROW] * 100}),
+            client.post("/v1/predict", content=text, headers=CSV),
+            client.post("/v1/predict", files={"file": text}),
+            client.post("/v1/jobs", json={"dataset_id": "latest", "target": "x" * 3000}),
+        ]
+
+    for response in responses:
+        assert response.status_code == 413
+        assert "max_body_bytes, 2000" in response.json()["detail"]

@@ -1,0 +1,74 @@
+"""The cache of loaded models."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from houses import write_artifacts
+
+from app.predictions.predictors import Predictors
+from app.storage.blobs import ArtifactCorrupt, Blobs
+from app.storage.tables import Model
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs(str(tmp_path / "storage"))
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files that were read."""
+    names: list[str] = []
+    read = Blobs.read_artifact
+
+    def noting(self: Blobs, name: str, sha256: str) -> bytes:
+        names.append(name)
+        return read(self, name, sha256)
+
+    monkeypatch.setattr(Blobs, "read_artifact", noting)
+    return names
+
+
+def model(blobs: Blobs, folder: Path, model_id: str) -> Model:
+    files = {path.name: blobs.put_artifact(path) for path in write_artifacts(folder)}
+    return Model(id=model_id, artifacts=files)
+
+
+def test_many_threads_load_a_model_once(blobs: Blobs, tmp_path: Path, reads: list[str]) -> None:
+    one = model(blobs, tmp_path, "mdl_1")
+    predictors = Predictors(blobs)
+    together = threading.Barrier(8)
+
+    def get(_: int) -> int:
+        together.wait(timeout=10)
+        return id(predictors.get(one))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(get, range(8)))) == 1
+    assert reads.count("core.onnx") == 1
+
+
+def test_the_least_recently_used_makes_way(blobs: Blobs, tmp_path: Path, reads: list[str]) -> None:
+    a, b, c = (model(blobs, tmp_path, f"mdl_{name}") for name in "abc")
+    predictors = Predictors(blobs, capacity=2)
+
+    for wanted in (a, b, a, c, a):
+        predictors.get(wanted)
+    assert reads.count("core.onnx") == 3
+    predictors.get(b)
+    assert reads.count("core.onnx") == 4
+
+
+def test_a_failure_is_not_kept(blobs: Blobs, tmp_path: Path) -> None:
+    one = model(blobs, tmp_path, "mdl_1")
+    good, one.artifacts = one.artifacts, one.artifacts | {"core.onnx": "0" * 64}
+    predictors = Predictors(blobs)
+
+    with pytest.raises(ArtifactCorrupt):
+        predictors.get(one)
+    one.artifacts = good
+    assert predictors.get(one).manifest.target == "Price"

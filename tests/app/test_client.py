@@ -1,0 +1,191 @@
+"""The client against a transport that answers as the service would."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from app import client as client_module
+from app.client import Foldhouse, FoldhouseError, Unreachable
+from app.errors import PROBLEM_MEDIA_TYPE, Fault, InvalidSpec
+
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+def answering(handler: Handler) -> Foldhouse:
+    return Foldhouse("http://service/", transport=httpx.MockTransport(handler))
+
+
+def in_turn(*answers: dict[str, Any] | Exception) -> Handler:
+    """A handler that gives one answer a request, or raises it."""
+    remaining: Iterator[dict[str, Any] | Exception] = iter(answers)
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        answer = next(remaining)
+        if isinstance(answer, Exception):
+            raise answer
+        return httpx.Response(200, json=answer, request=request)
+
+    return handler
+
+
+def state(status: str, fraction: float = 0.0, error: Any = None) -> dict[str, Any]:
+    return {"id": "job_1", "status": status, "progress": {"fraction": fraction}, "error": error}
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "POLL_FIRST", 0.0)
+    monkeypatch.setattr(client_module, "POLL_LONGEST", 0.0)
+
+
+def test_upload_sends_the_bytes_of_the_file_under_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "houses.csv"
+    path.write_bytes(b"a,b\n1,2\n")
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        assert request.method == "POST"
+        assert request.url == "http://service/v1/datasets?name=houses.csv"
+        assert request.headers["Content-Type"] == "text/csv"
+        assert request.read() == path.read_bytes()
+        return httpx.Response(201, json={"id": "ds_1"})
+
+    assert answering(handler).upload(path) == {"id": "ds_1"}
+
+
+def test_submit_adds_the_dataset_to_the_spec() -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        assert request.url.path == "/v1/jobs"
+        assert json.loads(request.content) == {"target": "y", "k_folds": 3, "dataset_id": "ds_1"}
+        return httpx.Response(202, json={"id": "job_1"})
+
+    assert answering(handler).submit({"target": "y", "k_folds": 3}, "ds_1") == {"id": "job_1"}
+
+
+def test_a_problem_document_becomes_an_error_that_names_every_fault() -> None:
+    faults = [
+        Fault(detail="must be below 1", pointer="/dropout"),
+        Fault(detail="'x' is no number", row=7, column="LotArea"),
+    ]
+    document = InvalidSpec("Two things are wrong.", faults).document()
+
+    def handler(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(
+            422, json=document.model_dump(), headers={"Content-Type": PROBLEM_MEDIA_TYPE}
+        )
+
+    with pytest.raises(FoldhouseError) as raised:
+        answering(handler).validate({"target": "y"})
+    assert raised.value.status == 422
+    assert raised.value.errors == faults
+    assert str(raised.value).splitlines() == [
+        "The job spec does not fit the table: Two things are wrong.",
+        "  field /dropout: must be below 1",
+        "  row 7, column LotArea: 'x' is no number",
+    ]
+
+
+def test_an_error_page_of_something_in_between_is_shown_as_it_is() -> None:
+    with pytest.raises(FoldhouseError, match="HTTP 502: Bad gateway"):
+        answering(lambda _: httpx.Response(502, text="Bad gateway")).job("job_1")
+
+
+def test_a_service_that_is_not_there_is_named_with_the_way_to_start_one() -> None:
+    with pytest.raises(Unreachable, match=r"http://service .*`foldhouse serve` starts one"):
+        answering(in_turn(httpx.ConnectError("refused"))).job("job_1")
+
+
+def test_watch_gives_each_state_once_and_ends_with_the_job() -> None:
+    states = [state("queued"), state("running", 0.5), state("succeeded", 1.0)]
+    client = answering(in_turn(states[0], states[0], states[1], states[1], states[2]))
+    assert list(client.watch("job_1")) == states
+
+
+def test_watch_outlives_a_restart_of_the_service() -> None:
+    away = httpx.ConnectError("refused")
+    client = answering(in_turn(state("running"), away, away, state("succeeded")))
+    assert [job["status"] for job in client.watch("job_1")] == ["running", "succeeded"]
+
+
+def test_watch_gives_up_when_the_service_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "PATIENCE", 0.0)
+    client = answering(in_turn(state("running"), httpx.ConnectError("refused")))
+    with pytest.raises(Unreachable):
+        list(client.watch("job_1"))
+
+
+@pytest.mark.parametrize(
+    ("ending", "message"),
+    [
+        (
+            state(
+                "failed",
+                error={"title": "Training failed", "status": 500, "detail": "why", "errors": []},
+            ),
+            "Training failed: why",
+        ),
+        (state("cancelled"), "The job was cancelled"),
+    ],
+)
+def test_wait_raises_when_the_job_gave_no_model(ending: dict[str, Any], message: str) -> None:
+    with pytest.raises(FoldhouseError, match=message):
+        answering(in_turn(ending)).wait("job_1")
+
+
+def test_lists_fetch_the_next_page_when_they_need_it() -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        assert request.url.params["status"] == "queued"
+        if request.url.params.get("after") == "job_2":
+            return httpx.Response(200, json={"data": [{"id": "job_1"}], "has_more": False})
+        return httpx.Response(
+            200,
+            json={"data": [{"id": "job_3"}, {"id": "job_2"}], "has_more": True, "next": "job_2"},
+        )
+
+    listed = answering(handler).jobs("queued")
+    assert [job["id"] for job in listed] == ["job_3", "job_2", "job_1"]
+
+
+def test_predict_csv_asks_for_csv_and_writes_what_comes(tmp_path: Path) -> None:
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_bytes(b"Id,LotArea\n1,8450\n")
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        assert request.headers["Accept"] == "text/csv"
+        assert request.url.params.multi_items() == [
+            ("model", "mdl_1"),
+            ("passthrough", "Id"),
+            ("passthrough", "LotArea"),
+            ("name", "SalePrice"),
+        ]
+        assert request.read() == source.read_bytes()
+        return httpx.Response(200, content=b"Id,SalePrice\n1,208500\n")
+
+    client = answering(handler)
+    options: dict[str, Any] = {"passthrough": ["Id", "LotArea"], "name": "SalePrice"}
+    client.predict_csv(source, target, "mdl_1", **options)
+    assert target.read_bytes() == b"Id,SalePrice\n1,208500\n"
+
+    stream = BytesIO()
+    client.predict_csv(source, stream, "mdl_1", **options)
+    assert stream.getvalue() == target.read_bytes()
+
+
+def test_a_download_that_breaks_off_leaves_the_old_file(tmp_path: Path) -> None:
+    target = tmp_path / "model.zip"
+    target.write_bytes(b"old")
+
+    def half() -> Iterator[bytes]:
+        yield b"ne"
+        raise httpx.ReadError("cut")
+
+    with pytest.raises(Unreachable):
+        answering(lambda _: httpx.Response(200, content=half())).export("champion", target)
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]

@@ -1,0 +1,239 @@
+"""What users get wrong: each answer is a problem document that names the row, column or field,
+and the next good request works."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from houses import train
+
+from app.errors import PROBLEM_MEDIA_TYPE
+from app.main import create_app
+from app.settings import Settings
+from app.storage.migrate import upgrade
+
+JSON = {"Content-Type": "application/json"}
+CSV = {"Content-Type": "text/csv"}
+SPEC = {"dataset_id": "latest", "target": "Price"}
+GOOD_ROW = {"Area": 100, "Quality": 3, "Zone": "south"}
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    folder = tmp_path_factory.mktemp("malformed")
+    settings = Settings(data_dir=folder, max_body_bytes=2_000_000)
+    upgrade(settings.resolved_database_url)
+    with TestClient(create_app(settings)) as client:
+        train(client, folder / "model")
+        yield client
+
+
+def check(client: TestClient, response: Any, named: int | str) -> None:
+    """`named`: a row's number, or words that stand in a pointer, a column or a detail."""
+    assert 400 <= response.status_code < 500, response.text
+    assert response.headers["Content-Type"] == PROBLEM_MEDIA_TYPE
+    problem = response.json()
+    assert set(problem) == {"type", "title", "status", "detail", "instance", "errors"}
+    assert problem["status"] == response.status_code
+    faults = problem["errors"]
+    if isinstance(named, int):
+        assert named in [fault.get("row") for fault in faults]
+    else:
+        texts = [fault.get(key, "") for fault in faults for key in ("pointer", "column", "detail")]
+        assert any(named in text for text in [problem["detail"], *texts]), problem
+    assert client.post("/v1/predict", json={"rows": [GOOD_ROW]}).status_code == 200
+
+
+TABLES: dict[str, tuple[bytes, int | str]] = {
+    "nothing": (b"", "empty"),
+    "blank lines": (b"\n\n\n", "empty"),
+    "a header alone": (b"a,b\n", "no rows"),
+    "a short row": (b"a,b\n1,2\n3\n", 2),
+    "a long row": (b"a,b\n1,2,3\n", 1),
+    "a name twice": (b"a,b,a\n1,2,3\n", "a"),
+    "a column without a name": (b"a,,c\n1,2,3\n", "Column 2 has no name"),
+    "latin-1 cells": ("name,b\nMüller,2\n".encode("latin-1"), "name"),
+    "a latin-1 header": ("größe,b\n1,2\n".encode("latin-1"), "UTF-8"),
+    "UTF-16": ("a,b\n1,2\n".encode("utf-16"), "UTF-16"),
+    "a NUL byte": (b"a,b\n1,2\x00\n", "b"),
+    "a quote that never closes": (b'a,b\n1,"2\n3,4\n', "quote"),
+    "a zip archive": (b"PK\x03\x04" + b"\x00" * 60, "zip"),
+    "a Parquet file": (b"PAR1\x15\x04" + b"\x00" * 60, "Parquet"),
+    "a gzip archive": (b"\x1f\x8b\x08" + b"\x00" * 60, "gzip"),
+    "a PDF": (b"%PDF-1.7\n...", "PDF"),
+}
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_tables(client: TestClient, case: str) -> None:
+    content, named = TABLES[case]
+
+    check(client, client.post("/v1/datasets", content=content, headers=CSV), named)
+    check(client, client.post("/v1/datasets", files={"file": ("a.csv", content)}), named)
+    check(client, client.post("/v1/predict", content=content, headers=CSV), named)
+
+
+BODIES: dict[str, tuple[bytes, str]] = {
+    "half an object": (b'{"rows": [{"Area": 1}], ', "not JSON"),
+    "words": (b"hello", "not JSON"),
+    "not UTF-8": (b'{"name": "\xff"}', "not JSON"),
+    "half a character": (b'{"name": "\\ud800"}', "not JSON"),
+    "endless nesting": (b"[" * 1_000_000, "recursion"),
+    "an endless number": (b'{"seed": ' + b"9" * 100_000 + b"}", "number"),
+    "a list": (b"[]", "must be"),
+    "null": (b"null", "must be"),
+}
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs:validate", "/v1/predict"])
+@pytest.mark.parametrize("case", BODIES)
+def test_bodies(client: TestClient, path: str, case: str) -> None:
+    content, named = BODIES[case]
+
+    check(client, client.post(path, content=content, headers=JSON), named)
+
+
+@pytest.mark.parametrize("number", [b"NaN", b"Infinity", b"-Infinity", b"1e999"])
+def test_numbers_that_json_has_not(client: TestClient, number: bytes) -> None:
+    spec = b'{"dataset_id": "latest", "target": "Price", "dropout": %s}' % number
+    row = b'{"rows": [{"Area": %s}]}' % number
+
+    named = "/dropout" if number == b"1e999" else "not JSON"
+    check(client, client.post("/v1/jobs", content=spec, headers=JSON), named)
+    check(client, client.post("/v1/predict", content=row, headers=JSON), "/rows/0/Area")
+
+
+SPECS: dict[str, tuple[dict[str, Any], str]] = {
+    "no dataset": ({"dataset_id": None}, "/dataset_id"),
+    "another dataset": ({"dataset_id": "ds_none"}, "/dataset_id"),
+    "no id at all": ({"dataset_id": "../../etc/passwd"}, "/dataset_id"),
+    "no target": ({"target": None}, "/target"),
+    "an empty target": ({"target": ""}, "/target"),
+    "an absent target": ({"target": "Prize"}, "/target"),
+    "a target of words": ({"target": "Zone"}, "/target"),
+    "a name with a NUL": ({"name": "a\0b"}, "/name"),
+    "an endless name": ({"name": "x" * 1000}, "/name"),
+    "an unknown field": ({"epochs": 3}, "/epochs"),
+    "an unknown nested field": ({"optimizer": {"beta": 0.9}}, "/optimizer/beta"),
+    "dropout of a half of text": ({"dropout": "half"}, "/dropout"),
+    "negative dropout": ({"dropout": -0.1}, "/dropout"),
+    "endless weight decay": ({"weight_decay": 1e300}, "/weight_decay"),
+    "short and long name": ({"wd": 1, "weight_decay": 1}, "'wd' is short for 'weight_decay'"),
+    "a short name out of range": ({"k": 1}, "/k"),
+    "more folds than rows": ({"k_folds": 40}, "/k_folds"),
+    "half a fold": ({"k_folds": 2.5}, "/k_folds"),
+    "no learning": ({"optimizer": {"lr": 0}}, "/optimizer/lr"),
+    "another optimizer": ({"optimizer": {"name": "adamm"}}, "/optimizer/name"),
+    "an optimizer of text": ({"optimizer": "adam"}, "/optimizer"),
+    "another architecture": ({"architecture": {"type": "tabm"}}, "/architecture/type"),
+    "no type": ({"architecture": {"hidden_sizes": [8]}}, "/architecture"),
+    "no units": (
+        {"architecture": {"type": "mlp", "hidden_sizes": [8, 0]}},
+        "/architecture/hidden_sizes/1",
+    ),
+    "no layers": ({"architecture": {"type": "mlp", "hidden_sizes": []}}, "hidden_sizes"),
+    "another activation": (
+        {"architecture": {"type": "mlp", "activation": "sin"}},
+        "/architecture/activation",
+    ),
+    "what is not built": (
+        {"architecture": {"type": "mlp", "linear_path": True}},
+        "/architecture/linear_path",
+    ),
+    "members, not built": ({"members_per_fold": 3}, "/members_per_fold"),
+    "another loss": ({"loss": "hinge"}, "/loss"),
+    "an absent exclusion": ({"features": {"exclude": ["Id", "Idd"]}}, "/features/exclude/1"),
+    "words as numbers": ({"features": {"kinds": {"Zone": "numeric"}}}, "/features/kinds/Zone"),
+    "another kind": ({"features": {"kinds": {"Area": "text"}}}, "/features/kinds/Area"),
+    "a pointer's own signs": ({"features": {"kinds": {"a/~b": "numeric"}}}, "a~1~0b"),
+    "groups without a column": ({"folds": {"type": "group"}}, "/folds"),
+    "groups of an absent column": ({"folds": {"type": "group", "column": "x"}}, "/folds/column"),
+    "a whole holdout": ({"holdout": {"fraction": 1}}, "/holdout/fraction"),
+    "no patience": ({"early_stopping": {"patience": 0}}, "/early_stopping/patience"),
+    "a huge seed": ({"seed": 2**64}, "/seed"),
+    "endless epochs": ({"max_epochs": 10**6}, "/max_epochs"),
+}
+
+
+@pytest.mark.parametrize("case", SPECS)
+def test_specs(client: TestClient, case: str) -> None:
+    change, named = SPECS[case]
+    body = {name: value for name, value in (SPEC | change).items() if value is not None}
+
+    for path in ("/v1/jobs:validate", "/v1/jobs"):
+        check(client, client.post(path, json=body), named)
+    assert len(client.get("/v1/jobs").json()["data"]) == 1
+
+
+ROWS: dict[str, tuple[dict[str, Any], str]] = {
+    "no rows": ({}, "/rows"),
+    "an empty list": ({"rows": []}, "/rows"),
+    "a row alone": ({"rows": GOOD_ROW}, "/rows"),
+    "a list for a row": ({"rows": [GOOD_ROW, [1, 2]]}, "/rows/1"),
+    "a list for a cell": ({"rows": [{"Area": [1]}]}, "/rows/0/Area"),
+    "an object for a cell": ({"rows": [GOOD_ROW, {"Zone": {"a": 1}}]}, "/rows/1/Zone"),
+    "coverage, not built": ({"rows": [GOOD_ROW], "coverage": 0.9}, "/coverage"),
+    "another on_unknown": ({"rows": [GOOD_ROW], "on_unknown": "ignore"}, "/on_unknown"),
+    "an unknown field": ({"rows": [GOOD_ROW], "row": 1}, "/row"),
+}
+
+
+@pytest.mark.parametrize("case", ROWS)
+def test_rows(client: TestClient, case: str) -> None:
+    body, named = ROWS[case]
+
+    check(client, client.post("/v1/predict", json=body), named)
+
+
+REQUESTS: dict[str, tuple[str, str, dict[str, Any], str]] = {
+    "a column that cannot pass through": (
+        "POST",
+        "/v1/predict?passthrough=Idd",
+        {"content": b"Id,Area\n1,2\n", "headers": CSV},
+        "Idd",
+    ),
+    "an unknown answer column": (
+        "POST",
+        "/v1/predict?columns=price",
+        {"content": b"Id,Area\n1,2\n", "headers": CSV},
+        "price",
+    ),
+    "a layout of JSON": (
+        "POST",
+        "/v1/predict?passthrough=Area",
+        {"json": {"rows": [GOOD_ROW]}},
+        "Accept: text/csv",
+    ),
+    "a form without a file": ("POST", "/v1/predict", {"files": {"fil": "a,b\n1,2\n"}}, "file"),
+    "rows as XML": (
+        "POST",
+        "/v1/predict",
+        {"content": b"<rows/>", "headers": {"Content-Type": "text/xml"}},
+        "text/xml",
+    ),
+    "a spec as a form": ("POST", "/v1/jobs", {"data": {"target": "Price"}}, "application/json"),
+    "another model": ("POST", "/v1/predict?model=nobody", {"json": {"rows": [GOOD_ROW]}}, "nobody"),
+    "a model's id with a NUL": ("GET", "/v1/models/a%00b", {}, "model_id"),
+    "a page of too many": ("GET", "/v1/jobs?limit=1000", {}, "limit"),
+    "a page of words": ("GET", "/v1/jobs?limit=many", {}, "limit"),
+    "an unknown state": ("GET", "/v1/jobs?status=done", {}, "status"),
+    "an endless key": (
+        "POST",
+        "/v1/jobs",
+        {"json": SPEC, "headers": {"Idempotency-Key": "k" * 300}},
+        "Idempotency-Key",
+    ),
+    "another export": ("GET", "/v1/models/champion/export?format=pickle", {}, "format"),
+    "an unknown path": ("GET", "/v2/jobs", {}, "/v2/jobs"),
+    "another method": ("PATCH", "/v1/jobs/latest", {}, "PATCH"),
+}
+
+
+@pytest.mark.parametrize("case", REQUESTS)
+def test_requests(client: TestClient, case: str) -> None:
+    method, path, request, named = REQUESTS[case]
+
+    check(client, client.request(method, path, **request), named)

@@ -1,0 +1,125 @@
+"""The OpenAPI document, and Swagger UI without a network."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from houses import finish
+
+AMES = Path("examples/ames.csv")
+METHODS = {"get", "post", "put", "delete", "patch"}
+
+
+@pytest.fixture
+def document(client: TestClient) -> dict[str, Any]:
+    found: dict[str, Any] = client.get("/openapi.json").json()
+    return found
+
+
+def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    """In the order in which Swagger UI shows them: tag by tag."""
+    found = [
+        (method.upper(), path, operation)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if method in METHODS
+    ]
+    tags = [tag["name"] for tag in document["tags"]]
+    return sorted(found, key=lambda entry: tags.index(entry[2]["tags"][0]))
+
+
+def test_every_operation_is_described(document: dict[str, Any]) -> None:
+    for method, path, operation in operations(document):
+        where = f"{method} {path}"
+        assert operation["summary"], where
+        assert operation["description"], where
+        assert len(operation["tags"]) == 1, where
+        for parameter in operation.get("parameters", []):
+            if parameter["required"]:
+                assert parameter["schema"]["examples"], (where, parameter["name"])
+        for status, response in operation["responses"].items():
+            if status >= "400":
+                content = response["content"]["application/problem+json"]
+                assert content["schema"] == {"$ref": "#/components/schemas/ProblemDocument"}
+                assert response["description"], where
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    def references(node: Any) -> set[str]:
+        if isinstance(node, dict):
+            inner = {ref for value in node.values() for ref in references(value)}
+            return inner | ({node["$ref"]} if isinstance(node.get("$ref"), str) else set())
+        if isinstance(node, list):
+            return {ref for value in node for ref in references(value)}
+        return set()
+
+    known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert references(document) <= known
+
+
+def test_answers_always_have_all_their_fields(document: dict[str, Any]) -> None:
+    """No defaults in what is sent out; what comes in has many."""
+    taken = {"JobCreate", "CancelRequest", "PredictRequest", "Fault"}
+    schemas = document["components"]["schemas"]
+    for name in ("DatasetOut", "JobOut", "ModelDetail", "PredictionsOut", "Readiness", "AliasOut"):
+        assert set(schemas[name]["required"]) == set(schemas[name]["properties"])
+    assert taken <= set(schemas)
+
+
+def example_of(operation: dict[str, Any], document: dict[str, Any]) -> Any:
+    content = operation.get("requestBody", {}).get("content", {})
+    if "application/json" not in content:
+        return None
+    media = content["application/json"]
+    schema = media["schema"]
+    if "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return media.get("example") or schema.get("examples", [None])[0]
+
+
+def test_the_examples_work_in_order_on_the_example_table(
+    client: TestClient, document: dict[str, Any], tmp_path: Path
+) -> None:
+    """Every operation as Swagger UI prefills it; a worker stands in once the job is submitted."""
+    statuses: dict[str, int] = {}
+    for method, path, operation in operations(document):
+        name = f"{method} {path}"
+        if name in ("POST /v1/jobs/{job_id}/cancel", "POST /v1/jobs/{job_id}/retry"):
+            continue
+        examples = {
+            parameter["name"]: parameter["schema"]["examples"][0]
+            for parameter in operation.get("parameters", [])
+            if parameter["in"] == "path"
+        }
+        url = path.format(**examples)
+        if name == "POST /v1/datasets":
+            response = client.post(url, files={"file": ("ames.csv", AMES.read_bytes())})
+        else:
+            response = client.request(method, url, json=example_of(operation, document))
+        statuses[name] = response.status_code
+        if name == "POST /v1/jobs":
+            finish(client, response.json()["id"], tmp_path / "model")
+
+    conflicts = {name for name, status in statuses.items() if status == 409}
+    assert conflicts == {"DELETE /v1/datasets/{dataset_id}", "DELETE /v1/models/{model_id}"}
+    others = {name: status for name, status in statuses.items() if name not in conflicts}
+    assert all(200 <= status < 300 for status in others.values()), others
+
+
+def test_swagger_ui_needs_no_other_server(client: TestClient) -> None:
+    page = client.get("/docs")
+
+    assert page.status_code == 200
+    addresses = re.findall(r"""(?:src|href)=["']([^"']+)["']""", page.text)
+    assert any(address.endswith("swagger-ui-bundle.js") for address in addresses)
+    assert any(address.endswith("swagger-ui.css") for address in addresses)
+    for address in [*addresses, "/openapi.json"]:
+        assert address.startswith("/"), address
+        assert client.get(address).status_code == 200, address
+    assert "//" not in re.sub(r"<!--.*?-->", "", page.text)
+    assert client.get("/redoc").status_code == 404
