@@ -15,49 +15,48 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rich.markup import escape
 from rich.table import Table
 
 from app.cli import display
-from app.cli.display import console
+from app.cli.display import console, say
 from app.client import Foldhouse, FoldhouseError
 
 EXAMPLES = Path(__file__).parent
-ROOT = EXAMPLES.parent
-DATA_DIR = ROOT / "demo-data"
+DATA_DIR = EXAMPLES.parent / "demo-data"
+FOLDHOUSE = Path(sys.executable).parent / "foldhouse"
 TARGET = "SalePrice"
 UNSEEN = ("250", "1250", "2250")  # Ids of the houses that are kept from the training
-FOLDHOUSE = Path(sys.executable).parent / "foldhouse"
 STOP_SECONDS = 15
 
 Row = dict[str, str]
 
 
-def main() -> int:
-    DATA_DIR.mkdir(exist_ok=True)
-    training_csv = DATA_DIR / "ames-less-three.csv"
+def main(data_dir: Path) -> int:
+    data_dir.mkdir(parents=True, exist_ok=True)
+    training_csv = data_dir / "ames-less-three.csv"
     unseen = split(EXAMPLES / "ames.csv", training_csv)
     spec = json.loads((EXAMPLES / "specs" / "baseline.json").read_text())
     try:
-        with service() as url, Foldhouse(url) as client:
+        with service(data_dir) as url, Foldhouse(url) as client:
             run(client, training_csv, unseen, spec)
     except FoldhouseError as error:
-        console.print(f"[red]{error}[/]")
+        say(f"[red]{escape(str(error))}[/]")
         return 1
-    console.print("\nThe service has stopped. Start it on the same data with")
-    console.print(f"  {FOLDHOUSE} serve --data-dir {DATA_DIR}", soft_wrap=True)
-    console.print(
-        "and look at http://127.0.0.1:8000/docs: every request there has an example to click.\n"
-        "The same flow with curl is in examples/quickstart.sh, with Python in "
-        "examples/quickstart.py."
+    say(
+        "\nThe service has stopped. Start it on the same data with\n"
+        f"  {FOLDHOUSE} serve --data-dir {data_dir}\n"
+        "and open http://127.0.0.1:8000/docs, where every request has an example to click.\n"
+        "The same flow with curl is examples/quickstart.sh, with Python examples/quickstart.py."
     )
     return 0
 
 
 def run(client: Foldhouse, training_csv: Path, unseen: list[Row], spec: display.Json) -> None:
     dataset = client.upload(training_csv)
-    console.print(
+    say(
         f"Uploaded {dataset['name']}: {dataset['rows']:,} houses, "
-        f"{len(dataset['columns'])} columns (three houses of ames.csv are kept for the end)"
+        f"{len(dataset['columns'])} columns. Three houses of ames.csv are kept for the end."
     )
     job = client.submit(spec, dataset["id"])
     job = display.watch(client.watch(job["id"]))
@@ -66,7 +65,7 @@ def run(client: Foldhouse, training_csv: Path, unseen: list[Row], spec: display.
         raise SystemExit(1)
     model_id = job["result"]["model_id"]
     predictions = client.predict([without_target(row) for row in unseen], model_id)
-    console.print("\nThree houses that no fold has seen:")
+    say("\nThree houses that no fold has seen:")
     console.print(prices(unseen, [prediction["value"] for prediction in predictions]))
 
 
@@ -106,21 +105,24 @@ def prices(houses: list[Row], values: list[float]) -> Table:
 
 
 @contextmanager
-def service() -> Iterator[str]:
+def service(data_dir: Path) -> Iterator[str]:
     """A service on a free port; gives its address, and stops it at the end."""
-    process = subprocess.Popen(
-        [FOLDHOUSE, "serve", "--port", "0", "--data-dir", DATA_DIR],
-        stdout=subprocess.PIPE,
-        text=True,
-        # Ctrl-C in a terminal reaches this process alone, which then stops the service.
-        start_new_session=True,
-    )
+    log = data_dir / "service.log"
+    with log.open("wb") as errors:
+        process = subprocess.Popen(
+            [FOLDHOUSE, "serve", "--port", "0", "--data-dir", data_dir],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            # Ctrl-C in a terminal reaches this process alone, which then stops the service.
+            start_new_session=True,
+        )
     assert process.stdout is not None
     try:
         # The one line that it prints, when it is ready; the end of the output if it cannot start.
         ready = re.search(r"http://[\w.:]+", process.stdout.readline())
         if ready is None:
-            raise SystemExit(process.wait())
+            raise SystemExit(log.read_text())
         yield ready.group()
     finally:
         process.terminate()
@@ -128,4 +130,4 @@ def service() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else DATA_DIR))

@@ -66,7 +66,7 @@ class Built:
 
 
 def house_frame(rows: int = 103, seed: int = 0) -> pd.DataFrame:
-    """Prices that follow from area, age and quarter, with gaps in an area and a word."""
+    """Prices that follow from area, age and quarter, with gaps in numbers and in words."""
     rng = np.random.default_rng(seed)
     area = rng.uniform(40, 300, rows).round(1)
     year = rng.integers(1900, 2020, rows)
@@ -80,12 +80,14 @@ def house_frame(rows: int = 103, seed: int = 0) -> pd.DataFrame:
             "year": year,
             "quarter": quarter,
             "heating": rng.choice(["gas", "oil"], rows),
+            "stars": rng.integers(1, 6, rows) / 2,
             "sold": pd.date_range("2020-01-01", periods=rows, freq="D").strftime("%Y-%m-%d"),
             "price": price,
         }
     )
     frame.loc[::10, "area"] = np.nan
     frame.loc[::7, "heating"] = None
+    frame.loc[::9, "stars"] = np.nan
     return frame
 
 

@@ -1,0 +1,57 @@
+# Needs make, git and Python 3.11 or newer. Everything else is installed into .venv, and installed
+# again only when pyproject.toml or constraints.txt has changed.
+
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3.14 python3; do \
+	command -v $$name && break; done)
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	--constraint constraints.txt --editable
+
+.PHONY: demo serve setup test check bench browser clean
+.NOTPARALLEL:
+
+demo: .venv/worker.stamp  ## a CSV becomes a cross-validated model that prices three houses
+	@$(BIN)/python examples/demo.py
+
+serve: .venv/worker.stamp  ## the service on http://127.0.0.1:8000, everything in ./foldhouse-data
+	@$(BIN)/foldhouse serve
+
+setup: .venv/dev.stamp  ## the environment with all tools of a developer
+
+test: .venv/dev.stamp browser
+	$(BIN)/python -m pytest
+
+check: .venv/dev.stamp
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/dev.stamp
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv demo-data
+
+.venv/bin/pip:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	"$(PYTHON)" -m venv .venv
+
+.venv/worker.stamp: pyproject.toml constraints.txt | .venv/bin/pip
+	@echo "Installing the service and the worker into .venv; this takes a minute or two."
+	$(INSTALL) '.[worker]'
+	@touch $@
+
+.venv/dev.stamp: pyproject.toml constraints.txt | .venv/bin/pip
+	@echo "Installing the service, the worker and the developer's tools into .venv."
+	$(INSTALL) '.[worker,dev]'
+	@touch .venv/worker.stamp $@
+
+# One test clicks through the Swagger UI in chromium. Where it is not there and cannot be
+# installed, that test says so.
+browser:
+	@command -v chromium >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium; } || \
+		echo "chromium is missing: install it to run the browser test"

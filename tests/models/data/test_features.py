@@ -1,0 +1,313 @@
+"""A spec against a table: what is filled in, refused, warned of and estimated."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from houses import LIMITS, house_frame, lay
+
+from models.data.features import (
+    Feature,
+    SpecError,
+    estimate,
+    input_width,
+    resolve,
+    review,
+    select,
+)
+from models.data.profile import Profile, profile
+from models.data.table import read_table
+from models.networks import build_network
+from models.spec import TrainingSpec
+
+ROWS = 40
+
+
+def profile_of(frame: pd.DataFrame) -> Profile:
+    return profile(read_table(io.BytesIO(frame.to_csv(index=False).encode()), LIMITS))
+
+
+def spec_of(**spec: Any) -> TrainingSpec:
+    return TrainingSpec.model_validate({"target": "price", **spec})
+
+
+@pytest.fixture(scope="module")
+def houses() -> Profile:
+    """Columns of every kind beside those of `house_frame`."""
+    frame = house_frame(ROWS)
+    frame["PropertyId"] = np.arange(1001, 1001 + ROWS)
+    frame["remarks"] = [f"a house with a long story, number {i}" for i in range(ROWS)]
+    frame["country"] = "here"
+    frame["garden"] = np.arange(ROWS) % 2
+    frame["a/b~c"] = np.arange(ROWS) * 1.5
+    frame["loss"] = np.linspace(-1, 3, ROWS)
+    frame["seen"] = frame["sold"].mask(np.arange(ROWS) % 5 == 0)
+    return profile_of(frame)
+
+
+# Resolving.
+
+
+def test_every_default_is_filled_in(houses: Profile) -> None:
+    resolved = resolve(spec_of(features={"exclude": ["loss"]}), houses)
+    assert resolved.features.exclude == ["loss", "PropertyId", "remarks", "country"]
+    assert resolved.features.kinds == {
+        "area": "numeric",
+        "year": "numeric",
+        "quarter": "categorical",
+        "heating": "categorical",
+        "sold": "numeric",
+        "garden": "numeric",
+        "a/b~c": "numeric",
+        "seen": "numeric",
+    }
+    assert resolved.preprocessing.target_transform == "none"
+
+
+def test_the_resolved_spec_resolves_to_itself(houses: Profile) -> None:
+    for spec in (
+        spec_of(),
+        spec_of(folds={"type": "group", "column": "quarter"}, k_folds=2),
+        spec_of(folds={"type": "time", "column": "sold"}),
+        spec_of(features={"kinds": {"PropertyId": "numeric", "year": "categorical"}}),
+    ):
+        resolved = resolve(spec, houses)
+        assert resolve(resolved, houses) == resolved
+        assert TrainingSpec.model_validate(resolved.model_dump(mode="json")) == resolved
+
+
+def test_a_kind_of_the_users_beats_the_profiles(houses: Profile) -> None:
+    kinds = {"PropertyId": "categorical", "country": "categorical", "year": "categorical"}
+    resolved = resolve(spec_of(features={"kinds": kinds}), houses)
+    assert resolved.features.kinds.items() >= kinds.items()
+    assert resolved.features.exclude == ["remarks"]
+
+
+def test_the_column_of_group_folds_is_no_feature(houses: Profile) -> None:
+    """Its levels are never seen in training: each lies in one fold."""
+    resolved = resolve(spec_of(k_folds=2, folds={"type": "group", "column": "quarter"}), houses)
+    assert "quarter" in resolved.features.exclude
+    assert "quarter" not in resolved.features.kinds
+
+
+def test_the_column_of_time_folds_stays_a_feature(houses: Profile) -> None:
+    resolved = resolve(spec_of(folds={"type": "time", "column": "sold"}), houses)
+    assert resolved.features.kinds["sold"] == "numeric"
+
+
+@pytest.mark.parametrize(
+    ("targets", "transform"),
+    [
+        (np.exp(np.linspace(0, 6, ROWS)), "log"),  # positive, skewed
+        (np.linspace(1, 2, ROWS), "none"),  # positive, even
+        (np.exp(np.linspace(0, 6, ROWS)) - 1, "none"),  # skewed, and one is zero
+        (-np.exp(np.linspace(0, 6, ROWS)), "none"),  # skewed and negative
+    ],
+)
+def test_log_is_the_default_for_skewed_positive_targets(
+    targets: np.ndarray, transform: str
+) -> None:
+    table = profile_of(pd.DataFrame({"area": np.arange(ROWS) * 1.5, "price": targets}))
+    assert resolve(spec_of(), table).preprocessing.target_transform == transform
+
+
+def test_a_transform_of_the_users_is_kept(houses: Profile) -> None:
+    asked = spec_of(preprocessing={"target_transform": "none"})
+    assert resolve(asked, houses).preprocessing.target_transform == "none"
+
+
+# Refusing.
+
+REFUSALS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "exclude unknown": (
+        {"features": {"exclude": ["area", "pool"]}},
+        "/features/exclude/1",
+        "'pool'",
+    ),
+    "exclude target": ({"features": {"exclude": ["price"]}}, "/features/exclude/0", "target"),
+    "kind unknown": (
+        {"features": {"kinds": {"x/y~z": "numeric"}}},
+        "/features/kinds/x~1y~0z",
+        "'x/y~z'",
+    ),
+    "kind of target": ({"features": {"kinds": {"price": "numeric"}}}, "/features/kinds/price", ""),
+    "kind of excluded": (
+        {"features": {"kinds": {"a/b~c": "numeric"}, "exclude": ["a/b~c"]}},
+        "/features/kinds/a~1b~0c",
+        "excluded",
+    ),
+    "numeric words": (
+        {"features": {"kinds": {"quarter": "numeric"}}},
+        "/features/kinds/quarter",
+        "words",
+    ),
+    "dates as words": (
+        {"features": {"kinds": {"sold": "categorical"}}},
+        "/features/kinds/sold",
+        "dates",
+    ),
+    "no such target": ({"target": "Price"}, "/target", "'Price'"),
+    "target of words": ({"target": "quarter"}, "/target", "categorical"),
+    "target of dates": ({"target": "sold"}, "/target", "datetime"),
+    "log of a negative": (
+        {"target": "loss", "preprocessing": {"target_transform": "log"}},
+        "/preprocessing/target_transform",
+        "-1",
+    ),
+    "too many folds": ({"k_folds": 21}, "/k_folds", "between 2 and 20"),
+    "too many folds beside a holdout": (
+        {"k_folds": 20, "holdout": {"fraction": 0.3}},
+        "/k_folds",
+        "between 2 and 14",
+    ),
+    "no such fold column": (
+        {"folds": {"type": "group", "column": "street"}},
+        "/folds/column",
+        "'street'",
+    ),
+    "folds by target": ({"folds": {"type": "group", "column": "price"}}, "/folds/column", "target"),
+    "too few groups": (
+        {"folds": {"type": "group", "column": "heating"}, "k_folds": 4},
+        "/folds/column",
+        "3 groups",
+    ),
+    "words are no time": (
+        {"folds": {"type": "time", "column": "quarter"}},
+        "/folds/column",
+        "no order in time",
+    ),
+    "missing times": ({"folds": {"type": "time", "column": "seen"}}, "/folds/column", "8 rows"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_refusal_names_its_place(houses: Profile, name: str) -> None:
+    spec, pointer, words = REFUSALS[name]
+    with pytest.raises(SpecError) as caught:
+        resolve(spec_of(**spec), houses)
+    assert [fault.pointer for fault in caught.value.faults] == [pointer]
+    assert words in caught.value.faults[0].detail
+    assert caught.value.faults[0].detail in str(caught.value)
+
+
+def test_a_constant_target_is_refused() -> None:
+    table = profile_of(pd.DataFrame({"area": np.arange(ROWS) * 1.5, "price": [7.0] * ROWS}))
+    with pytest.raises(SpecError) as caught:
+        resolve(spec_of(), table)
+    assert [fault.pointer for fault in caught.value.faults] == ["/target"]
+
+
+def test_rows_without_a_target_do_not_count_for_the_folds() -> None:
+    frame = house_frame(ROWS)
+    frame.loc[10:, "price"] = np.nan
+    with pytest.raises(SpecError) as caught:
+        resolve(spec_of(k_folds=6), profile_of(frame))
+    assert "between 2 and 5 for 10 rows" in caught.value.faults[0].detail
+
+
+def test_everything_wrong_is_said_at_once(houses: Profile) -> None:
+    spec = spec_of(
+        features={"exclude": ["pool"], "kinds": {"quarter": "numeric"}},
+        k_folds=50,
+        folds={"type": "time", "column": "nowhere"},
+    )
+    with pytest.raises(SpecError) as caught:
+        resolve(spec, houses)
+    assert [fault.pointer for fault in caught.value.faults] == [
+        "/features/exclude/0",
+        "/features/kinds/quarter",
+        "/k_folds",
+        "/folds/column",
+    ]
+
+
+def test_a_table_needs_a_column_to_predict_from() -> None:
+    frame = pd.DataFrame({"Id": np.arange(ROWS), "price": np.linspace(1, 9, ROWS)})
+    with pytest.raises(SpecError) as caught:
+        resolve(spec_of(), profile_of(frame))
+    assert [fault.pointer for fault in caught.value.faults] == ["/features"]
+
+
+# Selecting, reviewing, estimating.
+
+
+def test_the_features_stand_in_the_order_of_the_table(houses: Profile) -> None:
+    kinds = {"year": "categorical"}
+    exclude = ["garden", "a/b~c", "loss", "seen"]
+    resolved = resolve(spec_of(features={"kinds": kinds, "exclude": exclude}), houses)
+    assert select(resolved, houses) == [
+        Feature("area", "numeric"),
+        Feature("year", "categorical"),
+        Feature("quarter", "categorical"),
+        Feature("heating", "categorical"),
+        Feature("sold", "datetime"),
+    ]
+
+
+def codes_of(spec: TrainingSpec, table: Profile) -> set[tuple[str, str | None]]:
+    return {(warning.code, warning.column) for warning in review(resolve(spec, table), table)}
+
+
+def test_a_sound_spec_has_no_warnings(houses: Profile) -> None:
+    assert codes_of(spec_of(architecture={"type": "linear"}), houses) == set()
+
+
+@pytest.mark.parametrize(
+    ("column", "code"),
+    [
+        ("PropertyId", "identifier_kept"),
+        ("remarks", "text_kept"),
+        ("country", "constant_kept"),
+    ],
+)
+def test_a_column_that_is_kept_against_advice(houses: Profile, column: str, code: str) -> None:
+    spec = spec_of(
+        architecture={"type": "mlp", "hidden_sizes": [1]},
+        features={"kinds": {column: "categorical"}},
+    )
+    assert (code, column) in codes_of(spec, houses)
+
+
+def test_rows_without_a_target_are_warned_of() -> None:
+    frame = house_frame(ROWS)
+    frame.loc[:2, "price"] = np.nan
+    table = profile_of(frame)
+    warnings = review(resolve(spec_of(architecture={"type": "linear"}), table), table)
+    assert [(w.code, w.column) for w in warnings] == [("target_missing", "price")]
+    assert "3 rows" in warnings[0].detail
+
+
+def test_more_weights_than_rows_are_warned_of(houses: Profile) -> None:
+    def warned(units: int) -> bool:
+        spec = spec_of(architecture={"type": "mlp", "hidden_sizes": [units]})
+        return ("capacity_exceeds_data", None) in codes_of(spec, houses)
+
+    assert not warned(1)
+    assert warned(256)
+
+
+@pytest.mark.parametrize(
+    "architecture", [{"type": "linear"}, {"type": "mlp", "hidden_sizes": [9, 4]}]
+)
+def test_the_estimated_size_is_the_size(
+    tmp_path: Path, architecture: dict[str, Any]
+) -> None:
+    case = lay(tmp_path, house_frame(ROWS), architecture=architecture)
+    network = build_network(case.spec, input_width(case.spec, case.profile), seeds=[0, 1])
+    parameters = sum(p[0].numel() for p in network.parameters())
+    assert estimate(case.spec, case.profile).parameters == parameters
+    levels = sum(len(vocabulary.levels) for vocabulary in case.design.categorical)
+    assert input_width(case.spec, case.profile) == len(case.design.numeric) + levels
+
+
+def test_an_estimate_grows_with_what_it_is_asked(houses: Profile) -> None:
+    small = estimate(resolve(spec_of(max_epochs=10, k_folds=2), houses), houses)
+    large = estimate(resolve(spec_of(max_epochs=1000, k_folds=10), houses), houses)
+    assert 0 < small.seconds < large.seconds
+    assert 0 < small.memory_bytes < large.memory_bytes
+    assert small.parameters == large.parameters

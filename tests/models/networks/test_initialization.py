@@ -1,0 +1,118 @@
+"""Every rule against its formula, on layers that are large enough to tell."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.networks import build_network
+from models.networks.population import Network
+from models.spec import TrainingSpec
+
+IN, OUT = 400, 300
+ROOT_2 = math.sqrt(2)
+GAINS = {
+    "relu": ROOT_2,
+    "leaky_relu": ROOT_2,
+    "gelu": ROOT_2,
+    "silu": ROOT_2,
+    "mish": ROOT_2,
+    "selu": 0.75,
+    "tanh": 5 / 3,
+    "sigmoid": 1.0,
+    "scaled_sigmoid": 1.0,
+    "identity": 1.0,
+}
+# Rule to standard deviation of a layer with IN inputs, OUT outputs and ReLU.
+DEVIATIONS = {
+    "xavier_uniform": math.sqrt(2 / (IN + OUT)),
+    "xavier_normal": math.sqrt(2 / (IN + OUT)),
+    "kaiming_uniform": ROOT_2 / math.sqrt(IN),
+    "kaiming_normal": ROOT_2 / math.sqrt(IN),
+    "lecun_normal": 1 / math.sqrt(IN),
+    "uniform": 0.1 / math.sqrt(3),
+    "normal": 0.01,
+    "default": 1 / math.sqrt(3 * IN),
+}
+
+
+def network_of(
+    initialization: str,
+    seeds: list[int],
+    *,
+    activation: str = "relu",
+    architecture: str = "mlp",
+) -> Network:
+    described: dict[str, Any] = {"type": architecture, "initialization": initialization}
+    if architecture == "mlp":
+        described |= {"hidden_sizes": [OUT], "activation": activation}
+    spec = TrainingSpec.model_validate({"target": "price", "architecture": described})
+    return build_network(spec, IN, seeds)
+
+
+def first_weights(initialization: str, **network: Any) -> Tensor:
+    """(IN, OUT) of the only member."""
+    layer = network_of(initialization, [5], **network).linear_layers()[0]
+    return layer.weight.detach()[0].double()
+
+
+@pytest.mark.parametrize("rule", DEVIATIONS)
+def test_the_spread_of_the_weights(rule: str) -> None:
+    weights = first_weights(rule)
+    assert weights.shape == (IN, OUT)
+    assert weights.std().item() == pytest.approx(DEVIATIONS[rule], rel=0.01)
+    assert weights.mean().item() == pytest.approx(0, abs=5 * DEVIATIONS[rule] / math.sqrt(IN * OUT))
+    largest = weights.abs().max().item()
+    if rule.endswith("uniform") or rule == "default":
+        bound = DEVIATIONS[rule] * math.sqrt(3)
+        assert bound * 0.999 < largest <= bound * (1 + 1e-6)
+    else:
+        assert largest > 3.5 * DEVIATIONS[rule]  # as normal weights go
+
+
+@pytest.mark.parametrize("activation", GAINS)
+def test_kaiming_weights_follow_the_activation(activation: str) -> None:
+    weights = first_weights("kaiming_normal", activation=activation)
+    assert weights.std().item() == pytest.approx(GAINS[activation] / math.sqrt(IN), rel=0.01)
+
+
+@pytest.mark.parametrize("rule", ["xavier_uniform", "lecun_normal", "default"])
+def test_other_weights_do_not_follow_the_activation(rule: str) -> None:
+    assert torch.equal(first_weights(rule), first_weights(rule, activation="tanh"))
+
+
+def test_constant_weights_are_zero() -> None:
+    assert first_weights("constant").abs().max() == 0
+
+
+@pytest.mark.parametrize("rule", [*DEVIATIONS, "constant"])
+def test_biases(rule: str) -> None:
+    """`default` draws the hidden ones; the output starts at the standardised target's mean."""
+    hidden, output = (layer.bias.detach() for layer in network_of(rule, [5]).linear_layers())
+    assert output.abs().max() == 0
+    if rule == "default":
+        bound = 1 / math.sqrt(IN)
+        assert 0.9 * bound < hidden.abs().max() <= bound
+        assert hidden.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.1)
+    else:
+        assert hidden.abs().max() == 0
+
+
+def test_linear_regression_starts_by_the_same_rules() -> None:
+    (layer,) = network_of("xavier_normal", [5], architecture="linear").linear_layers()
+    assert layer.weight.std().item() == pytest.approx(math.sqrt(2 / (IN + 1)), rel=0.1)
+    assert layer.bias.abs().max() == 0
+
+
+@pytest.mark.parametrize("rule", DEVIATIONS)
+def test_members_differ_and_a_seed_gives_the_same_member_in_any_company(rule: str) -> None:
+    together, alone = network_of(rule, [1, 2, 3]), network_of(rule, [2])
+    for layer, single in zip(together.linear_layers(), alone.linear_layers(), strict=True):
+        assert torch.equal(layer.weight[1], single.weight[0])
+        assert torch.equal(layer.bias[1], single.bias[0])
+        for other in (0, 2):
+            assert not torch.equal(layer.weight[1], layer.weight[other])

@@ -1,0 +1,59 @@
+"""The target to what the network learns, and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from houses import array_design
+
+from models.data.preprocessing import learn
+from models.networks.target import TargetScale
+from models.spec import Preprocessing
+
+PRICES = np.random.default_rng(0).lognormal(12, 0.5, 60)
+FOLDS = [np.arange(0, 40), np.arange(20, 60)]
+
+
+def scale_of(transform: str, target: np.ndarray = PRICES) -> TargetScale:
+    settings = Preprocessing.model_validate({"target_transform": transform})
+    design = array_design(np.ones((len(target), 1)), target=target)
+    return TargetScale(learn(settings, design, FOLDS), settings)
+
+
+@pytest.mark.parametrize("transform", ["log", "none"])
+def test_each_fold_standardises_by_its_training_rows(transform: str) -> None:
+    standardised = scale_of(transform).standardize(torch.from_numpy(PRICES)).numpy()
+    assert standardised.shape == (2, 60)
+    known = np.log(PRICES) if transform == "log" else PRICES
+    for fold, rows in enumerate(FOLDS):
+        expected = (known - known[rows].mean()) / known[rows].std()
+        np.testing.assert_allclose(standardised[fold], expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("transform", ["log", "none"])
+def test_restoring_undoes_standardising(transform: str) -> None:
+    scale = scale_of(transform)
+    restored = scale.restore(scale.standardize(torch.from_numpy(PRICES)))
+    for row in restored.numpy():
+        np.testing.assert_allclose(row, PRICES, rtol=1e-12)
+
+
+@pytest.mark.parametrize("transform", ["log", "none"])
+def test_a_wild_output_is_bounded_by_the_training_targets(transform: str) -> None:
+    """The range of the training targets, widened by itself on both sides."""
+    wild = torch.tensor([[-1e30, 1e30, torch.inf, -torch.inf]]).expand(2, 4)
+    restored = scale_of(transform).restore(wild).numpy()
+    for fold, rows in enumerate(FOLDS):
+        known = np.log(PRICES[rows]) if transform == "log" else PRICES[rows]
+        low, high = known.min() - np.ptp(known), known.max() + np.ptp(known)
+        bounds = np.exp([low, high]) if transform == "log" else np.array([low, high])
+        np.testing.assert_allclose(restored[fold], bounds[[0, 1, 1, 0]], rtol=1e-9)
+
+
+def test_prices_far_from_zero_keep_their_cents() -> None:
+    """A float32 of 1.7e9 is 128 wide; the scale is float64 throughout."""
+    target = 1.7e9 + np.linspace(0, 1, 60)
+    scale = scale_of("none", target)
+    outputs = scale.standardize(torch.from_numpy(target)).float()
+    np.testing.assert_allclose(scale.restore(outputs)[0].numpy() - 1.7e9, target - 1.7e9, atol=1e-5)

@@ -1,0 +1,289 @@
+"""The command line: what it refuses, and what it shows of a service's answers."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sqlite3
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from typer.testing import CliRunner, Result
+
+from app import client as client_module
+from app.cli import cli
+from app.cli.service import sole_service
+from app.client import Foldhouse
+from app.errors import PROBLEM_MEDIA_TYPE, Fault, InvalidSpec
+
+FOLD = {
+    "fold": 0,
+    "rows_train": 2344,
+    "rows_validation": 586,
+    "epochs": 44,
+    "stopped_by": "early_stopping",
+    "metrics": {"rmse": 28262.4, "rmsle": 0.13164},
+}
+RESULT = {
+    "model_id": "mdl_1",
+    "metrics": {"rmse": 28490.1, "rmsle": 0.13071},
+    "folds": [FOLD, {**FOLD, "fold": 1}],
+    "fold_mean": {"rmse": 28138.0, "rmsle": 0.13049},
+    "fold_std": {"rmse": 4991.0, "rmsle": None},
+    "holdout": {"rows": 293, "metrics": {"rmse": 20463.5, "rmsle": 0.13996}},
+    "diagnosis": [{"code": "overfitting", "evidence": "4.8 times", "advice": "more dropout"}],
+    "seconds": {"total": 14.3},
+}
+
+
+def job(status: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "id": "job_1",
+        "name": "baseline",
+        "status": status,
+        "target": "SalePrice",
+        "progress": {
+            "fraction": 0.42,
+            "epoch": 42,
+            "max_epochs": 100,
+            "folds_total": 5,
+            "folds_active": 4,
+            "eta_s": 7.1,
+        },
+        "attempt": 1,
+        "created_at": "2026-01-02T03:04:05Z",
+        "error": None,
+        "result": None,
+        **fields,
+    }
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Runs a command in this process, with settings of its own."""
+    monkeypatch.setenv("FOLDHOUSE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("COLUMNS", "120")
+    return lambda *arguments: CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the service answers: a list for each path, given out in turn, the last one for ever."""
+    given: dict[str, Any] = {}
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        queue = given[f"{request.method} {request.url.path}"]
+        answer = queue.pop(0) if len(queue) > 1 else queue[0]
+        return answer if isinstance(answer, httpx.Response) else httpx.Response(200, json=answer)
+
+    transport = httpx.MockTransport(handler)
+    monkeypatch.setattr(client_module, "Foldhouse", partial(Foldhouse, transport=transport))
+    return given
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "message"),
+    [
+        (["serve", "--host", "0.0.0.0"], {}, "FOLDHOUSE_TRUSTED_NETWORK=true"),
+        (["api", "--host", "::"], {}, "requests carry no key"),
+        (["serve", "--host", "no-such-host.invalid"], {}, "no address of this machine"),
+        (["serve"], {"FOLDHOUSE_SLOTS": "many"}, "FOLDHOUSE_SLOTS is 'many'"),
+        (["migrate"], {"FOLDHOUSE_DEVICE": "tpu"}, "FOLDHOUSE_DEVICE is 'tpu'"),
+        (["migrate"], {"FOLDHOUSE_DATA_DIR": "/dev/null/data"}, "/dev/null/data cannot be made"),
+        (
+            ["migrate"],
+            {"FOLDHOUSE_DATABASE_URL": "postgresql+psycopg://me:secret@127.0.0.1:1/none"},
+            "me:***@127.0.0.1:1/none cannot be used",
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused_with_the_reason(
+    run: Callable[..., Result],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    environment: dict[str, str],
+    message: str,
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert "secret" not in result.output
+
+
+def test_a_port_in_use_is_refused_before_anything_is_made(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = run("serve", "--port", taken.getsockname()[1])
+    assert result.exit_code == 2
+    assert "Address already in use" in result.output
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_second_service_on_a_data_folder_is_refused(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    with sole_service(tmp_path / "data"):
+        result = run("serve", "--port", 0)
+    assert result.exit_code == 2
+    assert f"process {os.getpid()}" in result.output
+
+
+def test_a_database_of_a_later_version_is_refused(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, sqlite_url: str
+) -> None:
+    monkeypatch.setenv("FOLDHOUSE_DATABASE_URL", sqlite_url)
+    with sqlite3.connect(sqlite_url.removeprefix("sqlite:///")) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    result = run("migrate")
+    assert result.exit_code == 2
+    assert "a later version has migrated it" in result.output
+
+
+# Doctor
+
+
+def test_doctor_says_what_to_do(run: Callable[..., Result]) -> None:
+    nothing = run("doctor")
+    assert nothing.exit_code == 1
+    assert "`foldhouse serve` and `foldhouse migrate` make it" in nothing.output
+    assert "database" not in nothing.output
+
+    assert run("migrate").exit_code == 0
+    idle = run("doctor")
+    assert idle.exit_code == 1
+    assert [line.split()[0] for line in idle.output.splitlines()] == 6 * ["ok"] + ["WRONG", "→"]
+    assert "start `foldhouse serve`, or `foldhouse worker`" in idle.output
+
+
+# Commands that talk to a service
+
+
+def test_a_service_that_is_not_there_costs_one_line(run: Callable[..., Result]) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        result = run("jobs", "--url", f"http://127.0.0.1:{closed.getsockname()[1]}")
+    assert result.exit_code == 1
+    assert result.output.count("\n") == 1
+    assert "`foldhouse serve` starts one" in result.output
+
+
+def test_a_refused_spec_names_its_fields(
+    run: Callable[..., Result], answers: dict[str, Any], tmp_path: Path
+) -> None:
+    problem = InvalidSpec("One thing is wrong.", [Fault(detail="too many", pointer="/k_folds")])
+    refusal = httpx.Response(
+        422, json=problem.document().model_dump(), headers={"Content-Type": PROBLEM_MEDIA_TYPE}
+    )
+    answers["POST /v1/jobs"] = [refusal]
+    spec = tmp_path / "spec.json"
+    spec.write_text('{"target": "SalePrice"}')
+    result = run("submit", spec)
+    assert result.exit_code == 1
+    assert "field /k_folds: too many" in result.output
+
+
+@pytest.mark.parametrize("text", ['{"target": ', "[1]"])
+def test_a_spec_file_that_is_no_object_is_refused(
+    run: Callable[..., Result], tmp_path: Path, text: str
+) -> None:
+    spec = tmp_path / "spec.json"
+    spec.write_text(text)
+    result = run("submit", spec)
+    assert result.exit_code == 2
+    assert "JSON" in result.output
+
+
+def test_submit_uploads_watches_and_shows_the_folds(
+    run: Callable[..., Result], answers: dict[str, Any], tmp_path: Path
+) -> None:
+    answers["POST /v1/datasets"] = [{"id": "ds_1", "name": "houses.csv", "rows": 2}]
+    answers["POST /v1/jobs"] = [job("queued")]
+    answers["GET /v1/jobs/job_1"] = [job("running"), job("succeeded", result=RESULT)]
+    spec, data = tmp_path / "spec.json", tmp_path / "houses.csv"
+    spec.write_text('{"target": "SalePrice"}')
+    data.write_text("SalePrice\n1\n2\n")
+
+    result = run("submit", spec, "--data", data, "--watch")
+    assert result.exit_code == 0, result.output
+    lines = result.output.splitlines()
+    assert lines[:2] == ["ds_1  houses.csv: 2 rows", "job_1  queued"]
+    assert re.search(r"^0 +2,344 +586 +44 early_stopping +28,262 +0.1316 *$", result.output, re.M)
+    assert re.search(r"^std +4,991 +– *$", result.output, re.M)
+    assert "pooled: rmse 28,490, rmsle 0.1307" in result.output
+    assert "293 rows that no fold saw: rmse 20,464" in result.output
+    assert "overfitting: 4.8 times. Advice: more dropout." in result.output
+    assert "Model mdl_1 after 14.3 s" in result.output
+
+
+def test_a_failed_job_is_explained_and_fails_the_command(
+    run: Callable[..., Result], answers: dict[str, Any]
+) -> None:
+    error = {
+        "title": "Training failed",
+        "status": 500,
+        "detail": "The loss is [nan].",
+        "errors": [],
+    }
+    answers["GET /v1/jobs/latest"] = [job("running")]
+    answers["GET /v1/jobs/job_1"] = [job("failed", error=error)]
+    result = run("show", "--watch")
+    assert result.exit_code == 1
+    assert "Training failed: The loss is [nan]." in result.output
+
+
+def test_jobs_are_listed_with_what_matters_of_each(
+    run: Callable[..., Result], answers: dict[str, Any]
+) -> None:
+    error = {"title": "Training failed", "status": 500, "detail": "why", "errors": []}
+    listed = [
+        job("running", name=None, attempt=2),
+        job("succeeded", result=RESULT),
+        job("failed", error=error),
+        job("queued"),
+    ]
+    answers["GET /v1/jobs"] = [{"data": listed, "has_more": False, "next": None}]
+    result = run("jobs", "--limit", 3)
+    _, running, succeeded, failed = result.output.splitlines()
+    assert running.rstrip().endswith("epoch 42/100, 4 of 5 folds, 7 s left, attempt 2")
+    assert succeeded.rstrip().endswith("baseline  rmsle 0.1307")
+    assert failed.rstrip().endswith("Training failed")
+
+
+def test_predict_writes_to_standard_output_or_to_a_file(
+    run: Callable[..., Result], answers: dict[str, Any], tmp_path: Path
+) -> None:
+    answers["POST /v1/predict"] = [httpx.Response(200, content=b"prediction\n208500\n")]
+    rows, prices = tmp_path / "houses.csv", tmp_path / "prices.csv"
+    rows.write_text("LotArea\n8450\n")
+    assert run("predict", rows).output == "prediction\n208500\n"
+    answers["POST /v1/predict"] = [httpx.Response(200, content=b"prediction\n208500\n")]
+    assert run("predict", rows, "--output", prices).output == ""
+    assert prices.read_text() == "prediction\n208500\n"
+
+
+def test_export_saves_the_zip_or_the_graph(
+    run: Callable[..., Result], answers: dict[str, Any], tmp_path: Path
+) -> None:
+    target = tmp_path / "model.zip"
+    answers["GET /v1/models/champion/export"] = [httpx.Response(200, content=b"12345")]
+    assert f"{target}: 5 bytes" in run("export", "--output", target).output
+    assert target.read_bytes() == b"12345"
+
+
+def test_cancel_says_where_the_job_stands(
+    run: Callable[..., Result], answers: dict[str, Any]
+) -> None:
+    answers["POST /v1/jobs/job_1/cancel"] = [job("running")]
+    assert run("cancel", "job_1").output == "job_1  running, asked to stop\n"

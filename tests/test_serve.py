@@ -1,0 +1,105 @@
+"""A real service: its processes, its end, and the demo."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+from polling import wait_until
+
+pytestmark = pytest.mark.acceptance
+
+FOLDHOUSE = Path(sys.executable).parent / "foldhouse"
+DEMO = Path(__file__).parent.parent / "examples" / "demo.py"
+READY_SECONDS = 30.0  # on an idle machine it takes under 3
+STOP_SECONDS = 10.0
+
+
+@contextmanager
+def serving(data_dir: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A service on a free port and its address, once it says that it is ready."""
+    with (data_dir.parent / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [FOLDHOUSE, "serve", "--port", "0", "--data-dir", data_dir],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+    assert process.stdout is not None
+    try:
+        ready = re.search(r"http://[\d.:]+", process.stdout.readline())
+        assert ready, (data_dir.parent / "log").read_text()
+        yield process, ready.group()
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def family(pid: int) -> set[int]:
+    """The processes that descend from `pid`, whichever of its threads has started them."""
+    direct: set[int] = set()
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended meanwhile
+            direct.update(map(int, file.read_text().split()))
+    return direct.union(*map(family, direct))
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; one that nobody has waited for yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def worker_of(service: int) -> int | None:
+    """The worker that the service started, if it has one that runs."""
+    for child in family(service):
+        if alive(child) and b"workers.main" in Path(f"/proc/{child}/cmdline").read_bytes():
+            return child
+    return None
+
+
+def test_serve_keeps_a_worker_and_leaves_no_process_behind(tmp_path: Path) -> None:
+    with serving(tmp_path / "data") as (service, url):
+        assert httpx.get(f"{url}/healthz").json() == {"status": "ok"}
+        assert "libtorch" not in Path(f"/proc/{service.pid}/maps").read_text()
+
+        first = wait_until(lambda: worker_of(service.pid), READY_SECONDS)
+        assert first is not None
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: worker_of(service.pid) not in (None, first), READY_SECONDS)
+        wait_until(lambda: httpx.get(f"{url}/readyz").json()["status"] == "ready", READY_SECONDS)
+
+        processes = family(service.pid)
+        service.send_signal(signal.SIGTERM)
+        assert service.wait(STOP_SECONDS) == 0
+        assert not any(map(alive, processes))
+
+
+def test_a_killed_service_takes_its_worker_along(tmp_path: Path) -> None:
+    with serving(tmp_path / "data") as (service, _):
+        wait_until(lambda: worker_of(service.pid), READY_SECONDS)
+        processes = family(service.pid)
+        service.kill()
+        service.wait()
+        wait_until(lambda: not any(map(alive, processes)), READY_SECONDS)
+
+
+def test_the_demo_prices_three_houses(tmp_path: Path) -> None:
+    demo = subprocess.run(
+        [sys.executable, DEMO, tmp_path], capture_output=True, text=True, timeout=150
+    )
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    assert re.search(r"pooled: .*rmsle 0\.1[0-5]", demo.stdout)
+    _, table = demo.stdout.split("Three houses that no fold has seen:\n")
+    assert len(re.findall(r"\$[\d,]+ +\$[\d,]+ +[+-]\d+\.\d%", table)) == 3
