@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from app.datasets import endpoints as datasets
+from app.datasets.upload import remove_abandoned, uploads_root
 from app.deps import Resources
 from app.errors import ProblemDocument
 from app.jobs import endpoints as jobs
@@ -43,6 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        remove_abandoned(uploads_root(settings))
         resources = _open(settings)
         app.state.resources = resources
         yield
@@ -57,6 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_tags=TAGS,
         lifespan=lifespan,
         exception_handlers=HANDLERS,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.add_middleware(Observe)
     for part in (datasets, jobs, registry, predictions, operations):

@@ -15,7 +15,7 @@ REF = "#/components/schemas/{model}"
 TAGS = [
     {"name": "datasets", "description": "Upload a CSV; see what is in its columns."},
     {"name": "jobs", "description": "Train a cross-validated network; watch it; read its numbers."},
-    {"name": "models", "description": "What succeeded jobs registered, and the names given to it."},
+    {"name": "models", "description": "What succeeded jobs registered, and aliases for it."},
     {"name": "predictions", "description": "Price rows, as JSON or as CSV."},
     {"name": "operations", "description": "For probes and monitoring."},
     {"name": "removal", "description": "Delete what nothing refers to any more."},

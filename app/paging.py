@@ -55,7 +55,7 @@ class PageQuery:
         return Page(data=data, has_more=has_more, next=data[-1].id if has_more else None)
 
 
-def _page_query(
+async def _page_query(
     limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
     after: Annotated[
         str | None, Query(pattern=ID_PATTERN, description="`next` of the page before.")

@@ -10,6 +10,9 @@ from fastapi import Header, Path
 ID_PATTERN = r"^[A-Za-z0-9_.-]{1,64}$"
 PRINTABLE = r"^[^\x00-\x1f]*$"
 
+# Operations that answer in two formats tell so in their responses.
+Accept = Annotated[str | None, Header(include_in_schema=False)]
+
 IdempotencyKeyHeader = Annotated[
     str | None,
     Header(
@@ -23,10 +26,8 @@ IdempotencyKeyHeader = Annotated[
 ]
 
 
-def id_path(example: str, description: str) -> Any:
-    """A path parameter that names something."""
-    return Path(pattern=ID_PATTERN, description=description, examples=[example])
-
-
-# Operations that answer in two formats tell so in their responses.
-Accept = Annotated[str | None, Header(include_in_schema=False)]
+def name_path(example: str, description: str, pattern: str = ID_PATTERN) -> Any:
+    """A path parameter that names something; Swagger UI fills in the example."""
+    return Path(
+        pattern=pattern, description=description, openapi_examples={example: {"value": example}}
+    )

@@ -10,13 +10,15 @@ from typing import Any
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
 
 from app.errors import (
     PROBLEM_MEDIA_TYPE,
     TYPE_PREFIX,
+    Conflict,
     Invalid,
     NotFound,
     OutOfSpace,
@@ -31,6 +33,7 @@ from app.validation import not_json, request_faults
 log = logging.getLogger(__name__)
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+FAULTS_TOLD = 3  # in the detail; all of them stand in `errors`
 
 
 class DamagedFile(Problem):
@@ -95,15 +98,23 @@ async def _invalid_request(request: Request, error: RequestValidationError) -> R
         problem = Invalid(f"The body is not JSON: {reason}.")
     else:
         faults = request_faults(request, error)
-        places = "one place" if len(faults) == 1 else f"{len(faults)} places"
-        problem = Invalid(f"The request is wrong in {places}; see errors.", faults)
+        told = [f"{fault.pointer or ''} {fault.detail}".strip() for fault in faults[:FAULTS_TOLD]]
+        more = f"; and {len(faults) - FAULTS_TOLD} more" if len(faults) > FAULTS_TOLD else ""
+        problem = Invalid("; ".join(told) + more + ".", faults)
     return problem_response(request, problem)
 
 
-async def _database_error(request: Request, error: Exception) -> Response:
+async def _overtaken(request: Request, error: Exception) -> Response:
+    """Another request was first: it deleted what this one refers to, or made the same."""
+    log.warning("%s %s was overtaken: %s", request.method, request.url.path, error)
+    detail = "Something that this request refers to was changed meanwhile: look, and try again."
+    return problem_response(request, Conflict(detail))
+
+
+async def _database_error(request: Request, error: OperationalError | PoolTimeout) -> Response:
     """What lies with the database's server, its network or its disk."""
     log.error("the database failed: %s", error)
-    text = str(error)
+    text = str(error.orig) if isinstance(error, OperationalError) else ""
     if "disk is full" in text or "No space left on device" in text:
         return problem_response(request, OutOfSpace("The database's disk is full."))
     return problem_response(request, Unavailable("The database does not answer; try again."))
@@ -126,6 +137,8 @@ HANDLERS: dict[int | type[Exception], Any] = {
     Problem: _problem,
     HTTPException: _http_exception,
     RequestValidationError: _invalid_request,
+    IntegrityError: _overtaken,
+    StaleDataError: _overtaken,
     OperationalError: _database_error,
     PoolTimeout: _database_error,
     ArtifactCorrupt: _damaged_file,

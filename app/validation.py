@@ -99,7 +99,9 @@ def _explain(finding: Any, schemas: list[Schema], root: Schema, location: Locati
     kind, context = finding["type"], finding.get("ctx", {})
     however = _however(finding["input"])
     if kind == "missing":
-        return "is required"
+        return "is required" if location else "a JSON body is required"
+    if kind in ("model_type", "model_attributes_type"):
+        return "must be a JSON object"
     if kind == "extra_forbidden":
         known = [
             name

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 ColumnKind = Literal[
     "numeric", "categorical", "binary", "datetime", "identifier", "text", "constant"
@@ -163,7 +163,9 @@ class Holdout(SpecModel):
 class TrainingSpec(SpecModel):
     """Everything that determines a training run besides the table itself."""
 
-    target: str = Field(min_length=1, description="The column to predict; it must be numeric.")
+    target: str = Field(
+        min_length=1, max_length=255, description="The column to predict; it must be numeric."
+    )
     features: Features = Field(default_factory=Features)
     preprocessing: Preprocessing = Field(default_factory=Preprocessing)
     architecture: Architecture = Field(default_factory=MlpArchitecture)
@@ -185,14 +187,15 @@ class TrainingSpec(SpecModel):
     def _short_names(cls, data: Any) -> Any:
         return rename(data, SHORT_NAMES)
 
-    @model_validator(mode="after")
-    def _dropout_leaves_units(self) -> TrainingSpec:
-        if self.dropout >= 1:
+    @field_validator("dropout")
+    @classmethod
+    def _dropout_leaves_units(cls, dropout: float) -> float:
+        if dropout >= 1:
             raise ValueError(
-                f"dropout must be below 1, however it is {self.dropout}: with p = 1 every hidden "
-                "unit is zeroed and nothing can be learnt"
+                f"dropout must be below 1, however it is {dropout}: with p = 1 every hidden unit is "
+                "zeroed and nothing can be learnt"
             )
-        return self
+        return dropout
 
 
 def rename(data: Any, names: dict[str, str]) -> Any:

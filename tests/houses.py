@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +33,21 @@ LIMITS = Limits(max_rows=100_000, max_columns=1_000)
 
 @dataclass(frozen=True)
 class Case:
-    """A table, a resolved spec, and the folds laid on it."""
+    """A table, a resolved spec, and the folds that it lays."""
 
     cells: pa.Table  # as written in the CSV
     parquet: Path
     profile: Profile
     spec: TrainingSpec
     design: Design
-    split: Split
+
+    @cached_property
+    def split(self) -> Split:
+        return split_rows(self.spec, self.design.target, self.design.fold_column)
 
     @property
     def folds(self) -> list[FoldRows]:
+        """What the folds train on: without the rows that `drop_rows` leaves out."""
         return [
             trainable_rows(self.spec.preprocessing, self.design, fold) for fold in self.split.folds
         ]
@@ -100,8 +105,7 @@ def lay(folder: Path, frame: pd.DataFrame, **spec: Any) -> Case:
     described = profile(typed)
     resolved = resolve(TrainingSpec.model_validate({"target": "price", **spec}), described)
     design = load_design(parquet, resolved, select(resolved, described))
-    split = split_rows(resolved, design.target, design.fold_column)
-    return Case(read_text(csv, LIMITS), parquet, described, resolved, design, split)
+    return Case(read_text(csv, LIMITS), parquet, described, resolved, design)
 
 
 def train(case: Case, monitor: Monitor | None = None) -> TrainedFolds:

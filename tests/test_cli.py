@@ -103,6 +103,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             {"FOLDHOUSE_DATABASE_URL": "postgresql+psycopg://me:secret@127.0.0.1:1/none"},
             "me:***@127.0.0.1:1/none cannot be used",
         ),
+        (["migrate"], {"FOLDHOUSE_DATABASE_URL": "oracle of secret"}, "of FOLDHOUSE_DATABASE_URL"),
     ],
 )
 def test_what_cannot_work_is_refused_with_the_reason(

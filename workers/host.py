@@ -6,9 +6,10 @@ import logging
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import torch
+from pydantic import TypeAdapter
 
 from app.jobs.attempts import EpochRecord
 from app.storage.blobs import Blobs
@@ -30,13 +31,21 @@ from workers.protocol import (
 
 logger = logging.getLogger(__name__)
 
+EPOCHS = TypeAdapter(list[EpochRecord])
+
 
 class Host(experiment.Host):
-    """Reports to the supervisor and does what it asks."""
+    """Reports to the supervisor and does what it asks.
+
+    A checkpoint also carries the epochs reported since the one before: a supervisor that is killed
+    takes with it those it had not stored yet, and the next attempt does not train them again.
+    """
 
     def __init__(self, reports: TextIO, checkpoints: Checkpoints) -> None:
         self._reports = reports
         self._checkpoints = checkpoints
+        self._progress: dict[str, Any] = {}
+        self._epochs: list[EpochRecord] = []
         self._stop: StopReason | None = None
 
     def obey(self, orders: BinaryIO) -> None:
@@ -50,19 +59,28 @@ class Host(experiment.Host):
 
     def report(self, progress: experiment.Progress, rows: list[experiment.EpochRow]) -> None:
         epochs = [EpochRecord(**asdict(row)) for row in rows]
-        self.send(Progressed(progress=asdict(progress), epochs=epochs))
+        self._progress = asdict(progress)
+        self._epochs += epochs
+        self.send(Progressed(progress=self._progress, epochs=epochs))
 
     def stop_requested(self) -> StopReason | None:
         return self._stop
 
     def save_checkpoint(self, data: bytes) -> None:
+        epochs = EPOCHS.dump_json(self._epochs)
         try:
-            self._checkpoints.save(data)
+            self._checkpoints.save(epochs + b"\n" + data)
         except OSError as error:
             logger.warning("no checkpoint this time, training goes on: %s", error)
+        else:
+            self._epochs = []
 
     def checkpoints(self) -> Iterator[bytes]:
-        return self._checkpoints.newest_first()
+        for checkpoint in self._checkpoints.newest_first():
+            epochs, _, data = checkpoint.partition(b"\n")
+            known = EPOCHS.validate_json(epochs)
+            self.send(Progressed(progress=self._progress, epochs=known))
+            yield data
 
 
 def train(order: Order, host: Host, blobs: Blobs) -> LastReport:

@@ -8,20 +8,24 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable
+from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
-from app.jobs import lifecycle
+from app.jobs import attempts, lifecycle
+from app.jobs.attempts import Fence
 from app.jobs.lifecycle import Claim
 from workers.child import Spare, describe_exit
 from workers.lease import Lease
 from workers.outages import DATABASE_AWAY, persist, reason
-from workers.protocol import Failed, Order, Succeeded
+from workers.protocol import Failed, Order, Stopped, Succeeded
 from workers.slots import Slots
 from workers.watch import Ending, Exited, Lost, Timing, Watch
 from workers.workplace import Workplace
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Supervisor:
@@ -63,7 +67,8 @@ class Supervisor:
             shutil.rmtree(order.workdir, ignore_errors=True)
             order.workdir.mkdir(parents=True)
             child.begin(order, lock)
-            self._spare.prepare()
+            if self._spare_is_wanted():
+                self._spare.prepare()
             with Lease(here.database, claim.fence) as lease:
                 watch = Watch(
                     here.database,
@@ -79,10 +84,26 @@ class Supervisor:
         except Exception as error:
             logger.exception("job %s: attempt %d broke off", claim.job_id, claim.fence.attempt)
             detail = describe_error(error)
-            self._write(lambda s: lifecycle.lose(s, claim.fence, detail))
+            self._persist(lambda s: lifecycle.lose(s, claim.fence, detail))
         finally:
             child.kill()
             shutil.rmtree(order.workdir, ignore_errors=True)
+            if not here.stopping.is_set():
+                self._spare.prepare()
+
+    def _spare_is_wanted(self) -> bool:
+        """Whether another job may need it before this one ends.
+
+        Its imports take six seconds of a core; on two cores they would slow the only job by a
+        fifth.
+        """
+        if self._slots.free():
+            return True
+        try:
+            with self._workplace.database.reading() as session:
+                return bool(attempts.due(session, limit=1))
+        except DATABASE_AWAY:
+            return False
 
     def _order(self, claim: Claim, gpu: str | None) -> Order:
         settings = self._workplace.settings
@@ -101,38 +122,41 @@ class Supervisor:
 
     def _settle(self, claim: Claim, watch: Watch, ending: Ending) -> None:
         """Write the end of an attempt; where the shard is another's by now, nothing is written."""
-        fence, written = claim.fence, None
+        artifacts: dict[str, str] = {}
         if isinstance(ending, Succeeded):
             # The files come first: a row must not name a file that is not there.
-            artifacts = {
-                name: self._workplace.blobs.put_artifact(path)
-                for name, path in ending.artifacts.items()
-            }
+            for name, path in ending.artifacts.items():
+                artifacts[name] = self._workplace.blobs.put_artifact(path)
 
-            def register(session: Session) -> str | None:
-                watch.store_progress(session)
-                return lifecycle.succeed(session, fence, ending.result, artifacts)
+        def write(session: Session) -> bool:
+            watch.store_progress(session)
+            return write_end(session, claim.fence, ending, artifacts)
 
-            written = self._write(register)
-        elif isinstance(ending, Failed):
-            written = self._write(lambda s: lifecycle.fail(s, fence, ending.detail))
-        elif isinstance(ending, Lost):
-            pass
-        elif "cancel" in watch.asked:
-            written = self._write(lambda s: lifecycle.cancel(s, fence))
-        elif "release" in watch.asked:
-            written = self._write(lambda s: lifecycle.release(s, fence))
-        elif isinstance(ending, Exited):
-            detail = describe_exit(ending.status)
-            written = self._write(lambda s: lifecycle.lose(s, fence, detail))
-        if written:
+        if self._persist(write):
             ended = type(ending).__name__.lower()
-            logger.info("job %s: attempt %d %s", claim.job_id, fence.attempt, ended)
+            logger.info("job %s: attempt %d %s", claim.job_id, claim.fence.attempt, ended)
         else:
-            logger.warning("job %s: attempt %d was another's by now", claim.job_id, fence.attempt)
+            logger.warning("job %s: attempt %d is void", claim.job_id, claim.fence.attempt)
 
-    def _write(self, write: Callable[[Session], object]) -> object:
+    def _persist(self, write: Callable[[Session], T]) -> T:
         return persist(self._workplace.database, write, self._workplace.stopping)
+
+
+def write_end(session: Session, fence: Fence, ending: Ending, artifacts: dict[str, str]) -> bool:
+    """The transition that an ending stands for; False: the shard is another's by now."""
+    match ending:
+        case Succeeded():
+            return lifecycle.succeed(session, fence, ending.result, artifacts) is not None
+        case Failed():
+            return lifecycle.fail(session, fence, ending.detail)
+        case Stopped(reason="cancel"):
+            return lifecycle.cancel(session, fence)
+        case Stopped():
+            return lifecycle.release(session, fence)
+        case Exited():
+            return lifecycle.lose(session, fence, describe_exit(ending.status)) is not None
+        case Lost():
+            return False
 
 
 def describe_error(error: Exception) -> str:

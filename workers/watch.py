@@ -19,7 +19,7 @@ from app.jobs.attempts import EpochRecord, Fence
 from app.storage.database import Database
 from workers.child import Child
 from workers.outages import DATABASE_AWAY, reason
-from workers.protocol import LastReport, Progressed, StopReason
+from workers.protocol import LastReport, Progressed, Stopped, StopReason
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ Ending = LastReport | Exited | Lost
 
 
 class Watch:
-    """Over one child. `asked` holds what the child was asked to do, and when."""
+    """Over one child."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Watch:
         self._progress: dict[str, Any] | None = None
         self._epochs: list[EpochRecord] = []
         self._updated_at = time.monotonic()
-        self.asked: dict[StopReason, float] = {}
+        self._asked: dict[StopReason, float] = {}  # since when
 
     def until_end(self) -> Ending:
         """Returns with the child's last report, with its death, or with the loss of the shard."""
@@ -82,7 +82,9 @@ class Watch:
             try:
                 report = self._child.next_report(POLL_INTERVAL)
             except EOFError:
-                return Exited(self._child.wait(EXIT_PATIENCE))
+                status = self._child.wait(EXIT_PATIENCE)
+                # One that was asked and has died has done what it was asked to.
+                return Stopped(reason=next(iter(self._asked))) if self._asked else Exited(status)
             if isinstance(report, Progressed):
                 self._progress = report.progress
                 self._epochs += report.epochs
@@ -107,9 +109,10 @@ class Watch:
             return
         self._updated_at = now
         try:
-            with self._database.writing() as session:
-                self.store_progress(session)
-            self._progress, self._epochs = None, []
+            if self._progress is not None:
+                with self._database.writing() as session:
+                    self.store_progress(session)
+                self._progress, self._epochs = None, []
             with self._database.reading() as session:
                 standing = attempts.standing(session, self._fence)
         except DATABASE_AWAY as error:
@@ -121,16 +124,16 @@ class Watch:
             self._ask("cancel")
 
     def _ask(self, what: StopReason) -> None:
-        if what not in self.asked:
+        if what not in self._asked:
             logger.info("shard %s: asking the child to %s", self._fence.shard_id, what)
-            self.asked[what] = time.monotonic()
+            self._asked[what] = time.monotonic()
             self._child.request_stop(what)
 
     def _press(self) -> None:
         """Ask in a way that a child that hangs cannot ignore."""
         now = time.monotonic()
-        cancelling = now - self.asked.get("cancel", now)
-        releasing = now - self.asked.get("release", now)
+        cancelling = now - self._asked.get("cancel", now)
+        releasing = now - self._asked.get("release", now)
         if cancelling >= self._timing.kill or releasing >= self._timing.release:
             self._child.kill()
         elif cancelling >= self._timing.terminate:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -68,6 +69,8 @@ def data_folder(settings: Settings) -> str:
             f"{root} does not exist",
             "`foldhouse serve` and `foldhouse migrate` make it; FOLDHOUSE_DATA_DIR names another",
         )
+    if not os.access(root, os.W_OK | os.X_OK):
+        raise Trouble(f"{root} cannot be written by this user", "change its owner or its mode")
     return f"{root}, {shutil.disk_usage(root).free / 1024**3:.1f} GiB free"
 
 
@@ -121,7 +124,7 @@ def device(settings: Settings) -> str:
     )
     if answer.returncode != 0:
         *_, reason = answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"]
-        raise Trouble(f"torch cannot be imported: {reason}", "install foldhouse[worker] again")
+        raise Trouble(f"torch cannot be imported: {reason}", "install the worker's packages again")
     found = answer.stdout.strip()
     if settings.device == "cuda" and found.endswith("no CUDA device"):
         raise Trouble(
@@ -170,14 +173,12 @@ def reading(settings: Settings) -> Iterator[Session]:
 
     from app.storage.database import Database
 
-    database = Database(settings.resolved_database_url)
     try:
-        with database.reading() as session:
-            yield session
+        with closing(Database(settings.resolved_database_url)) as database:
+            with database.reading() as session:
+                yield session
     except SQLAlchemyError as error:
         raise Trouble(
             f"{database_address(settings)}: {str(error).splitlines()[0]}",
             "start the server or mend FOLDHOUSE_DATABASE_URL, then run `foldhouse migrate`",
         ) from error
-    finally:
-        database.close()

@@ -42,10 +42,7 @@ def serve(
     require_worker_packages()
     with listen(host, port) as listener, sole_service(settings.root):
         migrate_database(settings)
-        # From here on a signal must not leave the worker behind. While the API runs, uvicorn
-        # handles signals; it raises them again when it has shut down.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: sys.exit(0))
+        end_on_signals()
         with WorkerProcess() as worker:
             # Imported only now: the worker starts while this process imports the API.
             from app.cli.server import run
@@ -58,6 +55,7 @@ def api(host: Host = "127.0.0.1", port: Port = 8000) -> None:
     settings = load_settings()
     require_trust(host, settings)
     with listen(host, port) as listener:
+        end_on_signals()
         from app.cli.server import run
 
         run(settings, listener)
@@ -78,6 +76,16 @@ def migrate() -> None:
     typer.echo("The database is up to date.")
 
 
+def end_on_signals() -> None:
+    """Let a signal unwind the `with` blocks, so that no worker is left behind.
+
+    While the API runs, uvicorn has its own handlers; it raises the signal again when it has shut
+    down.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+
+
 def require_trust(host: str, settings: Settings) -> None:
     """Requests carry no key, so whoever reaches the port may use the service."""
     try:
@@ -95,7 +103,10 @@ def require_trust(host: str, settings: Settings) -> None:
 
 def require_worker_packages() -> None:
     if find_spec("torch") is None:
-        refuse("the worker needs packages that are not installed: pip install 'foldhouse[worker]'")
+        refuse(
+            "a worker needs torch, which is not installed: `make setup`, or "
+            "pip install --constraint constraints.txt '.[worker]'"
+        )
 
 
 @contextmanager
@@ -140,7 +151,7 @@ def sole_service(root: Path) -> Iterator[None]:
 
 
 def migrate_database(settings: Settings) -> None:
-    from sqlalchemy.exc import OperationalError
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
     from app.storage.migrate import DatabaseTooNew, upgrade
 
@@ -148,5 +159,6 @@ def migrate_database(settings: Settings) -> None:
         upgrade(settings.resolved_database_url)
     except DatabaseTooNew as error:
         refuse(str(error))
-    except OperationalError as error:
-        refuse(f"the database {database_address(settings)} cannot be used: {error.orig}".strip())
+    except SQLAlchemyError as error:
+        reason = str(error.orig if isinstance(error, DBAPIError) else error).strip()
+        refuse(f"the database {database_address(settings)} cannot be used: {reason}")

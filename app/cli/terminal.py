@@ -29,7 +29,11 @@ def load_settings() -> Settings:
 
 
 def database_address(settings: Settings) -> str:
-    """The database's address without its password."""
+    """The database's address without its password, as far as it can be read."""
     from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
 
-    return make_url(settings.resolved_database_url).render_as_string()
+    try:
+        return make_url(settings.resolved_database_url).render_as_string()
+    except ArgumentError:
+        return "of FOLDHOUSE_DATABASE_URL"

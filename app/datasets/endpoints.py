@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from app.datasets import repository, service
 from app.datasets.schemas import DatasetOut
-from app.datasets.upload import MAX_NAME, receive, upload_folder
+from app.datasets.upload import MAX_NAME, receive, upload_folder, uploads_root
 from app.deps import BlobsDep, ReadSession, ResourcesDep, Tenant, WriteSession
 from app.errors import (
     Conflict,
@@ -27,7 +27,7 @@ from app.errors import (
 from app.media import CSV
 from app.openapi import problems
 from app.paging import Page, PageQueryDep
-from app.parameters import PRINTABLE, IdempotencyKeyHeader, id_path
+from app.parameters import PRINTABLE, IdempotencyKeyHeader, name_path
 from app.problems import DamagedFile
 from app.storage.blobs import CHUNK
 
@@ -36,7 +36,7 @@ COMMON = problems(Invalid, Unavailable)
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], responses=COMMON)
 removal = APIRouter(prefix="/v1/datasets", tags=["removal"], responses=COMMON)
 
-DatasetId = Annotated[str, id_path("latest", "A dataset's id, or `latest`.")]
+DatasetId = Annotated[str, name_path("latest", "A dataset's id, or `latest`.")]
 
 # The body is read as a stream, so FastAPI cannot know it.
 UPLOAD_BODY: dict[str, Any] = {
@@ -96,7 +96,7 @@ async def upload_dataset(
     """The body is the CSV itself (`text/csv`) or a form with the CSV as `file`. It is streamed to
     storage and profiled: kinds of columns, missing cells, levels, and what is odd."""
     settings = resources.settings
-    with upload_folder(settings.root / "tmp") as folder:
+    with upload_folder(uploads_root(settings)) as folder:
         upload = await receive(request, folder / "table.csv", settings.max_upload_bytes, name)
         dataset, created = await run_in_threadpool(
             service.store,
@@ -151,7 +151,6 @@ def download_dataset(
         headers={
             "Content-Length": str(dataset.bytes),
             "Content-Disposition": f'attachment; filename="{dataset.id}.csv"',
-            "ETag": f'"{dataset.sha256}"',
         },
     )
 

@@ -57,7 +57,7 @@ class FormReader:
         if not self._ended:
             raise bad_form("it ends before its closing boundary")
         if "file" not in self._parts:
-            raise Invalid("The form has no file.", [Fault(column="file", detail="is required")])
+            raise Invalid("The form has no file.", [Fault(pointer="/file", detail="is required")])
         return self._name.decode(errors="replace") or self._file_name
 
     def _begin_header(self) -> None:

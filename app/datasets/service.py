@@ -52,8 +52,9 @@ def store(
     if dataset is None:
         dataset, created = _create(database, blobs, settings, tenant, upload)
     kept_id = dataset.id
-    with database.writing() as session:
-        idempotency.once(session, tenant, key, request, lambda: kept_id)
+    if key is not None:
+        with database.writing() as session:
+            idempotency.once(session, tenant, key, request, lambda: kept_id)
     return dataset, created
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,9 +19,12 @@ from starlette.concurrency import run_in_threadpool
 from app.datasets.form import FormReader, bad_form
 from app.errors import TooLarge, UnsupportedMedia
 from app.media import CSV
+from app.settings import Settings
 
 DEFAULT_NAME = "upload.csv"
 MAX_NAME = 200  # characters
+PREFIX = "upload-"
+ABANDONED_AFTER = 24 * 3600.0  # seconds
 FORM_OVERHEAD = 64 * 1024  # bytes of boundaries, part headers and fields around the file
 
 
@@ -55,12 +60,24 @@ class Sink:
         return self._hash.hexdigest()
 
 
+def uploads_root(settings: Settings) -> Path:
+    """Beside the storage: a table may be larger than what a machine keeps in /tmp."""
+    return settings.root / "tmp"
+
+
 @contextmanager
 def upload_folder(root: Path) -> Iterator[Path]:
     """A folder for one upload; whatever becomes of that, nothing is left behind."""
     root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root, prefix="upload-") as folder:
+    with tempfile.TemporaryDirectory(dir=root, prefix=PREFIX) as folder:
         yield Path(folder)
+
+
+def remove_abandoned(root: Path) -> None:
+    """Remove what a killed process left; younger folders may be another process's."""
+    for folder in root.glob(PREFIX + "*"):
+        if time.time() - folder.stat().st_mtime > ABANDONED_AFTER:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 async def receive(request: Request, path: Path, limit: int, name: str | None) -> Upload:
@@ -73,6 +90,10 @@ async def receive(request: Request, path: Path, limit: int, name: str | None) ->
     Invalid: a form that is not whole.
     """
     media_type, options = parse_options_header(request.headers.get("Content-Type"))
+    most = limit + FORM_OVERHEAD
+    # Without a word of the body, so that a client that waits for "100 Continue" sends none.
+    if int(request.headers.get("Content-Length", 0)) > most:
+        raise too_large(limit)
     sink = Sink(path, limit)
     try:
         form = None
@@ -89,7 +110,7 @@ async def receive(request: Request, path: Path, limit: int, name: str | None) ->
         size = 0
         async for chunk in request.stream():
             size += len(chunk)
-            if size > limit + FORM_OVERHEAD:
+            if size > most:
                 raise too_large(limit)
             # Hashing and writing block; the loop has other requests to serve.
             await run_in_threadpool(write, chunk)

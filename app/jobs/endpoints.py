@@ -40,7 +40,7 @@ from app.jobs.schemas import (
 )
 from app.openapi import problems
 from app.paging import Page, PageQueryDep
-from app.parameters import ID_PATTERN, Accept, IdempotencyKeyHeader, id_path
+from app.parameters import ID_PATTERN, Accept, IdempotencyKeyHeader, name_path
 from app.problems import DamagedFile
 from app.storage.tables import State
 from app.tabular import table_content, table_response
@@ -54,7 +54,7 @@ router = APIRouter(
     responses=problems(Invalid, Unavailable),
 )
 
-JobId = Annotated[str, id_path("latest", "A job's id, or `latest`.")]
+JobId = Annotated[str, name_path("latest", "A job's id, or `latest`.")]
 
 SPEC_PROBLEMS = (Invalid, InvalidSpec, NotFound, TooLarge, UnsupportedMedia)
 KEY_PROBLEMS = (IdempotencyMismatch, TooManyQueued)

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from sqlalchemy import Row, Select, func, select, tuple_
 from sqlalchemy.orm import Session
 
+from app.datasets.repository import LATEST
 from app.errors import NotFound
 from app.paging import PageQuery
 from app.storage.tables import EpochMetric, Job, Model, Shard, State
-
-LATEST = "latest"
 
 JobRow = Row[Job, Shard]
 

@@ -57,7 +57,7 @@ class CsvLayout:
         return names
 
 
-def _csv_layout(
+async def _csv_layout(
     passthrough: Annotated[
         list[str] | None, Query(description="Columns of the rows to copy in front.")
     ] = None,

@@ -19,7 +19,7 @@ from app.errors import (
 )
 from app.media import CSV, JSON, wants_csv
 from app.openapi import REF, problems
-from app.parameters import ID_PATTERN, Accept, id_path
+from app.parameters import ID_PATTERN, Accept, name_path
 from app.predictions import service
 from app.predictions.answers import CsvLayoutDep
 from app.predictions.rows import RowsBodyDep
@@ -53,10 +53,11 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "model": PredictionsOut,
         "content": {
+            JSON: {},  # the model's schema; it stands first because Swagger UI asks for the first
             CSV: {
                 "schema": {"type": "string"},
                 "example": "prediction,low,high,warnings\n208500.1,,,\n",
-            }
+            },
         },
         "headers": {
             "X-Ignored-Columns": {
@@ -126,7 +127,7 @@ def predict_with_model(
     tenant: Tenant,
     body: RowsBodyDep,
     layout: CsvLayoutDep,
-    model_id: Annotated[str, id_path("champion", "A model's id, or an alias.")],
+    model_id: Annotated[str, name_path("champion", "A model's id, or an alias.")],
     on_unknown: OnUnknownQuery = "warn",
     accept: Accept = None,
 ) -> Response:

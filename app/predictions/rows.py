@@ -85,7 +85,9 @@ async def _rows_body(request: Request) -> RowsBody:
         async with request.form(max_files=1, max_fields=0) as form:
             file = form.get("file")
             if not isinstance(file, UploadFile):
-                raise Invalid("The form has no file.", [Fault(column="file", detail="is required")])
+                raise Invalid(
+                    "The form has no file.", [Fault(pointer="/file", detail="is required")]
+                )
             return RowsBody(await file.read(), is_csv=True)
     raise UnsupportedMedia(
         "Send rows as application/json or text/csv, or as the file of multipart/form-data; "

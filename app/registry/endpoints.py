@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, BinaryIO, Literal
 
-from fastapi import APIRouter, BackgroundTasks, Path, Response
+from fastapi import APIRouter, BackgroundTasks, Response
 from fastapi.responses import StreamingResponse
 
 from app.bodies import BoundedRoute
@@ -13,7 +13,7 @@ from app.deps import BlobsDep, ReadSession, Tenant, WriteSession
 from app.errors import Conflict, Invalid, NotFound, TooLarge, Unavailable, UnsupportedMedia
 from app.openapi import problems
 from app.paging import Page, PageQueryDep
-from app.parameters import id_path
+from app.parameters import name_path
 from app.problems import DamagedFile
 from app.registry import repository, service
 from app.registry.schemas import AliasList, AliasOut, AliasPut, ModelDetail, ModelOut
@@ -27,8 +27,10 @@ COMMON = problems(Invalid, Unavailable)
 router = APIRouter(prefix="/v1", tags=["models"], route_class=BoundedRoute, responses=COMMON)
 removal = APIRouter(prefix="/v1", tags=["removal"], responses=COMMON)
 
-ModelId = Annotated[str, id_path("champion", "A model's id, or an alias.")]
-AliasName = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", examples=["production"])]
+ModelId = Annotated[str, name_path("champion", "A model's id, or an alias.")]
+AliasName = Annotated[
+    str, name_path("production", "Any name.", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+]
 
 
 @router.get("/models", summary="List models")

@@ -20,7 +20,7 @@ class ModelOut(Identified):
     target: str
     metrics: dict[str, float | None] = Field(description="Over the pooled out-of-fold predictions.")
     aliases: list[str]
-    files: dict[str, str] = Field(description="File names and the SHA-256 of what is in them.")
+    artifacts: dict[str, str] = Field(description="File names, and the SHA-256 of each file.")
     created_at: datetime
 
     @classmethod
@@ -32,7 +32,7 @@ class ModelOut(Identified):
             target=model.target,
             metrics=model.metrics,
             aliases=aliases,
-            files=model.artifacts,
+            artifacts=model.artifacts,
             created_at=model.created_at,
         )
 

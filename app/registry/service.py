@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from sqlalchemy.orm import Session
 
-from app.errors import Conflict, Fault, Invalid, NotFound
+from app.errors import Conflict, Invalid, NotFound
 from app.registry import repository
 from app.storage.blobs import Blobs, artifact_key
 from app.storage.database import database_now
@@ -44,10 +44,7 @@ def manifest(model: Model, blobs: Blobs) -> Manifest:
 def put_alias(session: Session, tenant: str, name: str, reference: str) -> Alias:
     """Point an alias at a model; raises NotFound, and Invalid for a name like an id's."""
     if name.startswith(repository.ID_PREFIX):
-        raise Invalid(
-            f"An alias must not begin with '{repository.ID_PREFIX}', as ids of models do.",
-            [Fault(detail=f"alias '{name}'")],
-        )
+        raise Invalid(f"An alias must not begin with '{repository.ID_PREFIX}', as models' ids do.")
     model = repository.get(session, tenant, reference)
     alias = session.get(Alias, (tenant, name)) or Alias(tenant=tenant, name=name)
     alias.model_id = model.id

@@ -73,8 +73,9 @@ def _sqlite_now(element: Any, compiler: Any, **kwargs: Any) -> str:
 def make_engine(url: str) -> Engine:
     """An engine whose transactions are safe under concurrent writers.
 
-    On SQLite a writing transaction begins with BEGIN IMMEDIATE: with the deferred default, two writers that
-    both read first lose updates (232 of 300 in a trial). PostgreSQL reads committed rows.
+    On SQLite a writing transaction begins with BEGIN IMMEDIATE: with the deferred default, two
+    writers that both read first lose updates (232 of 300 in a trial). PostgreSQL reads committed
+    rows.
     """
     if make_url(url).get_backend_name() != "sqlite":
         return create_engine(

@@ -128,12 +128,22 @@ def _number(feature: NumericFeature, cell: object, odd: list[RowWarning]) -> flo
     elif cell is None:
         odd.append(_missing_value(feature.name))
     elif isinstance(cell, str):
-        alone = pa.chunked_array([pa.array([cell.strip()], pa.string())])
-        warnings: list[list[RowWarning]] = [odd]
-        return float(_numbers(feature, alone, warnings)[0])
+        return _number_in_text(feature, cell.strip(), odd)
     else:
         odd.append(_not_a_number(feature, repr(cell)))
     return math.nan
+
+
+def _number_in_text(feature: NumericFeature, text: str, odd: list[RowWarning]) -> float:
+    """A number or a date that came as text, read as a table's cell is."""
+    if feature.kind == "numeric" and text not in MISSING_AMONG_NUMBERS and "_" not in text:
+        try:
+            return _number(feature, float(text), odd)
+        except ValueError:
+            odd.append(_not_a_number(feature, quoted(text)))
+            return math.nan
+    alone = pa.chunked_array([pa.array([text], pa.string())])
+    return float(_numbers(feature, alone, [odd])[0])
 
 
 def _code(

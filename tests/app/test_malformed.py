@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from houses import train
+from house_api import train
 
 from app.errors import PROBLEM_MEDIA_TYPE
 from app.main import create_app

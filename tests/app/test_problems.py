@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from houses import upload
+from house_api import upload
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import SessionTransaction
 

@@ -15,7 +15,9 @@ def houses_model(tmp_path_factory: pytest.TempPathFactory) -> Built:
         architecture={"type": "mlp", "hidden_sizes": [8]},
         features={"kinds": {"stars": "categorical"}},
         holdout={"fraction": 0.1},
-        max_epochs=8,
+        max_epochs=30,
+        batch_size=16,
+        dropout=0.0,
         optimizer={"learning_rate": 0.02},
     )
     return build(case)

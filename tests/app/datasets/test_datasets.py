@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 from fastapi.testclient import TestClient
-from houses import houses_csv, submit, upload
+from house_api import houses_csv, submit, upload
 
 
 def test_a_dataset_is_found_by_id_and_as_the_latest(client: TestClient) -> None:
@@ -54,6 +56,21 @@ def test_deleting_takes_the_files_too(client: TestClient) -> None:
     again = upload(client)
     assert again["id"] != dataset["id"]
     assert client.get("/v1/datasets/latest/content").text == houses_csv()
+
+
+def test_deleting_a_dataset_while_jobs_are_submitted(both_clients: TestClient) -> None:
+    spec = {"target": "Price"}
+    statuses: set[tuple[int, int]] = set()
+    for rows in range(20, 30):
+        dataset_id = upload(both_clients, houses_csv(rows))["id"]
+        with ThreadPoolExecutor(2) as pool:
+            submitted = pool.submit(
+                both_clients.post, "/v1/jobs", json=spec | {"dataset_id": dataset_id}
+            )
+            deleted = pool.submit(both_clients.delete, f"/v1/datasets/{dataset_id}")
+        statuses.add((submitted.result().status_code, deleted.result().status_code))
+
+    assert statuses <= {(202, 409), (404, 204), (409, 204)}
 
 
 def test_a_dataset_that_jobs_refer_to_stays(client: TestClient) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from fastapi import Request
 from fastapi.testclient import TestClient
-from houses import ROWS, houses_csv, resources_of, upload
+from house_api import ROWS, houses_csv, resources_of, upload
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
-from app.datasets.upload import receive, upload_folder
+from app.datasets.upload import ABANDONED_AFTER, receive, upload_folder, uploads_root
 from app.errors import TooLarge
 from app.main import create_app
 from app.settings import Settings
@@ -182,8 +184,10 @@ def test_a_table_at_the_limit_fits_and_one_byte_more_does_not(
         assert len(stored_files(small_client)) == 2
 
 
-def arriving(*messages: Message, then: Message) -> tuple[Request, list[Message]]:
-    """A request without Content-Length, and what was taken of it."""
+def arriving(
+    *messages: Message, then: Message, length: int | None = None
+) -> tuple[Request, list[Message]]:
+    """A request, and what was taken of its body."""
     taken: list[Message] = []
 
     async def receive_message() -> Message:
@@ -191,6 +195,8 @@ def arriving(*messages: Message, then: Message) -> tuple[Request, list[Message]]
         return taken[-1]
 
     headers = [(b"content-type", b"text/csv")]
+    if length is not None:
+        headers.append((b"content-length", str(length).encode()))
     return Request({"type": "http", "headers": headers}, receive_message), taken
 
 
@@ -209,6 +215,29 @@ def test_an_endless_body_is_cut_off_at_the_limit(tmp_path: Path) -> None:
         anyio.run(take)
     assert len(taken) == 6
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_body_that_says_it_is_too_large_is_not_read(tmp_path: Path) -> None:
+    request, taken = arriving(then=part(b"1,2\n"), length=10**9)
+
+    async def take() -> None:
+        await receive(request, tmp_path / "table.csv", 50, None)
+
+    with pytest.raises(TooLarge):
+        anyio.run(take)
+    assert taken == []
+
+
+def test_what_a_killed_process_left_is_removed_in_time(settings: Settings) -> None:
+    root = uploads_root(settings)
+    for name, age in (("upload-old", 2 * ABANDONED_AFTER), ("upload-new", 0.0)):
+        (root / name).mkdir(parents=True)
+        (root / name / "table.csv").touch()
+        then = time.time() - age
+        os.utime(root / name, (then, then))
+
+    with TestClient(create_app(settings)):
+        assert [path.name for path in root.iterdir()] == ["upload-new"]
 
 
 def test_a_client_that_goes_away_leaves_nothing(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from houses import ROWS, finish, resources_of, submit, train, upload
+from house_api import ROWS, finish, resources_of, submit, train, upload
 
 from app.jobs import tables
 from app.storage.tables import EpochMetric
@@ -92,7 +92,7 @@ def test_out_of_fold_predictions_come_with_the_result(client: TestClient, tmp_pa
     early = client.get("/v1/jobs/latest/oof")
     client.post("/v1/jobs/latest/cancel")
     cancelled = client.get("/v1/jobs/latest/oof")
-    model_id = finish(client, submit(client)["id"], tmp_path / "model")
+    model_id = finish(resources_of(client), submit(client)["id"], tmp_path / "model")
     client.delete("/v1/aliases/champion")
     client.delete(f"/v1/models/{model_id}")
     deleted = client.get("/v1/jobs/latest/oof")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from houses import finish, houses_csv, resources_of, submit, train, upload
+from house_api import finish, houses_csv, resources_of, submit, train, upload
 
 from app.jobs import repository, service
 from app.main import create_app
@@ -268,4 +268,4 @@ def test_a_broker_that_is_away_slows_nobody(tmp_path: Path, sqlite_url: str) -> 
         job = submit(client)
 
         assert client.get(f"/v1/jobs/{job['id']}").json()["status"] == "queued"
-        finish(client, job["id"], tmp_path / "model")
+        finish(resources_of(client), job["id"], tmp_path / "model")

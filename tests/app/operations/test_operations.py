@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from houses import resources_of, submit, upload
+from house_api import resources_of, submit, upload
 
 from app.main import create_app
 from app.settings import Settings

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from houses import ROWS, houses_csv, price, resources_of, submit, train, upload
+from house_api import ROWS, houses_csv, price, resources_of, submit, train, upload
 
 from app.main import create_app
 from app.settings import Settings
@@ -204,7 +204,7 @@ def test_a_moved_alias_is_followed_at_once(client: TestClient) -> None:
 
 @pytest.mark.parametrize("file", ["core.onnx", "manifest.json"])
 def test_a_damaged_model_is_never_used(client: TestClient, file: str) -> None:
-    sha256 = client.get("/v1/models/champion").json()["files"][file]
+    sha256 = client.get("/v1/models/champion").json()["artifacts"][file]
     stored = resources_of(client).settings.root / "storage" / artifact_key(sha256)
     whole = stored.read_bytes()
     stored.write_bytes(whole[:-1])

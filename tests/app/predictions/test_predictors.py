@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from houses import write_artifacts
+from house_api import write_artifacts
 
 from app.predictions.predictors import Predictors
 from app.storage.blobs import ArtifactCorrupt, Blobs

@@ -6,11 +6,11 @@ import json
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from kombu import Connection
 from kombu.simple import SimpleQueue
 
 from app.queue.config import QUEUE, RUN_SHARD, sender_celery
@@ -22,13 +22,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "data" / "broker"
 
 
-def connect(folder: Path) -> Connection:
-    return sender_celery(Settings(data_dir=folder.parent)).connection_for_write()
+@contextmanager
+def opened(folder: Path) -> Iterator[SimpleQueue]:
+    celery = sender_celery(Settings(data_dir=folder.parent))
+    with celery.connection_for_write() as connection:
+        yield connection.SimpleQueue(celery.amqp.queues[QUEUE])
 
 
 @pytest.fixture
 def queue(folder: Path) -> Iterator[SimpleQueue]:
-    with connect(folder) as connection, connection.SimpleQueue(QUEUE) as queue:
+    with opened(folder) as queue:
         yield queue
 
 
@@ -128,7 +131,7 @@ def test_readers_at_once_get_each_message_once(queue: SimpleQueue, folder: Path)
 
     def drain(_: int) -> list[int]:
         received = []
-        with connect(folder) as connection, connection.SimpleQueue(QUEUE) as mine:
+        with opened(folder) as mine:
             while mine.qsize():
                 try:
                     received.append(receive(mine))

@@ -9,7 +9,7 @@ from pathlib import Path
 import onnxruntime
 import pytest
 from fastapi.testclient import TestClient
-from houses import finish, manifest, resources_of, submit, train
+from house_api import finish, manifest, resources_of, submit, train
 
 from app.storage.blobs import artifact_key
 
@@ -32,7 +32,7 @@ def test_the_first_model_is_champion_and_tells_its_columns(
 
 def test_an_alias_moves(client: TestClient, tmp_path: Path) -> None:
     first = train(client, tmp_path / "model")
-    second = finish(client, submit(client)["id"], tmp_path / "other")
+    second = finish(resources_of(client), submit(client)["id"], tmp_path / "other")
 
     put = client.put("/v1/aliases/champion", json={"model_id": second})
     named = client.put("/v1/aliases/best-so.far", json={"model_id": "champion"})
@@ -81,9 +81,9 @@ def test_a_model_that_an_alias_points_at_stays(client: TestClient, tmp_path: Pat
 
 def test_files_that_another_model_has_too_are_kept(client: TestClient, tmp_path: Path) -> None:
     first = train(client, tmp_path / "model")
-    second = finish(client, submit(client)["id"], tmp_path / "model")
+    second = finish(resources_of(client), submit(client)["id"], tmp_path / "model")
     client.put("/v1/aliases/champion", json={"model_id": second})
-    files = client.get("/v1/models/champion").json()["files"]
+    files = client.get("/v1/models/champion").json()["artifacts"]
 
     def stored() -> set[str]:
         blobs = resources_of(client).blobs

@@ -61,6 +61,7 @@ def test_every_default_is_filled_in(houses: Profile) -> None:
         "year": "numeric",
         "quarter": "categorical",
         "heating": "categorical",
+        "stars": "numeric",
         "sold": "numeric",
         "garden": "numeric",
         "a/b~c": "numeric",
@@ -245,6 +246,7 @@ def test_the_features_stand_in_the_order_of_the_table(houses: Profile) -> None:
         Feature("year", "categorical"),
         Feature("quarter", "categorical"),
         Feature("heating", "categorical"),
+        Feature("stars", "numeric"),
         Feature("sold", "datetime"),
     ]
 
@@ -294,9 +296,7 @@ def test_more_weights_than_rows_are_warned_of(houses: Profile) -> None:
 @pytest.mark.parametrize(
     "architecture", [{"type": "linear"}, {"type": "mlp", "hidden_sizes": [9, 4]}]
 )
-def test_the_estimated_size_is_the_size(
-    tmp_path: Path, architecture: dict[str, Any]
-) -> None:
+def test_the_estimated_size_is_the_size(tmp_path: Path, architecture: dict[str, Any]) -> None:
     case = lay(tmp_path, house_frame(ROWS), architecture=architecture)
     network = build_network(case.spec, input_width(case.spec, case.profile), seeds=[0, 1])
     parameters = sum(p[0].numel() for p in network.parameters())

@@ -64,12 +64,11 @@ def train(client: TestClient, folder: Path) -> str:
     """Upload, submit and, in a worker's place, succeed; returns the model's id."""
     upload(client)
     job = submit(client)
-    return finish(client, job["id"], folder)
+    return finish(resources_of(client), job["id"], folder)
 
 
-def finish(client: TestClient, job_id: str, folder: Path) -> str:
+def finish(resources: Resources, job_id: str, folder: Path) -> str:
     """Succeed a queued job with the stand-in model; returns the model's id."""
-    resources = resources_of(client)
     artifacts = {path.name: resources.blobs.put_artifact(path) for path in write_artifacts(folder)}
     with resources.database.writing() as session:
         shard = repository.get(session, LOCAL_TENANT, job_id).Shard

@@ -1,0 +1,110 @@
+"""Out-of-fold and holdout scores of a trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from houses import Built
+
+from models.data.metrics import regression_metrics
+from models.evaluation.scores import predict
+
+
+def by_hand(model: Built, fold: int, rows: np.ndarray) -> np.ndarray:
+    """Predictions of one fold's model, picked from those of all."""
+    design = model.case.design
+    with torch.no_grad():
+        _, members = model.served(
+            torch.from_numpy(design.numbers[rows]), torch.from_numpy(design.codes[rows])
+        )
+    return np.asarray(members[fold])
+
+
+def test_every_row_is_predicted_by_the_fold_that_did_not_see_it(houses_model: Built) -> None:
+    scores, case = houses_model.scores, houses_model.case
+    for fold, rows in enumerate(case.folds):
+        assert set(scores.fold_of[rows.validation]) == {fold}
+        expected = by_hand(houses_model, fold, rows.validation)
+        np.testing.assert_allclose(scores.out_of_fold[rows.validation], expected, rtol=1e-6)
+    unseen = np.isnan(scores.out_of_fold)
+    assert sorted(np.flatnonzero(unseen)) == sorted(case.split.holdout)
+    assert np.array_equal(unseen, scores.fold_of == -1)
+
+
+def test_the_metrics_are_pooled_over_the_out_of_fold_predictions(houses_model: Built) -> None:
+    scores = houses_model.scores
+    scored = scores.fold_of >= 0
+    assert scores.metrics == regression_metrics(scores.actual[scored], scores.out_of_fold[scored])
+    assert scores.metrics["r2"] is not None
+    assert scores.metrics["r2"] > 0.5  # it has learnt something, so that the tests mean something
+
+
+def test_the_summary_of_each_fold(houses_model: Built) -> None:
+    scores, case = houses_model.scores, houses_model.case
+    for fold, (summary, rows) in enumerate(zip(scores.folds, case.folds, strict=True)):
+        course = houses_model.trained.courses[fold]
+        assert summary == {
+            "fold": fold,
+            "rows_train": len(rows.train) + len(rows.watched),
+            "rows_validation": len(rows.validation),
+            "epochs": course.epochs,
+            "best_epoch": course.best_epoch,
+            "stopped_by": course.stopped_by,
+            "metrics": regression_metrics(
+                case.design.target[rows.validation], scores.out_of_fold[rows.validation]
+            ),
+        }
+
+
+def test_the_holdout_is_scored_by_the_average_of_the_folds(houses_model: Built) -> None:
+    scores, case = houses_model.scores, houses_model.case
+    rows = case.split.holdout
+    members = [by_hand(houses_model, fold, rows) for fold in range(len(case.folds))]
+    expected = regression_metrics(case.design.target[rows], np.mean(members, axis=0))
+    assert scores.holdout is not None
+    assert scores.holdout["rows"] == len(rows) == 10
+    assert scores.holdout["metrics"] == {
+        name: pytest.approx(value, rel=1e-6) for name, value in expected.items()
+    }
+
+
+def test_the_result_has_mean_and_deviation_over_folds(houses_model: Built) -> None:
+    result = houses_model.scores.result()
+    rmse = [fold["metrics"]["rmse"] for fold in result["folds"]]
+    assert result["fold_mean"]["rmse"] == pytest.approx(np.mean(rmse))
+    assert result["fold_std"]["rmse"] == pytest.approx(np.std(rmse, ddof=1))
+    assert {finding["code"] for finding in result["diagnosis"]} <= {
+        "good_fit",
+        "overfitting",
+        "underfitting",
+        "stopped_too_soon",
+        "capacity_exceeds_data",
+        "folds_disagree",
+    }
+    assert result["diagnosis"]
+
+
+def test_the_out_of_fold_file(houses_model: Built, tmp_path: Path) -> None:
+    scores = houses_model.scores
+    scores.write_out_of_fold(tmp_path / "oof.parquet")
+    table = pd.read_parquet(tmp_path / "oof.parquet")
+    assert list(table) == ["row", "fold", "actual", "prediction"]
+    scored = np.flatnonzero(scores.fold_of >= 0)
+    assert table["row"].tolist() == scored.tolist()  # no row of this table is without a price
+    assert table["fold"].tolist() == scores.fold_of[scored].tolist()
+    assert table["actual"].tolist() == scores.actual[scored].tolist()
+    assert table["prediction"].tolist() == scores.out_of_fold[scored].tolist()
+
+
+def test_chunks_make_no_difference(houses_model: Built, monkeypatch: pytest.MonkeyPatch) -> None:
+    design = houses_model.case.design
+    rows = np.arange(len(design))
+    whole = predict(houses_model.served, design, rows)
+    monkeypatch.setattr("models.evaluation.scores.CHUNK_ROWS", 7)
+    parts = predict(houses_model.served, design, rows)
+    np.testing.assert_allclose(parts, whole, rtol=1e-6)
+    assert predict(houses_model.served, design, rows[:0]).shape == (0,)

@@ -1,0 +1,304 @@
+"""A training run from a stored table to the files of a model, with a made-up host."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import safetensors.torch
+import torch
+from houses import Case, house_frame, lay
+
+from models.data.metrics import regression_metrics
+from models.experiment import (
+    EpochRow,
+    Outcome,
+    Progress,
+    Stopped,
+    StopReason,
+    TrainingFailed,
+    run,
+)
+from models.serving.manifest import Manifest
+from models.serving.predictor import Predictor
+
+SHA256 = "0" * 64
+SMALL: dict[str, Any] = {
+    "architecture": {"type": "mlp", "hidden_sizes": [8]},
+    "batch_size": 16,
+    "max_epochs": 6,
+    "optimizer": {"learning_rate": 0.02},
+}
+FILES = {"core.onnx", "model.onnx", "manifest.json", "weights.safetensors", "oof.parquet"}
+
+
+class FakeHost:
+    """Keeps what it is told, and asks to stop after a number of questions."""
+
+    def __init__(
+        self,
+        stop: StopReason | None = None,
+        after: int = 0,
+        earlier: list[bytes] | None = None,
+    ) -> None:
+        self.stop = stop
+        self.left = after
+        self.earlier = earlier or []
+        self.progress: list[Progress] = []
+        self.rows: list[EpochRow] = []
+        self.saved: list[bytes] = []
+
+    def report(self, progress: Progress, rows: list[EpochRow]) -> None:
+        self.progress.append(progress)
+        self.rows += rows
+
+    def stop_requested(self) -> StopReason | None:
+        self.left -= 1
+        return self.stop if self.left < 0 else None
+
+    def save_checkpoint(self, data: bytes) -> None:
+        self.saved.append(data)
+
+    def checkpoints(self) -> Iterator[bytes]:
+        yield from self.earlier
+
+
+def start(case: Case, workdir: Path, host: FakeHost | None = None) -> Outcome:
+    workdir.mkdir(exist_ok=True)
+    return run(
+        case.parquet,
+        case.profile,
+        case.spec,
+        dataset_sha256=SHA256,
+        workdir=workdir,
+        device="cpu",
+        host=host or FakeHost(),
+    )
+
+
+def out_of_fold(outcome: Outcome) -> pd.DataFrame:
+    return pd.read_parquet(outcome.artifacts["oof.parquet"])
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """Some rows have no price, and some of the others are held out."""
+    frame = house_frame()
+    frame.loc[[3, 50, 102], "price"] = np.nan
+    return lay(tmp_path_factory.mktemp("table"), frame, holdout={"fraction": 0.1}, **SMALL)
+
+
+@pytest.fixture(scope="module")
+def host() -> FakeHost:
+    return FakeHost()
+
+
+@pytest.fixture(scope="module")
+def outcome(case: Case, host: FakeHost, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return start(case, tmp_path_factory.mktemp("run"), host)
+
+
+def test_the_files_of_a_model(outcome: Outcome) -> None:
+    assert outcome.artifacts.keys() == FILES
+    for name, path in outcome.artifacts.items():
+        assert path.name == name
+        assert path.stat().st_size > 0
+
+
+def test_every_row_with_a_price_is_scored_once(outcome: Outcome, case: Case) -> None:
+    table = out_of_fold(outcome)
+    assert table["row"].is_monotonic_increasing
+    assert table["row"].is_unique
+    held_out = case.design.rows[case.split.holdout]
+    assert set(table["row"]) == set(range(103)) - {3, 50, 102} - set(held_out)
+    prices = pd.to_numeric(pd.Series(case.cells["price"].to_pylist()))
+    assert table["actual"].tolist() == prices[table["row"]].tolist()
+
+
+def test_the_metrics_follow_from_the_out_of_fold_file(outcome: Outcome) -> None:
+    table = out_of_fold(outcome)
+
+    def metrics_of(rows: pd.DataFrame) -> dict[str, Any]:
+        found = regression_metrics(rows["actual"].to_numpy(), rows["prediction"].to_numpy())
+        return {name: pytest.approx(value, rel=1e-9) for name, value in found.items()}
+
+    assert outcome.result["metrics"] == metrics_of(table)
+    assert [fold["fold"] for fold in outcome.result["folds"]] == [0, 1, 2, 3, 4]
+    for fold, rows in table.groupby("fold"):
+        assert outcome.result["folds"][fold]["metrics"] == metrics_of(rows)
+        assert outcome.result["folds"][fold]["rows_validation"] == len(rows)
+
+
+def test_the_holdout_is_scored(outcome: Outcome) -> None:
+    assert outcome.result["holdout"]["rows"] == 10
+    assert outcome.result["holdout"]["metrics"].keys() == outcome.result["metrics"].keys()
+
+
+def test_the_result_says_what_it_took(outcome: Outcome, case: Case) -> None:
+    seconds = outcome.result["seconds"]
+    assert seconds.keys() == {"prepare", "train", "evaluate", "export", "total"}
+    assert sum(seconds.values()) == pytest.approx(2 * seconds["total"], abs=0.01)
+    receipt = outcome.result["receipt"]
+    assert receipt["dataset_sha256"] == SHA256
+    assert receipt["seed"] == case.spec.seed
+    assert receipt["device"] == "cpu"
+    assert receipt["versions"]["torch"] == torch.__version__
+    assert len(receipt["spec_sha256"]) == 64
+
+
+def test_the_result_is_json(outcome: Outcome) -> None:
+    """As the database stores it: no NaN, no infinity, no numpy."""
+    assert json.loads(json.dumps(outcome.result, allow_nan=False)) == outcome.result
+    assert outcome.result.keys() == {
+        "metrics",
+        "folds",
+        "fold_mean",
+        "fold_std",
+        "holdout",
+        "intervals",
+        "diagnosis",
+        "seconds",
+        "receipt",
+    }
+
+
+def test_the_model_prices_the_table_it_came_from(outcome: Outcome, case: Case) -> None:
+    manifest = Manifest.model_validate_json(outcome.artifacts["manifest.json"].read_text())
+    predictor = Predictor(outcome.artifacts["core.onnx"].read_bytes(), manifest)
+    table = out_of_fold(outcome)
+    members = predictor.predict_table(case.cells).members[table["fold"], table["row"]]
+    np.testing.assert_allclose(members, table["prediction"], rtol=1e-4)
+    assert manifest.metrics == outcome.result["metrics"]
+    assert manifest.receipt == outcome.result["receipt"]
+
+
+def test_the_host_hears_of_every_epoch_of_every_fold(
+    host: FakeHost, case: Case, outcome: Outcome
+) -> None:
+    epochs = {fold["fold"]: fold["epochs"] for fold in outcome.result["folds"]}
+    expected = [(fold, epoch) for fold, last in epochs.items() for epoch in range(1, last + 1)]
+    assert sorted((row.fold, row.epoch) for row in host.rows) == expected
+    for row in host.rows:
+        assert row.learning_rate == case.spec.optimizer.learning_rate
+        assert row.train_loss is not None
+        assert row.validation_loss is not None
+    fractions = [progress.fraction for progress in host.progress]
+    assert fractions == sorted(fractions)
+    assert (fractions[0], fractions[-1]) == (0.0, 1.0)
+    assert host.progress[0].eta_s is None
+    assert host.progress[0].folds_active == host.progress[0].folds_total == 5
+    assert all(p.eta_s is not None and p.eta_s >= 0 for p in host.progress[1:])
+
+
+def test_a_released_run_is_finished_by_the_next_attempt(
+    case: Case, outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the newest checkpoint that can be read, to the last bit."""
+    first = FakeHost("release", after=4)
+    with pytest.raises(Stopped) as caught:
+        start(case, tmp_path / "first", first)
+    assert caught.value.reason == "release"
+    assert list((tmp_path / "first").iterdir()) == []
+    (checkpoint,) = first.saved
+
+    with monkeypatch.context() as patch:
+        patch.setattr("models.training.checkpoint.FORMAT", 0)
+        other_format = FakeHost("release", after=1)
+        with pytest.raises(Stopped):
+            start(case, tmp_path / "other", other_format)
+
+    second = FakeHost(earlier=[*other_format.saved, checkpoint])
+    resumed = start(case, tmp_path / "second", second)
+    assert second.rows[0].epoch > 1  # nothing was trained twice
+    epochs = {(row.fold, row.epoch) for row in [*first.rows, *second.rows]}
+    assert len(epochs) == len(first.rows) + len(second.rows)
+    pd.testing.assert_frame_equal(out_of_fold(resumed), out_of_fold(outcome), check_exact=True)
+    found, expected = (
+        safetensors.torch.load_file(o.artifacts["weights.safetensors"]) for o in (resumed, outcome)
+    )
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    for name in ("metrics", "folds", "holdout"):
+        assert resumed.result[name] == outcome.result[name]
+
+
+def test_a_cancelled_run_stops(case: Case, tmp_path: Path) -> None:
+    host = FakeHost("cancel", after=2)
+    with pytest.raises(Stopped) as caught:
+        start(case, tmp_path / "run", host)
+    assert caught.value.reason == "cancel"
+    assert max(row.epoch for row in host.rows) <= 2
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_the_earliest_rows_of_time_folds_are_not_scored(tmp_path: Path) -> None:
+    case = lay(tmp_path, house_frame(), folds={"type": "time", "column": "sold"}, **SMALL)
+    outcome = start(case, tmp_path / "run")
+    table = out_of_fold(outcome)
+    assert table["row"].tolist() == list(range(103 - 5 * (103 // 6), 103))
+    assert table["fold"].is_monotonic_increasing
+    assert outcome.result["metrics"]["r2"] is not None
+
+
+# Runs that cannot give a model.
+
+
+def diverging() -> tuple[pd.DataFrame, dict[str, Any]]:
+    return house_frame(), {"optimizer": {"name": "sgd", "learning_rate": 1e6}}
+
+
+def without_a_complete_row() -> tuple[pd.DataFrame, dict[str, Any]]:
+    frame = house_frame()
+    frame.loc[::2, "area"] = np.nan
+    frame.loc[1::2, "stars"] = np.nan
+    return frame, {"preprocessing": {"numeric_missing": "drop_rows"}}
+
+
+def without_a_price_in_most_groups() -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The profile counts the groups of all rows."""
+    frame = house_frame()
+    frame["street"] = np.arange(len(frame)) % 6
+    frame.loc[frame["street"] > 3, "price"] = np.nan
+    return frame, {"folds": {"type": "group", "column": "street"}}
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (diverging, "learning_rate"),
+        (without_a_complete_row, "drop_rows"),
+        (without_a_price_in_most_groups, "groups"),
+    ],
+)
+def test_a_run_that_cannot_give_a_model_says_what_to_change(
+    tmp_path: Path, make: Callable[[], tuple[pd.DataFrame, dict[str, Any]]], words: str
+) -> None:
+    frame, spec = make()
+    case = lay(tmp_path, frame, **(SMALL | spec))
+    with pytest.raises(TrainingFailed, match=words):
+        start(case, tmp_path / "run")
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_losses_that_are_no_numbers_are_none(tmp_path: Path) -> None:
+    frame, spec = diverging()
+    host = FakeHost()
+    with pytest.raises(TrainingFailed):
+        start(lay(tmp_path, frame, **(SMALL | spec)), tmp_path / "run", host)
+    assert any(row.train_loss is None for row in host.rows)
+    assert all(row.train_loss is None or math.isfinite(row.train_loss) for row in host.rows)
+
+
+def test_a_model_that_differs_from_its_scores_is_not_handed_on(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("models.serving.export.TOLERANCE", -1.0)
+    with pytest.raises(TrainingFailed, match="not registered"):
+        start(case, tmp_path / "run")
+    assert list((tmp_path / "run").iterdir()) == []

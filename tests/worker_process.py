@@ -1,0 +1,102 @@
+"""Real worker processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+from polling import wait_until
+from sqlalchemy import select
+
+from app.settings import Settings
+from app.storage.database import Database
+from app.storage.tables import Worker
+
+START_SECONDS = 30.0  # on an idle machine it takes one
+
+
+class WorkerProcess:
+    """`python -m workers.main`, killed at the end of the `with` block if it still runs."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._log = settings.root / "worker.log"
+        settings.root.mkdir(parents=True, exist_ok=True)
+        given = settings.model_dump(mode="json", exclude_unset=True)
+        environment = {f"FOLDHOUSE_{name.upper()}": str(value) for name, value in given.items()}
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "workers.main"],
+                env={**os.environ, **environment},
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+            )
+
+    def __enter__(self) -> WorkerProcess:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.kill()
+        self.close_input()
+
+    def wait_until_ready(self) -> None:
+        """Until it has registered, takes messages and has its spare child."""
+        wait_until(lambda: self.rows(), START_SECONDS)
+        wait_until(lambda: "Connected to" in self.log(), START_SECONDS)
+        wait_until(lambda: self.children(), START_SECONDS)
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def rows(self) -> list[Worker]:
+        """Its row, while it is registered."""
+        database = Database(self._settings.resolved_database_url)
+        with database.reading() as session:
+            rows = session.scalars(select(Worker).where(Worker.pid == self.process.pid)).all()
+        database.close()
+        return list(rows)
+
+    def children(self) -> list[int]:
+        """Process ids of its children that live, the spare among them."""
+        children: set[int] = set()
+        for file in Path(f"/proc/{self.process.pid}/task").glob("*/children"):
+            with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
+                children.update(map(int, file.read_text().split()))
+        return [pid for pid in children if command_line(pid)]
+
+    def child_of(self, job_id: str) -> int | None:
+        """The process that trains the job."""
+        title = f"workers.attempt {job_id}"
+        return next((pid for pid in self.children() if title in command_line(pid)), None)
+
+    def close_input(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
+    def kill(self) -> None:
+        """SIGKILL, also to its children."""
+        children = self.children()
+        self.process.kill()
+        for pid in children:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def command_line(pid: int) -> str:
+    """As `ps` shows it; nothing for a process that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
+    except FileNotFoundError:
+        return ""
