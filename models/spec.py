@@ -192,8 +192,8 @@ class TrainingSpec(SpecModel):
     def _dropout_leaves_units(cls, dropout: float) -> float:
         if dropout >= 1:
             raise ValueError(
-                f"dropout must be below 1, however it is {dropout}: with p = 1 every hidden unit is "
-                "zeroed and nothing can be learnt"
+                f"dropout must be below 1, however it is {dropout}: with p = 1 every hidden unit "
+                "is zeroed and nothing can be learnt"
             )
         return dropout
 

@@ -53,7 +53,7 @@ def trainable_rows(preprocessing: Preprocessing, design: Design, fold: FoldRows)
     """The fold without the training rows that `drop_rows` leaves out."""
     if preprocessing.numeric_missing != "drop_rows":
         return fold
-    complete: NDArray[np.bool_] = ~np.isnan(design.numbers).any(axis=1)
+    complete = np.asarray(~np.isnan(design.numbers).any(axis=1))
     return FoldRows(
         fold.train[complete[fold.train]], fold.watched[complete[fold.watched]], fold.validation
     )

@@ -138,10 +138,16 @@ def _number_in_text(feature: NumericFeature, text: str, odd: list[RowWarning]) -
     """A number or a date that came as text, read as a table's cell is."""
     if feature.kind == "numeric" and text not in MISSING_AMONG_NUMBERS and "_" not in text:
         try:
-            return _number(feature, float(text), odd)
+            value = float(text)
         except ValueError:
+            value = math.inf
+        if math.isfinite(value):
+            return _number(feature, value, odd)
+        if math.isnan(value):
+            odd.append(_missing_value(feature.name))
+        else:
             odd.append(_not_a_number(feature, quoted(text)))
-            return math.nan
+        return math.nan
     alone = pa.chunked_array([pa.array([text], pa.string())])
     return float(_numbers(feature, alone, [odd])[0])
 
