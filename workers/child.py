@@ -132,9 +132,11 @@ class Spare:
         """The waiting child, or a new one where it has died."""
         with self._lock:
             child, self._waiting = self._waiting, None
-        if child is None or not child.is_alive():
-            child = self._start()
-        return child
+        if child is not None and child.is_alive():
+            return child
+        if child is not None:
+            child.kill()
+        return self._start()
 
     def close(self) -> None:
         with self._lock:
@@ -155,8 +157,8 @@ def describe_exit(status: int) -> str:
         )
     if status < 0:
         return (
-            f"The training process died of signal {signal.Signals(-status).name}. The worker's "
-            "log has what it printed last."
+            f"The training process died of signal {-status} ({signal.strsignal(-status)}). The "
+            "worker's log has what it printed last."
         )
     return (
         f"The training process ended with exit code {status} and no result. The worker's log "

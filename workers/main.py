@@ -31,6 +31,8 @@ from workers.workplace import Workplace
 
 logger = logging.getLogger(__name__)
 
+STANDARD_INPUT = 0
+
 
 def main() -> None:
     logging.basicConfig(
@@ -79,8 +81,7 @@ def main() -> None:
 def stop_on_signals(stopping: threading.Event) -> None:
     """Celery looks at `should_stop` between two messages; then it waits for its threads."""
 
-    def stop(signum: int, _frame: object) -> None:
-        logger.info("stopping on %s", signal.Signals(signum).name)
+    def stop(_signum: int, _frame: object) -> None:
         stopping.set()
         state.should_stop = os.EX_OK
 
@@ -89,9 +90,9 @@ def stop_on_signals(stopping: threading.Event) -> None:
 
 
 def stop_with_starter() -> None:
-    """Where standing input is a pipe, its end means that the process which holds it is gone."""
-    if stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode):
-        while os.read(sys.stdin.fileno(), 1024):
+    """Where standard input is a pipe, its end means that the process which holds it is gone."""
+    if stat.S_ISFIFO(os.fstat(STANDARD_INPUT).st_mode):
+        while os.read(STANDARD_INPUT, 1024):
             pass
         os.kill(os.getpid(), signal.SIGTERM)
 

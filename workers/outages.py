@@ -30,11 +30,15 @@ def repeat(
     name = f"{action.__module__}.{action.__qualname__}"
 
     def loop() -> None:
+        away = False
         while not stopping.is_set():
             try:
                 action()
+                away = False
             except DATABASE_AWAY as error:
-                logger.warning("%s: %s", name, reason(error))
+                if not away:
+                    logger.warning("%s waits for the database: %s", name, reason(error))
+                away = True
             except Exception:
                 logger.exception("%s failed and will be tried again", name)
             stopping.wait(interval)

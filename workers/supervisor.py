@@ -16,11 +16,11 @@ from app.jobs import attempts, lifecycle
 from app.jobs.attempts import Fence
 from app.jobs.lifecycle import Claim
 from workers.child import Spare, describe_exit
-from workers.lease import Lease
+from workers.lease import kept_lease
 from workers.outages import DATABASE_AWAY, persist, reason
 from workers.protocol import Failed, Order, Stopped, Succeeded
 from workers.slots import Slots
-from workers.watch import Ending, Exited, Lost, Timing, Watch
+from workers.watch import TIMING, Ending, Exited, Lost, Timing, Watch
 from workers.workplace import Workplace
 
 logger = logging.getLogger(__name__)
@@ -32,12 +32,12 @@ class Supervisor:
     """Of one worker process; each of its threads runs one attempt at a time."""
 
     def __init__(
-        self, workplace: Workplace, slots: Slots, spare: Spare, timing: Timing | None = None
+        self, workplace: Workplace, slots: Slots, spare: Spare, timing: Timing = TIMING
     ) -> None:
         self._workplace = workplace
         self._slots = slots
         self._spare = spare
-        self._timing = timing or Timing()
+        self._timing = timing
 
     def run(self, shard_id: str) -> None:
         """Take an attempt at the shard, if it is queued and due, from its claim to its end."""
@@ -69,12 +69,12 @@ class Supervisor:
             child.begin(order, lock)
             if self._spare_is_wanted():
                 self._spare.prepare()
-            with Lease(here.database, claim.fence) as lease:
+            with kept_lease(here.database, claim.fence) as lost:
                 watch = Watch(
                     here.database,
                     claim.fence,
                     child,
-                    lost=lease.lost,
+                    lost=lost,
                     stopping=here.stopping,
                     timing=self._timing,
                 )

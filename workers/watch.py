@@ -37,6 +37,9 @@ class Timing:
     release: float = 4.0  # to SIGKILL where the worker stops; the last checkpoint stands
 
 
+TIMING = Timing()
+
+
 @dataclass(frozen=True)
 class Exited:
     """The child died without a last report; `status` as `subprocess` has it."""
@@ -116,7 +119,8 @@ class Watch:
             with self._database.reading() as session:
                 standing = attempts.standing(session, self._fence)
         except DATABASE_AWAY as error:
-            logger.warning("shard %s: not stored yet: %s", self._fence.shard_id, reason(error))
+            # The lease says so in the log already, and less often.
+            logger.debug("shard %s: not stored yet: %s", self._fence.shard_id, reason(error))
             return
         if standing == "lost":
             self._lost.set()

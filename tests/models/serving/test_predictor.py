@@ -316,6 +316,23 @@ def test_missing_has_many_spellings(predictor: Predictor, column: str, cell: obj
     assert found.values[0] == expected.values[0]
 
 
+TEXTS = (
+    "1_000 0x10 1e400 -1e400 1e-400 infinity -inf NAN +nan 12. . .5 1E5 +5 --5 5- 1,5 00 -0.0 0.1e1"
+    " NA None none ? - null <NA> #N/A n/a True 2020-1-1 2020-01-01T10:00:00+02:00 2020-13-01"
+    " 2020-02-30 20200101 2020-01 1850-01 0001-01-01 99999-01-01 2020-01-01T10:00:00.123456789Z"
+    " 1580515200 ½ ² १२० ٣.٥ 1.500000000000000000001 9007199254740993 1e22 GAS"
+).split()
+
+
+@pytest.mark.parametrize("column", HOUSE)
+def test_a_text_is_read_alike_by_both_roads(predictor: Predictor, column: str) -> None:
+    rows = [house(**{column: text}) for text in [*TEXTS, "1 2", "\u200b12", "2020-01-01 10"]]
+    by_row, by_table = predictor.predict_rows(rows), predictor.predict_table(table(rows))
+    for row, one, other in zip(rows, by_row.warnings, by_table.warnings, strict=True):
+        assert one == other, row[column]
+    np.testing.assert_allclose(by_row.values, by_table.values, rtol=1e-6)
+
+
 def test_words_that_mean_missing_among_numbers_alone(predictor: Predictor) -> None:
     rows = [house(area="None"), house(quarter="None")]
     for predictions in (predictor.predict_rows(rows), predictor.predict_table(table(rows))):
