@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -23,11 +24,12 @@ from models.data.folds import FoldRows, split_rows
 from models.data.preprocessing import trainable_rows
 from models.data.profile import Profile
 from models.evaluation.scores import evaluate
+from models.members import Member, members_of
 from models.serving.export import ExportMismatch, core_graph, full_graph, verify
 from models.serving.manifest import describe
 from models.serving.served import ServedModel
 from models.spec import TrainingSpec
-from models.training.engine import EpochLosses, FoldCourse, Interrupted, Monitor, Trainer
+from models.training.engine import EpochLosses, Interrupted, Monitor, Trainer
 
 StopReason = Literal["cancel", "release"]
 
@@ -124,7 +126,7 @@ def run(
     design = load_design(parquet, spec, select(spec, profile))
     split = split_rows(spec, design.target, design.fold_column)
     folds = [_trainable(spec, design, fold) for fold in split.folds]
-    trainer = Trainer(spec, design, folds, device=torch.device(device))
+    trainer = Trainer(members_of([spec]), design, folds, device=torch.device(device))
     clock.lap("prepare")
 
     _resume(trainer, host)
@@ -132,7 +134,7 @@ def run(
         trained = trainer.train(_HostMonitor(host, spec))
     except Interrupted as interruption:
         raise Stopped(host.stop_requested() or "release") from interruption
-    _refuse_untrained(trained.courses)
+    _refuse_untrained(trainer)
     clock.lap("train")
 
     served = ServedModel(trained.encoder, trained.network, trained.target)
@@ -140,7 +142,7 @@ def run(
     clock.lap("evaluate")
 
     receipt = _receipt(spec, dataset_sha256, device)
-    manifest = describe(design, spec, scores.metrics, len(folds), receipt)
+    manifest = describe(design, spec, scores.metrics, len(trainer.members), receipt)
     core = core_graph(served, design)
     full = full_graph(core, design)
     core_bytes, full_bytes = core.SerializeToString(), full.SerializeToString()
@@ -171,7 +173,7 @@ class _HostMonitor(Monitor):
         self._began = time.monotonic()
         self._epochs_timed = 0
 
-    def epoch_ended(self, losses: list[EpochLosses], active: int) -> None:
+    def epoch_ended(self, losses: list[EpochLosses], active: list[Member]) -> None:
         self._epochs_timed += 1
         epoch, last = losses[0].epoch, self._spec.max_epochs
         pace = (time.monotonic() - self._began) / self._epochs_timed
@@ -181,18 +183,12 @@ class _HostMonitor(Monitor):
                 epoch=epoch,
                 max_epochs=last,
                 folds_total=self._spec.k_folds,
-                folds_active=active,
+                folds_active=len({member.fold for member in active}),
                 eta_s=round(pace * (last - epoch), 1) if active else 0.0,
             ),
             [
-                EpochRow(
-                    row.fold,
-                    row.epoch,
-                    _finite(row.train_loss),
-                    _finite(row.validation_loss),
-                    row.learning_rate,
-                )
-                for row in losses
+                _epoch_row([row for row in losses if row.member.fold == fold])
+                for fold in sorted({row.member.fold for row in losses})
             ],
         )
 
@@ -237,9 +233,10 @@ def _resume(trainer: Trainer, host: Host) -> None:
             return
 
 
-def _refuse_untrained(courses: list[FoldCourse]) -> None:
-    """Every fold must have weights from an epoch that ended in finite numbers."""
-    failed = [fold for fold, course in enumerate(courses) if course.best_epoch == 0]
+def _refuse_untrained(trainer: Trainer) -> None:
+    """Every member must have weights from an epoch that ended in finite numbers."""
+    pairs = zip(trainer.members, trainer.courses, strict=True)
+    failed = sorted({member.fold for member, course in pairs if course.best_epoch == 0})
     if failed:
         raise TrainingFailed(
             f"the loss of fold {', '.join(map(str, failed))} was not a finite number in the first "
@@ -264,6 +261,17 @@ def _receipt(spec: TrainingSpec, dataset_sha256: str, device: str) -> dict[str, 
         "device": device,
         "threads": torch.get_num_threads(),
     }
+
+
+def _epoch_row(members: list[EpochLosses]) -> EpochRow:
+    """The members of one fold after one epoch, as the mean of their losses."""
+    return EpochRow(
+        members[0].member.fold,
+        members[0].epoch,
+        _finite(fmean(row.train_loss for row in members)),
+        _finite(fmean(row.validation_loss for row in members)),
+        members[0].learning_rate,
+    )
 
 
 def _finite(value: float) -> float | None:

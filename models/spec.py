@@ -37,6 +37,7 @@ Initialization = Literal[
     "default",
 ]
 TargetTransform = Literal["log", "none"]
+Schedule = Literal["constant", "cosine", "flat_cosine", "multi_cosine"]
 Loss = Literal["squared_error", "absolute_error", "huber"]
 
 SHORT_NAMES = {"wd": "weight_decay", "k": "k_folds"}
@@ -91,6 +92,27 @@ class LinearArchitecture(SpecModel):
     initialization: Initialization = "xavier_uniform"
 
 
+class PiecewiseLinear(SpecModel):
+    """Each number beside its piecewise-linear code over quantile bins (Gorishniy et al. 2022,
+    arXiv 2203.05556)."""
+
+    type: Literal["piecewise_linear"]
+    bins: int = Field(default=16, ge=2, le=256, description="Quantile bins a column, at most.")
+
+
+class Periodic(SpecModel):
+    """Each number beside learnt sines and cosines of it (Gorishniy et al. 2022, arXiv 2203.05556;
+    in the form of Holzmüller et al. 2024, arXiv 2407.04491)."""
+
+    type: Literal["periodic"]
+    frequencies: int = Field(default=16, ge=1, le=256, description="Waves a column.")
+    scale: float = Field(default=0.1, gt=0, le=100, description="Deviation of first frequencies.")
+    size: int = Field(default=4, ge=2, le=64, description="Outputs a column, the number included.")
+
+
+NumericEmbedding = Annotated[PiecewiseLinear | Periodic, Field(discriminator="type")]
+
+
 class MlpArchitecture(SpecModel):
     """A multilayer perceptron."""
 
@@ -99,13 +121,73 @@ class MlpArchitecture(SpecModel):
         default=[256, 64], min_length=1, max_length=16, description="Units of each hidden layer."
     )
     activation: Activation = "silu"
-    normalization: Literal["none"] = "none"
+    normalization: Literal["none", "batch", "layer"] = "none"
     initialization: Initialization = "xavier_uniform"
-    numeric_embedding: None = None
-    linear_path: Literal[False] = False
+    numeric_embedding: NumericEmbedding | None = Field(
+        default=None, description="What stands beside the scaled numbers; learnt per fold."
+    )
+    linear_path: bool = Field(
+        default=False,
+        description="A linear model from the inputs to the output beside the network.",
+    )
 
 
-Architecture = Annotated[LinearArchitecture | MlpArchitecture, Field(discriminator="type")]
+class ResNetArchitecture(SpecModel):
+    """The residual network for tables of Gorishniy et al. 2021, arXiv 2106.11959."""
+
+    type: Literal["resnet"]
+    blocks: int = Field(default=2, ge=1, le=16)
+    width: int = Field(default=128, ge=1, le=4_096, description="Units between the blocks.")
+    block_width: int = Field(default=256, ge=1, le=8_192, description="Units inside a block.")
+    activation: Activation = "relu"
+    normalization: Literal["none", "batch", "layer"] = "batch"
+    initialization: Initialization = "default"
+    numeric_embedding: NumericEmbedding | None = None
+
+
+class RealMlpArchitecture(SpecModel):
+    """RealMLP of Holzmüller et al. 2024, arXiv 2407.04491."""
+
+    type: Literal["realmlp"]
+    hidden_sizes: list[Annotated[int, Field(ge=1, le=16_384)]] = Field(
+        default=[256, 256, 256], min_length=1, max_length=16
+    )
+    activation: Activation = "mish"
+    initialization: Literal["default"] = "default"
+    numeric_embedding: NumericEmbedding | None = Field(
+        default_factory=lambda: Periodic(type="periodic")
+    )
+
+
+class TabmArchitecture(SpecModel):
+    """TabM of Gorishniy et al. 2024, arXiv 2410.24210."""
+
+    type: Literal["tabm"]
+    hidden_sizes: list[Annotated[int, Field(ge=1, le=16_384)]] = Field(
+        default=[256, 256], min_length=1, max_length=16
+    )
+    ensemble_size: int = Field(
+        default=32, ge=1, le=256, description="Predictions that it averages."
+    )
+    activation: Activation = "relu"
+    initialization: Initialization = "default"
+    numeric_embedding: NumericEmbedding | None = None
+
+
+Architecture = Annotated[
+    LinearArchitecture
+    | MlpArchitecture
+    | ResNetArchitecture
+    | RealMlpArchitecture
+    | TabmArchitecture,
+    Field(discriminator="type"),
+]
+
+
+def bins_of(architecture: Architecture) -> int:
+    """Quantile bins a column that the architecture's inputs have."""
+    embedding = getattr(architecture, "numeric_embedding", None)
+    return embedding.bins if isinstance(embedding, PiecewiseLinear) else 0
 
 
 class Folds(SpecModel):
@@ -136,7 +218,9 @@ class Optimizer(SpecModel):
     name: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = Field(default=1e-3, gt=0, le=1e6)
     momentum: float = Field(default=0.9, ge=0, lt=1, description="Used by `sgd` alone.")
-    schedule: Literal["constant"] = "constant"
+    schedule: Schedule = Field(
+        default="constant", description="The learning rate over the epochs up to max_epochs."
+    )
     gradient_clip: float | None = Field(
         default=None, gt=0, description="Largest L2 norm of one fold model's gradient."
     )
@@ -178,7 +262,9 @@ class TrainingSpec(SpecModel):
     max_epochs: int = Field(default=100, ge=1, le=10_000)
     early_stopping: EarlyStopping | None = Field(default_factory=EarlyStopping)
     holdout: Holdout | None = None
-    members_per_fold: Literal[1] = 1
+    members_per_fold: int = Field(
+        default=1, ge=1, le=64, description="Seeds that train and are averaged in each fold."
+    )
     loss: Loss = "squared_error"
     seed: int = Field(default=0, ge=0, lt=2**63)
 

@@ -12,6 +12,7 @@ from models.spec import (
     Architecture,
     Features,
     LinearArchitecture,
+    ResNetArchitecture,
     TrainingSpec,
 )
 
@@ -198,10 +199,15 @@ def input_width(spec: TrainingSpec, profile: Profile) -> int:
 
 
 def layer_widths(architecture: Architecture, inputs: int) -> list[int]:
-    """Units from the inputs to the output."""
-    if isinstance(architecture, LinearArchitecture):
-        return [inputs, 1]
-    return [inputs, *architecture.hidden_sizes, 1]
+    """Units from the inputs to the output, layer after layer."""
+    match architecture:
+        case LinearArchitecture():
+            return [inputs, 1]
+        case ResNetArchitecture():
+            blocks = [architecture.block_width, architecture.width] * architecture.blocks
+            return [inputs, architecture.width, *blocks, 1]
+        case _:
+            return [inputs, *architecture.hidden_sizes, 1]
 
 
 def _default_kind(column: ColumnProfile) -> Literal["numeric", "categorical"] | None:

@@ -27,6 +27,8 @@ class FoldStatistics:
     fill : (F, D) what stands in for a missing number
     center, scale : (F, D); a scale of 0 marks a column that does not vary there
     knots : (F, Q, D) quantiles for `quantile` scaling, else Q = 0
+    bin_columns : (P,) the numeric column of each bin of a piecewise-linear code, else P = 0
+    bin_low, bin_width : (F, P); a width of 0 marks a bin that a fold does not have
     seen : (F, W) bool, whether a level occurs; the columns of the vocabularies side by side
     target_center, target_scale : (F,) of the transformed target
     target_low, target_high : (F,) bounds of a standardised prediction: the training targets'
@@ -37,6 +39,9 @@ class FoldStatistics:
     center: Numbers
     scale: Numbers
     knots: NDArray[np.float64]
+    bin_columns: NDArray[np.int64]
+    bin_low: NDArray[np.float64]
+    bin_width: NDArray[np.float64]
     seen: NDArray[np.bool_]
     target_center: NDArray[np.float64]
     target_scale: NDArray[np.float64]
@@ -60,19 +65,31 @@ def trainable_rows(preprocessing: Preprocessing, design: Design, fold: FoldRows)
 
 
 def learn(
-    preprocessing: Preprocessing, design: Design, training_rows: Sequence[np.ndarray]
+    preprocessing: Preprocessing,
+    design: Design,
+    training_rows: Sequence[np.ndarray],
+    bins: int = 0,
 ) -> FoldStatistics:
-    """Statistics of each fold from its own training rows (row numbers of the design)."""
+    """Statistics of each fold from its own training rows (row numbers of the design).
+
+    `bins`: quantile bins a numeric column, at most, for a piecewise-linear code.
+    """
     target = transform_target(preprocessing, design.target)
     numeric = [_numeric_statistics(preprocessing, design.numbers[rows]) for rows in training_rows]
     fill, center, scale, knots = (np.stack(part) for part in zip(*numeric, strict=True))
     targets = [_target_statistics(target[rows]) for rows in training_rows]
+    bin_columns, bin_low, bin_width = _align_bins(
+        [_quantile_knots(design.numbers[rows], bins) for rows in training_rows]
+    )
     target_center, target_scale, low, high = (np.array(part) for part in zip(*targets, strict=True))
     return FoldStatistics(
         fill=fill,
         center=center,
         scale=scale,
         knots=knots,
+        bin_columns=bin_columns,
+        bin_low=bin_low,
+        bin_width=bin_width,
         seen=np.stack([_seen_levels(design, rows) for rows in training_rows]),
         target_center=target_center,
         target_scale=target_scale,
@@ -114,6 +131,31 @@ def _numeric_statistics(
         case "none":
             center, scale = np.zeros_like(mean), np.ones_like(mean)
     return fill, center, scale, knots
+
+
+def _quantile_knots(numbers: Numbers, bins: int) -> list[NDArray[np.float64]]:
+    """Different quantiles of each column's known numbers, bins + 1 of them at most."""
+    ranks = np.linspace(0, 1, bins + 1)
+    known = [column[~np.isnan(column)] for column in numbers.T]
+    return [
+        np.unique(np.quantile(column, ranks)) if bins and len(column) else np.zeros(1)
+        for column in known
+    ]
+
+
+def _align_bins(
+    folds: list[list[NDArray[np.float64]]],
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """(columns, low, width) of all folds' bins: a column has as many as the fold with most."""
+    counts = [max(len(knots) - 1 for knots in column) for column in zip(*folds, strict=True)]
+    columns = np.repeat(np.arange(len(counts)), counts)
+    low, width = np.zeros((2, len(folds), len(columns)))
+    first = np.cumsum([0, *counts])
+    for fold, column_knots in enumerate(folds):
+        for column, knots in enumerate(column_knots):
+            own = slice(first[column], first[column] + len(knots) - 1)
+            low[fold, own], width[fold, own] = knots[:-1], np.diff(knots)
+    return columns, low, width
 
 
 def _target_statistics(target: np.ndarray) -> tuple[float, float, float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from models.data.metrics import mean_and_deviation, regression_metrics
 from models.evaluation.diagnosis import diagnose
 from models.serving.served import ServedModel
 from models.spec import TrainingSpec
-from models.training.engine import FoldCourse
+from models.training.engine import Course
 
 # Rows that are scored at once.
 CHUNK_ROWS = 4_096
@@ -76,27 +77,28 @@ def evaluate(
     design: Design,
     folds: list[FoldRows],
     holdout: np.ndarray,
-    courses: list[FoldCourse],
+    courses: list[Course],
 ) -> Scores:
     """Predict every fold's validation rows with its own model, and the holdout with all of them."""
     out_of_fold = np.full(len(design), np.nan)
     fold_of = np.full(len(design), -1)
     summaries, train_r2, validation_r2 = [], [], []
     for place, fold in enumerate(folds):
-        member = served.member(place)
+        member = served.fold(place)
         predicted = predict(member, design, fold.validation)
         out_of_fold[fold.validation] = predicted
         fold_of[fold.validation] = place
         train_r2.append(_explained(member, design, fold.train))
         validation_r2.append(_explained(member, design, fold.validation))
+        own = courses[place * served.members_per_fold :][: served.members_per_fold]
         summaries.append(
             {
                 "fold": place,
                 "rows_train": len(fold.train) + len(fold.watched),
                 "rows_validation": len(fold.validation),
-                "epochs": courses[place].epochs,
-                "best_epoch": courses[place].best_epoch,
-                "stopped_by": courses[place].stopped_by,
+                "epochs": max(course.epochs for course in own),
+                "best_epoch": max(course.best_epoch for course in own),
+                "stopped_by": Counter(course.stopped_by for course in own).most_common(1)[0][0],
                 "metrics": regression_metrics(design.target[fold.validation], predicted),
             }
         )

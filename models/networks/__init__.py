@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from models.members import Member
 from models.networks.initialization import initialize
 from models.networks.linear import LinearNetwork
 from models.networks.mlp import Mlp
-from models.networks.population import Network
-from models.spec import MlpArchitecture, TrainingSpec
+from models.networks.population import InputShape, Network
+from models.networks.realmlp import RealMlp
+from models.networks.resnet import ResNet
+from models.networks.tabm import Tabm
 
-ARCHITECTURES: dict[str, type[Network]] = {"linear": LinearNetwork, "mlp": Mlp}
+ARCHITECTURES: dict[str, type[Network]] = {
+    "linear": LinearNetwork,
+    "mlp": Mlp,
+    "resnet": ResNet,
+    "realmlp": RealMlp,
+    "tabm": Tabm,
+}
 
 
-def build_network(spec: TrainingSpec, inputs: int, seeds: list[int]) -> Network:
-    """A population of the spec's architecture with one initialised member a seed."""
-    architecture = spec.architecture
-    network = ARCHITECTURES[architecture.type](len(seeds), inputs, 1, spec)
-    activation = (
-        architecture.activation if isinstance(architecture, MlpArchitecture) else "identity"
-    )
-    initialize(network, architecture.initialization, activation, seeds)
+def build_network(members: Sequence[Member], shape: InputShape) -> Network:
+    """A population of the members' architecture, initialised by each member's own spec."""
+    spec = members[0].spec
+    network = ARCHITECTURES[spec.architecture.type](len(members), shape, spec)
+    initialize(network, members)
     return network

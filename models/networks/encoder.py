@@ -29,8 +29,8 @@ class Encoder(nn.Module):
 
     Output
     ------
-    (F, N, D + W) in the network's dtype: scaled numbers, then one column a level; a level that a
-    fold has not seen in training is zero there.
+    (F, N, D + P + W) in the network's dtype: scaled numbers, piecewise-linear codes of them if
+    asked for, then one column a level; a level that a fold has not seen in training is zero there.
     """
 
     fill: Tensor  # (F, 1, D) float64
@@ -38,6 +38,10 @@ class Encoder(nn.Module):
     scale: Tensor  # (F, 1, D) float64, never 0
     varies: Tensor  # (F, 1, D) 0 where a column does not vary among the training rows
     knots: Tensor  # (F, 1, D, Q) float64
+    bin_low: Tensor  # (F, 1, P) float64
+    bin_width: Tensor  # (F, 1, P) float64, never 0
+    bin_used: Tensor  # (F, 1, P) 0 where a fold does not have the bin
+    bin_columns: Tensor  # (P,)
     seen: Tensor  # (F, 1, W)
     offsets: Tensor  # (C,) first column of each vocabulary
     unknown: Tensor  # (C,) the code without a column
@@ -62,19 +66,31 @@ class Encoder(nn.Module):
         per_fold("scale", np.where(constant, 1.0, statistics.scale), torch.float64)
         per_fold("varies", ~constant, dtype)
         per_fold("knots", statistics.knots.transpose(0, 2, 1), torch.float64)
+        unused = statistics.bin_width == 0
+        per_fold("bin_low", statistics.bin_low, torch.float64)
+        per_fold("bin_width", np.where(unused, 1.0, statistics.bin_width), torch.float64)
+        per_fold("bin_used", ~unused, dtype)
         per_fold("seen", statistics.seen, dtype)
         sizes = [vocabulary.unknown for vocabulary in vocabularies]
-        for name, column in (("offsets", np.cumsum([0, *sizes])[:-1]), ("unknown", sizes)):
+        for name, column in (
+            ("offsets", np.cumsum([0, *sizes])[:-1]),
+            ("unknown", sizes),
+            ("bin_columns", statistics.bin_columns),
+        ):
             self.register_buffer(name, torch.as_tensor(column, dtype=torch.int64), persistent=False)
         self.levels = sum(sizes)
-        self.width = statistics.fill.shape[1] + self.levels
+        self.numeric = statistics.fill.shape[1]
+        self.width = self.numeric + len(statistics.bin_columns) + self.levels
 
     def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
-        return torch.cat([self._scaled(numbers), self._one_hot(codes)], dim=-1)
-
-    def _scaled(self, numbers: Tensor) -> Tensor:
-        """(F, N, D); stays float64 until centred and scaled, for float32 drowns a timestamp."""
         filled = torch.where(torch.isnan(numbers), self.fill, numbers)
+        parts = [self._scaled(filled), self._one_hot(codes)]
+        if len(self.bin_columns) > 0:
+            parts.insert(1, self._piecewise(filled))
+        return torch.cat(parts, dim=-1)
+
+    def _scaled(self, filled: Tensor) -> Tensor:
+        """(F, N, D); stays float64 until centred and scaled, for float32 drowns a timestamp."""
         if self.scaling == "quantile":
             scaled = self._ranked(filled)
         else:
@@ -96,6 +112,12 @@ class Encoder(nn.Module):
         step = 0.5 * (torch.sign(distance) + 1)
         rank = torch.where(width > 0, inside.clamp(0, 1), step).mean(-1)
         return (rank - 0.5) * (2 * 3**0.5)
+
+    def _piecewise(self, filled: Tensor) -> Tensor:
+        """(F, N, P) for each bin 0 below it, 1 above it, and linear inside."""
+        numbers = filled.index_select(-1, self.bin_columns)
+        code = ((numbers - self.bin_low) / self.bin_width).clamp(0, 1)
+        return code.to(self.dtype) * self.bin_used
 
     def _one_hot(self, codes: Tensor) -> Tensor:
         """(F, N, W). Unknown codes are written into one spare column, which is cut off."""

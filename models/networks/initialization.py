@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from models.members import Member
 from models.networks.population import Network
-from models.randomness import stream_seed
 from models.spec import Activation, Initialization
 
 # Half-width of `uniform` and standard deviation of `normal`, as introductory courses use them.
@@ -30,28 +32,37 @@ GAINS: dict[Activation, nn.init._NonlinearityType] = {
 }
 
 
-def initialize(
-    network: Network,
-    initialization: Initialization,
-    activation: Activation,
-    seeds: list[int],
-) -> None:
-    """Fill the weights of K members in place; `seeds` has one a member.
+@runtime_checkable
+class OwnWeights(Protocol):
+    """A module with parameters that the spec's initialisation does not speak of."""
+
+    def initialize(self, member: int, generator: torch.Generator) -> None:
+        """Fill one member's weights."""
+
+
+def initialize(network: Network, members: Sequence[Member]) -> None:
+    """Fill the weights of K members in place, each from its own seed.
 
     Biases start at zero, except that `default` draws the hidden ones as torch.nn.Linear does. The
     output's bias is always zero: the standardised target's mean.
     """
     layers = network.linear_layers()
-    for member, seed in enumerate(seeds):
-        generator = torch.Generator().manual_seed(stream_seed(seed, "initialization"))
-        for place, layer in enumerate(layers):
+    for place, member in enumerate(members):
+        architecture = member.spec.architecture
+        activation: Activation = getattr(architecture, "activation", "identity")
+        generator = torch.Generator().manual_seed(member.initial_seed)
+        for layer in layers:
             # torch.nn.init counts fans on [out, in].
-            weight = layer.weight.detach()[member].T
-            bias = layer.bias.detach()[member]
-            _draw(weight, initialization, activation, generator)
-            if initialization == "default" and place < len(layers) - 1:
+            weight = layer.weight.detach()[place].T
+            bias = layer.bias.detach()[place]
+            _draw(weight, architecture.initialization, activation, generator)
+            hidden = layer.bias.shape[2] > 1
+            if architecture.initialization == "default" and hidden:
                 bound = 1 / math.sqrt(weight.shape[1])
                 nn.init.uniform_(bias, -bound, bound, generator=generator)
+        for module in network.modules():
+            if isinstance(module, OwnWeights):
+                module.initialize(place, generator)
 
 
 def _draw(

@@ -6,29 +6,55 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from models.networks.population import Linear, Network, Noise, activate
+from models.networks.embedding import PlainInputs, embed_inputs
+from models.networks.normalization import normalization
+from models.networks.population import (
+    DenseStack,
+    InputShape,
+    Linear,
+    Network,
+    Noise,
+    activate,
+    drop,
+)
 from models.spec import MlpArchitecture, TrainingSpec
 
 
 class Mlp(Network):
-    """Affine map, activation, dropout for each hidden layer, then an affine output.
+    """Affine map, normalisation, activation, dropout for each hidden layer, then an affine output.
 
-    Input: (K, B, inputs). Output: (K, B, outputs).
+    With `linear_path`, a linear model of the inputs is added to the output.
+
+    Input: (K, B, inputs). Output: (K, B, 1).
     """
 
-    def __init__(self, members: int, inputs: int, outputs: int, spec: TrainingSpec) -> None:
+    def __init__(self, members: int, shape: InputShape, spec: TrainingSpec) -> None:
         super().__init__()
-        assert isinstance(spec.architecture, MlpArchitecture)
-        sizes = [inputs, *spec.architecture.hidden_sizes]
+        architecture = spec.architecture
+        assert isinstance(architecture, MlpArchitecture)
+        self.embedding = embed_inputs(members, shape, architecture)
+        sizes = [self.embedding.width, *architecture.hidden_sizes]
         self.hidden = nn.ModuleList(Linear(members, a, b) for a, b in pairwise(sizes))
-        self.output = Linear(members, sizes[-1], outputs)
-        self.activation = spec.architecture.activation
-        self.dropout = spec.dropout
+        self.norms = nn.ModuleList(
+            normalization(architecture.normalization, members, units) for units in sizes[1:]
+        )
+        self.output = Linear(members, sizes[-1], 1)
+        self.shortcut = Linear(members, sizes[0], 1) if architecture.linear_path else None
+        self.activation = architecture.activation
+        self.plain = architecture.normalization == "none" and isinstance(
+            self.embedding, PlainInputs
+        )
 
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:  # (K, B, inputs)
-        for layer in self.hidden:
-            x = activate(self.activation, layer(x))  # (K, B, units)
-            if noise is not None and self.dropout > 0:
-                x = x * noise.keep(self.dropout, x.shape[1], x.shape[2])
-        output: Tensor = self.output(x)
-        return output  # (K, B, outputs)
+        inputs = hidden = self.embedding(x)
+        for layer, norm in zip(self.hidden, self.norms, strict=True):
+            hidden = activate(self.activation, norm(layer(hidden), noise))  # (K, B, units)
+            hidden = drop(hidden, noise)
+        output: Tensor = self.output(hidden)
+        return output if self.shortcut is None else output + self.shortcut(inputs)
+
+    def dense_stack(self) -> DenseStack | None:
+        if not self.plain:
+            return None
+        layers = [layer for layer in self.hidden if isinstance(layer, Linear)]
+        return DenseStack([*layers, self.output], self.activation, self.shortcut)

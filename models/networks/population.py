@@ -7,6 +7,7 @@ member k is `tensor[k]`, and `take` keeps some of the members.
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import torch
@@ -19,10 +20,23 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 class Noise(Protocol):
-    """Where dropout gets its masks from."""
+    """What a forward pass needs while training: dropout's masks, and which rows are there.
 
-    def keep(self, probability: float, rows: int, units: int) -> Tensor:
-        """(K, rows, units): 1 / (1 − p) with probability 1 − p, else 0."""
+    present : (K, B, 1), 1 for a row, 0 for padding
+    """
+
+    present: Tensor
+
+    def keep(self, rows: int, units: int) -> Tensor | None:
+        """(K, rows, units): 1 / (1 − p) with probability 1 − p, else 0; None if no p is > 0."""
+
+
+@dataclass(frozen=True)
+class InputShape:
+    """What the columns of a network's inputs are: `numeric` scaled numbers first."""
+
+    numeric: int
+    width: int
 
 
 class Linear(nn.Module):
@@ -40,20 +54,49 @@ class Linear(nn.Module):
         return torch.baddbmm(self.bias, x, self.weight)
 
 
+@dataclass(frozen=True)
+class DenseStack:
+    """A network that is nothing but affine maps with an activation and dropout between them.
+
+    `shortcut` maps the inputs to the output beside them.
+    """
+
+    layers: list[Linear]
+    activation: Activation
+    shortcut: Linear | None = None
+
+
 class Network(nn.Module):
     """An architecture: inputs of K members to their raw outputs.
 
-    Subclasses take (members, inputs, outputs, spec) and leave weights to
-    `initialization.initialize`.
+    Subclasses take (members, shape, spec) and leave weights to `initialization.initialize`.
     """
 
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
-        """(K, B, inputs) to (K, B, outputs); `noise` is given while training."""
+        """(K, B, inputs) to (K, B, E) raw predictions; `noise` is given while training.
+
+        E is 1, or the size of an ensemble inside the network: its predictions are averaged, but
+        each has a loss of its own.
+        """
         raise NotImplementedError
+
+    def dense_stack(self) -> DenseStack | None:
+        """The network as a stack of affine maps, if it is one: those train faster."""
+        return None
+
+    def rate_factor(self, parameter: str) -> float:  # noqa: ARG002
+        """The learning rate of a parameter, by its name, as a factor of the spec's."""
+        return 1.0
 
     def linear_layers(self) -> list[Linear]:
         """Every affine map, the output layer last."""
         return [module for module in self.modules() if isinstance(module, Linear)]
+
+
+def drop(x: Tensor, noise: Noise | None) -> Tensor:
+    """Dropout of a hidden layer (K, B, units), where there is noise."""
+    mask = None if noise is None else noise.keep(x.shape[1], x.shape[2])
+    return x if mask is None else x * mask
 
 
 def activate(name: Activation, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The function that is served: raw numbers and codes to prices, all folds at once."""
+"""The function that is served: raw numbers and codes to prices, all members at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models.networks.target import TargetScale
 
 
 class ServedModel(nn.Module):
-    """K fold models with their preprocessing and inverse target transform.
+    """The networks of F folds, m each, with their preprocessing and inverse target transform.
 
     Input
     -----
@@ -21,7 +21,7 @@ class ServedModel(nn.Module):
     Output
     ------
     value : (N,) float64, the members' mean on the target's own scale
-    members : (K, N) float64
+    members : (F·m, N) float64, fold f owns members f·m … f·m + m − 1
     """
 
     def __init__(self, encoder: Encoder, network: Network, target: TargetScale) -> None:
@@ -29,12 +29,21 @@ class ServedModel(nn.Module):
         self.encoder = encoder
         self.network = network
         self.target = target
+        folds = len(target.center)
+        self.members_per_fold = len(next(network.parameters())) // folds
 
     def forward(self, numbers: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        inputs = self.encoder(numbers.unsqueeze(0), codes.unsqueeze(0))
-        members = self.target.restore(self.network(inputs)[..., 0])
+        inputs = self.encoder(numbers.unsqueeze(0), codes.unsqueeze(0))  # (F, N, inputs)
+        outputs = self.network(inputs.repeat_interleave(self.members_per_fold, 0)).mean(-1)
+        by_fold = outputs.unflatten(0, (-1, self.members_per_fold)).transpose(0, 1)  # (m, F, N)
+        members = self.target.restore(by_fold).transpose(0, 1).flatten(0, 1)
         return members.mean(0), members
 
-    def member(self, place: int) -> ServedModel:
-        """The model of one fold alone."""
-        return take(self, torch.tensor([place]))
+    def fold(self, place: int) -> ServedModel:
+        """The members of one fold alone."""
+        first = place * self.members_per_fold
+        own = torch.arange(first, first + self.members_per_fold)
+        fold = torch.tensor([place])
+        return ServedModel(
+            take(self.encoder, fold), take(self.network, own), take(self.target, fold)
+        )

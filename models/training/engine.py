@@ -1,8 +1,8 @@
-"""Training all folds at once: one loop over epochs, blocks of batches, and batches.
+"""Training a population: one loop over epochs, blocks of batches, and batches.
 
-The members of a population are the folds that still train. A member that stops leaves at the end
-of the epoch, with its best weights kept aside. Nothing in the loop waits for the device before
-the end of an epoch.
+The members are folds × trials × seeds, one copy of the table serves them all. A member that stops
+leaves at the end of the epoch, with its best weights kept aside. Nothing in the loop waits for the
+device before the end of an epoch.
 """
 
 from __future__ import annotations
@@ -18,31 +18,35 @@ from torch import Tensor
 from models.data.design import Design
 from models.data.folds import FoldRows
 from models.data.preprocessing import FoldStatistics, learn
+from models.members import Member
 from models.networks import build_network
 from models.networks.encoder import Encoder
 from models.networks.population import Network, take
 from models.networks.target import TargetScale
 from models.randomness import stream_seed
-from models.spec import TrainingSpec
+from models.spec import bins_of
 from models.training.checkpoint import pack, unpack
-from models.training.dropout import FoldNoise
+from models.training.dropout import PopulationNoise
+from models.training.gradients import gradients_of
+from models.training.inputs import Inputs
 from models.training.losses import row_losses
 from models.training.optimizers import PopulationOptimizer
 from models.training.rows import RaggedRows
+from models.training.schedules import schedule_factor
 
-# Rows of a fold that are encoded together: enough to spread the cost of an operation's call, few
+# Rows of a fold that are gathered together: enough to spread the cost of an operation's call, few
 # enough to stay in the cache. A block is also what a run stops and resumes between.
 BLOCK_ROWS = 1_024
-# Rows of a fold that are scored together.
-SCORE_ROWS = 4_096
+# Inputs that are scored together, over all members.
+SCORE_BYTES = 64 * 1024 * 1024
 CHECKPOINT_INTERVAL = 5.0  # seconds
 
 
 @dataclass(frozen=True)
 class EpochLosses:
-    """One fold after one epoch; losses are means over rows, NaN or infinity included."""
+    """One member after one epoch; losses are means over rows, NaN or infinity included."""
 
-    fold: int
+    member: Member
     epoch: int
     train_loss: float
     watched_loss: float | None
@@ -51,33 +55,32 @@ class EpochLosses:
 
 
 @dataclass
-class FoldCourse:
-    """How the training of one fold went. `best_epoch` is 0 until an epoch ended finite."""
+class Course:
+    """How the training of one member went. `best_epoch` is 0 until an epoch ended finite."""
 
     epochs: int = 0
     best_epoch: int = 0
     best_loss: float = math.inf
-    best_train_loss: float = math.nan
-    best_validation_loss: float = math.nan
     stopped_by: str = "max_epochs"
 
 
 @dataclass(frozen=True)
-class TrainedFolds:
-    """F networks with their best weights and what their folds learnt, on the CPU."""
+class TrainedPopulation:
+    """K networks with their best weights and what the F folds learnt, on the CPU."""
 
     network: Network
     encoder: Encoder
     target: TargetScale
     statistics: FoldStatistics
-    courses: list[FoldCourse]
+    courses: list[Course]
 
 
 class Monitor:
     """What the loop tells and asks between blocks; the default trains undisturbed."""
 
-    def epoch_ended(self, losses: list[EpochLosses], active: int) -> None:
-        """Called once an epoch with the losses of the folds that trained in it."""
+    def epoch_ended(self, losses: list[EpochLosses], active: list[Member]) -> None:
+        """Called once an epoch with the losses of the members that trained in it, and with those
+        that go on."""
 
     def should_stop(self) -> bool:
         """Asked between blocks; True ends the run with `Interrupted`."""
@@ -92,74 +95,84 @@ class Interrupted(Exception):
 
 
 class Trainer:
-    """A run and its state. `train` runs it to the end."""
+    """A run of a population and its state. `train` runs it to the end.
+
+    The members' specs agree in `population_key`, and members of one fold stand together.
+    """
 
     def __init__(
         self,
-        spec: TrainingSpec,
+        members: Sequence[Member],
         design: Design,
         folds: Sequence[FoldRows],
         *,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        self._spec = spec
+        self.members = list(members)
+        self._spec = members[0].spec  # for what all members agree in
         self._device = device
         self._dtype = dtype
         self._train_rows = [torch.from_numpy(fold.train) for fold in folds]
-        self.statistics = learn(spec.preprocessing, design, [fold.train for fold in folds])
-        # One copy of the table on the device, from which every fold gathers its rows.
-        self._numbers = torch.from_numpy(design.numbers).to(device)
-        self._codes = torch.from_numpy(design.codes).to(device)
-        self._targets = torch.from_numpy(design.target).to(device)
-        self.encoder = Encoder(self.statistics, design.categorical, spec.preprocessing, dtype)
-        self.target = TargetScale(self.statistics, spec.preprocessing)
-        self._watches = spec.early_stopping is not None
-        self._all_watched = RaggedRows.pad([fold.watched for fold in folds], dtype, device)
-        self._all_validation = RaggedRows.pad([fold.validation for fold in folds], dtype, device)
-
-        seeds = [stream_seed(spec.seed, "fold", fold) for fold in range(len(folds))]
-        network = build_network(spec, self.encoder.width, seeds).to(device, dtype)
-        self.network = network
-        self._best = {name: p.detach().clone() for name, p in network.named_parameters()}
-        self.courses = [FoldCourse() for _ in folds]
+        self._watched_rows = [torch.from_numpy(fold.watched) for fold in folds]
+        self._validation_rows = [torch.from_numpy(fold.validation) for fold in folds]
+        self._watches = self._spec.early_stopping is not None
+        self.statistics: FoldStatistics = learn(
+            self._spec.preprocessing,
+            design,
+            [fold.train for fold in folds],
+            bins=bins_of(self._spec.architecture),
+        )
+        self.inputs = Inputs(design, self._spec.preprocessing, self.statistics, device, dtype)
+        network = build_network(self.members, self.inputs.shape).to(device, dtype)
+        self._best = {name: value.clone() for name, value in network.state_dict().items()}
+        self.courses = [Course() for _ in members]
         self._epoch = 1
         self._block = 0
-        self._enter(list(range(len(folds))), network)
-        self._loss_sums = torch.zeros(len(folds), dtype=torch.float64, device=device)
+        self._enter(list(range(len(members))), network)
+        self._loss_sums = torch.zeros(len(members), dtype=torch.float64, device=device)
 
-    # The members of the present population.
+    # The members that still train.
 
     def _enter(self, active: list[int], network: Network) -> None:
-        """Make these folds, whose weights `network` holds, the ones that train."""
+        """Make these members, whose weights `network` holds, the ones that train."""
         self._active = active
-        places = torch.tensor(active, device=self._device)
         self.network = network
-        self._optimizer = PopulationOptimizer(network, self._spec)
-        self._encoder = take(self.encoder, torch.tensor(active)).to(self._device)
-        self._target = take(self.target, torch.tensor(active)).to(self._device)
-        self._watched = self._all_watched.take(places)
-        self._validation = self._all_validation.take(places)
-        self._noise = FoldNoise(self._spec.seed, active, self._dtype, self._device)
+        members = [self.members[place] for place in active]
+        self._folds = sorted({member.fold for member in members})
+        self._fold_of = torch.tensor(
+            [self._folds.index(member.fold) for member in members], device=self._device
+        )
+        self._rates = [member.spec.optimizer.learning_rate for member in members]
+        self._optimizer = PopulationOptimizer(network, [member.spec for member in members])
+        self._gradients = gradients_of(network, self._spec.loss, self._fold_of)
+        self._noise = PopulationNoise(members, self._dtype, self._device)
+        self.inputs.choose(self._folds)
+        self._watched = self._pad(self._watched_rows)
+        self._validation = self._pad(self._validation_rows)
 
     def _leave(self, stopped: set[int]) -> None:
-        """Drop folds from the population."""
-        kept = [place for place, fold in enumerate(self._active) if fold not in stopped]
+        """Drop members from the population."""
+        kept = [place for place, member in enumerate(self._active) if member not in stopped]
         if not kept:
             self._active = []
             return
         places = torch.tensor(kept, device=self._device)
-        state = {
-            name: v.index_select(0, places.to(v.device))
-            for name, v in self._optimizer.state().items()
-        }
+        stacked, steps = self._optimizer.state()
         self._enter([self._active[place] for place in kept], take(self.network, places))
-        self._optimizer.load(state)
+        self._optimizer.load(
+            {name: value.index_select(0, places) for name, value in stacked.items()},
+            [steps[place] for place in kept],
+        )
+
+    def _pad(self, rows: Sequence[Tensor], multiple: int = 1) -> RaggedRows:
+        chosen = [rows[fold] for fold in self._folds]
+        return RaggedRows.pad(chosen, self._dtype, self._device, multiple)
 
     # The loop.
 
-    def train(self, monitor: Monitor) -> TrainedFolds:
-        """Run every fold to its end.
+    def train(self, monitor: Monitor) -> TrainedPopulation:
+        """Run every member to its end.
 
         Raises
         ------
@@ -178,22 +191,22 @@ class Trainer:
                 self._train_block(order, block)
                 self._block = block + 1
             losses = self._end_epoch()
-            monitor.epoch_ended(losses, len(self._active))
-        network = take(
-            self.network, torch.zeros(len(self.courses), dtype=torch.int64, device=self._device)
-        ).cpu()
+            monitor.epoch_ended(losses, [self.members[place] for place in self._active])
+        everyone = torch.zeros(len(self.members), dtype=torch.int64, device=self._device)
+        network = take(self.network, everyone)
         network.load_state_dict(self._best)
-        return TrainedFolds(network, self.encoder, self.target, self.statistics, self.courses)
+        return TrainedPopulation(
+            network.cpu(), self.inputs.encoder, self.inputs.target, self.statistics, self.courses
+        )
 
     def _epoch_order(self) -> RaggedRows:
-        """The training rows of every member in this epoch's order, padded to whole batches."""
+        """Each fold's training rows in this epoch's order, padded to whole batches."""
         shuffled = []
-        for fold in self._active:
-            rows = self._train_rows[fold]
+        for fold, rows in enumerate(self._train_rows):
             seed = stream_seed(self._spec.seed, "order", fold, self._epoch)
             order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
             shuffled.append(rows[order])
-        return RaggedRows.pad(shuffled, self._dtype, self._device, self._spec.batch_size)
+        return self._pad(shuffled, self._spec.batch_size)
 
     def _block_rows(self) -> int:
         return max(1, BLOCK_ROWS // self._spec.batch_size) * self._spec.batch_size
@@ -202,70 +215,53 @@ class Trainer:
         return -(-order.index.shape[1] // self._block_rows())
 
     def _train_block(self, order: RaggedRows, block: int) -> None:
-        start = block * self._block_rows()
+        start, size = block * self._block_rows(), self._spec.batch_size
         rows = order.span(start, start + self._block_rows())
-        x, y = self._inputs(rows)
+        x, y = self.inputs.batch(rows)  # (F, R, inputs), (F, R)
+        counts = rows.weight.unflatten(1, (-1, size)).sum(2)  # (F, batches)
+        share = (rows.weight / counts.clamp(min=1).repeat_interleave(size, 1))[self._fold_of]
+        y, counts = y[self._fold_of], counts[self._fold_of]  # (K, …)
+        ends = [len(self._train_rows[self.members[m].fold]) for m in self._active]
+        steps = order.index.shape[1] // size * self._spec.max_epochs
+        done = (self._epoch - 1) * (order.index.shape[1] // size) + start // size
         self._noise.begin(self._epoch, block)
-        size = self._spec.batch_size
-        for first in range(0, rows.index.shape[1], size):
-            batch = slice(first, first + size)
-            remaining = [len(self._train_rows[fold]) - start - first for fold in self._active]
-            idle = [member for member, left in enumerate(remaining) if left <= 0]
-            self._optimizer.zero_grad()
-            prediction = self.network(x[:, batch], self._noise)[..., 0]
-            weight = rows.weight[:, batch]
-            sums = (row_losses(self._spec.loss, prediction, y[:, batch]) * weight).sum(1)  # (K,)
-            (sums / weight.sum(1).clamp(min=1)).sum().backward()
-            self._optimizer.step(idle)
-            self._loss_sums += sums.detach()
-
-    def _inputs(self, rows: RaggedRows) -> tuple[Tensor, Tensor]:
-        """Inputs (K, M, D) and standardised targets (K, M) of each member's rows."""
-        shape = rows.index.shape
-        flat = rows.index.reshape(-1)
-        numbers = self._numbers.index_select(0, flat).view(*shape, -1)
-        codes = self._codes.index_select(0, flat).view(*shape, -1)
-        target = self._targets.index_select(0, flat).view(shape)
-        return self._encoder(numbers, codes), self._target.standardize(target).to(self._dtype)
+        for batch, first in enumerate(range(0, rows.index.shape[1], size)):
+            part = slice(first, first + size)
+            factor = schedule_factor(self._spec.optimizer.schedule, (done + batch) / steps)
+            idle = [place for place, end in enumerate(ends) if end <= start + first]
+            means = self._gradients.fill(x[:, part], y[:, part], share[:, part], self._noise)
+            self._optimizer.step([rate * factor for rate in self._rates], idle)
+            self._loss_sums += means * counts[:, batch]
 
     def _end_epoch(self) -> list[EpochLosses]:
         """Score the epoch, keep what improved, drop what stopped."""
-        train = self._loss_sums / torch.tensor(
-            [len(self._train_rows[fold]) for fold in self._active], device=self._device
-        )
+        active = [self.members[place] for place in self._active]
+        rows = [len(self._train_rows[member.fold]) for member in active]
+        train = self._loss_sums / torch.tensor(rows, device=self._device)
         watched = self._score(self._watched) if self._watches else train
         validation = self._score(self._validation)
         # The one time in an epoch that the device is waited for.
-        figures = torch.stack([train, watched, validation]).cpu().tolist()
-        losses, improved, stopped = [], [], set()
-        for member, fold in enumerate(self._active):
-            train_loss, watched_loss, validation_loss = (row[member] for row in figures)
-            losses.append(
-                EpochLosses(
-                    fold,
-                    self._epoch,
-                    train_loss,
-                    watched_loss if self._watches else None,
-                    validation_loss,
-                    self._spec.optimizer.learning_rate,
-                )
+        figures = torch.stack([train, watched, validation]).cpu().T.tolist()
+        ended = schedule_factor(self._spec.optimizer.schedule, self._epoch / self._spec.max_epochs)
+        losses = [
+            EpochLosses(
+                member,
+                self._epoch,
+                train_loss,
+                watched_loss if self._watches else None,
+                validation_loss,
+                member.spec.optimizer.learning_rate * ended,
             )
-            course = self.courses[fold]
-            course.epochs = self._epoch
-            if not all(map(math.isfinite, (train_loss, watched_loss, validation_loss))):
-                course.stopped_by = "non_finite"
-                stopped.add(fold)
-            elif not self._watches or watched_loss < course.best_loss:
-                course.best_epoch = self._epoch
-                course.best_loss = watched_loss
-                course.best_train_loss = train_loss
-                course.best_validation_loss = validation_loss
-                improved.append(member)
-            elif self._spec.early_stopping is not None and (
-                self._epoch - course.best_epoch >= self._spec.early_stopping.patience
-            ):
-                course.stopped_by = "early_stopping"
-                stopped.add(fold)
+            for member, (train_loss, watched_loss, validation_loss) in zip(
+                active, figures, strict=True
+            )
+        ]
+        improved, stopped = [], set()
+        for place, (member, figure) in enumerate(zip(self._active, figures, strict=True)):
+            if self._note(self.courses[member], figure):
+                improved.append(place)
+            if self.courses[member].stopped_by != "max_epochs":
+                stopped.add(member)
         self._keep(improved)
         self._epoch += 1
         self._block = 0
@@ -274,33 +270,52 @@ class Trainer:
         self._loss_sums = torch.zeros(len(self._active), dtype=torch.float64, device=self._device)
         return losses
 
+    def _note(self, course: Course, figures: list[float]) -> bool:
+        """Enter an epoch's (train, watched, validation) losses; True if they are the best yet."""
+        watched = figures[1]
+        course.epochs = self._epoch
+        if not all(map(math.isfinite, figures)):
+            course.stopped_by = "non_finite"
+            return False
+        if not self._watches or watched < course.best_loss:
+            course.best_epoch, course.best_loss = self._epoch, watched
+            return True
+        assert self._spec.early_stopping is not None
+        if self._epoch - course.best_epoch >= self._spec.early_stopping.patience:
+            course.stopped_by = "early_stopping"
+        return False
+
     def _keep(self, improved: list[int]) -> None:
-        """Copy the weights of these members aside as their folds' best."""
+        """Copy the weights of these members aside as their best."""
         if not improved:
             return
-        members = torch.tensor(improved, device=self._device)
-        folds = torch.tensor([self._active[member] for member in improved], device=self._device)
-        for name, parameter in self.network.named_parameters():
-            self._best[name].index_copy_(0, folds, parameter.detach().index_select(0, members))
+        places = torch.tensor(improved, device=self._device)
+        members = torch.tensor([self._active[place] for place in improved], device=self._device)
+        for name, value in self.network.state_dict().items():
+            self._best[name].index_copy_(0, members, value.index_select(0, places))
 
     @torch.no_grad()
     def _score(self, rows: RaggedRows) -> Tensor:
-        """(K,) float64 mean loss of each member over its rows, dropout off."""
+        """(K,) float64 mean loss of each member over its fold's rows, dropout off."""
         sums = torch.zeros(len(self._active), dtype=torch.float64, device=self._device)
-        for start in range(0, rows.index.shape[1], SCORE_ROWS):
-            part = rows.span(start, start + SCORE_ROWS)
-            x, y = self._inputs(part)
-            losses = row_losses(self._spec.loss, self.network(x)[..., 0], y)
-            sums += torch.where(part.weight > 0, losses, 0.0).sum(1)
-        return sums / rows.weight.sum(1)
+        row_bytes = len(self._active) * self.inputs.shape.width * self._dtype.itemsize
+        count = max(1, SCORE_BYTES // row_bytes)
+        for start in range(0, rows.index.shape[1], count):
+            part = rows.span(start, start + count)
+            x, y = self.inputs.batch(part)
+            prediction = self.network(x[self._fold_of]).mean(-1)
+            losses = row_losses(self._spec.loss, prediction, y[self._fold_of])
+            sums += torch.where(part.weight[self._fold_of] > 0, losses, 0.0).sum(1)
+        return sums / rows.weight.sum(1)[self._fold_of]
 
     # Checkpoints.
 
     def save(self) -> bytes:
         """Everything that the rest of the run depends on."""
+        stacked, steps = self._optimizer.state()
         tensors = {"loss_sums": self._loss_sums}
-        tensors |= {f"network/{name}": p for name, p in self.network.named_parameters()}
-        tensors |= {f"optimizer/{name}": value for name, value in self._optimizer.state().items()}
+        tensors |= {f"network/{name}": value for name, value in self.network.state_dict().items()}
+        tensors |= {f"optimizer/{name}": value for name, value in stacked.items()}
         tensors |= {f"best/{name}": value for name, value in self._best.items()}
         return pack(
             {name: tensor.cpu() for name, tensor in tensors.items()},
@@ -308,12 +323,13 @@ class Trainer:
                 "epoch": self._epoch,
                 "block": self._block,
                 "active": self._active,
+                "steps": steps,
                 "courses": [asdict(course) for course in self.courses],
             },
         )
 
     def restore(self, data: bytes) -> bool:
-        """Go on from a checkpoint of the same spec and table; False if it is of another format."""
+        """Go on from a checkpoint of the same members and table; False if of another format."""
         unpacked = unpack(data)
         if unpacked is None:
             return False
@@ -327,13 +343,13 @@ class Trainer:
             }
 
         self._epoch, self._block = state["epoch"], state["block"]
-        self.courses = [FoldCourse(**course) for course in state["courses"]]
+        self.courses = [Course(**course) for course in state["courses"]]
         self._best = part("best/")
         if state["active"]:
             network = take(self.network, torch.tensor(state["active"], device=self._device))
             network.load_state_dict(part("network/"))
             self._enter(state["active"], network)
-            self._optimizer.load(part("optimizer/"))
+            self._optimizer.load(part("optimizer/"), state["steps"])
         self._active = state["active"]
         self._loss_sums = tensors["loss_sums"].to(self._device)
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -21,3 +22,15 @@ def row_losses(loss: Loss, prediction: Tensor, target: Tensor) -> Tensor:
             return functional.l1_loss(prediction, target, reduction="none")
         case "huber":
             return functional.huber_loss(prediction, target, reduction="none")
+
+
+def loss_slopes(loss: Loss, prediction: Tensor, target: Tensor) -> Tensor:
+    """Derivative of `row_losses` by the prediction, (K, B)."""
+    difference = prediction - target
+    match loss:
+        case "squared_error":
+            return 2 * difference
+        case "absolute_error":
+            return torch.sign(difference)
+        case "huber":
+            return difference.clamp(-1, 1)

@@ -12,8 +12,9 @@ import torch
 from houses import Case, house_frame, lay
 from torch import nn
 
+from models.members import Member, members_of
 from models.randomness import stream_seed
-from models.training.dropout import FoldNoise
+from models.training.dropout import PopulationNoise
 from models.training.engine import BLOCK_ROWS, EpochLosses, Monitor, Trainer
 
 ACTIVATIONS: dict[str, nn.Module] = {
@@ -38,7 +39,7 @@ class Recorder(Monitor):
     def __init__(self) -> None:
         self.losses: list[EpochLosses] = []
 
-    def epoch_ended(self, losses: list[EpochLosses], active: int) -> None:  # noqa: ARG002
+    def epoch_ended(self, losses: list[EpochLosses], active: list[Member]) -> None:  # noqa: ARG002
         self.losses += losses
 
 
@@ -93,13 +94,14 @@ def train_one_fold(
         )
     loss_of = LOSSES[spec.loss]
     activation = ACTIVATIONS.get(getattr(spec.architecture, "activation", "identity"))
-    noise = FoldNoise(spec.seed, [fold], dtype, torch.device("cpu"))
+    noise = PopulationNoise([Member(0, spec, fold, 0)], dtype, torch.device("cpu"))
 
     def forward(x: torch.Tensor, training: bool) -> torch.Tensor:
         for layer in list(network)[:-1]:
             x = activation(layer(x))
-            if training and spec.dropout > 0:
-                x = x * noise.keep(spec.dropout, spec.batch_size, x.shape[1])[0, : len(x)]
+            mask = noise.keep(spec.batch_size, x.shape[1]) if training else None
+            if mask is not None:
+                x = x * mask[0, : len(x)]
         return network[-1](x)[:, 0]
 
     best, best_loss, best_epoch, history = copy.deepcopy(network), float("inf"), 0, []
@@ -171,7 +173,11 @@ CASES: dict[str, dict[str, Any]] = {
 
 def compare(case: Case, dtype: torch.dtype, tolerance: float) -> None:
     trainer = Trainer(
-        case.spec, case.design, case.split.folds, device=torch.device("cpu"), dtype=dtype
+        members_of([case.spec]),
+        case.design,
+        case.split.folds,
+        device=torch.device("cpu"),
+        dtype=dtype,
     )
     start = copy.deepcopy(trainer)
     recorder = Recorder()
@@ -179,7 +185,9 @@ def compare(case: Case, dtype: torch.dtype, tolerance: float) -> None:
     for fold in range(case.spec.k_folds):
         plain, history = train_one_fold(start, case, fold, dtype)
         fused = [
-            (row.train_loss, row.validation_loss) for row in recorder.losses if row.fold == fold
+            (row.train_loss, row.validation_loss)
+            for row in recorder.losses
+            if row.member.fold == fold
         ]
         np.testing.assert_allclose(fused, history, rtol=tolerance, atol=tolerance)
         for layer, linear in zip(trained.network.linear_layers(), plain, strict=True):
@@ -210,8 +218,11 @@ def test_early_stopping_is_exercised(tmp_path: Path) -> None:
         "early stopping"
     ]
     case = lay(tmp_path, house_frame(), **spec)
-    trainer = Trainer(case.spec, case.design, case.split.folds, device=torch.device("cpu"))
-    courses = trainer.train(Recorder()).courses
+    trainer = Trainer(
+        members_of([case.spec]), case.design, case.split.folds, device=torch.device("cpu")
+    )
+    trainer.train(Recorder())
+    courses = trainer.courses
     assert len({course.epochs for course in courses if course.stopped_by == "early_stopping"}) > 1
 
 

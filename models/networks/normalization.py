@@ -1,0 +1,85 @@
+"""Normalisation of hidden units, by batch and by row."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from models.networks.population import Noise
+
+EPSILON = 1e-5
+# Weight of a batch in the running statistics that serve predictions.
+MOMENTUM = 0.1
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation of K members, padding left out (Ioffe and Szegedy 2015,
+    arXiv 1502.03167).
+
+    Input and output: (K, B, units).
+    """
+
+    running_mean: Tensor  # (K, 1, units)
+    running_variance: Tensor  # (K, 1, units)
+
+    def __init__(self, members: int, units: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(members, 1, units))
+        self.shift = nn.Parameter(torch.zeros(members, 1, units))
+        self.register_buffer("running_mean", torch.zeros(members, 1, units))
+        self.register_buffer("running_variance", torch.ones(members, 1, units))
+
+    def forward(self, x: Tensor, noise: Noise | None) -> Tensor:
+        if noise is None:
+            mean, variance = self.running_mean, self.running_variance
+        else:
+            present = noise.present.to(x.dtype)
+            rows = present.sum(1, keepdim=True).clamp(min=1)  # (K, 1, 1)
+            mean = (x * present).sum(1, keepdim=True) / rows
+            variance = ((x - mean).square() * present).sum(1, keepdim=True) / rows
+            self._follow(mean.detach(), variance.detach(), rows, noise.present)
+        return (x - mean) / torch.sqrt(variance + EPSILON) * self.scale + self.shift
+
+    @torch.no_grad()
+    def _follow(self, mean: Tensor, variance: Tensor, rows: Tensor, present: Tensor) -> None:
+        """Move the running statistics of the members that have rows."""
+        unbiased = variance * rows / (rows - 1).clamp(min=1)
+        weight = MOMENTUM * present.any(1, keepdim=True).to(mean.dtype)
+        self.running_mean.lerp_(mean, weight)
+        self.running_variance.lerp_(unbiased, weight)
+
+
+class LayerNorm(nn.Module):
+    """Layer normalisation of K members (Ba et al. 2016, arXiv 1607.06450).
+
+    Input and output: (K, B, units).
+    """
+
+    def __init__(self, members: int, units: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(members, 1, units))
+        self.shift = nn.Parameter(torch.zeros(members, 1, units))
+
+    def forward(self, x: Tensor, noise: Noise | None) -> Tensor:  # noqa: ARG002
+        mean = x.mean(-1, keepdim=True)
+        variance = (x - mean).square().mean(-1, keepdim=True)
+        return (x - mean) / torch.sqrt(variance + EPSILON) * self.scale + self.shift
+
+
+class NoNorm(nn.Module):
+    """Leaves (K, B, units) as they are."""
+
+    def forward(self, x: Tensor, noise: Noise | None) -> Tensor:  # noqa: ARG002
+        return x
+
+
+def normalization(name: Literal["none", "batch", "layer"], members: int, units: int) -> nn.Module:
+    match name:
+        case "batch":
+            return BatchNorm(members, units)
+        case "layer":
+            return LayerNorm(members, units)
+        case "none":
+            return NoNorm()

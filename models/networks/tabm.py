@@ -1,0 +1,74 @@
+"""TabM: an ensemble of MLPs that share almost all of their weights."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from models.networks.embedding import embed_inputs
+from models.networks.population import InputShape, Linear, Network, Noise, activate, drop
+from models.spec import TabmArchitecture, TrainingSpec
+
+
+class SharedLinear(nn.Module):
+    """E affine maps with one weight matrix: ((x ∘ r_e) W) ∘ s_e + b_e, "BatchEnsemble" (Wen et
+    al. 2020, arXiv 2002.06715).
+
+    Input: (K, E, B, in). Output: (K, E, B, out).
+    """
+
+    def __init__(self, members: int, ensemble: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.shared = Linear(members, inputs, outputs)
+        self.before = nn.Parameter(torch.ones(members, ensemble, 1, inputs))
+        self.after = nn.Parameter(torch.ones(members, ensemble, 1, outputs))
+        self.bias = nn.Parameter(torch.zeros(members, ensemble, 1, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        ensemble = self.before.shape[1]
+        scaled = (x * self.before).flatten(1, 2)  # (K, E·B, in)
+        mapped: Tensor = self.shared(scaled).unflatten(1, (ensemble, -1))
+        return mapped * self.after + self.bias
+
+
+class Tabm(Network):
+    """An MLP of SharedLinear layers and a head for each of the E (Gorishniy et al. 2024,
+    arXiv 2410.24210). The first r_e are random signs, which is all that makes the E differ at
+    first.
+
+    Input: (K, B, inputs). Output: (K, B, E).
+    """
+
+    def __init__(self, members: int, shape: InputShape, spec: TrainingSpec) -> None:
+        super().__init__()
+        architecture = spec.architecture
+        assert isinstance(architecture, TabmArchitecture)
+        self.ensemble = architecture.ensemble_size
+        self.embedding = embed_inputs(members, shape, architecture)
+        sizes = [self.embedding.width, *architecture.hidden_sizes]
+        self.hidden = nn.ModuleList(
+            SharedLinear(members, self.ensemble, a, b) for a, b in pairwise(sizes)
+        )
+        self.head_weight = nn.Parameter(torch.empty(members, self.ensemble, sizes[-1], 1))
+        self.head_bias = nn.Parameter(torch.zeros(members, self.ensemble, 1, 1))
+        self.activation = architecture.activation
+
+    def initialize(self, member: int, generator: torch.Generator) -> None:
+        """Random signs in front of the first layer, and the heads as torch.nn.Linear's."""
+        first = self.hidden[0]
+        assert isinstance(first, SharedLinear)
+        with torch.no_grad():
+            first.before[member].bernoulli_(0.5, generator=generator).mul_(2).sub_(1)
+            bound = self.head_weight.shape[2] ** -0.5
+            self.head_weight[member].uniform_(-bound, bound, generator=generator)
+
+    def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:  # (K, B, inputs)
+        hidden = self.embedding(x).unsqueeze(1)  # (K, 1, B, inputs)
+        for layer in self.hidden:
+            hidden = activate(self.activation, layer(hidden))  # (K, E, B, units)
+            flat = drop(hidden.flatten(1, 2), noise)
+            hidden = flat.unflatten(1, (self.ensemble, -1))
+        outputs = torch.matmul(hidden, self.head_weight) + self.head_bias  # (K, E, B, 1)
+        return outputs.squeeze(-1).transpose(1, 2)
