@@ -20,6 +20,7 @@ from app.deps import (
 )
 from app.errors import (
     Conflict,
+    DamagedFile,
     IdempotencyMismatch,
     Invalid,
     InvalidSpec,
@@ -41,7 +42,6 @@ from app.jobs.schemas import (
 from app.openapi import problems
 from app.paging import Page, PageQueryDep
 from app.parameters import ID_PATTERN, Accept, IdempotencyKeyHeader, name_path
-from app.problems import DamagedFile
 from app.storage.tables import State
 from app.tabular import table_content, table_response
 
@@ -62,10 +62,12 @@ KEY_PROBLEMS = (IdempotencyMismatch, TooManyQueued)
 
 @router.post(":validate", summary="Check a spec", responses=problems(*SPEC_PROBLEMS))
 def validate_job(
-    session: ReadSession, settings: SettingsDep, tenant: Tenant, body: JobCreate
+    database: DatabaseDep, blobs: BlobsDep, settings: SettingsDep, tenant: Tenant, body: JobCreate
 ) -> ValidationOut:
     """What the spec would train, with every default filled in. Nothing is created."""
-    return service.validate(session, settings, tenant, body)
+    with database.reading() as session:
+        found = service.plan(session, settings, tenant, body)
+    return service.validate(blobs, found)
 
 
 @router.post(
@@ -142,16 +144,18 @@ def list_epochs(
     },
 )
 def list_out_of_fold(
-    session: ReadSession,
+    database: DatabaseDep,
     blobs: BlobsDep,
     tenant: Tenant,
     job_id: JobId,
     accept: Accept = None,
 ) -> StreamingResponse:
-    """Each row's prediction by the one fold model that did not train on it."""
-    job, _ = repository.get(session, tenant, job_id)
-    table = tables.open_out_of_fold(session, blobs, job)
-    return table_response(accept, tables.OOF_COLUMNS, tables.out_of_fold_batches(table))
+    """Each row's prediction by the one fold model that did not train on it; `row` counts from 0,
+    as a data frame's index does."""
+    with database.reading() as session:
+        job, _ = repository.get(session, tenant, job_id)
+        model = tables.model_of(session, job)
+    return table_response(accept, tables.OOF_COLUMNS, tables.out_of_fold_batches(model, blobs))
 
 
 @router.post(

@@ -185,12 +185,12 @@ class EpochOut(BaseModel):
 
 
 class OutOfFoldOut(BaseModel):
-    """A row, from 0 below the header, and what the fold that did not see it predicts."""
+    """A row, and what the fold that did not see it predicts."""
 
-    row: int
+    row: int = Field(description="From 0 below the header, as a data frame's index counts.")
     fold: int
     actual: float
-    prediction: float
+    prediction: float | None = Field(description="Null where it is no finite number.")
 
 
 def _progress(job: Job, shard: Shard) -> dict[str, Any]:

@@ -20,9 +20,12 @@ from app.jobs.schemas import (
     ValidationOut,
 )
 from app.settings import Settings
+from app.storage.blobs import Blobs
 from app.storage.tables import Dataset
-from models.data.features import Estimate, SpecError, estimate, resolve, review, select
+from models.data.estimate import Estimate, estimate
+from models.data.features import SpecError, resolve, select
 from models.data.profile import Profile
+from models.data.review import leakage_suspects, review
 from models.spec import TrainingSpec
 
 MEMORY_SHARE = 0.75  # of the machine, where no limit is set
@@ -68,9 +71,10 @@ def plan(session: Session, settings: Settings, tenant: str, body: JobCreate) -> 
     return Plan(dataset, profile, spec, expected)
 
 
-def validate(session: Session, settings: Settings, tenant: str, body: JobCreate) -> ValidationOut:
-    """What `submit` would train; raises as `plan` does."""
-    found = plan(session, settings, tenant, body)
+def validate(blobs: Blobs, found: Plan) -> ValidationOut:
+    """What `submit` would train of a plan."""
+    with blobs.local_copy(found.dataset.parquet) as parquet:
+        suspects = leakage_suspects(found.spec, found.profile, parquet)
     return ValidationOut(
         valid=True,
         resolved_spec=found.spec.model_dump(mode="json"),
@@ -84,7 +88,7 @@ def validate(session: Session, settings: Settings, tenant: str, body: JobCreate)
         ),
         warnings=[
             SpecWarningOut(code=warning.code, detail=warning.detail, column=warning.column)
-            for warning in review(found.spec, found.profile)
+            for warning in [*review(found.spec, found.profile), *suspects]
         ],
     )
 

@@ -14,7 +14,7 @@ from app.errors import NotFound
 from app.jobs import repository
 from app.storage.blobs import Blobs
 from app.storage.database import Database
-from app.storage.tables import FINISHED, Job, State
+from app.storage.tables import FINISHED, Job, Model, State
 
 EPOCH_COLUMNS = ("fold", "epoch", "train_loss", "validation_loss", "learning_rate")
 OOF_COLUMNS = ("row", "fold", "actual", "prediction")
@@ -37,13 +37,12 @@ def epoch_batches(database: Database, job_id: str) -> Iterator[Sequence[Sequence
         after = (rows[-1].fold, rows[-1].epoch)
 
 
-def open_out_of_fold(session: Session, blobs: Blobs, job: Job) -> pq.ParquetFile:
-    """The out-of-fold predictions of a succeeded job.
+def model_of(session: Session, job: Job) -> Model:
+    """The model that has the job's out-of-fold predictions.
 
     Raises
     ------
     NotFound: the job has none yet, will never have, or had.
-    ArtifactCorrupt
     """
     model = repository.model_of(session, job.id)
     if model is None:
@@ -54,11 +53,16 @@ def open_out_of_fold(session: Session, blobs: Blobs, job: Job) -> pq.ParquetFile
         else:
             reason = f"has {job.status}" if job.status is State.FAILED else "was cancelled"
         raise NotFound(f"There are no out-of-fold predictions: {job.id} {reason}.")
-    data = blobs.read_artifact(OOF_FILE, model.artifacts[OOF_FILE])
-    return pq.ParquetFile(io.BytesIO(data))
+    return model
 
 
-def out_of_fold_batches(table: pq.ParquetFile) -> Iterator[Sequence[Sequence[Cell]]]:
+def out_of_fold_batches(model: Model, blobs: Blobs) -> Iterator[Sequence[Sequence[Cell]]]:
+    """Raises ArtifactCorrupt, before the first batch is asked for."""
+    data = blobs.read_artifact(model.job_id, OOF_FILE, model.artifacts[OOF_FILE])
+    return _batches(pq.ParquetFile(io.BytesIO(data)))
+
+
+def _batches(table: pq.ParquetFile) -> Iterator[Sequence[Sequence[Cell]]]:
     for batch in table.iter_batches(BATCH_ROWS, columns=list(OOF_COLUMNS)):
         columns = (column.to_pylist() for column in batch.select(OOF_COLUMNS).columns)
         yield [tuple(map(_finite, row)) for row in zip(*columns, strict=True)]

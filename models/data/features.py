@@ -1,18 +1,14 @@
-"""From a submitted spec and a table's profile to what is trained: resolving, refusing, warning."""
+"""From a submitted spec and a table's profile to what is trained: resolving and refusing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
 from models.data.profile import ColumnProfile, Profile
 from models.spec import (
-    Architecture,
     Features,
-    LinearArchitecture,
-    ResNetArchitecture,
     TrainingSpec,
 )
 
@@ -20,16 +16,10 @@ from models.spec import (
 MAX_LEVELS = 1_000
 # A target whose skewness is above this trains better as its logarithm.
 LOG_SKEWNESS = 1.0
+# Squares of larger targets, summed over the rows, overflow float64.
+LARGEST_TARGET = 1e150
 # Scored rows a fold needs for its error to mean anything.
 MIN_ROWS_PER_FOLD = 2
-# Floating point operations a second that training reaches on two cores, order of magnitude.
-TRAINING_RATE = 3e10
-# Seconds that preparing, evaluating and exporting take besides training.
-OVERHEAD_SECONDS = 6.0
-# Training copies of a member's weights: weights, gradients, two moments, the best, a buffer.
-WEIGHT_COPIES = 6
-FLOAT_BYTES = 4
-
 Refuse = Callable[[str, str], None]
 
 LEFT_OUT_KINDS = {
@@ -56,29 +46,11 @@ class SpecError(ValueError):
 
 
 @dataclass(frozen=True)
-class SpecWarning:
-    """Something that trains but may not be meant."""
-
-    code: str
-    detail: str
-    column: str | None = None
-
-
-@dataclass(frozen=True)
 class Feature:
     """A column that the network sees."""
 
     name: str
     kind: Literal["numeric", "categorical", "datetime"]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Size of a run: weights of one member, bytes and seconds of the whole."""
-
-    parameters: int
-    memory_bytes: int
-    seconds: float
 
 
 def resolve(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
@@ -133,83 +105,6 @@ def select(spec: TrainingSpec, profile: Profile) -> list[Feature]:
     return features
 
 
-def review(spec: TrainingSpec, profile: Profile) -> list[SpecWarning]:
-    """What a resolved spec may not mean."""
-    warnings = []
-    for name in spec.features.kinds:
-        column = _column(profile, name)
-        if column is not None and column.kind in LEFT_OUT_KINDS:
-            warnings.append(
-                SpecWarning(
-                    "identifier_kept" if column.kind == "identifier" else f"{column.kind}_kept",
-                    f"'{name}' is used although {LEFT_OUT_KINDS[column.kind]}",
-                    name,
-                )
-            )
-    target = _column(profile, spec.target)
-    if target is not None and target.missing:
-        warnings.append(
-            SpecWarning(
-                "target_missing",
-                f"{target.missing} rows have no '{spec.target}' and are left out",
-                spec.target,
-            )
-        )
-    parameters = estimate(spec, profile).parameters
-    train_rows = profile.rows * (spec.k_folds - 1) // spec.k_folds
-    if parameters > train_rows:
-        warnings.append(
-            SpecWarning(
-                "capacity_exceeds_data",
-                f"each network has {parameters:,} weights for {train_rows:,} training rows: "
-                "watch the diagnosis for overfitting; weight decay, dropout, early stopping or "
-                "fewer hidden units hold it back",
-            )
-        )
-    return warnings
-
-
-def estimate(spec: TrainingSpec, profile: Profile) -> Estimate:
-    """Weights, memory and time of a resolved spec, before anything is read.
-
-    memory = table + k · (copies · 4 bytes · weights + 12 bytes · batch · Σ widths)
-    """
-    widths = layer_widths(spec.architecture, input_width(spec, profile))
-    parameters = sum(a * b + b for a, b in pairwise(widths))
-    table = profile.rows * (len(spec.features.kinds) + 1) * 8
-    per_member = WEIGHT_COPIES * FLOAT_BYTES * parameters + 12 * spec.batch_size * sum(widths)
-    operations = 6.0 * parameters * profile.rows * (spec.k_folds - 1) * spec.max_epochs
-    return Estimate(
-        parameters=parameters,
-        memory_bytes=table + spec.k_folds * per_member,
-        seconds=OVERHEAD_SECONDS + operations / TRAINING_RATE,
-    )
-
-
-def input_width(spec: TrainingSpec, profile: Profile) -> int:
-    """Inputs of the network: one a number, one a level."""
-    width = 0
-    for feature in select(spec, profile):
-        column = _column(profile, feature.name)
-        if feature.kind == "categorical" and column is not None:
-            width += min(column.distinct + (column.missing > 0), MAX_LEVELS)
-        else:
-            width += 1
-    return width
-
-
-def layer_widths(architecture: Architecture, inputs: int) -> list[int]:
-    """Units from the inputs to the output, layer after layer."""
-    match architecture:
-        case LinearArchitecture():
-            return [inputs, 1]
-        case ResNetArchitecture():
-            blocks = [architecture.block_width, architecture.width] * architecture.blocks
-            return [inputs, architecture.width, *blocks, 1]
-        case _:
-            return [inputs, *architecture.hidden_sizes, 1]
-
-
 def _default_kind(column: ColumnProfile) -> Literal["numeric", "categorical"] | None:
     if column.kind in LEFT_OUT_KINDS:
         return None
@@ -244,6 +139,8 @@ def _faults(spec: TrainingSpec, profile: Profile) -> list[SpecFault]:
             refuse(pointer, f"'{name}' is excluded and has a kind: take one of them out")
         elif kind == "numeric" and column.storage == "text":
             refuse(pointer, f"'{name}' holds words, which cannot be read as numbers")
+        elif kind == "categorical" and column.storage == "datetime":
+            refuse(pointer, f"'{name}' holds dates, which are taken as numbers alone")
     _target_faults(spec, profile, refuse)
     _fold_faults(spec, profile, refuse)
     return faults
@@ -256,6 +153,12 @@ def _target_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None
         refuse("/target", f"the table has no column '{spec.target}'; its last columns are {names}")
     elif target.storage != "number":
         refuse("/target", f"'{spec.target}' is {target.kind}; this version predicts numbers alone")
+    elif max(abs(target.min or 0), abs(target.max or 0)) > LARGEST_TARGET:
+        refuse(
+            "/target",
+            f"'{spec.target}' reaches {target.max:g}, and squares of its errors would overflow: "
+            f"give it in another unit, within ±{LARGEST_TARGET:g}",
+        )
     elif target.distinct < 2:
         refuse("/target", f"'{spec.target}' has {target.distinct} value: nothing varies to learn")
     elif spec.preprocessing.target_transform == "log" and (target.min or 0) <= 0:
@@ -269,12 +172,17 @@ def _target_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None
 def _fold_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None:
     target = _column(profile, spec.target)
     rows = profile.rows - (target.missing if target else 0)
+    if spec.holdout is not None:
+        rows -= round(spec.holdout.fraction * rows)
     most = rows // MIN_ROWS_PER_FOLD
     if spec.k_folds > most:
         refuse(
             "/k_folds",
-            f"k_folds must be between 2 and {most} for {rows} rows with a target, however it is "
-            f"{spec.k_folds}",
+            f"k_folds must be between 2 and {most} for {rows} rows with a target, the holdout "
+            f"left out, however it is {spec.k_folds}"
+            if spec.holdout
+            else f"k_folds must be between 2 and {most} for {rows} rows with a target, however it "
+            f"is {spec.k_folds}",
         )
     if spec.folds.column is None:
         return

@@ -133,6 +133,7 @@ def test_dropout_below_one_is_taken() -> None:
         ({"early_stopping": {"fraction": 0.5}}, ("early_stopping", "fraction")),
         ({"holdout": {"fraction": 0}}, ("holdout", "fraction")),
         ({"seed": -1}, ("seed",)),
+        ({"members_per_fold": 0}, ("members_per_fold",)),
         ({"architecture": {"hidden_sizes": []}}, ("architecture",)),  # without a type
         ({"architecture": {"type": "mlp", "hidden_sizes": []}}, None),
         ({"architecture": {"type": "mlp", "hidden_sizes": [0]}}, None),
@@ -147,14 +148,11 @@ def test_numbers_have_bounds(spec: dict[str, Any], place: tuple[str, ...] | None
 @pytest.mark.parametrize(
     "spec",
     [
-        {"architecture": {"type": "resnet"}},
         {"architecture": {"type": "perceptron"}},
-        {"architecture": {"type": "mlp", "normalization": "batch"}},
-        {"architecture": {"type": "mlp", "numeric_embedding": {"type": "periodic"}}},
-        {"architecture": {"type": "mlp", "linear_path": True}},
-        {"members_per_fold": 2},
+        {"architecture": {"type": "mlp", "numeric_embedding": {"type": "one_hot"}}},
         {"loss": "cross_entropy"},
-        {"optimizer": {"schedule": "cosine"}},
+        {"loss": "hinge"},
+        {"optimizer": {"schedule": "linear"}},
     ],
 )
 def test_what_is_not_built_is_refused(spec: dict[str, Any]) -> None:
@@ -170,3 +168,15 @@ def test_folds_that_need_a_column(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["shuffled", "stratified"])
 def test_folds_that_take_no_column(kind: str) -> None:
     assert places_of(folds={"type": kind, "column": "sold"}) == [("folds",)]
+
+
+def test_a_spec_without_an_architecture_trains_the_recipe() -> None:
+    spec = TrainingSpec.model_validate({"target": "price", "max_epochs": 7})
+    assert spec.architecture.model_dump()["hidden_sizes"] == [256, 128, 64]
+    assert spec.optimizer.schedule == "cosine"
+    assert spec.members_per_fold == 2
+    assert spec.max_epochs == 7
+    explicit = TrainingSpec.model_validate({"target": "price", "architecture": {"type": "mlp"}})
+    assert explicit.members_per_fold == 1
+    assert explicit.optimizer.schedule == "constant"
+    assert explicit.max_epochs == 100

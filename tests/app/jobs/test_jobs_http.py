@@ -15,7 +15,11 @@ from app.main import create_app
 from app.queue.dispatch import Hints
 from app.settings import Settings
 
-SPEC = {"dataset_id": "latest", "target": "Price"}
+SPEC = {
+    "dataset_id": "latest",
+    "target": "Price",
+    "architecture": {"type": "mlp", "hidden_sizes": [256, 64]},
+}
 
 
 @pytest.fixture

@@ -11,18 +11,14 @@ import pandas as pd
 import pytest
 from houses import LIMITS, house_frame, lay
 
-from models.data.features import (
-    Feature,
-    SpecError,
-    estimate,
-    input_width,
-    resolve,
-    review,
-    select,
-)
+from models.data.estimate import estimate, input_width
+from models.data.features import Feature, SpecError, resolve, select
 from models.data.profile import Profile, profile
+from models.data.review import leakage_suspects, review
 from models.data.table import read_table
+from models.members import members_of
 from models.networks import build_network
+from models.networks.population import InputShape
 from models.spec import TrainingSpec
 
 ROWS = 40
@@ -203,6 +199,14 @@ def test_a_constant_target_is_refused() -> None:
     assert [fault.pointer for fault in caught.value.faults] == ["/target"]
 
 
+def test_targets_whose_squares_overflow_are_refused() -> None:
+    frame = house_frame(ROWS)
+    frame["price"] *= 1e200
+    with pytest.raises(SpecError, match="another unit") as caught:
+        resolve(spec_of(), profile_of(frame))
+    assert [fault.pointer for fault in caught.value.faults] == ["/target"]
+
+
 def test_rows_without_a_target_do_not_count_for_the_folds() -> None:
     frame = house_frame(ROWS)
     frame.loc[10:, "price"] = np.nan
@@ -298,7 +302,8 @@ def test_more_weights_than_rows_are_warned_of(houses: Profile) -> None:
 )
 def test_the_estimated_size_is_the_size(tmp_path: Path, architecture: dict[str, Any]) -> None:
     case = lay(tmp_path, house_frame(ROWS), architecture=architecture)
-    network = build_network(case.spec, input_width(case.spec, case.profile), seeds=[0, 1])
+    shape = InputShape(len(case.design.numeric), input_width(case.spec, case.profile))
+    network = build_network(members_of([case.spec]), shape)
     parameters = sum(p[0].numel() for p in network.parameters())
     assert estimate(case.spec, case.profile).parameters == parameters
     levels = sum(len(vocabulary.levels) for vocabulary in case.design.categorical)
@@ -311,3 +316,16 @@ def test_an_estimate_grows_with_what_it_is_asked(houses: Profile) -> None:
     assert 0 < small.seconds < large.seconds
     assert 0 < small.memory_bytes < large.memory_bytes
     assert small.parameters == large.parameters
+
+
+def test_a_column_that_repeats_the_target_is_a_leakage_suspect(tmp_path: Path) -> None:
+    frame = house_frame(ROWS)
+    frame["valuation"] = frame["price"] * 0.9 + 7
+    case = lay(tmp_path, frame)
+    suspects = leakage_suspects(case.spec, case.profile, case.parquet)
+    assert [(w.code, w.column) for w in suspects] == [("leakage_suspect", "valuation")]
+
+
+def test_an_honest_table_has_no_leakage_suspects(tmp_path: Path) -> None:
+    case = lay(tmp_path, house_frame(ROWS))
+    assert leakage_suspects(case.spec, case.profile, case.parquet) == []

@@ -19,6 +19,7 @@ from models.spec import Preprocessing
 
 MISSING = ["mean", "median", "zero", "drop_rows"]
 SCALINGS = ["standard", "robust", "quantile", "none"]
+BINS = 8
 NAN = np.nan
 
 
@@ -42,16 +43,22 @@ def learn_one(column: list[float], missing: str = "mean", scaling: str = "standa
 
 
 def learnt_of(case: Case, fold: int) -> dict[str, bytes]:
-    learnt = learn(case.spec.preprocessing, case.design, [f.train for f in case.folds])
+    learnt = learn(case.spec.preprocessing, case.design, [f.train for f in case.folds], BINS)
     return bits_of(learnt, fold, case)
 
 
 def bits_of(learnt: FoldStatistics, fold: int, case: Case) -> dict[str, bytes]:
     """Everything one fold learnt, bit by bit; levels by name, for a new one moves the others."""
+    used = learnt.bin_width[fold] > 0  # a column has as many bins as the fold with most
     bits = {
+        "bin_columns": learnt.bin_columns[used].tobytes(),
+        "bin_low": learnt.bin_low[fold, used].tobytes(),
+        "bin_width": learnt.bin_width[fold, used].tobytes(),
+    }
+    bits |= {
         field.name: getattr(learnt, field.name)[fold].tobytes()
         for field in fields(learnt)
-        if field.name != "seen"
+        if field.name not in ("seen", *bits)
     }
     names = [(v.name, level) for v in case.design.categorical for level in v.levels]
     seen = {name for name, is_seen in zip(names, learnt.seen[fold], strict=True) if is_seen}
@@ -117,8 +124,8 @@ def test_a_fold_learns_from_its_training_rows(
 def test_each_fold_learns_its_own(tmp_path: Path) -> None:
     case = lay(tmp_path, house_frame())
     folds = [f.train for f in case.folds]
-    together = learn(case.spec.preprocessing, case.design, folds)
-    alone = learn(case.spec.preprocessing, case.design, folds[3:4])
+    together = learn(case.spec.preprocessing, case.design, folds, BINS)
+    alone = learn(case.spec.preprocessing, case.design, folds[3:4], BINS)
     assert bits_of(together, 3, case) == bits_of(alone, 0, case)
     assert len(np.unique(together.center[:, 0])) == len(folds)
 

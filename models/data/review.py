@@ -1,0 +1,97 @@
+"""What a spec may not mean: warnings that come before training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from models.data.design import as_numbers
+from models.data.estimate import estimate
+from models.data.features import LEFT_OUT_KINDS, select
+from models.data.profile import Profile
+from models.spec import TrainingSpec
+
+# A column whose correlation with the target is above this says what the target is.
+LEAKAGE_CORRELATION = 0.98
+# Rows that tell a correlation well enough.
+LEAKAGE_ROWS = 100_000
+
+
+@dataclass(frozen=True)
+class SpecWarning:
+    """Something that trains but may not be meant."""
+
+    code: str
+    detail: str
+    column: str | None = None
+
+
+def review(spec: TrainingSpec, profile: Profile) -> list[SpecWarning]:
+    """What the profile says against a resolved spec."""
+    return [*_kept(spec, profile), *_missing_target(spec, profile), *_capacity(spec, profile)]
+
+
+def leakage_suspects(spec: TrainingSpec, profile: Profile, parquet: Path) -> list[SpecWarning]:
+    """Columns that all but repeat the target of a resolved spec."""
+    numeric = [f.name for f in select(spec, profile) if f.kind != "categorical"]
+    table = pq.read_table(parquet, columns=[spec.target, *numeric]).slice(0, LEAKAGE_ROWS)
+    target = as_numbers(table[spec.target])
+    suspects = []
+    for name in numeric:
+        strength = _correlation(as_numbers(table[name]), target)
+        if strength > LEAKAGE_CORRELATION:
+            suspects.append(
+                SpecWarning(
+                    "leakage_suspect",
+                    f"'{name}' follows '{spec.target}' with a correlation of {strength:.3f}: "
+                    "exclude it if it is not known before the target is",
+                    name,
+                )
+            )
+    return suspects
+
+
+def _correlation(column: np.ndarray, target: np.ndarray) -> float:
+    """Size of the Pearson correlation over the rows that have both; 0 where it is not defined."""
+    known = ~(np.isnan(column) | np.isnan(target))
+    x, y = column[known], target[known]
+    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return 0.0
+    x, y = x / np.abs(x).max(), y / np.abs(y).max()  # squares of huge numbers overflow
+    return abs(float(np.corrcoef(x, y)[0, 1]))
+
+
+def _kept(spec: TrainingSpec, profile: Profile) -> Iterator[SpecWarning]:
+    for column in profile.columns:
+        if column.name in spec.features.kinds and column.kind in LEFT_OUT_KINDS:
+            yield SpecWarning(
+                f"{column.kind}_kept",
+                f"'{column.name}' is used although {LEFT_OUT_KINDS[column.kind]}",
+                column.name,
+            )
+
+
+def _missing_target(spec: TrainingSpec, profile: Profile) -> Iterator[SpecWarning]:
+    for column in profile.columns:
+        if column.name == spec.target and column.missing:
+            yield SpecWarning(
+                "target_missing",
+                f"{column.missing} rows have no '{spec.target}' and are left out",
+                spec.target,
+            )
+
+
+def _capacity(spec: TrainingSpec, profile: Profile) -> Iterator[SpecWarning]:
+    parameters = estimate(spec, profile).parameters
+    rows = profile.rows * (spec.k_folds - 1) // spec.k_folds
+    if parameters > rows:
+        yield SpecWarning(
+            "capacity_exceeds_data",
+            f"each network has {parameters:,} weights for {rows:,} training rows: watch the "
+            "diagnosis for overfitting; weight decay, dropout, early stopping or fewer hidden "
+            "units hold it back",
+        )
