@@ -1,6 +1,7 @@
 """The errors a user can meet, as RFC 9457 problem documents.
 
 Problem                      status  slug
+├── Forbidden                403     forbidden
 ├── NotFound                 404     not-found
 ├── Conflict                 409     conflict
 ├── Invalid                  422     invalid-request
@@ -12,6 +13,7 @@ Problem                      status  slug
 ├── UnsupportedMedia         415     unsupported-media-type
 ├── TooManyQueued            429     too-many-queued
 ├── Unavailable              503     unavailable
+├── DamagedFile              503     damaged-file
 └── OutOfSpace               507     out-of-space
 """
 
@@ -72,6 +74,10 @@ class Problem(Exception):
         )
 
 
+class Forbidden(Problem):
+    status, slug, title = 403, "forbidden", "Not from there"
+
+
 class NotFound(Problem):
     status, slug, title = 404, "not-found", "Not found"
 
@@ -116,6 +122,12 @@ class TooManyQueued(Problem):
 class Unavailable(Problem):
     status, slug, title = 503, "unavailable", "A service behind this one does not answer"
     headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
+
+
+class DamagedFile(Problem):
+    """503 and not 500: the request is good and the code too, what it needs was lost."""
+
+    status, slug, title = 503, "damaged-file", "A stored file is damaged"
 
 
 class OutOfSpace(Problem):

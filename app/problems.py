@@ -10,8 +10,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from sqlalchemy.exc import IntegrityError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
 
@@ -19,6 +18,7 @@ from app.errors import (
     PROBLEM_MEDIA_TYPE,
     TYPE_PREFIX,
     Conflict,
+    DamagedFile,
     Invalid,
     NotFound,
     OutOfSpace,
@@ -28,18 +28,13 @@ from app.errors import (
     UnsupportedMedia,
 )
 from app.storage.blobs import ArtifactCorrupt
+from app.storage.database import DATABASE_AWAY, lacks_tables
 from app.validation import not_json, request_faults
 
 log = logging.getLogger(__name__)
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 FAULTS_TOLD = 3  # in the detail; all of them stand in `errors`
-
-
-class DamagedFile(Problem):
-    """503 and not 500: the request is good and the code too, what it needs was lost."""
-
-    status, slug, title = 503, "damaged-file", "A stored file is damaged"
 
 
 def problem_response(request: Request, problem: Problem) -> Response:
@@ -87,7 +82,8 @@ async def _http_exception(request: Request, error: HTTPException) -> Response:
     return _answer(document, dict(error.headers or {}))
 
 
-async def _invalid_request(request: Request, error: RequestValidationError) -> Response:
+# Not async: a body can be wrong in many places, and the event loop has other requests to serve.
+def _invalid_request(request: Request, error: RequestValidationError) -> Response:
     if isinstance(error.body, bytes):
         sent = request.headers.get("Content-Type", "nothing")
         problem: Problem = UnsupportedMedia(
@@ -99,7 +95,7 @@ async def _invalid_request(request: Request, error: RequestValidationError) -> R
     else:
         faults = request_faults(request, error)
         told = [f"{fault.pointer or ''} {fault.detail}".strip() for fault in faults[:FAULTS_TOLD]]
-        more = f"; and {len(faults) - FAULTS_TOLD} more" if len(faults) > FAULTS_TOLD else ""
+        more = "; and more" if len(faults) > FAULTS_TOLD else ""
         problem = Invalid("; ".join(told) + more + ".", faults)
     return problem_response(request, problem)
 
@@ -111,13 +107,24 @@ async def _overtaken(request: Request, error: Exception) -> Response:
     return problem_response(request, Conflict(detail))
 
 
-async def _database_error(request: Request, error: OperationalError | PoolTimeout) -> Response:
-    """What lies with the database's server, its network or its disk."""
+async def _database_error(request: Request, error: SQLAlchemyError) -> Response:
     log.error("the database failed: %s", error)
-    text = str(error.orig) if isinstance(error, OperationalError) else ""
-    if "disk is full" in text or "No space left on device" in text:
-        return problem_response(request, OutOfSpace("The database's disk is full."))
-    return problem_response(request, Unavailable("The database does not answer; try again."))
+    text = str(error.orig) if isinstance(error, DBAPIError) else ""
+    if lacks_tables(error):
+        problem: Problem = Unavailable(
+            "The database does not have the tables of this version: run `foldhouse migrate`."
+        )
+    elif "disk is full" in text or "No space left on device" in text:
+        problem = OutOfSpace("The database's disk is full.")
+    else:
+        problem = Unavailable("The database does not answer; try again.")
+    return problem_response(request, problem)
+
+
+async def _programming_error(request: Request, error: ProgrammingError) -> Response:
+    if not lacks_tables(error):
+        raise error
+    return await _database_error(request, error)
 
 
 async def _damaged_file(request: Request, error: ArtifactCorrupt) -> Response:
@@ -125,12 +132,15 @@ async def _damaged_file(request: Request, error: ArtifactCorrupt) -> Response:
     return problem_response(request, DamagedFile(f"{error}. Restore it from a backup."))
 
 
-async def _os_error(request: Request, error: OSError) -> Response:
-    if error.errno not in DISK_FULL:
-        raise error
-    return problem_response(
-        request, OutOfSpace("The storage's disk is full; nothing was kept of this request.")
-    )
+async def _storage_error(request: Request, error: OSError) -> Response:
+    log.error("the storage failed: %r", error)
+    if error.errno in DISK_FULL:
+        problem: Problem = OutOfSpace(
+            "The storage's disk is full; nothing was kept of this request."
+        )
+    else:
+        problem = Unavailable("The storage cannot be used; try again.")
+    return problem_response(request, problem)
 
 
 HANDLERS: dict[int | type[Exception], Any] = {
@@ -139,8 +149,8 @@ HANDLERS: dict[int | type[Exception], Any] = {
     RequestValidationError: _invalid_request,
     IntegrityError: _overtaken,
     StaleDataError: _overtaken,
-    OperationalError: _database_error,
-    PoolTimeout: _database_error,
+    **dict.fromkeys(DATABASE_AWAY, _database_error),
+    ProgrammingError: _programming_error,
     ArtifactCorrupt: _damaged_file,
-    OSError: _os_error,
+    OSError: _storage_error,
 }

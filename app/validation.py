@@ -53,7 +53,7 @@ def not_json(error: RequestValidationError) -> str | None:
 
 
 def request_faults(request: Request, error: RequestValidationError) -> list[Fault]:
-    """One fault for each place, in order."""
+    """One fault for each of the first places, in order."""
     body_field = getattr(request.scope.get("route"), "body_field", None)
     root = _schema(body_field.field_info.annotation) if body_field else {}
     details: dict[tuple[str | None, str], list[str]] = {}
@@ -64,6 +64,8 @@ def request_faults(request: Request, error: RequestValidationError) -> list[Faul
             name = ""
         else:
             pointer, name = None, f"{origin} parameter '{location[0]}' "
+        if len(details) == MOST_FAULTS and (pointer, name) not in details:
+            break
         detail = name + _explain(finding, list(_subschemas(root, root, location)), root, location)
         details.setdefault((pointer, name), []).append(detail)
     # The branches of a union each have their say about one value.

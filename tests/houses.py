@@ -21,12 +21,13 @@ from models.data.preprocessing import trainable_rows
 from models.data.profile import Profile, profile
 from models.data.table import Limits, read_table, read_text
 from models.evaluation.scores import Scores, evaluate
+from models.members import members_of
 from models.serving.export import core_graph, full_graph
 from models.serving.manifest import Manifest, describe
 from models.serving.predictor import Predictor
 from models.serving.served import ServedModel
 from models.spec import TrainingSpec
-from models.training.engine import Monitor, TrainedFolds, Trainer
+from models.training.engine import Monitor, TrainedPopulation, Trainer
 
 LIMITS = Limits(max_rows=100_000, max_columns=1_000)
 
@@ -58,7 +59,7 @@ class Built:
     """A case trained, scored and exported."""
 
     case: Case
-    trained: TrainedFolds
+    trained: TrainedPopulation
     served: ServedModel
     scores: Scores
     core: bytes
@@ -108,13 +109,22 @@ def lay(folder: Path, frame: pd.DataFrame, **spec: Any) -> Case:
     return Case(read_text(csv, LIMITS), parquet, described, resolved, design)
 
 
-def train(case: Case, monitor: Monitor | None = None) -> TrainedFolds:
+def trainer_of(
+    case: Case,
+    dtype: torch.dtype = torch.float32,
+    trials: Sequence[TrainingSpec] | None = None,
+) -> Trainer:
+    """A trainer on the CPU of the case's own spec, or of several trials of it."""
+    members = members_of([case.spec] if trials is None else trials)
+    return Trainer(members, case.design, case.folds, device=torch.device("cpu"), dtype=dtype)
+
+
+def train(case: Case, monitor: Monitor | None = None) -> TrainedPopulation:
     """Train a case on the CPU."""
-    trainer = Trainer(case.spec, case.design, case.folds, device=torch.device("cpu"))
-    return trainer.train(monitor or Monitor())
+    return trainer_of(case).train(monitor or Monitor())
 
 
-def score(case: Case, trained: TrainedFolds) -> Scores:
+def score(case: Case, trained: TrainedPopulation) -> Scores:
     served = ServedModel(trained.encoder, trained.network, trained.target)
     holdout = case.split.holdout
     return evaluate(served, case.spec, case.design, case.folds, holdout, trained.courses)
@@ -127,7 +137,8 @@ def build(case: Case) -> Built:
     served = ServedModel(trained.encoder, trained.network, trained.target)
     core = core_graph(served, case.design)
     full = full_graph(core, case.design)
-    manifest = describe(case.design, case.spec, scores.metrics, len(case.folds), receipt={})
+    members = len(case.folds) * case.spec.members_per_fold
+    manifest = describe(case.design, case.spec, scores.metrics, members, receipt={})
     return Built(
         case, trained, served, scores, core.SerializeToString(), full.SerializeToString(), manifest
     )

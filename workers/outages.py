@@ -8,17 +8,15 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
+from app.storage.database import DATABASE_AWAY as DATABASE_AWAY
 from app.storage.database import Database
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
 RETRY_INTERVAL = 0.5  # seconds
 STOPPING_PATIENCE = 2.0  # seconds; a lease that is left behind runs out by itself
 

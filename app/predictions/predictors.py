@@ -47,7 +47,7 @@ class Predictors:
     def _load(self, model: Model, future: Future[Predictor]) -> None:
         try:
             manifest = registry.manifest(model, self._blobs)
-            core = self._blobs.read_artifact(CORE_FILE, model.artifacts[CORE_FILE])
+            core = registry.read_file(model, self._blobs, CORE_FILE)
             future.set_result(Predictor(core, manifest))
         except BaseException as error:
             # Let a later request try again.

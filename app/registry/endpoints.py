@@ -9,15 +9,22 @@ from fastapi import APIRouter, BackgroundTasks, Response
 from fastapi.responses import StreamingResponse
 
 from app.bodies import BoundedRoute
-from app.deps import BlobsDep, ReadSession, Tenant, WriteSession
-from app.errors import Conflict, Invalid, NotFound, TooLarge, Unavailable, UnsupportedMedia
+from app.deps import BlobsDep, DatabaseDep, ReadSession, Tenant, WriteSession
+from app.errors import (
+    Conflict,
+    DamagedFile,
+    Invalid,
+    NotFound,
+    TooLarge,
+    Unavailable,
+    UnsupportedMedia,
+)
 from app.openapi import problems
 from app.paging import Page, PageQueryDep
 from app.parameters import name_path
-from app.problems import DamagedFile
 from app.registry import repository, service
 from app.registry.schemas import AliasList, AliasOut, AliasPut, ModelDetail, ModelOut
-from app.storage.blobs import CHUNK, Blobs
+from app.storage.blobs import CHUNK, artifacts_key
 
 ZIP = "application/zip"
 ONNX = "application/octet-stream"
@@ -47,11 +54,13 @@ def list_models(session: ReadSession, tenant: Tenant, query: PageQueryDep) -> Pa
     responses=problems(NotFound, Unavailable, DamagedFile),
 )
 def show_model(
-    session: ReadSession, blobs: BlobsDep, tenant: Tenant, model_id: ModelId
+    database: DatabaseDep, blobs: BlobsDep, tenant: Tenant, model_id: ModelId
 ) -> ModelDetail:
     """Its metrics, its aliases, and the columns it takes with their levels and ranges."""
-    model = repository.get(session, tenant, model_id)
-    aliases = repository.alias_names(session, [model.id]).get(model.id, [])
+    # Files are read after the transaction, which on SQLite can hold writers up.
+    with database.reading() as session:
+        model = repository.get(session, tenant, model_id)
+        aliases = repository.alias_names(session, [model.id]).get(model.id, [])
     return ModelDetail.with_columns(ModelOut.of(model, aliases), service.manifest(model, blobs))
 
 
@@ -70,18 +79,18 @@ def show_model(
     },
 )
 def export_model(
-    session: ReadSession,
+    database: DatabaseDep,
     blobs: BlobsDep,
     tenant: Tenant,
     model_id: ModelId,
     format: Literal["zip", "onnx"] = "zip",
 ) -> Response:
     """A zip of all that is needed elsewhere, or `model.onnx` alone."""
-    model = repository.get(session, tenant, model_id)
+    with database.reading() as session:
+        model = repository.get(session, tenant, model_id)
     headers = {"Content-Disposition": f'attachment; filename="{model.id}.{format}"'}
     if format == "onnx":
-        name = service.ONNX_FILE
-        data = blobs.read_artifact(name, model.artifacts[name])
+        data = service.read_file(model, blobs, service.ONNX_FILE)
         return Response(data, media_type=ONNX, headers=headers)
     archive = service.export_zip(model, blobs)
     return StreamingResponse(_chunks(archive), media_type=ZIP, headers=headers)
@@ -118,7 +127,8 @@ def delete_model(
 ) -> None:
     """And its files, out-of-fold predictions included; only while no alias points at it."""
     # After the commit: a row without its files would be worse than files without their row.
-    background.add_task(_remove, blobs, service.delete(session, tenant, model_id))
+    model = service.delete(session, tenant, model_id)
+    background.add_task(blobs.delete, artifacts_key(model.job_id))
 
 
 @removal.delete(
@@ -130,11 +140,6 @@ def delete_model(
 def delete_alias(session: WriteSession, tenant: Tenant, alias: AliasName) -> None:
     """The model stays."""
     service.delete_alias(session, tenant, alias)
-
-
-def _remove(blobs: Blobs, keys: list[str]) -> None:
-    for key in keys:
-        blobs.delete(key)
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:

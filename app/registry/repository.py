@@ -46,12 +46,3 @@ def alias_names(session: Session, model_ids: Iterable[str]) -> dict[str, list[st
     for alias in session.scalars(query):
         names.setdefault(alias.model_id, []).append(alias.name)
     return names
-
-
-def artifacts_in_use(session: Session) -> set[str]:
-    """SHA-256 of every file that some model of any tenant is made of."""
-    return {
-        sha256
-        for artifacts in session.scalars(select(Model.artifacts))
-        for sha256 in artifacts.values()
-    }

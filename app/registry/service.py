@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid, NotFound
 from app.registry import repository
-from app.storage.blobs import Blobs, artifact_key
+from app.storage.blobs import Blobs
 from app.storage.database import database_now
 from app.storage.tables import Alias, Model
 from models.serving.manifest import Manifest
@@ -36,9 +36,12 @@ oof.parquet          The out-of-fold predictions that its metrics were computed 
 
 def manifest(model: Model, blobs: Blobs) -> Manifest:
     """What the model says of itself; raises ArtifactCorrupt."""
-    return Manifest.model_validate_json(
-        blobs.read_artifact(MANIFEST_FILE, model.artifacts[MANIFEST_FILE])
-    )
+    return Manifest.model_validate_json(read_file(model, blobs, MANIFEST_FILE))
+
+
+def read_file(model: Model, blobs: Blobs, name: str) -> bytes:
+    """One of the model's artifacts; raises ArtifactCorrupt."""
+    return blobs.read_artifact(model.job_id, name, model.artifacts[name])
 
 
 def put_alias(session: Session, tenant: str, name: str, reference: str) -> Alias:
@@ -63,9 +66,8 @@ def delete_alias(session: Session, tenant: str, name: str) -> None:
     session.delete(alias)
 
 
-def delete(session: Session, tenant: str, reference: str) -> list[str]:
-    """Delete a model; returns the keys of files that no other model has, for the caller to
-    remove once that is committed.
+def delete(session: Session, tenant: str, reference: str) -> Model:
+    """Delete the row; the files are the caller's to remove once that is committed.
 
     Raises
     ------
@@ -80,10 +82,7 @@ def delete(session: Session, tenant: str, reference: str) -> list[str]:
             "another model or delete it first."
         )
     session.delete(model)
-    session.flush()
-    # Two runs of one spec give the same bytes, which are stored once.
-    unused = set(model.artifacts.values()) - repository.artifacts_in_use(session)
-    return [artifact_key(sha256) for sha256 in sorted(unused)]
+    return model
 
 
 def export_zip(model: Model, blobs: Blobs) -> BinaryIO:
@@ -97,6 +96,6 @@ def export_zip(model: Model, blobs: Blobs) -> BinaryIO:
     with zipfile.ZipFile(target, "w") as archive:
         archive.writestr("README.txt", README)
         for name in EXPORTED:
-            archive.writestr(name, blobs.read_artifact(name, model.artifacts[name]))
+            archive.writestr(name, read_file(model, blobs, name))
     target.seek(0)
     return target

@@ -1,4 +1,4 @@
-"""Files: uploads, artifacts addressed by their SHA-256, and checkpoints.
+"""Files: uploads, artifacts named by their SHA-256, and checkpoints.
 
 A key is a relative path. A file under a key is whole or absent: it is written under a temporary
 name and renamed in (a folder), or put in one request (an object store).
@@ -18,6 +18,7 @@ from typing import BinaryIO
 import fsspec
 
 CHUNK = 1024 * 1024  # bytes
+PROBE = ".writable"
 
 
 class ArtifactCorrupt(Exception):
@@ -33,8 +34,17 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def artifact_key(sha256: str) -> str:
-    return f"artifacts/{sha256[:2]}/{sha256}"
+def artifacts_key(job_id: str) -> str:
+    """The folder of a job's artifacts.
+
+    Jobs share none, even of the same bytes: else deleting one job's model could take a file that
+    another job stored a moment ago and has not registered yet.
+    """
+    return f"artifacts/{job_id}"
+
+
+def artifact_key(job_id: str, sha256: str) -> str:
+    return f"{artifacts_key(job_id)}/{sha256}"
 
 
 class Blobs:
@@ -54,17 +64,16 @@ class Blobs:
         else:
             self._fs.put_file(str(source), self._path(key))
 
-    def put_artifact(self, source: Path) -> str:
-        """Store a file under its SHA-256, which is returned."""
+    def put_artifact(self, job_id: str, source: Path) -> str:
+        """Store a file of a job under its SHA-256, which is returned."""
         sha256 = file_sha256(source)
-        if not self.exists(artifact_key(sha256)):
-            self.put(artifact_key(sha256), source)
+        self.put(artifact_key(job_id, sha256), source)
         return sha256
 
-    def read_artifact(self, name: str, sha256: str) -> bytes:
+    def read_artifact(self, job_id: str, name: str, sha256: str) -> bytes:
         """The bytes of an artifact; raises ArtifactCorrupt unless they are the stored ones."""
         try:
-            data: bytes = self._fs.cat_file(self._path(artifact_key(sha256)))
+            data: bytes = self._fs.cat_file(self._path(artifact_key(job_id, sha256)))
         except FileNotFoundError as error:
             raise ArtifactCorrupt(name, sha256) from error
         if hashlib.sha256(data).hexdigest() != sha256:
@@ -89,17 +98,15 @@ class Blobs:
             yield target
 
     def delete(self, key: str) -> None:
+        """Remove a file, or a folder with all that is in it; what is not there is left so."""
         if self.exists(key):
             self._fs.rm(self._path(key), recursive=True)
 
     def check(self) -> None:
-        """Raises OSError unless the storage can be reached and written."""
+        """Write a byte; raises what the storage raises, such as OSError, unless it can be used."""
         if self._local:
             Path(self._root).mkdir(parents=True, exist_ok=True)
-            if not os.access(self._root, os.W_OK):
-                raise PermissionError(f"{self._root} cannot be written")
-        else:
-            self._fs.ls(self._root)
+        self._fs.pipe_file(self._path(PROBE), b"\0")
 
 
 def _install(source: Path, target: Path) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 from sqlalchemy import DateTime, Engine, TypeDecorator, create_engine, event
 from sqlalchemy.engine import Connection, Dialect, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.sql.functions import GenericFunction
@@ -17,6 +19,14 @@ from sqlalchemy.sql.functions import GenericFunction
 BUSY_TIMEOUT = 5000  # ms
 POOL_TIMEOUT = 10  # s
 CONNECT_TIMEOUT = 5  # s
+
+# What lies with the database's server, its network or its disk: it may work again later.
+DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
+
+# Of PostgreSQL, undefined_table and undefined_column:
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+LACKS_TABLES_STATES = ("42P01", "42703")
+LACKS_TABLES_WORDS = ("no such table", "no such column")  # of SQLite, which has no such codes
 
 # Releases of SQLite in which a WAL reset cannot lose a committed transaction:
 # https://sqlite.org/wal.html, "The WAL-Reset Bug".
@@ -28,6 +38,13 @@ def wal_is_safe(version: tuple[int, int, int]) -> bool:
     """Whether this SQLite release has the fix of the WAL-reset bug."""
     backport = WAL_SAFE_BACKPORTS.get(version[:2])
     return version >= WAL_SAFE_FROM or (backport is not None and version[2] >= backport)
+
+
+def lacks_tables(error: Exception) -> bool:
+    """Whether a statement failed because the database has not been migrated."""
+    cause = error.orig if isinstance(error, DBAPIError) else None
+    state = getattr(cause, "sqlstate", None)
+    return state in LACKS_TABLES_STATES or str(cause).startswith(LACKS_TABLES_WORDS)
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -82,7 +82,7 @@ class TenantRow(Base):
 
     __abstract__ = True
 
-    tenant: Mapped[str] = mapped_column(String(64), default=LOCAL_TENANT, index=True)
+    tenant: Mapped[str] = mapped_column(String(64), index=True)
 
 
 class Dataset(TenantRow):
@@ -183,7 +183,7 @@ class Event(TenantRow):
 
 
 class Model(TenantRow):
-    """A registered model. `artifacts` maps file names to the SHA-256 they are stored under."""
+    """A registered model. `artifacts` maps file names to the SHA-256 by which the job has them."""
 
     __tablename__ = "models"
 

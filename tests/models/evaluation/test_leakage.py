@@ -56,6 +56,12 @@ def scores_of(case: Case) -> Scores:
     return score(case, train(case))
 
 
+def same(found: np.ndarray, expected: np.ndarray) -> None:
+    """To rounding: other folds train on the row, may stop at another epoch, and batched products
+    of more or fewer members round differently."""
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 CELLS = ["unseen level", "outlier", "huge outlier", "missing value"]
 PRICES = ["outlying price", "huge price"]
 
@@ -67,11 +73,11 @@ def test_a_validation_row_leaves_its_fold_as_it_was(tmp_path: Path, planted: str
     before, after = scores_of(clean), scores_of(with_cells(clean, row, planted))
     assert after.folds[FOLD]["best_epoch"] == before.folds[FOLD]["best_epoch"]
     assert after.folds[FOLD]["stopped_by"] == before.folds[FOLD]["stopped_by"]
-    assert np.array_equal(after.out_of_fold[others], before.out_of_fold[others])
+    same(after.out_of_fold[others], before.out_of_fold[others])
     if planted in CELLS:
         assert after.out_of_fold[row] != before.out_of_fold[row]
     else:
-        assert after.out_of_fold[row] == before.out_of_fold[row]
+        same(after.out_of_fold[row], before.out_of_fold[row])
 
 
 @pytest.mark.parametrize("planted", PRICES)
@@ -81,7 +87,7 @@ def test_the_first_row_of_the_table_is_no_exception(tmp_path: Path, planted: str
     fold = next(f for f, rows in enumerate(clean.folds) if 0 in rows.validation)
     others = np.setdiff1d(clean.folds[fold].validation, [0])
     before, after = scores_of(clean), scores_of(with_cells(clean, 0, planted))
-    assert np.array_equal(after.out_of_fold[others], before.out_of_fold[others])
+    same(after.out_of_fold[others], before.out_of_fold[others])
 
 
 @pytest.mark.parametrize("planted", [*CELLS, *PRICES])
@@ -102,7 +108,7 @@ def test_a_watched_row_teaches_nothing_but_when_to_stop(tmp_path: Path, planted:
     row = clean.folds[FOLD].watched[0]
     before, after = scores_of(clean), scores_of(with_cells(clean, row, planted))
     validation = clean.folds[FOLD].validation
-    assert np.array_equal(after.out_of_fold[validation], before.out_of_fold[validation])
+    same(after.out_of_fold[validation], before.out_of_fold[validation])
 
 
 def test_a_training_row_does_teach(tmp_path: Path) -> None:
@@ -111,4 +117,5 @@ def test_a_training_row_does_teach(tmp_path: Path) -> None:
     row = clean.folds[FOLD].train[0]
     before, after = scores_of(clean), scores_of(with_cells(clean, row, "outlier"))
     validation = clean.folds[FOLD].validation
-    assert not np.array_equal(after.out_of_fold[validation], before.out_of_fold[validation])
+    change = np.abs(after.out_of_fold[validation] / before.out_of_fold[validation] - 1)
+    assert change.max() > 0.01

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.members import Member
 from models.networks import build_network
-from models.networks.population import Network
+from models.networks.population import InputShape, Network
 from models.spec import TrainingSpec
 
 IN, OUT = 400, 300
@@ -42,7 +43,7 @@ DEVIATIONS = {
 
 def network_of(
     initialization: str,
-    seeds: list[int],
+    folds: list[int],
     *,
     activation: str = "relu",
     architecture: str = "mlp",
@@ -51,7 +52,7 @@ def network_of(
     if architecture == "mlp":
         described |= {"hidden_sizes": [OUT], "activation": activation}
     spec = TrainingSpec.model_validate({"target": "price", "architecture": described})
-    return build_network(spec, IN, seeds)
+    return build_network([Member(0, spec, fold, 0) for fold in folds], InputShape(IN, IN))
 
 
 def first_weights(initialization: str, **network: Any) -> Tensor:

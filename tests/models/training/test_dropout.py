@@ -7,9 +7,26 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from models.training.dropout import FoldNoise
+from models.members import Member
+from models.spec import TrainingSpec
+from models.training.dropout import PopulationNoise
 
 ROWS, UNITS = 64, 333  # an odd number of units: draws come in fours
+
+
+def noise_of(
+    *, seed: int = 0, folds: Sequence[int] = (0, 1, 2), probability: float = 0.3
+) -> PopulationNoise:
+    """One member a fold."""
+    spec = TrainingSpec(target="price", seed=seed, dropout=probability)
+    members = [Member(0, spec, fold, 0) for fold in folds]
+    return PopulationNoise(members, torch.float32, torch.device("cpu"))
+
+
+def drawn(noise: PopulationNoise, rows: int = ROWS, units: int = UNITS) -> torch.Tensor:
+    kept = noise.keep(rows, units)
+    assert kept is not None
+    return kept
 
 
 def mask(
@@ -20,9 +37,9 @@ def mask(
     block: int = 0,
     probability: float = 0.3,
 ) -> torch.Tensor:
-    noise = FoldNoise(seed, list(folds), torch.float32, torch.device("cpu"))
+    noise = noise_of(seed=seed, folds=folds, probability=probability)
     noise.begin(epoch, block)
-    return noise.keep(probability, ROWS, UNITS)
+    return drawn(noise)
 
 
 @pytest.mark.parametrize("probability", [0.01, 0.3, 0.5, 0.9])
@@ -54,21 +71,21 @@ def test_a_mask_depends_on_the_fold_and_not_on_its_companions() -> None:
 
 
 def test_a_mask_depends_on_the_block_and_not_on_what_was_drawn_before() -> None:
-    noise = FoldNoise(0, [0, 1, 2], torch.float32, torch.device("cpu"))
+    noise = noise_of()
     for epoch, block in ((1, 0), (1, 1), (7, 3)):
         noise.begin(epoch, block)
-        noise.keep(0.9, 5, 5)
+        drawn(noise, 5, 5)
     noise.begin(7, 2)
-    assert torch.equal(noise.keep(0.3, ROWS, UNITS), mask(epoch=7, block=2))
+    assert torch.equal(drawn(noise), mask(epoch=7, block=2))
 
 
 def test_masks_of_other_places_and_seeds_differ() -> None:
     base = mask(epoch=2, block=1)
     for other in (mask(epoch=2, block=2), mask(epoch=1, block=1), mask(seed=1, epoch=2, block=1)):
         assert not torch.equal(base, other)
-    noise = FoldNoise(0, [0], torch.float32, torch.device("cpu"))
+    noise = noise_of(folds=[0], probability=0.5)
     noise.begin(1, 0)
-    assert not torch.equal(noise.keep(0.5, ROWS, UNITS), noise.keep(0.5, ROWS, UNITS))
+    assert not torch.equal(drawn(noise), drawn(noise))
 
 
 def test_a_probability_just_below_one_is_no_division_by_zero() -> None:

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 import torch
-from houses import Case, house_frame, lay
+from houses import Case, house_frame, lay, trainer_of
 from torch import Tensor
 
+from models.members import Member
 from models.training.checkpoint import pack, unpack
 from models.training.engine import (
+    Course,
     EpochLosses,
-    FoldCourse,
     Interrupted,
     Monitor,
-    TrainedFolds,
-    Trainer,
+    TrainedPopulation,
 )
 
 # 74 training rows in batches of 16 make an epoch of three blocks.
@@ -35,7 +35,7 @@ class Run:
 
     weights: dict[str, Tensor]
     losses: list[EpochLosses]
-    courses: list[FoldCourse]
+    courses: list[Course]
 
 
 class Interruptor(Monitor):
@@ -46,7 +46,7 @@ class Interruptor(Monitor):
         self.losses: list[EpochLosses] = []
         self.saved = b""
 
-    def epoch_ended(self, losses: list[EpochLosses], active: int) -> None:  # noqa: ARG002
+    def epoch_ended(self, losses: list[EpochLosses], active: list[Member]) -> None:  # noqa: ARG002
         self.losses += losses
 
     def should_stop(self) -> bool:
@@ -81,11 +81,7 @@ def stopping_case(folder: Path, **spec: Any) -> Case:
     )
 
 
-def trainer_of(case: Case, dtype: torch.dtype = torch.float32) -> Trainer:
-    return Trainer(case.spec, case.design, case.folds, device=torch.device("cpu"), dtype=dtype)
-
-
-def finished(trained: TrainedFolds, losses: list[EpochLosses]) -> Run:
+def finished(trained: TrainedPopulation, losses: list[EpochLosses]) -> Run:
     return Run(dict(trained.network.named_parameters()), losses, trained.courses)
 
 
@@ -199,7 +195,7 @@ def test_a_fold_does_not_feel_its_companions(tmp_path: Path, fold: int) -> None:
     by_itself = Interruptor()
     single = trainer.train(by_itself)
 
-    expected = [row for row in in_company.losses if row.fold == fold]
+    expected = [row for row in in_company.losses if row.member.fold == fold]
     assert [row.epoch for row in by_itself.losses] == [row.epoch for row in expected]
     assert single.courses[fold].best_epoch == together.courses[fold].best_epoch
     for found, row in zip(by_itself.losses, expected, strict=True):
