@@ -15,6 +15,7 @@ import select
 import socket
 import sys
 import threading
+from pathlib import Path
 
 from setproctitle import setproctitle
 
@@ -41,7 +42,8 @@ def main() -> None:
     if not first_byte:
         os._exit(SUPERVISOR_GONE)
     orders = supervisor.makefile("rb")
-    order = Order.model_validate_json(orders.readline())
+    path = orders.readline().decode().removesuffix("\n")
+    order = Order.model_validate_json(Path(path).read_bytes())
     setproctitle(f"workers.attempt {order.job_id}")
     logging.basicConfig(
         level=logging.INFO,
@@ -49,9 +51,6 @@ def main() -> None:
     )
     for chatty in ("onnx_ir", "onnxscript"):  # pages on what they optimise
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    if order.gpu is not None:
-        # In time: CUDA reads it at its first use.
-        os.environ["CUDA_VISIBLE_DEVICES"] = order.gpu
     blobs = Blobs(order.storage_url)
     reports = os.fdopen(int(sys.argv[1]), "w")
     host = Host(reports, Checkpoints(blobs, order.shard_id, order.workdir))

@@ -54,9 +54,10 @@ class Child:
 
     def begin(self, order: Order, lock: int) -> None:
         """Hand over the job and a copy of its open lock file; a dead child is noticed later."""
+        order.path.write_text(order.model_dump_json())
         try:
             socket.send_fds(self._socket, [b"\n"], [lock])
-            self._send(order.model_dump_json())
+            self._send(str(order.path))
         except OSError as error:
             logger.warning("job %s: child %d takes no order: %s", order.job_id, self.pid, error)
 

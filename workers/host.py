@@ -93,7 +93,7 @@ def train(order: Order, host: Host, blobs: Blobs) -> LastReport:
                 TrainingSpec.model_validate(order.spec),
                 dataset_sha256=order.dataset_sha256,
                 workdir=order.workdir,
-                device=resolve_device(order.device),
+                device=resolve_device(order.device, order.gpu),
                 host=host,
             )
     except experiment.Stopped as stopped:
@@ -103,14 +103,19 @@ def train(order: Order, host: Host, blobs: Blobs) -> LastReport:
     return Succeeded(result=outcome.result, artifacts=outcome.artifacts)
 
 
-def resolve_device(device: str) -> str:
+def resolve_device(device: str, gpu: int | None) -> str:
+    """torch's name of the device, `cuda:1` for the second visible GPU.
+
+    By index: the exporter has asked for devices while this process was a spare, and CUDA reads
+    CUDA_VISIBLE_DEVICES only once.
+    """
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
         raise experiment.TrainingFailed(
             "FOLDHOUSE_DEVICE is cuda, however this worker's torch finds no CUDA device. Set it "
             "to auto or cpu, or repair the driver."
         )
-    return "cuda" if available and device != "cpu" else "cpu"
+    return f"cuda:{gpu or 0}" if available and device != "cpu" else "cpu"
 
 
 def warm_up() -> None:

@@ -1,7 +1,10 @@
 """What supervisor and child say to each other, as JSON lines.
 
-    supervisor ──Order, then Stop──▶ child          over the child's standard input, a socket
-    supervisor ◀──Progressed…, last report── child  over a pipe: libraries print to stdout
+    supervisor ──path of the Order, then Stop──▶ child  over its standard input, a socket
+    supervisor ◀──Progressed…, last report── child      over a pipe: libraries print to stdout
+
+The order is a file: with the profile of a wide table it is larger than what a socket holds while
+the child still imports.
 
 Together with the order the child is given the attempt's lock file. End of input tells the child
 that the supervisor is gone; end of the pipe tells the supervisor that the child is.
@@ -31,7 +34,11 @@ class Order(BaseModel):
     storage_url: str
     workdir: Path
     device: Literal["auto", "cpu", "cuda"]
-    gpu: str | None  # for CUDA_VISIBLE_DEVICES
+    gpu: int | None  # place among the visible CUDA devices
+
+    @property
+    def path(self) -> Path:
+        return self.workdir / "order.json"
 
 
 class Stop(BaseModel):

@@ -15,7 +15,8 @@ from workers.workplace import Workplace
 logger = logging.getLogger(__name__)
 
 INTERVAL = 5.0  # seconds
-# After the database was away its clock has run on, while nobody could renew a lease.
+# After the database was away, or this machine slept, time has run on while nobody could renew a
+# lease.
 GRACE = 10.0  # seconds
 
 WORKER_DIED = (
@@ -30,9 +31,14 @@ class Reconciler:
     def __init__(self, workplace: Workplace) -> None:
         self._workplace = workplace
         self._expire_after = 0.0
+        self._slept = _seconds_asleep()
 
     def reconcile(self) -> None:
         """One round."""
+        slept = _seconds_asleep()
+        if slept - self._slept > INTERVAL:
+            self._expire_after = time.monotonic() + GRACE
+        self._slept = slept
         try:
             self._take_back()
             self._clear_up()
@@ -70,3 +76,8 @@ class Reconciler:
                 remove_checkpoints(here.blobs, shard_id)
                 shutil.rmtree(here.workdir(shard_id, owner), ignore_errors=True)
                 here.locks.remove(shard_id, owner)
+
+
+def _seconds_asleep() -> float:
+    """Grows by the time that this machine is suspended, and that its clock is set forward."""
+    return time.time() - time.monotonic()

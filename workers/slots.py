@@ -5,6 +5,7 @@ Everything here is found without torch, which the worker's own process never imp
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
 from collections.abc import Iterator
@@ -18,16 +19,16 @@ class Slots:
     """One slot a GPU; on a CPU one, or as many as `FOLDHOUSE_SLOTS` says."""
 
     def __init__(self, settings: Settings) -> None:
-        gpus = [] if settings.device == "cpu" else _gpus()
+        gpus = 0 if settings.device == "cpu" else _visible_gpus()
         self.device = "cuda" if gpus else "cpu"
-        self.count = settings.slots or len(gpus) or 1
-        self._free: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self.count = settings.slots or gpus or 1
+        self._free: queue.SimpleQueue[int | None] = queue.SimpleQueue()
         for slot in range(self.count):
-            self._free.put(gpus[slot % len(gpus)] if gpus else None)
+            self._free.put(slot % gpus if gpus else None)
 
     @contextmanager
-    def taken(self) -> Iterator[str | None]:
-        """Occupy a slot; gives its GPU as CUDA_VISIBLE_DEVICES names it, None for the CPU."""
+    def taken(self) -> Iterator[int | None]:
+        """Occupy a slot; gives its GPU's place among the visible ones, None for the CPU."""
         gpu = self._free.get()
         try:
             yield gpu
@@ -52,10 +53,10 @@ class Slots:
         }
 
 
-def _gpus() -> list[str]:
+def _visible_gpus() -> int:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return [name.strip() for name in visible.split(",") if name.strip()]
-    nodes = Path("/dev").glob("nvidia[0-9]*")
-    # A container may have only /dev/nvidia2, which is device 0 to CUDA there.
-    return [str(index) for index, _ in enumerate(nodes)]
+    if visible is None:
+        return len(list(Path("/dev").glob("nvidia[0-9]*")))
+    # CUDA stops reading at the first name that is none, such as -1.
+    names = itertools.takewhile(lambda name: name not in ("", "-1"), visible.split(","))
+    return len(list(names))

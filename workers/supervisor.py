@@ -58,18 +58,19 @@ class Supervisor:
             # A claim that was made is taken back when the lock is found free, or by its lease.
             logger.warning("shard %s: left to the reconciler: %s", shard_id, reason(error))
 
-    def _attempt(self, claim: Claim, lock: int, gpu: str | None) -> None:
+    def _attempt(self, claim: Claim, lock: int, gpu: int | None) -> None:
         logger.info("job %s: attempt %d begins", claim.job_id, claim.fence.attempt)
         here = self._workplace
-        child = self._spare.take()
         order = self._order(claim, gpu)
+        child = None
         try:
             shutil.rmtree(order.workdir, ignore_errors=True)
             order.workdir.mkdir(parents=True)
-            child.begin(order, lock)
-            if self._spare_is_wanted():
-                self._spare.prepare()
             with kept_lease(here.database, claim.fence) as lost:
+                child = self._spare.take()
+                child.begin(order, lock)
+                if self._spare_is_wanted():
+                    self._spare.prepare()
                 watch = Watch(
                     here.database,
                     claim.fence,
@@ -86,7 +87,8 @@ class Supervisor:
             detail = describe_error(error)
             self._persist(lambda s: lifecycle.lose(s, claim.fence, detail))
         finally:
-            child.kill()
+            if child is not None:
+                child.kill()
             shutil.rmtree(order.workdir, ignore_errors=True)
             if not here.stopping.is_set():
                 self._spare.prepare()
@@ -105,7 +107,7 @@ class Supervisor:
         except DATABASE_AWAY:
             return False
 
-    def _order(self, claim: Claim, gpu: str | None) -> Order:
+    def _order(self, claim: Claim, gpu: int | None) -> Order:
         settings = self._workplace.settings
         return Order(
             job_id=claim.job_id,

@@ -99,7 +99,14 @@ def make_engine(url: str) -> Engine:
             url,
             pool_pre_ping=True,
             pool_timeout=POOL_TIMEOUT,
-            connect_args={"connect_timeout": CONNECT_TIMEOUT},
+            # A partition that swallows packets must not hold a session for hours.
+            connect_args={
+                "connect_timeout": CONNECT_TIMEOUT,
+                "keepalives_idle": 5,  # s
+                "keepalives_interval": 5,  # s
+                "keepalives_count": 3,
+                "tcp_user_timeout": 10_000,  # ms
+            },
         )
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT / 1000})
     journal = "WAL" if wal_is_safe(sqlite3.sqlite_version_info) else "DELETE"

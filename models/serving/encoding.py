@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -33,10 +34,12 @@ WarningCode = Literal[
 ]
 REFUSED: tuple[WarningCode, ...] = ("unknown_category", "not_a_number", "missing_value")
 
+SHARED = 4096  # columns whose warnings are kept: a row without any cells has one for each
+
 _ABSENT = object()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RowWarning:
     """Something odd about one cell, or about a column that is not there."""
 
@@ -248,10 +251,12 @@ def _warn(
         warnings[row].append(warning)
 
 
+@lru_cache(SHARED)
 def _missing_column(name: str) -> RowWarning:
     return RowWarning("missing_column", name, f"there is no '{name}': imputed as in training")
 
 
+@lru_cache(SHARED)
 def _missing_value(name: str) -> RowWarning:
     return RowWarning("missing_value", name, f"'{name}' is missing: imputed as in training")
 

@@ -32,7 +32,7 @@ def test_one_slot_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     slots = Slots(Settings())
     assert (slots.device, slots.count) == ("cuda", 2)
     with slots.taken() as first, slots.taken() as second:
-        assert {first, second} == {"2", "5"}
+        assert {first, second} == {0, 1}  # places among the visible ones
         assert slots.free() == 0
 
 
@@ -40,11 +40,12 @@ def test_more_slots_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     slots = Slots(Settings(slots=2))
     with slots.taken() as first, slots.taken() as second:
-        assert (first, second) == ("0", "0")
+        assert (first, second) == (0, 0)
 
 
-def test_a_hidden_gpu_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+@pytest.mark.parametrize("visible", ["", "-1"])
+def test_a_hidden_gpu_is_none(monkeypatch: pytest.MonkeyPatch, visible: str) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert Slots(Settings()).device == "cpu"
 
 
