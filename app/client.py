@@ -32,6 +32,7 @@ FINISHED = ("succeeded", "failed", "cancelled")
 TIMEOUT = httpx.Timeout(5, read=300, write=300)  # s; a large upload is profiled before its answer
 POLL_FIRST, POLL_LONGEST = 0.2, 2.0  # s between two looks at a job
 POLL_GROWTH = 1.3
+AWAY = (502, 503, 504)  # said by the service, or by a proxy in front of it
 PATIENCE = 60.0  # s that a watched service may be away, for example to be restarted
 
 Json = dict[str, Any]
@@ -127,7 +128,7 @@ class Foldhouse:
     def watch(self, job_id: str) -> Iterator[Json]:
         """The job each time that it has changed, until it has finished.
 
-        A service that goes away meanwhile is waited for, for a minute.
+        A service that goes away meanwhile, or whose database does, is waited for, for a minute.
         """
         last: Json = {}
         delay, answered_at = POLL_FIRST, time.monotonic()
@@ -136,8 +137,9 @@ class Foldhouse:
             try:
                 job = self.job(job_id)
                 answered_at = time.monotonic()
-            except Unreachable:
-                if time.monotonic() - answered_at > PATIENCE:
+            except FoldhouseError as error:
+                is_away = isinstance(error, Unreachable) or error.status in AWAY
+                if not is_away or time.monotonic() - answered_at > PATIENCE:
                     raise
             if job == last:
                 delay = min(delay * POLL_GROWTH, POLL_LONGEST)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 
@@ -28,6 +29,7 @@ class Resources:
     hints: Hints
     predictors: Predictors
     metrics: Metrics
+    parsing: CapacityLimiter
 
 
 # Trivial dependencies are async: a sync one costs a switch to another thread and back.

@@ -75,7 +75,7 @@ class Problem(Exception):
 
 
 class Forbidden(Problem):
-    status, slug, title = 403, "forbidden", "Not from there"
+    status, slug, title = 403, "forbidden", "Not allowed from there"
 
 
 class NotFound(Problem):

@@ -6,16 +6,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from app.datasets import endpoints as datasets
 from app.datasets.upload import remove_abandoned, uploads_root
 from app.deps import Resources
-from app.errors import ProblemDocument
+from app.errors import Forbidden, ProblemDocument
+from app.guard import Guard
 from app.jobs import endpoints as jobs
 from app.observe import Observe
-from app.openapi import TAGS, add_schemas
+from app.openapi import TAGS, add_schemas, problems
 from app.operations import endpoints as operations
 from app.operations.metrics import Metrics
 from app.predictions import endpoints as predictions
@@ -27,6 +29,8 @@ from app.registry import endpoints as registry
 from app.settings import Settings
 from app.storage.blobs import Blobs
 from app.storage.database import Database
+
+PARSED_AT_A_TIME = 1  # uploaded tables: each takes several times its file in memory
 
 DESCRIPTION = """\
 Turns a CSV of houses, or any table, into an honestly cross-validated neural network and serves it.
@@ -59,9 +63,11 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_tags=TAGS,
         lifespan=lifespan,
         exception_handlers=HANDLERS,
+        responses=problems(Forbidden),
         generate_unique_id_function=lambda route: route.name,
     )
-    app.add_middleware(Observe)
+    app.add_middleware(Guard, any_host=settings.trusted_network)
+    app.add_middleware(Observe)  # outside
     for part in (datasets, jobs, registry, predictions, operations):
         app.include_router(part.router)
     for part in (datasets, registry):
@@ -80,4 +86,5 @@ def _open(settings: Settings) -> Resources:
         hints=Hints(settings),
         predictors=Predictors(blobs),
         metrics=Metrics(database),
+        parsing=CapacityLimiter(PARSED_AT_A_TIME),
     )

@@ -1,9 +1,18 @@
-"""Which of the two formats of a table an answer takes."""
+"""Which format a body has, and which of the two formats of a table an answer takes."""
 
 from __future__ import annotations
 
+from fastapi import Request
+from python_multipart.multipart import parse_options_header
+
 CSV = "text/csv"
 JSON = "application/json"
+
+
+def content_type(request: Request) -> tuple[str, dict[bytes, bytes]]:
+    """The media type that a request says its body has, "" if none, and the type's options."""
+    media_type, options = parse_options_header(request.headers.get("Content-Type"))
+    return media_type.decode("latin-1"), options
 
 
 def wants_csv(accept: str | None, default: bool) -> bool:

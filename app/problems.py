@@ -133,7 +133,7 @@ async def _damaged_file(request: Request, error: ArtifactCorrupt) -> Response:
 
 
 async def _storage_error(request: Request, error: OSError) -> Response:
-    log.error("the storage failed: %r", error)
+    log.error("the storage failed: %s", error, exc_info=error)
     if error.errno in DISK_FULL:
         problem: Problem = OutOfSpace(
             "The storage's disk is full; nothing was kept of this request."

@@ -46,8 +46,9 @@ class Settings(BaseSettings):
     )
     trusted_network: bool = Field(
         default=False,
-        description="Allows the API to listen on an address that other machines reach although "
-        "requests carry no key: only behind a proxy or on a private container network.",
+        description="Allows the API to listen on an address that other machines reach, and to be "
+        "asked under any host name, although requests carry no key: only behind a proxy or on a "
+        "private container network.",
     )
     max_upload_bytes: int = Field(default=512 * MIB, ge=1, description="Largest uploaded CSV.")
     max_rows: int = Field(default=2_000_000, ge=1, description="Most rows of a table.")
@@ -57,6 +58,9 @@ class Settings(BaseSettings):
     )
     max_body_bytes: int = Field(
         default=16 * MIB, ge=1, description="Largest JSON body, and largest CSV to price."
+    )
+    max_predict_rows: int = Field(
+        default=200_000, ge=1, description="Most rows to price in one request."
     )
     max_job_memory_bytes: int = Field(
         default=0,

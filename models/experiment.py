@@ -124,7 +124,10 @@ def run(
     clock = _Clock()
     host.report(Progress(0.0, 0, spec.max_epochs, spec.k_folds, spec.k_folds, None), [])
     design = load_design(parquet, spec, select(spec, profile))
-    split = split_rows(spec, design.target, design.fold_column)
+    try:
+        split = split_rows(spec, design.target, design.fold_column)
+    except ValueError as error:
+        raise TrainingFailed(f"the rows with a target make no folds: {error}") from error
     folds = [_trainable(spec, design, fold) for fold in split.folds]
     trainer = Trainer(members_of([spec]), design, folds, device=torch.device(device))
     clock.lap("prepare")

@@ -210,7 +210,7 @@ class Folds(SpecModel):
         default="shuffled",
         description="`stratified`: quantile bins of the target spread evenly. `group`: rows that "
         "share a value of `column` stay together. `time`: rows are sorted by `column`, and each "
-        "fold is scored by a model that saw only earlier rows.",
+        "fold is scored by a model that saw only earlier rows (or rows of the same time).",
     )
     column: str | None = Field(default=None, description="Needed for `group` and `time`.")
 
@@ -290,9 +290,12 @@ class TrainingSpec(SpecModel):
     @classmethod
     def _short_names_and_recipe(cls, data: Any) -> Any:
         renamed = rename(data, SHORT_NAMES)
-        if isinstance(renamed, dict) and "architecture" not in renamed:
-            return {**RECIPE, **renamed}
-        return renamed
+        if not isinstance(renamed, dict) or "architecture" in renamed:
+            return renamed
+        filled = {**RECIPE, **renamed}
+        if isinstance(filled["optimizer"], dict):
+            filled["optimizer"] = {**RECIPE["optimizer"], **filled["optimizer"]}
+        return filled
 
     @field_validator("dropout")
     @classmethod

@@ -10,7 +10,7 @@ from app.ids import new_id
 from app.jobs import lifecycle
 from app.jobs.lifecycle import Claim
 from app.storage.database import Database, database_now
-from app.storage.tables import Dataset, Event, Job, Shard
+from app.storage.tables import LOCAL_TENANT, Dataset, Event, Job, Shard
 
 BOOT = "boot-1"
 
@@ -18,6 +18,7 @@ BOOT = "boot-1"
 def add_dataset(database: Database, **columns: Any) -> str:
     dataset = Dataset(
         id=new_id("ds"),
+        tenant=LOCAL_TENANT,
         name="houses.csv",
         sha256=new_id("ds"),
         bytes=1,
@@ -36,7 +37,7 @@ def add_dataset(database: Database, **columns: Any) -> str:
 def submit(
     database: Database,
     dataset_id: str | None = None,
-    tenant: str = "local",
+    tenant: str = LOCAL_TENANT,
     spec: dict[str, Any] | None = None,
 ) -> Shard:
     """Enqueue a job; gives its one shard."""

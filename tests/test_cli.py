@@ -6,6 +6,8 @@ import os
 import re
 import socket
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,11 +15,13 @@ from typing import Any
 
 import httpx
 import pytest
+from polling import wait_until
 from typer.testing import CliRunner, Result
 
 from app import client as client_module
-from app.cli import cli
+from app.cli import cli, worker_process
 from app.cli.service import sole_service
+from app.cli.worker_process import WorkerProcess
 from app.client import Foldhouse
 from app.errors import PROBLEM_MEDIA_TYPE, Fault, InvalidSpec
 
@@ -150,6 +154,45 @@ def test_a_database_of_a_later_version_is_refused(
     result = run("migrate")
     assert result.exit_code == 2
     assert "a later version has migrated it" in result.output
+
+
+@pytest.mark.parametrize("command", ["api", "worker"])
+def test_a_database_that_was_not_migrated_is_refused(
+    run: Callable[..., Result], command: str
+) -> None:
+    result = run(command, *(["--port", 0] if command == "api" else []))
+    assert result.exit_code == 2
+    assert "run `foldhouse migrate`" in result.output
+
+
+def test_a_database_that_is_away_is_waited_for(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "postgresql+psycopg://me:secret@127.0.0.1:1/none"
+    monkeypatch.setenv("FOLDHOUSE_DATABASE_URL", url)
+    started: list[str] = []
+    monkeypatch.setattr(os, "execv", lambda program, _: started.append(program))
+    result = run("worker")
+    assert result.exit_code == 0
+    assert "me:***@127.0.0.1:1/none is away" in result.output
+    assert len(started) == 1
+
+
+def test_a_worker_that_cannot_be_started_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    left = tmp_path / "started"
+    program = f"import pathlib, sys; pathlib.Path({str(left)!r}).touch(); sys.stdin.read()"
+    commands = iter([["/dev/null/nowhere"], [sys.executable, "-c", program]])
+    monkeypatch.setattr(worker_process, "RESTART_DELAYS", (0.0,))
+    start = subprocess.Popen
+
+    def popen(_: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        return start(next(commands), **options)
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    with WorkerProcess():
+        wait_until(left.exists)
 
 
 # Doctor

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 IMPORT_THE_API = """
 import sys
 import app.main, app.cli.server, app.cli.remote, app.cli.display, app.cli.doctor
-heavy = {"torch", "onnx", "onnxscript", "sklearn", "workers"} & set(sys.modules)
+heavy = {"torch", "onnx", "onnxscript", "sklearn", "scipy", "workers"} & set(sys.modules)
 print(*heavy)
 """
 

@@ -9,16 +9,19 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from app.cli.terminal import database_address, load_settings, refuse
 from app.cli.worker_process import WORKER_COMMAND, WorkerProcess
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy.exc import SQLAlchemyError
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(min=0, max=65_535, help="0 takes any free port.")]
@@ -54,6 +57,7 @@ def api(host: Host = "127.0.0.1", port: Port = 8000) -> None:
     """Run the API alone; workers run elsewhere."""
     settings = load_settings()
     require_trust(host, settings)
+    require_tables(settings)
     with listen(host, port) as listener:
         end_on_signals()
         from app.cli.server import run
@@ -63,8 +67,9 @@ def api(host: Host = "127.0.0.1", port: Port = 8000) -> None:
 
 def worker() -> None:
     """Run a worker alone, on this machine's device."""
-    load_settings()
+    settings = load_settings()
     require_worker_packages()
+    require_tables(settings)
     os.execv(WORKER_COMMAND[0], WORKER_COMMAND)
 
 
@@ -109,6 +114,32 @@ def require_worker_packages() -> None:
         )
 
 
+def require_tables(settings: Settings) -> None:
+    """Refuse a database that is there without this version's tables. One that is away may come
+    back: until then requests are answered with 503, and workers wait."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from app.storage.database import DATABASE_AWAY, Database
+    from app.storage.migrate import is_current
+
+    make_data_dir(settings.root)
+    address = database_address(settings)
+    try:
+        with closing(Database(settings.resolved_database_url)) as database:
+            with database.reading() as session:
+                current = is_current(session.connection())
+    except DATABASE_AWAY as error:
+        typer.echo(f"foldhouse: the database {address} is away: {_reason(error)}", err=True)
+    except SQLAlchemyError as error:
+        refuse(f"the database {address} cannot be used: {_reason(error)}")
+    else:
+        if not current:
+            refuse(
+                f"the database {address} does not have the tables of this version: run "
+                "`foldhouse migrate`"
+            )
+
+
 @contextmanager
 def listen(host: str, port: int) -> Iterator[socket.socket]:
     """A listening socket, made before anything else is touched."""
@@ -151,7 +182,7 @@ def sole_service(root: Path) -> Iterator[None]:
 
 
 def migrate_database(settings: Settings) -> None:
-    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+    from sqlalchemy.exc import SQLAlchemyError
 
     from app.storage.migrate import DatabaseTooNew, upgrade
 
@@ -160,5 +191,9 @@ def migrate_database(settings: Settings) -> None:
     except DatabaseTooNew as error:
         refuse(str(error))
     except SQLAlchemyError as error:
-        reason = str(error.orig if isinstance(error, DBAPIError) else error).strip()
-        refuse(f"the database {database_address(settings)} cannot be used: {reason}")
+        refuse(f"the database {database_address(settings)} cannot be used: {_reason(error)}")
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    """What the database's driver says."""
+    return str(getattr(error, "orig", None) or error).strip()

@@ -59,24 +59,28 @@ class WorkerProcess:
     def _keep(self) -> None:
         failures = 0
         while not self._stopping.is_set():
-            process = subprocess.Popen(
-                WORKER_COMMAND, stdin=subprocess.PIPE, start_new_session=True
-            )
             started_at = time.monotonic()
+            try:
+                ending = self._run()
+            except OSError as error:  # no memory or no process number is left
+                ending = f"could not be started: {error}"
+            failures = 0 if time.monotonic() - started_at > STEADY else failures
+            delay = RESTART_DELAYS[min(failures, len(RESTART_DELAYS) - 1)]
+            failures += 1
+            if not self._stopping.is_set():
+                logger.error("the worker %s; starting another in %g s", ending, delay)
+            self._stopping.wait(delay)
+
+    def _run(self) -> str:
+        """Start a worker, and stop it when it is time; says how it ended."""
+        with subprocess.Popen(
+            WORKER_COMMAND, stdin=subprocess.PIPE, start_new_session=True
+        ) as process:
             while process.poll() is None and not self._stopping.wait(LOOK):
                 pass
             if self._stopping.is_set():
                 end(process)
-                return
-            failures = 0 if time.monotonic() - started_at > STEADY else failures
-            delay = RESTART_DELAYS[min(failures, len(RESTART_DELAYS) - 1)]
-            failures += 1
-            logger.error(
-                "the worker ended with code %s; starting another in %g s",
-                process.returncode,
-                delay,
-            )
-            self._stopping.wait(delay)
+        return f"ended with code {process.returncode}"
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Any
 
+from anyio import to_thread
 from fastapi import APIRouter, BackgroundTasks, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from starlette.concurrency import run_in_threadpool
 
 from app.datasets import repository, service
-from app.datasets.schemas import DatasetOut
+from app.datasets.schemas import DatasetOut, DatasetSummary
 from app.datasets.upload import MAX_NAME, receive, upload_folder, uploads_root
-from app.deps import BlobsDep, ReadSession, ResourcesDep, Tenant, WriteSession
+from app.deps import BlobsDep, DatabaseDep, ReadSession, ResourcesDep, Tenant, WriteSession
 from app.errors import (
     Conflict,
+    DamagedFile,
     IdempotencyMismatch,
     Invalid,
     InvalidTable,
@@ -28,8 +30,7 @@ from app.media import CSV
 from app.openapi import problems
 from app.paging import Page, PageQueryDep
 from app.parameters import PRINTABLE, IdempotencyKeyHeader, name_path
-from app.problems import DamagedFile
-from app.storage.blobs import CHUNK
+from app.storage.blobs import CHUNK, dataset_key
 
 COMMON = problems(Invalid, Unavailable)
 
@@ -75,6 +76,7 @@ UPLOAD_BODY: dict[str, Any] = {
             Invalid,
             InvalidTable,
             IdempotencyMismatch,
+            NotFound,
             TooLarge,
             UnsupportedMedia,
             Unavailable,
@@ -94,11 +96,13 @@ async def upload_dataset(
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> DatasetOut:
     """The body is the CSV itself (`text/csv`) or a form with the CSV as `file`. It is streamed to
-    storage and profiled: kinds of columns, missing cells, levels, and what is odd."""
+    storage and profiled: kinds of columns, missing cells, levels, and what is odd. The same bytes
+    again are the same dataset, with or without an `Idempotency-Key`. With one, the name counts as
+    part of the request, and a dataset that was deleted is not made again: 404."""
     settings = resources.settings
     with upload_folder(uploads_root(settings)) as folder:
         upload = await receive(request, folder / "table.csv", settings.max_upload_bytes, name)
-        dataset, created = await run_in_threadpool(
+        store = partial(
             service.store,
             resources.database,
             resources.blobs,
@@ -107,15 +111,19 @@ async def upload_dataset(
             upload=upload,
             key=idempotency_key,
         )
+        # Uploads wait for their turn here, where they keep no thread from other requests.
+        dataset, created = await to_thread.run_sync(store, limiter=resources.parsing)
     response.status_code = 201 if created else 200
     response.headers["Location"] = f"/v1/datasets/{dataset.id}"
     return DatasetOut.of(dataset)
 
 
 @router.get("", summary="List datasets")
-def list_datasets(session: ReadSession, tenant: Tenant, query: PageQueryDep) -> Page[DatasetOut]:
-    """Newest first."""
-    return query.page([DatasetOut.of(row) for row in repository.page(session, tenant, query)])
+def list_datasets(
+    session: ReadSession, tenant: Tenant, query: PageQueryDep
+) -> Page[DatasetSummary]:
+    """Newest first, without their columns."""
+    return query.page([DatasetSummary.of(row) for row in repository.page(session, tenant, query)])
 
 
 @router.get("/{dataset_id}", summary="Show a dataset", responses=problems(NotFound))
@@ -134,10 +142,11 @@ def show_dataset(session: ReadSession, tenant: Tenant, dataset_id: DatasetId) ->
     },
 )
 def download_dataset(
-    session: ReadSession, blobs: BlobsDep, tenant: Tenant, dataset_id: DatasetId
+    database: DatabaseDep, blobs: BlobsDep, tenant: Tenant, dataset_id: DatasetId
 ) -> StreamingResponse:
     """Exactly the bytes that were uploaded."""
-    dataset = repository.get(session, tenant, dataset_id)
+    with database.reading() as session:
+        dataset = repository.get(session, tenant, dataset_id)
     file = service.open_csv(blobs, dataset)
 
     def chunks() -> Iterator[bytes]:
@@ -171,4 +180,4 @@ def delete_dataset(
     """Only while no job refers to it."""
     dataset = service.delete(session, tenant, dataset_id)
     # After the commit: a row without its files would be worse than files without their row.
-    background.add_task(service.remove_files, blobs, dataset)
+    background.add_task(blobs.delete, dataset_key(dataset.id))

@@ -11,29 +11,40 @@ from app.storage.tables import Dataset
 from models.data.profile import ColumnProfile, Profile, ProfileWarning, Suggestions
 
 
-class DatasetOut(Identified):
-    """An uploaded table and what was found in it."""
+class DatasetSummary(Identified):
+    """An uploaded table, as lists show it."""
 
     name: str
     sha256: str = Field(description="Of the uploaded bytes.")
     bytes: int
     rows: int
-    columns: list[ColumnProfile]
-    suggestions: Suggestions
-    warnings: list[ProfileWarning]
     created_at: datetime
 
     @classmethod
-    def of(cls, dataset: Dataset) -> DatasetOut:
-        profile = Profile.model_validate(dataset.profile)
+    def of(cls, dataset: Dataset) -> DatasetSummary:
         return cls(
             id=dataset.id,
             name=dataset.name,
             sha256=dataset.sha256,
             bytes=dataset.bytes,
             rows=dataset.rows,
+            created_at=dataset.created_at,
+        )
+
+
+class DatasetOut(DatasetSummary):
+    """An uploaded table and what was found in it."""
+
+    columns: list[ColumnProfile]
+    suggestions: Suggestions
+    warnings: list[ProfileWarning]
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> DatasetOut:
+        profile = Profile.model_validate(dataset.profile)
+        return cls(
+            **dict(DatasetSummary.of(dataset)),
             columns=profile.columns,
             suggestions=profile.suggestions,
             warnings=profile.warnings,
-            created_at=dataset.created_at,
         )

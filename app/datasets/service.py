@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -16,7 +15,7 @@ from app.datasets.upload import Upload
 from app.errors import Conflict, InvalidTable
 from app.ids import new_id
 from app.settings import Settings
-from app.storage.blobs import ArtifactCorrupt, Blobs
+from app.storage.blobs import ArtifactCorrupt, Blobs, dataset_key
 from app.storage.database import Database
 from app.storage.tables import Dataset
 from app.validation import table_faults
@@ -24,9 +23,6 @@ from models.data.profile import profile
 from models.data.table import Limits, TableError, read_table
 
 JOBS_NAMED = 3
-
-# In memory a table takes several times its file: one at a time.
-_parsing = threading.Lock()
 
 
 def store(
@@ -43,10 +39,13 @@ def store(
     Raises
     ------
     InvalidTable, IdempotencyMismatch
+    NotFound: the key's first request made a dataset that was deleted.
     """
-    request = idempotency.fingerprint("POST /v1/datasets", upload.sha256)
+    request = idempotency.fingerprint("POST /v1/datasets", f"{upload.name}\n{upload.sha256}")
     with database.reading() as session:
-        idempotency.recall(session, tenant, key, request)
+        known = idempotency.recall(session, tenant, key, request)
+        if known is not None:
+            return repository.get(session, tenant, known), False
         dataset = repository.by_sha256(session, tenant, upload.sha256)
     created = False
     if dataset is None:
@@ -85,11 +84,6 @@ def open_csv(blobs: Blobs, dataset: Dataset) -> BinaryIO:
         raise ArtifactCorrupt(dataset.csv, dataset.sha256) from error
 
 
-def remove_files(blobs: Blobs, dataset: Dataset) -> None:
-    blobs.delete(dataset.csv)
-    blobs.delete(dataset.parquet)
-
-
 def _create(
     database: Database, blobs: Blobs, settings: Settings, tenant: str, upload: Upload
 ) -> tuple[Dataset, bool]:
@@ -101,15 +95,15 @@ def _create(
         name=upload.name,
         sha256=upload.sha256,
         bytes=upload.bytes,
-        csv=f"datasets/{dataset_id}/table.csv",
-        parquet=f"datasets/{dataset_id}/table.parquet",
+        csv=f"{dataset_key(dataset_id)}/table.csv",
+        parquet=f"{dataset_key(dataset_id)}/table.parquet",
     )
     try:
         _write_files(blobs, settings, dataset, upload)
         with database.writing() as session:
             session.add(dataset)
     except IntegrityError:
-        remove_files(blobs, dataset)
+        blobs.delete(dataset_key(dataset_id))
         # Another request brought the same bytes meanwhile and was first.
         with database.reading() as session:
             other = repository.by_sha256(session, tenant, upload.sha256)
@@ -117,7 +111,7 @@ def _create(
             raise
         return other, False
     except BaseException:
-        remove_files(blobs, dataset)
+        blobs.delete(dataset_key(dataset_id))
         raise
     return dataset, True
 
@@ -125,15 +119,14 @@ def _create(
 def _write_files(blobs: Blobs, settings: Settings, dataset: Dataset, upload: Upload) -> None:
     """Fill in what the table says, and store it both ways."""
     parquet = upload.path.with_suffix(".parquet")
-    with _parsing:
-        try:
-            typed = read_table(upload.path, Limits(settings.max_rows, settings.max_columns))
-        except TableError as error:
-            raise InvalidTable(error.detail, table_faults(error)) from None
-        dataset.rows = typed.table.num_rows
-        dataset.profile = profile(typed).model_dump(mode="json")
-        pq.write_table(typed.table, parquet)
-        del typed
-        pa.default_memory_pool().release_unused()
+    try:
+        typed = read_table(upload.path, Limits(settings.max_rows, settings.max_columns))
+    except TableError as error:
+        raise InvalidTable(error.detail, table_faults(error)) from None
+    dataset.rows = typed.table.num_rows
+    dataset.profile = profile(typed).model_dump(mode="json")
+    pq.write_table(typed.table, parquet)
+    del typed
+    pa.default_memory_pool().release_unused()
     blobs.put(dataset.csv, upload.path)
     blobs.put(dataset.parquet, parquet)

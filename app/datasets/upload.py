@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import Request
-from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 
-from app.datasets.form import FormReader, bad_form
 from app.errors import TooLarge, UnsupportedMedia
-from app.media import CSV
+from app.form import FORM, FormReader
+from app.media import CSV, content_type
 from app.settings import Settings
 
 DEFAULT_NAME = "upload.csv"
@@ -89,7 +88,7 @@ async def receive(request: Request, path: Path, limit: int, name: str | None) ->
     UnsupportedMedia: neither a form nor CSV.
     Invalid: a form that is not whole.
     """
-    media_type, options = parse_options_header(request.headers.get("Content-Type"))
+    media_type, options = content_type(request)
     most = limit + FORM_OVERHEAD
     # Without a word of the body, so that a client that waits for "100 Continue" sends none.
     if int(request.headers.get("Content-Length", 0)) > most:
@@ -97,14 +96,12 @@ async def receive(request: Request, path: Path, limit: int, name: str | None) ->
     sink = Sink(path, limit)
     try:
         form = None
-        if media_type == b"multipart/form-data":
-            if b"boundary" not in options:
-                raise bad_form("its Content-Type names no boundary")
-            form = FormReader(options[b"boundary"], sink.write)
-        elif media_type != CSV.encode():
+        if media_type == FORM:
+            form = FormReader(options.get(b"boundary"), sink.write)
+        elif media_type != CSV:
             raise UnsupportedMedia(
                 "Send a table as text/csv, or as the file of multipart/form-data; Content-Type "
-                f"is {media_type.decode() or 'missing'}."
+                f"is {media_type or 'missing'}."
             )
         write = form.write if form else sink.write
         size = 0

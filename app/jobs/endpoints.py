@@ -154,7 +154,7 @@ def list_out_of_fold(
     as a data frame's index does."""
     with database.reading() as session:
         job, _ = repository.get(session, tenant, job_id)
-        model = tables.model_of(session, job)
+        model = tables.out_of_fold_model(session, job)
     return table_response(accept, tables.OOF_COLUMNS, tables.out_of_fold_batches(model, blobs))
 
 

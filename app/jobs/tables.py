@@ -37,7 +37,7 @@ def epoch_batches(database: Database, job_id: str) -> Iterator[Sequence[Sequence
         after = (rows[-1].fold, rows[-1].epoch)
 
 
-def model_of(session: Session, job: Job) -> Model:
+def out_of_fold_model(session: Session, job: Job) -> Model:
     """The model that has the job's out-of-fold predictions.
 
     Raises

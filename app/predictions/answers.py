@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,16 +11,19 @@ from urllib.parse import quote
 
 from fastapi import Depends, Query
 from fastapi.responses import Response, StreamingResponse
+from pydantic import TypeAdapter
 
 from app.csv_text import Cell, csv_lines
 from app.errors import Fault, Invalid
 from app.media import CSV, JSON
 from app.parameters import PRINTABLE
-from app.predictions.schemas import PredictionOut, PredictionsOut, RowWarningOut
+from app.predictions.schemas import PredictionOut
+from app.predictions.service import Priced
 from models.serving.predictor import Predictions
 
 PREDICTION, LOW, HIGH, WARNINGS = COLUMNS = ("prediction", "low", "high", "warnings")
-BATCH_ROWS = 5_000
+PREDICTION_LIST = TypeAdapter(list[PredictionOut])
+BATCH_ROWS = 1_000
 MAX_HEADER = 4_096  # characters; proxies cut or refuse longer ones
 
 
@@ -84,41 +88,51 @@ async def _csv_layout(
 CsvLayoutDep = Annotated[CsvLayout, Depends(_csv_layout)]
 
 
-def json_answer(model_id: str, predictions: Predictions) -> Response:
-    answer = PredictionsOut(
-        model_id=model_id,
-        predictions=[
-            PredictionOut(
-                value=_finite(value),
-                interval=None,
-                warnings=[
-                    RowWarningOut(code=odd.code, column=odd.column, detail=odd.detail)
-                    for odd in warnings
-                ],
-            )
-            for value, warnings in zip(
-                predictions.values.tolist(), predictions.warnings, strict=True
-            )
-        ],
-    )
-    return Response(
-        answer.model_dump_json(), media_type=JSON, headers=_headers(predictions.ignored)
-    )
+def answer(priced: Priced, layout: CsvLayout, *, as_csv: bool) -> Response:
+    """A PredictionsOut, or a CSV; either is written while it is sent.
 
-
-def csv_answer(
-    layout: CsvLayout, copied: dict[str, Sequence[Cell]], predictions: Predictions
-) -> Response:
-    """`copied`: column name to its N cells."""
+    Raises
+    ------
+    Invalid: a layout for JSON, or of columns that the rows have not.
+    """
+    predictions = priced.predictions
+    headers = _headers(predictions.ignored)
+    if not as_csv:
+        if not layout.is_default:
+            raise Invalid(
+                "passthrough, name and columns shape a CSV: ask for it with Accept: text/csv."
+            )
+        batches = _json_batches(priced.model_id, predictions)
+        return StreamingResponse(batches, media_type=JSON, headers=headers)
+    names = layout.copied(priced.rows.columns) if layout.passthrough else []
+    copied = {name: priced.rows.column(name) for name in names}
     header = [*copied, *(layout.name if name == PREDICTION else name for name in layout.columns)]
     return StreamingResponse(
-        csv_lines(header, _batches(layout, list(copied.values()), predictions)),
+        csv_lines(header, _csv_batches(layout, list(copied.values()), predictions)),
         media_type=CSV,
-        headers=_headers(predictions.ignored),
+        headers=headers,
     )
 
 
-def _batches(
+def _json_batches(model_id: str, predictions: Predictions) -> Iterator[bytes]:
+    """A batch, and with the first and the last one what stands around them: a piece costs a switch
+    of threads, and most answers are one row."""
+    separator = b'{"model_id":%s,"predictions":[' % json.dumps(model_id).encode()
+    rows = len(predictions.values)
+    for start in range(0, rows, BATCH_ROWS):
+        part = slice(start, start + BATCH_ROWS)
+        batch = [
+            PredictionOut(value=_finite(value), interval=None, warnings=warnings)
+            for value, warnings in zip(
+                predictions.values[part].tolist(), predictions.warnings[part], strict=True
+            )
+        ]
+        end = b"]}" if start + BATCH_ROWS >= rows else b""
+        yield separator + PREDICTION_LIST.dump_json(batch)[1:-1] + end
+        separator = b","
+
+
+def _csv_batches(
     layout: CsvLayout, copied: list[Sequence[Cell]], predictions: Predictions
 ) -> Iterator[list[list[Cell]]]:
     for start in range(0, len(predictions.values), BATCH_ROWS):

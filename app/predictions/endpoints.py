@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Response
 from app.bodies import BoundedRoute
 from app.deps import ResourcesDep, Tenant
 from app.errors import (
+    DamagedFile,
     Invalid,
     InvalidRows,
     InvalidTable,
@@ -21,10 +22,9 @@ from app.media import CSV, JSON, wants_csv
 from app.openapi import REF, problems
 from app.parameters import ID_PATTERN, Accept, name_path
 from app.predictions import service
-from app.predictions.answers import CsvLayoutDep
+from app.predictions.answers import CsvLayoutDep, answer
 from app.predictions.rows import RowsBodyDep
 from app.predictions.schemas import ROWS_EXAMPLE, OnUnknown, PredictionsOut, PredictRequest
-from app.problems import DamagedFile
 
 CSV_EXAMPLE = "Id,LotArea,Neighborhood,OverallQual,YearBuilt\n1,8450,CollgCr,7,2003\n"
 
@@ -109,10 +109,8 @@ def predict(
     in training and warned of; a column that the model does not take is ignored and named in
     `X-Ignored-Columns`. `?passthrough=Id&name=SalePrice&columns=prediction` gives a Kaggle
     submission."""
-    as_csv = wants_csv(accept, default=body.is_csv)
-    return service.price(
-        resources, tenant, model, body, on_unknown=on_unknown, layout=layout, as_csv=as_csv
-    )
+    priced = service.price(resources, tenant, model, body, on_unknown)
+    return answer(priced, layout, as_csv=wants_csv(accept, default=body.is_csv))
 
 
 @router.post(
@@ -132,7 +130,5 @@ def predict_with_model(
     accept: Accept = None,
 ) -> Response:
     """As `POST /v1/predict`, which see."""
-    as_csv = wants_csv(accept, default=body.is_csv)
-    return service.price(
-        resources, tenant, model_id, body, on_unknown=on_unknown, layout=layout, as_csv=as_csv
-    )
+    priced = service.price(resources, tenant, model_id, body, on_unknown)
+    return answer(priced, layout, as_csv=wants_csv(accept, default=body.is_csv))

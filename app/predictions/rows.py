@@ -12,12 +12,11 @@ from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from pydantic_core import from_json
-from python_multipart.multipart import parse_options_header
-from starlette.datastructures import UploadFile
 
 from app.csv_text import Cell
-from app.errors import Fault, Invalid, InvalidTable, UnsupportedMedia
-from app.media import CSV, JSON
+from app.errors import InvalidTable, TooLarge, UnsupportedMedia
+from app.form import FORM, FormReader
+from app.media import CSV, JSON, content_type
 from app.predictions.schemas import OnUnknown, PredictRequest
 from app.settings import Settings
 from app.validation import table_faults
@@ -33,10 +32,14 @@ class RowsBody:
     is_csv: bool
 
     def parse(self, settings: Settings) -> JsonRows | CsvRows:
-        """Raises InvalidTable, or RequestValidationError as FastAPI does for other bodies."""
+        """Raises InvalidTable, TooLarge, or RequestValidationError as FastAPI does elsewhere."""
         if self.is_csv:
-            return CsvRows(_parse_csv(self.data, settings))
-        return JsonRows(_parse_json(self.data))
+            table = _parse_csv(self.data, settings)
+            _check_size(table.num_rows, settings)
+            return CsvRows(table)
+        request = _parse_json(self.data)
+        _check_size(len(request.rows), settings)
+        return JsonRows(request)
 
 
 class JsonRows:
@@ -78,17 +81,16 @@ class CsvRows:
 
 
 async def _rows_body(request: Request) -> RowsBody:
-    media_type = parse_options_header(request.headers.get("Content-Type"))[0].decode()
+    media_type, options = content_type(request)
     if media_type in (JSON, CSV):
         return RowsBody(await request.body(), is_csv=media_type == CSV)
-    if media_type == "multipart/form-data":
-        async with request.form(max_files=1, max_fields=0) as form:
-            file = form.get("file")
-            if not isinstance(file, UploadFile):
-                raise Invalid(
-                    "The form has no file.", [Fault(pointer="/file", detail="is required")]
-                )
-            return RowsBody(await file.read(), is_csv=True)
+    if media_type == FORM:
+        file = bytearray()
+        form = FormReader(options.get(b"boundary"), file.extend)
+        async for chunk in request.stream():
+            form.write(chunk)
+        form.finish()
+        return RowsBody(bytes(file), is_csv=True)
     raise UnsupportedMedia(
         "Send rows as application/json or text/csv, or as the file of multipart/form-data; "
         f"Content-Type is {media_type or 'missing'}."
@@ -108,6 +110,14 @@ def _parse_json(data: bytes) -> PredictRequest:
             [{**finding, "loc": ("body", *finding["loc"])} for finding in findings],
             body=from_json(data) if is_json else None,
         ) from None
+
+
+def _check_size(rows: int, settings: Settings) -> None:
+    if rows > settings.max_predict_rows:
+        raise TooLarge(
+            f"There are {rows:,} rows, above max_predict_rows, {settings.max_predict_rows:,}: send "
+            "them in parts."
+        )
 
 
 def _parse_csv(data: bytes, settings: Settings) -> pa.Table:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, FailFast, Field, FiniteFloat
 
-from models.serving.encoding import WarningCode
+from models.serving.encoding import RowWarning
 
 OnUnknown = Literal["warn", "error"]
 JsonCell = FiniteFloat | int | str | bool | None
+# The first row at fault is told: findings about a million rows take gigabytes and minutes.
+JsonRow = Annotated[dict[str, JsonCell], FailFast()]
 
 ROWS_EXAMPLE: dict[str, Any] = {
     "rows": [
@@ -31,7 +33,7 @@ class PredictRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [ROWS_EXAMPLE]})
 
-    rows: Annotated[list[dict[str, JsonCell]], Field(min_length=1)]
+    rows: Annotated[list[JsonRow], Field(min_length=1), FailFast()]
     coverage: None = None
     on_unknown: OnUnknown | None = Field(
         default=None,
@@ -40,20 +42,12 @@ class PredictRequest(BaseModel):
     )
 
 
-class RowWarningOut(BaseModel):
-    """Something odd about a row."""
-
-    code: WarningCode
-    column: str
-    detail: str
-
-
 class PredictionOut(BaseModel):
     """`value` is on the target's own scale; null where it is no finite number."""
 
     value: float | None
     interval: None
-    warnings: list[RowWarningOut]
+    warnings: list[RowWarning]
 
 
 class PredictionsOut(BaseModel):

@@ -1,17 +1,25 @@
-"""From rows to an answer with their prices."""
+"""From rows to their prices."""
 
 from __future__ import annotations
 
-from fastapi import Response
+from dataclasses import dataclass
 
 from app.deps import Resources
-from app.errors import Invalid, InvalidRows
-from app.predictions.answers import CsvLayout, csv_answer, json_answer
-from app.predictions.rows import RowsBody
+from app.errors import InvalidRows
+from app.predictions.rows import CsvRows, JsonRows, RowsBody
 from app.predictions.schemas import OnUnknown
 from app.registry import repository as registry
 from app.validation import table_faults
-from models.serving.predictor import RowError
+from models.serving.predictor import Predictions, RowError
+
+
+@dataclass(frozen=True)
+class Priced:
+    """Rows with what a model says of them."""
+
+    model_id: str
+    rows: JsonRows | CsvRows
+    predictions: Predictions
 
 
 def price(
@@ -19,31 +27,21 @@ def price(
     tenant: str,
     reference: str,
     body: RowsBody,
-    *,
     on_unknown: OnUnknown,
-    layout: CsvLayout,
-    as_csv: bool,
-) -> Response:
+) -> Priced:
     """Price rows with the model that an id or an alias names.
 
     Raises
     ------
-    NotFound, Invalid, InvalidTable, InvalidRows, ArtifactCorrupt
+    NotFound, InvalidTable, InvalidRows, TooLarge, RequestValidationError, ArtifactCorrupt
     """
     with resources.database.reading() as session:
         model = registry.get(session, tenant, reference)
-    if not as_csv and not layout.is_default:
-        raise Invalid(
-            "passthrough, name and columns shape a CSV: ask for it with Accept: text/csv."
-        )
     predictor = resources.predictors.get(model)
     rows = body.parse(resources.settings)
-    copied = layout.copied(rows.columns) if layout.passthrough else []
     try:
         predictions = rows.price(predictor, on_unknown)
     except RowError as error:
         raise InvalidRows(f"{error.detail}.", table_faults(error)) from None
     resources.metrics.predicted_rows.inc(len(predictions.values))
-    if not as_csv:
-        return json_answer(model.id, predictions)
-    return csv_answer(layout, {name: rows.column(name) for name in copied}, predictions)
+    return Priced(model.id, rows, predictions)

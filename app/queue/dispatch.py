@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from app.queue.config import RUN_SHARD, SENDER_TIMEOUT, sender_celery
+from app.queue.config import RUN_SHARD, sender_celery
 from app.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -28,9 +28,9 @@ class Hints:
             logger.warning("no hint for shard %s: %s", shard_id, error)
 
     def check(self) -> None:
-        """Raises what the transport raises unless the broker can be reached."""
+        """Raises what the transport raises unless the broker can be used; tries once."""
         with self._celery.connection_for_write() as connection:
-            connection.ensure_connection(max_retries=1, timeout=SENDER_TIMEOUT)
+            connection.ensure_connection(max_retries=0)
 
     def close(self) -> None:
         self._celery.close()

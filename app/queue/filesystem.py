@@ -12,12 +12,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+import tempfile
 import time
 from pathlib import Path
 from queue import Empty
 from typing import Any
 from uuid import uuid4
 
+from kombu import exceptions
 from kombu.transport import filesystem
 
 logger = logging.getLogger(__name__)
@@ -89,6 +91,18 @@ class Channel(filesystem.Channel):
 class Transport(filesystem.Transport):
     Channel = Channel
     polling_interval = POLLING_INTERVAL
+
+    def establish_connection(self) -> Any:
+        """Where no message can be written, the broker is away as a server can be."""
+        folder = Path(self.client.transport_options["data_folder_in"])  # type: ignore[union-attr]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise exceptions.ConnectionError(
+                f"{folder} cannot be written: {error.strerror}"
+            ) from error
+        return super().establish_connection()  # type: ignore[no-untyped-call]
 
     def drain_events(self, connection: Any, timeout: float = LONGEST_WAIT) -> None:  # type: ignore[override]
         """Wait less than Celery's two seconds: it looks for a stop between two waits."""

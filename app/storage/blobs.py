@@ -34,6 +34,11 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def dataset_key(dataset_id: str) -> str:
+    """The folder of a dataset's files."""
+    return f"datasets/{dataset_id}"
+
+
 def artifacts_key(job_id: str) -> str:
     """The folder of a job's artifacts.
 

@@ -105,6 +105,14 @@ def select(spec: TrainingSpec, profile: Profile) -> list[Feature]:
     return features
 
 
+def groups_needed(spec: TrainingSpec) -> int:
+    """The fewest groups that `group` folds can be made of, the holdout's aside.
+
+    With early stopping each fold trains on one group at least and watches another.
+    """
+    return 4 if spec.k_folds == 2 and spec.early_stopping is not None else spec.k_folds
+
+
 def _default_kind(column: ColumnProfile) -> Literal["numeric", "categorical"] | None:
     if column.kind in LEFT_OUT_KINDS:
         return None
@@ -173,7 +181,7 @@ def _fold_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None:
     target = _column(profile, spec.target)
     rows = profile.rows - (target.missing if target else 0)
     if spec.holdout is not None:
-        rows -= round(spec.holdout.fraction * rows)
+        rows -= max(1, round(spec.holdout.fraction * rows))
     most = rows // MIN_ROWS_PER_FOLD
     if spec.k_folds > most:
         refuse(
@@ -193,12 +201,12 @@ def _fold_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None:
         refuse("/folds/column", "the target cannot decide the folds")
     elif spec.folds.type == "group":
         groups = column.distinct + (column.missing > 0)
-        needed = spec.k_folds + (spec.early_stopping is not None) + (spec.holdout is not None)
+        needed = groups_needed(spec) + (spec.holdout is not None)
         if groups < needed:
             refuse(
                 "/folds/column",
                 f"'{column.name}' has {groups} groups, and {spec.k_folds} folds need {needed} "
-                "(early stopping and a holdout each take groups of their own)",
+                "(a group belongs whole to training, early stopping, validation or the holdout)",
             )
     elif column.storage == "text":
         refuse("/folds/column", f"'{column.name}' holds words, which have no order in time")

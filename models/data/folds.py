@@ -15,10 +15,12 @@ from sklearn.model_selection import (
     train_test_split,
 )
 
+from models.data.features import groups_needed
 from models.randomness import stream_seed
 from models.spec import TrainingSpec
 
-# Quantile bins of the target that stratified folds spread evenly.
+# Quantile bins of the target that stratified folds spread evenly; fewer where a bin would hold
+# fewer rows than there are folds.
 STRATA = 10
 
 Rows = NDArray[np.int64]
@@ -48,6 +50,8 @@ def split_rows(
 ) -> Split:
     """Deal the rows of a table.
 
+    Raises ValueError where the rows with a target have too few groups.
+
     Parameters
     ----------
     target : shape (n,)
@@ -62,13 +66,15 @@ def split_rows(
     rows = np.arange(len(target))
     holdout = rows[:0]
     if spec.holdout is not None:
-        rows, holdout = _set_aside(rows, spec.holdout.fraction, spec, column, "holdout")
+        rows, holdout = _set_aside(
+            rows, spec.holdout.fraction, spec, column, "holdout", keep=groups_needed(spec)
+        )
     folds = []
     for fold, (train, validation) in enumerate(_folds(rows, spec, target, column)):
         watched = train[:0]
         if spec.early_stopping is not None:
             train, watched = _set_aside(
-                train, spec.early_stopping.fraction, spec, column, f"watched/{fold}"
+                train, spec.early_stopping.fraction, spec, column, f"watched/{fold}", keep=1
             )
         folds.append(FoldRows(train, watched, validation))
     return Split(folds, holdout)
@@ -82,7 +88,8 @@ def _folds(
         case "shuffled":
             pairs = KFold(spec.k_folds, shuffle=True, random_state=seed).split(rows)
         case "stratified":
-            edges = np.quantile(target[rows], np.linspace(0, 1, STRATA + 1)[1:-1])
+            bins = min(STRATA, len(rows) // spec.k_folds)
+            edges = np.quantile(target[rows], np.linspace(0, 1, bins + 1)[1:-1])
             strata = np.searchsorted(edges, target[rows])
             splitter = StratifiedKFold(spec.k_folds, shuffle=True, random_state=seed)
             pairs = splitter.split(rows, strata)
@@ -99,9 +106,17 @@ def _folds(
 
 
 def _set_aside(
-    rows: Rows, fraction: float, spec: TrainingSpec, column: np.ndarray | None, purpose: str
+    rows: Rows,
+    fraction: float,
+    spec: TrainingSpec,
+    column: np.ndarray | None,
+    purpose: str,
+    keep: int,
 ) -> tuple[Rows, Rows]:
-    """Split off a fraction of the rows in the manner of the folds: (kept, set aside)."""
+    """Split off a fraction of the rows in the manner of the folds: (kept, set aside).
+
+    `keep`: as many groups as must be left of `group` folds.
+    """
     seed = stream_seed(spec.seed, purpose) % 2**32
     count = max(1, round(fraction * len(rows)))
     match spec.folds.type:
@@ -111,11 +126,13 @@ def _set_aside(
             return ordered[:-count], ordered[-count:]
         case "group":
             assert column is not None
-            groups = np.unique(column[rows])
-            order = np.random.default_rng(seed).permutation(groups)
-            sizes = np.array([np.count_nonzero(column[rows] == group) for group in order])
-            taken = max(1, int(np.searchsorted(np.cumsum(sizes), count)))
-            aside = np.isin(column[rows], order[:taken])
+            groups, sizes = np.unique(column[rows], return_counts=True)
+            if len(groups) <= keep:
+                raise ValueError(f"{len(groups)} groups are too few")
+            order = np.random.default_rng(seed).permutation(len(groups))
+            wanted = int(np.searchsorted(np.cumsum(sizes[order]), count))
+            taken = min(max(1, wanted), len(groups) - keep)
+            aside = np.isin(column[rows], groups[order[:taken]])
             return rows[~aside], rows[aside]
         case _:
             kept, aside = train_test_split(rows, test_size=count, random_state=seed)

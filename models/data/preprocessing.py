@@ -107,7 +107,7 @@ def _numeric_statistics(
     largest = np.maximum(np.nanmax(np.abs(numbers), axis=0), np.finfo(np.float64).tiny)
     relative = numbers / largest
     mean = np.nanmean(relative, axis=0) * largest
-    quartiles = np.nanquantile(relative, [0.25, 0.5, 0.75], axis=0) * largest
+    quartiles = _quantiles(relative, [0.25, 0.5, 0.75]) * largest
     fill = {
         "mean": mean,
         "drop_rows": mean,
@@ -125,12 +125,17 @@ def _numeric_statistics(
             whole = (np.nanmax(relative, axis=0) - np.nanmin(relative, axis=0)) * largest
             scale = np.where(scale == 0, whole / 2, scale)
         case "quantile":
-            ranks = np.linspace(0, 1, QUANTILE_KNOTS)
-            knots = np.nanquantile(relative, ranks, axis=0) * largest
+            knots = _quantiles(relative, np.linspace(0, 1, QUANTILE_KNOTS)) * largest
             center, scale = knots[0], knots[-1] - knots[0]
         case "none":
             center, scale = np.zeros_like(mean), np.ones_like(mean)
     return fill, center, scale, knots
+
+
+def _quantiles(numbers: Numbers, shares: Sequence[float] | np.ndarray) -> NDArray[np.float64]:
+    """(Q, D); numpy forgets Q where D is 0."""
+    quantiles: NDArray[np.float64] = np.nanquantile(numbers, shares, axis=0)
+    return quantiles.reshape(len(shares), numbers.shape[1])
 
 
 def _quantile_knots(numbers: Numbers, bins: int) -> list[NDArray[np.float64]]:

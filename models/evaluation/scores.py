@@ -22,7 +22,7 @@ from models.spec import TrainingSpec
 from models.training.engine import Course
 
 # Rows that are scored at once.
-CHUNK_ROWS = 4_096
+CHUNK_ROWS = 256
 
 Vector = NDArray[np.float64]
 
@@ -82,7 +82,8 @@ def evaluate(
     """Predict every fold's validation rows with its own model, and the holdout with all of them."""
     out_of_fold = np.full(len(design), np.nan)
     fold_of = np.full(len(design), -1)
-    summaries, train_r2, validation_r2 = [], [], []
+    summaries: list[dict[str, Any]] = []
+    train_r2, validation_r2 = [], []
     for place, fold in enumerate(folds):
         member = served.fold(place)
         predicted = predict(member, design, fold.validation)
@@ -98,7 +99,7 @@ def evaluate(
                 "rows_validation": len(fold.validation),
                 "epochs": max(course.epochs for course in own),
                 "best_epoch": max(course.best_epoch for course in own),
-                "stopped_by": Counter(course.stopped_by for course in own).most_common(1)[0][0],
+                "stopped_by": _reason([course.stopped_by for course in own]),
                 "metrics": regression_metrics(design.target[fold.validation], predicted),
             }
         )
@@ -115,15 +116,22 @@ def evaluate(
             diagnose(
                 train_r2=train_r2,
                 validation_r2=validation_r2,
-                best_epochs=[course.best_epoch for course in courses],
+                best_epochs=[summary["best_epoch"] for summary in summaries],
                 max_epochs=spec.max_epochs,
                 watched=spec.early_stopping is not None,
-                stopped_by=[course.stopped_by for course in courses],
+                stopped_by=[summary["stopped_by"] for summary in summaries],
                 parameters=sum(p[0].numel() for p in served.network.parameters()),
                 train_rows=min(len(fold.train) for fold in folds),
             )
         ),
     )
+
+
+def _reason(members: list[str]) -> str:
+    """Why a fold stopped: trouble if one member had it, else what most of them say."""
+    if "non_finite" in members:
+        return "non_finite"
+    return Counter(members).most_common(1)[0][0]
 
 
 @torch.no_grad()

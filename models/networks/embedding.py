@@ -15,7 +15,7 @@ class PeriodicEmbedding(nn.Module):
     """Each number beside a small network of its sines: "PBLD" of Holzmüller et al. 2024
     (arXiv 2407.04491), after Gorishniy et al. 2022 (arXiv 2203.05556).
 
-    Number x of a column becomes (x, cos(2π (f x + b)) · W + c), `size` values in all.
+    Number x of a column becomes (x, cos(2π f x + b) · W + c), `size` values in all.
 
     Input: (K, B, width), the first D columns numbers. Output: (K, B, D · size + width − D).
     """

@@ -14,7 +14,7 @@ from models.spec import Preprocessing
 # arXiv 2407.04491, section 3.
 SMOOTH_CLIP = 3.0
 # A scaled number beyond this is cut off: float32 keeps it finite through any network.
-LARGEST_INPUT = 1e6
+LARGEST_INPUT = 1e12
 
 
 class Encoder(nn.Module):
@@ -95,9 +95,10 @@ class Encoder(nn.Module):
             scaled = self._ranked(filled)
         else:
             scaled = (filled - self.center) / self.scale
+        scaled = scaled.clamp(-LARGEST_INPUT, LARGEST_INPUT)  # a square below would overflow
         if self.scaling == "robust":
             scaled = scaled / torch.sqrt(1 + (scaled / SMOOTH_CLIP) ** 2)
-        return scaled.clamp(-LARGEST_INPUT, LARGEST_INPUT).to(self.dtype) * self.varies
+        return scaled.to(self.dtype) * self.varies
 
     def _ranked(self, filled: Tensor) -> Tensor:
         """(F, N, D) rank among the training rows, uniform between −√3 and √3.

@@ -7,10 +7,11 @@ the same rules, so that a row has the same price by either road.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import reprlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Literal
+from functools import cache, lru_cache
+from typing import Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -33,6 +34,8 @@ WarningCode = Literal[
     "unknown_category", "not_a_number", "missing_value", "missing_column", "out_of_range"
 ]
 REFUSED: tuple[WarningCode, ...] = ("unknown_category", "not_a_number", "missing_value")
+
+T = TypeVar("T", str, float)
 
 SHARED = 4096  # columns whose warnings are kept: a row without any cells has one for each
 
@@ -116,25 +119,34 @@ class RowEncoder:
 
 
 def _number(feature: NumericFeature, cell: object, odd: list[RowWarning]) -> float:
-    if isinstance(cell, (int, float)):
-        try:
-            value = float(cell)
-        except OverflowError:  # an integer of hundreds of digits
-            value = math.inf
+    if cell is _ABSENT:
+        odd.append(_missing_column(feature.name))
+    elif _is_nothing(cell):
+        odd.append(_missing_value(feature.name))
+    elif isinstance(cell, (int, float)) and feature.kind == "numeric":
+        value = _float(cell)
         if math.isfinite(value):
             if _outside(feature, value):
                 odd.append(_out_of_range(feature, value))
             return value
         odd.append(_not_a_number(feature, repr(value)))
-    elif cell is _ABSENT:
-        odd.append(_missing_column(feature.name))
-    elif cell is None:
-        odd.append(_missing_value(feature.name))
     elif isinstance(cell, str):
         return _number_in_text(feature, cell.strip(), odd)
     else:
-        odd.append(_not_a_number(feature, repr(cell)))
+        odd.append(_not_a_number(feature, reprlib.repr(cell)))
     return math.nan
+
+
+def _is_nothing(cell: object) -> bool:
+    """null, or the NaN that some clients write for it."""
+    return cell is None or (isinstance(cell, float) and math.isnan(cell))
+
+
+def _float(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:  # an integer of hundreds of digits
+        return math.inf
 
 
 def _number_in_text(feature: NumericFeature, text: str, odd: list[RowWarning]) -> float:
@@ -179,20 +191,20 @@ def _level(
     feature: CategoricalFeature, known: Mapping[str | None, int], cell: object
 ) -> str | None:
     """The level that a JSON value names; None is missing."""
-    if cell is None:
+    if _is_nothing(cell):
         return None
     if isinstance(cell, bool):
         spellings = (str(cell), str(cell).lower(), str(cell).upper())
         return next((text for text in spellings if text in known), spellings[1])
     if isinstance(cell, (int, float)):
-        return level_of(cell) if abs(cell) < 2**53 else str(cell)
+        return level_of(_float(cell))
     text = str(cell).strip()
     if not feature.numbers:
         return None if text in MISSING else text
-    if text in MISSING_AMONG_NUMBERS:
-        return None
     values, bad = parse_numbers(pa.chunked_array([pa.array([text], pa.string())]))
-    return text if bad[0] else level_of(float(values[0]))
+    if bad[0]:
+        return text
+    return None if np.isnan(values[0]) else level_of(float(values[0]))
 
 
 def _numbers(
@@ -203,31 +215,34 @@ def _numbers(
         values = epoch_seconds(moments)
     else:
         values, bad = parse_numbers(cells)
-    for row in np.flatnonzero(bad):
-        warnings[row].append(_not_a_number(feature, quoted(cells[int(row)].as_py())))
+    rows = np.flatnonzero(bad)
+    texts = cells.take(rows).to_pylist()
+    _warn_each(warnings, rows, texts, lambda text: _not_a_number(feature, quoted(text)))
     _warn(warnings, np.flatnonzero(np.isnan(values) & ~bad), _missing_value(feature.name))
     if feature.low is not None and feature.high is not None:
-        for row in np.flatnonzero((values < feature.low) | (values > feature.high)):
-            warnings[row].append(_out_of_range(feature, float(values[row])))
+        rows = np.flatnonzero((values < feature.low) | (values > feature.high))
+        odd = values[rows].tolist()
+        _warn_each(warnings, rows, odd, lambda value: _out_of_range(feature, value))
     return values
 
 
 def _codes(
     feature: CategoricalFeature, cells: pa.ChunkedArray, warnings: list[list[RowWarning]]
 ) -> NDArray[np.int64]:
-    missing = is_missing(cells, among_numbers=feature.numbers)
     if feature.numbers:
         values, bad = parse_numbers(cells)
+        missing = np.isnan(values) & ~bad
         numbers = as_levels(pa.chunked_array([pa.array(values, from_pandas=True)]))
         texts = pc.if_else(pa.array(bad), cells, numbers)
     else:
-        texts = cells
+        missing, texts = is_missing(cells), cells
     levels = pc.if_else(pa.array(missing), pa.scalar(None, pa.string()), texts)
     codes = encode(levels, feature.levels)
     unknown = codes == len(feature.levels)
     _warn(warnings, np.flatnonzero(unknown & missing), _missing_value(feature.name))
-    for row in np.flatnonzero(unknown & ~missing):
-        warnings[row].append(_unknown_category(feature, levels[int(row)].as_py()))
+    rows = np.flatnonzero(unknown & ~missing)
+    odd = levels.take(rows).to_pylist()
+    _warn_each(warnings, rows, odd, lambda level: _unknown_category(feature, level))
     return codes
 
 
@@ -249,6 +264,18 @@ def _warn(
 ) -> None:
     for row in rows:
         warnings[row].append(warning)
+
+
+def _warn_each(
+    warnings: list[list[RowWarning]],
+    rows: np.ndarray,
+    cells: Sequence[T],
+    warning: Callable[[T], RowWarning],
+) -> None:
+    """Warn of the cell of each row; rows with the same cell share their warning."""
+    shared = cache(warning)
+    for row, cell in zip(rows, cells, strict=True):
+        warnings[row].append(shared(cell))
 
 
 @lru_cache(SHARED)

@@ -59,10 +59,14 @@ class Manifest(BaseModel):
 def input_names(design: Design) -> dict[str, str]:
     """Column to input of `model.onnx`: its own name, unless the graph needs that name itself."""
     names = [*design.numeric, *(vocabulary.name for vocabulary in design.categorical)]
-    return {
-        name: f"column {name}" if name in OUTPUTS or name.startswith(PREFIX) else name
-        for name in names
-    }
+    inputs: dict[str, str] = {}
+    for name in names:
+        taken = {*OUTPUTS, *names, *inputs.values()} - {name}
+        input_name = name
+        while input_name in OUTPUTS or input_name.startswith(PREFIX) or input_name in taken:
+            input_name = f"column {input_name}"
+        inputs[name] = input_name
+    return inputs
 
 
 def describe(

@@ -26,7 +26,7 @@ class PopulationNoise:
     def __init__(self, members: Sequence[Member], dtype: torch.dtype, device: torch.device):
         self._dtype = dtype
         self._device = device
-        streams = sorted({member.stream for member in members})
+        streams = list(dict.fromkeys(member.stream for member in members))
         self._streams = {stream: torch.Generator(device) for stream in streams}
         self._seed = members[0].spec.seed
         # None where each member has its own stream.
@@ -35,7 +35,7 @@ class PopulationNoise:
             if len(streams) == len(members)
             else torch.tensor([streams.index(m.stream) for m in members], device=device)
         )
-        thresholds = [round(member.spec.dropout * LEVELS) for member in members]
+        thresholds = [min(round(member.spec.dropout * LEVELS), LEVELS - 1) for member in members]
         self._used = any(thresholds)
         column = torch.tensor(thresholds, device=device).view(-1, 1, 1)
         self._thresholds = (column - LEVELS // 2).to(torch.int16)

@@ -222,16 +222,26 @@ class Trainer:
         share = (rows.weight / counts.clamp(min=1).repeat_interleave(size, 1))[self._fold_of]
         y, counts = y[self._fold_of], counts[self._fold_of]  # (K, …)
         ends = [len(self._train_rows[self.members[m].fold]) for m in self._active]
-        steps = order.index.shape[1] // size * self._spec.max_epochs
-        done = (self._epoch - 1) * (order.index.shape[1] // size) + start // size
+        batches = [-(-end // size) for end in ends]  # of an epoch, by member
         self._noise.begin(self._epoch, block)
         for batch, first in enumerate(range(0, rows.index.shape[1], size)):
             part = slice(first, first + size)
-            factor = schedule_factor(self._spec.optimizer.schedule, (done + batch) / steps)
             idle = [place for place, end in enumerate(ends) if end <= start + first]
             means = self._gradients.fill(x[:, part], y[:, part], share[:, part], self._noise)
-            self._optimizer.step([rate * factor for rate in self._rates], idle)
+            rates = [
+                rate * self._factor((start // size + batch) / own)
+                for rate, own in zip(self._rates, batches, strict=True)
+            ]
+            self._optimizer.step(rates, idle)
             self._loss_sums += means * counts[:, batch]
+
+    def _factor(self, share: float) -> float:
+        """Of the learning rate after a share of the present epoch's batches.
+
+        A member's share is that of its own batches: it does not depend on longer folds beside it.
+        """
+        progress = (self._epoch - 1 + min(share, 1.0)) / self._spec.max_epochs
+        return schedule_factor(self._spec.optimizer.schedule, progress)
 
     def _end_epoch(self) -> list[EpochLosses]:
         """Score the epoch, keep what improved, drop what stopped."""
@@ -242,7 +252,7 @@ class Trainer:
         validation = self._score(self._validation)
         # The one time in an epoch that the device is waited for.
         figures = torch.stack([train, watched, validation]).cpu().T.tolist()
-        ended = schedule_factor(self._spec.optimizer.schedule, self._epoch / self._spec.max_epochs)
+        ended = self._factor(1.0)
         losses = [
             EpochLosses(
                 member,

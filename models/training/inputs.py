@@ -15,8 +15,11 @@ from models.training.rows import RaggedRows
 
 # Inputs of all folds that take no more than this are encoded once, larger ones block by block.
 ENCODED_BYTES = 256 * 1024 * 1024
-# Rows that are encoded together when all of them are.
-CHUNK_ROWS = 4_096
+# Standard deviations at which a target is cut off, which concerns none that a fold trains on: the
+# square of a scored row's, or of a padding row's, stays finite in float32 and stops no fold.
+LARGEST_TARGET = 1e15
+# Rows that are encoded together when all of them are; `quantile` scaling takes 256 bytes a cell.
+CHUNK_ROWS = 256
 
 
 class Inputs:
@@ -54,7 +57,8 @@ class Inputs:
         """Inputs (F, M, D) and standardised targets (F, M) of each fold's rows."""
         flat = rows.index.reshape(-1)
         targets = self._targets.index_select(0, flat).view(rows.index.shape)
-        y = self._target.standardize(targets).to(self._dtype)
+        y = self._target.standardize(targets).clamp(-LARGEST_TARGET, LARGEST_TARGET)
+        y = y.to(self._dtype)
         if self._encoded is not None:
             count = self._encoded.shape[1]
             places = (rows.index + self._folds.unsqueeze(1) * count).reshape(-1)

@@ -127,15 +127,16 @@ class PopulationOptimizer:
             return [column[place * each + member] for place in places for member in range(each)]
 
         values, gradients, first = map(chosen, (tensors.values, tensors.gradients, tensors.first))
+        momentum = self._specs[0].optimizer.momentum
         if self._specs[0].optimizer.name == "sgd":
             if decay:
                 torch._foreach_mul_(values, 1 - rate * decay)
             torch._fused_sgd_(
                 values,
                 gradients,
-                first,
+                first if momentum else [],
                 weight_decay=0.0,
-                momentum=self._specs[0].optimizer.momentum,
+                momentum=momentum,
                 lr=rate,
                 dampening=0.0,
                 nesterov=False,

@@ -37,7 +37,7 @@ def api(settings: Settings) -> Iterator[TestClient]:
         street = chance.choice(["Pave", "Grvl", "None"])
         price = 900 * area + 7000 * rooms + chance.gauss(0, 5000)
         rows.append(f"{area},{rooms},{street},{price:.0f}")
-    with TestClient(create_app(settings)) as client:
+    with TestClient(create_app(settings), base_url="http://localhost") as client:
         csv = "\n".join(rows) + "\n"
         uploaded = client.post("/v1/datasets", content=csv, headers={"Content-Type": "text/csv"})
         assert uploaded.status_code == 201, uploaded.text

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from house_api import serving
 
-from app.main import create_app
 from app.settings import Settings
 
 
@@ -19,7 +19,7 @@ def settings(tmp_path: Path, sqlite_url: str) -> Settings:
 
 @pytest.fixture
 def client(settings: Settings) -> Iterator[TestClient]:
-    with TestClient(create_app(settings)) as client:
+    with serving(settings) as client:
         yield client
 
 
@@ -27,5 +27,5 @@ def client(settings: Settings) -> Iterator[TestClient]:
 def both_clients(tmp_path: Path, database_url: str) -> Iterator[TestClient]:
     """The application on SQLite and on PostgreSQL."""
     settings = Settings(data_dir=tmp_path / "data", database_url=database_url)
-    with TestClient(create_app(settings)) as client:
+    with serving(settings) as client:
         yield client

@@ -14,6 +14,8 @@ from onnx import TensorProto, helper
 from app.deps import Resources
 from app.ids import new_id
 from app.jobs import lifecycle, repository
+from app.main import create_app
+from app.settings import Settings
 from app.storage.tables import LOCAL_TENANT
 from models.serving.manifest import CategoricalFeature, Manifest, NumericFeature
 
@@ -33,6 +35,11 @@ def houses_csv(rows: int = ROWS) -> str:
 def price(area: float, quality: float, zone: str) -> float:
     """What the stand-in model answers."""
     return 1000 * area + 500 * quality + 250 * ZONES.index(zone)
+
+
+def serving(settings: Settings) -> TestClient:
+    """The application, asked under a name that it answers to."""
+    return TestClient(create_app(settings), base_url="http://localhost")
 
 
 def upload(client: TestClient, csv: str | None = None) -> dict[str, Any]:
@@ -69,7 +76,9 @@ def train(client: TestClient, folder: Path) -> str:
 
 def finish(resources: Resources, job_id: str, folder: Path) -> str:
     """Succeed a queued job with the stand-in model; returns the model's id."""
-    artifacts = {path.name: resources.blobs.put_artifact(path) for path in write_artifacts(folder)}
+    artifacts = {
+        path.name: resources.blobs.put_artifact(job_id, path) for path in write_artifacts(folder)
+    }
     with resources.database.writing() as session:
         shard = repository.get(session, LOCAL_TENANT, job_id).Shard
         claim = lifecycle.claim(session, shard.id, owner=new_id("wrk"), boot_id="boot")

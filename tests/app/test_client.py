@@ -13,7 +13,7 @@ import pytest
 
 from app import client as client_module
 from app.client import Foldhouse, FoldhouseError, Unreachable
-from app.errors import PROBLEM_MEDIA_TYPE, Fault, InvalidSpec
+from app.errors import PROBLEM_MEDIA_TYPE, Fault, InvalidSpec, NotFound, Unavailable
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -111,6 +111,28 @@ def test_watch_outlives_a_restart_of_the_service() -> None:
     away = httpx.ConnectError("refused")
     client = answering(in_turn(state("running"), away, away, state("succeeded")))
     assert [job["status"] for job in client.watch("job_1")] == ["running", "succeeded"]
+
+
+def test_watch_outlives_the_services_database() -> None:
+    away = httpx.Response(
+        503,
+        json=Unavailable("The database does not answer.").document().model_dump(),
+        headers={"Content-Type": PROBLEM_MEDIA_TYPE},
+    )
+    states = iter([httpx.Response(200, json=state("running")), away, away])
+    ended = httpx.Response(200, json=state("succeeded"))
+    client = answering(lambda _: next(states, ended))
+
+    assert [job["status"] for job in client.watch("job_1")] == ["running", "succeeded"]
+
+
+def test_watch_does_not_wait_for_a_job_that_is_not_there() -> None:
+    missing = NotFound("There is no job job_1.").document().model_dump()
+    client = answering(
+        lambda _: httpx.Response(404, json=missing, headers={"Content-Type": PROBLEM_MEDIA_TYPE})
+    )
+    with pytest.raises(FoldhouseError, match="no job job_1"):
+        list(client.watch("job_1"))
 
 
 def test_watch_gives_up_when_the_service_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:

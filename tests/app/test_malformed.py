@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from house_api import train
+from house_api import serving, train
 
 from app.errors import PROBLEM_MEDIA_TYPE
-from app.main import create_app
 from app.settings import Settings
 from app.storage.migrate import upgrade
 
@@ -26,7 +25,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     folder = tmp_path_factory.mktemp("malformed")
     settings = Settings(data_dir=folder, max_body_bytes=2_000_000)
     upgrade(settings.resolved_database_url)
-    with TestClient(create_app(settings)) as client:
+    with serving(settings) as client:
         train(client, folder / "model")
         yield client
 
@@ -128,7 +127,7 @@ SPECS: dict[str, tuple[dict[str, Any], str]] = {
     "no learning": ({"optimizer": {"lr": 0}}, "/optimizer/lr"),
     "another optimizer": ({"optimizer": {"name": "adamm"}}, "/optimizer/name"),
     "an optimizer of text": ({"optimizer": "adam"}, "/optimizer"),
-    "another architecture": ({"architecture": {"type": "tabm"}}, "/architecture/type"),
+    "another architecture": ({"architecture": {"type": "forest"}}, "/architecture/type"),
     "no type": ({"architecture": {"hidden_sizes": [8]}}, "/architecture"),
     "no units": (
         {"architecture": {"type": "mlp", "hidden_sizes": [8, 0]}},
@@ -139,11 +138,7 @@ SPECS: dict[str, tuple[dict[str, Any], str]] = {
         {"architecture": {"type": "mlp", "activation": "sin"}},
         "/architecture/activation",
     ),
-    "what is not built": (
-        {"architecture": {"type": "mlp", "linear_path": True}},
-        "/architecture/linear_path",
-    ),
-    "members, not built": ({"members_per_fold": 3}, "/members_per_fold"),
+    "no members": ({"members_per_fold": 0}, "/members_per_fold"),
     "another loss": ({"loss": "hinge"}, "/loss"),
     "an absent exclusion": ({"features": {"exclude": ["Id", "Idd"]}}, "/features/exclude/1"),
     "words as numbers": ({"features": {"kinds": {"Zone": "numeric"}}}, "/features/kinds/Zone"),
@@ -213,6 +208,12 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any], str]] = {
         "/v1/predict",
         {"content": b"<rows/>", "headers": {"Content-Type": "text/xml"}},
         "text/xml",
+    ),
+    "a media type in latin-1": (
+        "POST",
+        "/v1/predict",
+        {"content": b"Area\n1\n", "headers": {"Content-Type": b"t\xe9xt/csv"}},
+        "xt/csv",
     ),
     "a spec as a form": ("POST", "/v1/jobs", {"data": {"target": "Price"}}, "application/json"),
     "another model": ("POST", "/v1/predict?model=nobody", {"json": {"rows": [GOOD_ROW]}}, "nobody"),

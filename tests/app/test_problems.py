@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sqlite3
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from house_api import upload
-from sqlalchemy.exc import OperationalError
+from house_api import serving, upload
+from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.orm import SessionTransaction
 
 from app.datasets import repository
 from app.errors import PROBLEM_MEDIA_TYPE
-from app.main import create_app
 from app.settings import Settings
 
 
@@ -70,7 +70,7 @@ def test_a_database_that_is_away_is_a_503(tmp_path: Path) -> None:
     settings = Settings(
         data_dir=tmp_path, database_url="postgresql+psycopg://nobody@127.0.0.1:1/none"
     )
-    with TestClient(create_app(settings)) as client:
+    with serving(settings) as client:
         responses = [
             client.get("/v1/jobs"),
             client.get("/v1/jobs/latest"),
@@ -85,6 +85,48 @@ def test_a_database_that_is_away_is_a_503(tmp_path: Path) -> None:
         assert response.headers["Content-Type"] == PROBLEM_MEDIA_TYPE
         assert response.headers["Retry-After"] == "5"
     assert alive.status_code == 200
+
+
+@pytest.mark.parametrize("server", ["sqlite", "postgresql"])
+def test_a_database_that_was_not_migrated_is_a_503(
+    tmp_path: Path, request: pytest.FixtureRequest, server: str
+) -> None:
+    url = request.getfixturevalue("postgres_url") if server == "postgresql" else ""
+    (tmp_path / "data").mkdir()
+    with serving(Settings(data_dir=tmp_path / "data", database_url=url)) as client:
+        response = client.get("/v1/jobs")
+
+    assert response.status_code == 503
+    assert "`foldhouse migrate`" in response.json()["detail"]
+
+
+def test_another_programming_error_is_an_error_of_the_service(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = ProgrammingError("SELEC", {}, sqlite3.ProgrammingError("syntax error"))
+    monkeypatch.setattr(repository, "get", failing(error))
+
+    assert client.get("/v1/datasets/latest").status_code == 500
+
+
+def test_a_storage_that_fails_is_a_503_and_logged(
+    client: TestClient, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    upload(client)
+    storage = settings.root / "storage"
+    shutil.rmtree(storage)
+    storage.write_text("not a folder")
+
+    responses = [
+        client.get("/v1/datasets/latest/content"),
+        client.post("/v1/datasets", content="a,b\n1,2\n", headers={"Content-Type": "text/csv"}),
+    ]
+
+    for response in responses:
+        assert response.status_code == 503
+        assert "storage" in response.json()["detail"]
+        assert str(storage) not in response.text
+    assert str(storage) in caplog.text
 
 
 def test_a_stored_table_that_is_gone_is_told(client: TestClient, settings: Settings) -> None:

@@ -139,11 +139,26 @@ def test_a_table_that_others_point_at_can_be_rebuilt(
     upgrade(url)
     with Session(engine) as session, session.begin():
         dataset = Dataset(
-            id="ds_1", name="a", sha256="0", bytes=1, rows=1, profile={}, csv="c", parquet="p"
+            id="ds_1",
+            tenant="local",
+            name="a",
+            sha256="0",
+            bytes=1,
+            rows=1,
+            profile={},
+            csv="c",
+            parquet="p",
         )
         session.add(dataset)
         session.flush()
-        job = Job(id="job_1", dataset_id="ds_1", target="y", spec={}, status=State.QUEUED)
+        job = Job(
+            id="job_1",
+            tenant="local",
+            dataset_id="ds_1",
+            target="y",
+            spec={},
+            status=State.QUEUED,
+        )
         session.add(job)
 
     config = alembic_config(url)

@@ -77,7 +77,7 @@ def test_success(supervise: Callable[[str], Supervisor], workplace: Workplace) -
     assert job.result is not None
     assert job.result["model_id"] == model.id
     sha256 = model.artifacts["core.onnx"]
-    assert workplace.blobs.read_artifact("core.onnx", sha256) == b"a model"
+    assert workplace.blobs.read_artifact(job.id, "core.onnx", sha256) == b"a model"
     assert not workplace.workdir(shard.id, workplace.owner).exists()
     assert workplace.locks.is_free(shard.id, workplace.owner)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from fastapi.testclient import TestClient
-from house_api import houses_csv, submit, upload
+from house_api import houses_csv, resources_of, submit, upload
 
 
 def test_a_dataset_is_found_by_id_and_as_the_latest(client: TestClient) -> None:
@@ -35,6 +35,16 @@ def test_pages_are_newest_first(client: TestClient) -> None:
     assert (second["has_more"], second["next"]) == (False, None)
 
 
+def test_a_list_says_of_each_table_how_large_it_is(client: TestClient) -> None:
+    """Its columns may be thousands."""
+    dataset = upload(client)
+
+    [listed] = client.get("/v1/datasets").json()["data"]
+
+    assert set(listed) == {"id", "name", "sha256", "bytes", "rows", "created_at"}
+    assert listed.items() <= dataset.items()
+
+
 def test_the_content_is_what_was_uploaded(client: TestClient) -> None:
     text = houses_csv().replace("\n", "\r\n")
     dataset = upload(client, text)
@@ -53,6 +63,7 @@ def test_deleting_takes_the_files_too(client: TestClient) -> None:
     assert client.delete(f"/v1/datasets/{dataset['id']}").status_code == 204
 
     assert client.get(f"/v1/datasets/{dataset['id']}").status_code == 404
+    assert list((resources_of(client).settings.root / "storage" / "datasets").iterdir()) == []
     again = upload(client)
     assert again["id"] != dataset["id"]
     assert client.get("/v1/datasets/latest/content").text == houses_csv()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,15 +15,17 @@ import pyarrow.parquet as pq
 import pytest
 from fastapi import Request
 from fastapi.testclient import TestClient
-from house_api import ROWS, houses_csv, resources_of, upload
+from house_api import ROWS, houses_csv, resources_of, serving, upload
+from polling import wait_until
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
+from app.datasets import service
 from app.datasets.upload import ABANDONED_AFTER, receive, upload_folder, uploads_root
 from app.errors import TooLarge
-from app.main import create_app
 from app.settings import Settings
 from app.storage.blobs import Blobs
+from models.data.table import Limits, TypedTable
 
 CSV = {"Content-Type": "text/csv"}
 FORM = {"Content-Type": "multipart/form-data; boundary=frontier"}
@@ -100,12 +103,47 @@ def test_idempotency_key_of_another_upload(client: TestClient) -> None:
     first = client.post("/v1/datasets", content=houses_csv(), headers=key)
 
     again = client.post("/v1/datasets", content=houses_csv(), headers=key)
-    other = client.post("/v1/datasets", content=houses_csv(rows=30), headers=key)
+    others = [
+        client.post("/v1/datasets", content=houses_csv(rows=30), headers=key),
+        client.post("/v1/datasets?name=other.csv", content=houses_csv(), headers=key),
+    ]
 
-    assert again.json()["id"] == first.json()["id"]
-    assert other.status_code == 422
-    assert other.json()["type"].endswith("/idempotency-mismatch")
+    assert again.json() == first.json()
+    for other in others:
+        assert other.status_code == 422
+        assert other.json()["type"].endswith("/idempotency-mismatch")
     assert len(client.get("/v1/datasets").json()["data"]) == 1
+
+    client.delete(f"/v1/datasets/{first.json()['id']}")
+    gone = client.post("/v1/datasets", content=houses_csv(), headers=key)
+    assert gone.status_code == 404
+    assert client.get("/v1/datasets").json()["data"] == []
+
+
+def test_uploads_that_wait_keep_no_thread(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More of them than there are threads for requests."""
+    goes_on = threading.Event()
+    begun: list[str] = []
+    read = service.read_table
+
+    def slow(source: Path, limits: Limits) -> TypedTable:
+        begun.append(source.name)
+        assert goes_on.wait(30)
+        return read(source, limits)
+
+    monkeypatch.setattr(service, "read_table", slow)
+    with ThreadPoolExecutor(60) as pool:
+        tables = [houses_csv(rows) for rows in range(20, 80)]
+        uploads = [pool.submit(upload, client, table) for table in tables]
+        try:
+            wait_until(lambda: resources_of(client).parsing.statistics().tasks_waiting == 59)
+            assert client.get("/v1/jobs").status_code == 200
+            assert len(begun) == 1
+        finally:
+            goes_on.set()
+        assert len({job.result()["id"] for job in uploads}) == 60
 
 
 @pytest.mark.parametrize(
@@ -113,15 +151,16 @@ def test_idempotency_key_of_another_upload(client: TestClient) -> None:
     [
         ("application/json", "application/json"),
         ("application/x-www-form-urlencoded", "application/x-www-form-urlencoded"),
+        (b"t\xe9xt/csv", "xt/csv"),
         (None, "missing"),
     ],
 )
 def test_other_media_types_are_refused(
-    client: TestClient, content_type: str | None, named: str
+    client: TestClient, content_type: str | bytes | None, named: str
 ) -> None:
     headers = {"Content-Type": content_type} if content_type else {}
 
-    response = client.post("/v1/datasets", content=houses_csv(), headers=headers)
+    response = client.post("/v1/datasets", content=houses_csv(), headers=headers)  # type: ignore[arg-type]
 
     assert response.status_code == 415
     assert named in response.json()["detail"]
@@ -158,10 +197,8 @@ def test_a_broken_form_is_refused_and_leaves_nothing(client: TestClient, case: s
 @pytest.fixture
 def small_client(tmp_path: Path, sqlite_url: str) -> TestClient:
     limit = len(houses_csv())
-    return TestClient(
-        create_app(
-            Settings(data_dir=tmp_path / "data", database_url=sqlite_url, max_upload_bytes=limit)
-        )
+    return serving(
+        Settings(data_dir=tmp_path / "data", database_url=sqlite_url, max_upload_bytes=limit)
     )
 
 
@@ -236,7 +273,7 @@ def test_what_a_killed_process_left_is_removed_in_time(settings: Settings) -> No
         then = time.time() - age
         os.utime(root / name, (then, then))
 
-    with TestClient(create_app(settings)):
+    with serving(settings):
         assert [path.name for path in root.iterdir()] == ["upload-new"]
 
 
@@ -277,7 +314,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(
 def test_limits_of_the_table(tmp_path: Path, sqlite_url: str, setting: str, named: str) -> None:
     limits = {setting: 4}
     settings = Settings(data_dir=tmp_path / "data", database_url=sqlite_url, **limits)  # type: ignore[arg-type]
-    with TestClient(create_app(settings)) as client:
+    with serving(settings) as client:
         response = client.post("/v1/datasets", content=houses_csv(), headers=CSV)
 
         assert response.status_code == 422

@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from house_api import ROWS, finish, resources_of, submit, train, upload
 
 from app.jobs import tables
-from app.storage.tables import EpochMetric
+from app.storage.tables import LOCAL_TENANT, EpochMetric
 
 CSV = {"Accept": "text/csv"}
 
@@ -20,6 +20,7 @@ def add_epochs(client: TestClient, job_id: str, folds: int, epochs: int) -> None
     with resources_of(client).database.writing() as session:
         session.add_all(
             EpochMetric(
+                tenant=LOCAL_TENANT,
                 job_id=job_id,
                 fold=fold,
                 epoch=epoch,

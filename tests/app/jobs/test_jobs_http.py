@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from house_api import finish, houses_csv, resources_of, submit, train, upload
+from house_api import finish, houses_csv, resources_of, serving, submit, train, upload
 
 from app.jobs import repository, service
-from app.main import create_app
 from app.queue.dispatch import Hints
 from app.settings import Settings
 
@@ -150,7 +149,7 @@ def test_a_refused_spec_leaves_its_key_free(client: TestClient) -> None:
 
 def test_a_full_queue_is_told(tmp_path: Path, sqlite_url: str) -> None:
     settings = Settings(data_dir=tmp_path / "data", database_url=sqlite_url, max_queued_jobs=1)
-    with TestClient(create_app(settings)) as client:
+    with serving(settings) as client:
         upload(client)
         key = {"Idempotency-Key": "first"}
         first = client.post("/v1/jobs", json=SPEC, headers=key)
@@ -170,7 +169,7 @@ def test_a_job_above_the_memory_limit_is_refused(tmp_path: Path, sqlite_url: str
     settings = Settings(
         data_dir=tmp_path / "data", database_url=sqlite_url, max_job_memory_bytes=10_000_000
     )
-    with TestClient(create_app(settings)) as client:
+    with serving(settings) as client:
         upload(client)
         small = client.post("/v1/jobs:validate", json=SPEC)
         large = client.post(
@@ -267,7 +266,7 @@ def test_a_broker_that_is_away_slows_nobody(tmp_path: Path, sqlite_url: str) -> 
     settings = Settings(
         data_dir=tmp_path / "data", database_url=sqlite_url, broker_url="redis://127.0.0.1:1/0"
     )
-    with TestClient(create_app(settings)) as client:
+    with serving(settings) as client:
         upload(client)
         job = submit(client)
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from house_api import resources_of, submit, upload
+from fsspec.implementations.local import LocalFileSystem
+from house_api import resources_of, serving, submit, upload
 
-from app.main import create_app
 from app.settings import Settings
 from app.storage.tables import Worker
 
@@ -52,11 +53,12 @@ def test_degraded_without_a_worker_of_late(both_clients: TestClient) -> None:
     assert response.json()["workers"] == 0
 
 
-def test_degraded_without_a_broker(tmp_path: Path, sqlite_url: str) -> None:
-    settings = Settings(
-        data_dir=tmp_path / "data", database_url=sqlite_url, broker_url="redis://127.0.0.1:1/0"
-    )
-    with TestClient(create_app(settings)) as client:
+@pytest.mark.parametrize("broker_url", ["redis://127.0.0.1:1/0", ""])
+def test_degraded_without_a_broker(tmp_path: Path, sqlite_url: str, broker_url: str) -> None:
+    settings = Settings(data_dir=tmp_path / "data", database_url=sqlite_url, broker_url=broker_url)
+    settings.root.mkdir()
+    (settings.root / "broker").write_text("not a folder")
+    with serving(settings) as client:
         add_worker(client)
         response = client.get("/readyz")
 
@@ -74,7 +76,7 @@ def test_unready_without_database_or_storage(tmp_path: Path, sqlite_url: str, pa
         settings = Settings(
             data_dir=tmp_path, database_url=sqlite_url, storage_url=str(nowhere / "storage")
         )
-    with TestClient(create_app(settings)) as client:
+    with serving(settings) as client:
         response = client.get("/readyz")
         metrics = client.get("/metrics")
         health = client.get("/healthz")
@@ -83,6 +85,17 @@ def test_unready_without_database_or_storage(tmp_path: Path, sqlite_url: str, pa
     assert part in response.json()["detail"]
     assert metrics.status_code == health.status_code == 200
     assert health.json() == {"status": "ok"}
+
+
+def test_unready_when_the_storages_disk_is_full(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert client.get("/readyz").status_code == 200
+    monkeypatch.setattr(LocalFileSystem, "pipe_file", full)
+    assert client.get("/readyz").status_code == 503
 
 
 def test_metrics_count_jobs_and_requests_by_route(client: TestClient) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from house_api import ROWS, houses_csv, price, resources_of, submit, train, upload
+from house_api import ROWS, houses_csv, price, resources_of, serving, submit, train, upload
 
-from app.main import create_app
+from app.predictions.answers import BATCH_ROWS
 from app.settings import Settings
 from app.storage.blobs import artifact_key
 
@@ -24,7 +24,7 @@ ROW = {"Area": 100, "Quality": 3, "Zone": "south"}
 @pytest.fixture
 def client(settings: Settings, tmp_path: Path) -> Iterator[TestClient]:
     """The application with a champion."""
-    with TestClient(create_app(settings)) as client:
+    with serving(settings) as client:
         train(client, tmp_path / "model")
         yield client
 
@@ -175,6 +175,49 @@ def test_an_answer_names_a_hundred_faults_at_most(client: TestClient) -> None:
     assert len(response.json()["errors"]) == 100
 
 
+def test_rows_that_are_no_rows_cost_little(client: TestClient) -> None:
+    """Each of these would have been four findings of a kilobyte."""
+    response = client.post("/v1/predict", json={"rows": [ROW, *[{"Area": []}] * 100_000]})
+
+    assert response.status_code == 422
+    assert [fault["pointer"] for fault in response.json()["errors"]] == ["/rows/1/Area"]
+
+
+def test_answers_of_several_batches_are_whole(client: TestClient) -> None:
+    rows = [{**ROW, "Area": area} for area in range(2 * BATCH_ROWS)]
+    for count in (BATCH_ROWS - 1, BATCH_ROWS, BATCH_ROWS + 1, 2 * BATCH_ROWS):
+        values = [prediction["value"] for prediction in priced(client, rows[:count])]
+        assert values == [price(row["Area"], 3, "south") for row in rows[:count]]
+
+
+def test_more_rows_than_the_limit_are_refused(tmp_path: Path, settings: Settings) -> None:
+    with serving(settings.model_copy(update={"max_predict_rows": 2})) as client:
+        train(client, tmp_path / "model")
+        text = houses_csv(rows=3)
+        responses = [
+            client.post("/v1/predict", json={"rows": [ROW] * 3}),
+            client.post("/v1/predict", content=text, headers=CSV),
+            client.post("/v1/predict", files={"file": text}),
+        ]
+        enough = client.post("/v1/predict", json={"rows": [ROW] * 2})
+
+    for response in responses:
+        assert response.status_code == 413
+        assert "3 rows, above max_predict_rows, 2" in response.json()["detail"]
+    assert enough.status_code == 200
+
+
+def test_a_form_is_read_as_an_upload_is(client: TestClient) -> None:
+    file = {"file": ("houses.csv", houses_csv(rows=2))}
+
+    named = client.post("/v1/predict", files=file, data={"name": "houses"})
+    other = client.post("/v1/predict", files=file, data={"note": "x"})
+
+    assert named.status_code == 200
+    assert other.status_code == 422
+    assert "'note'" in other.json()["detail"]
+
+
 def test_a_price_that_is_not_finite_is_null(client: TestClient) -> None:
     rows = [{**ROW, "Area": 1.7e308}]
 
@@ -185,7 +228,7 @@ def test_a_price_that_is_not_finite_is_null(client: TestClient) -> None:
 
 
 def test_without_a_model_the_answer_says_what_to_do(settings: Settings) -> None:
-    with TestClient(create_app(settings)) as client:
+    with serving(settings) as client:
         response = client.post("/v1/predict", json={"rows": [ROW]})
 
     assert response.status_code == 404
@@ -204,8 +247,9 @@ def test_a_moved_alias_is_followed_at_once(client: TestClient) -> None:
 
 @pytest.mark.parametrize("file", ["core.onnx", "manifest.json"])
 def test_a_damaged_model_is_never_used(client: TestClient, file: str) -> None:
-    sha256 = client.get("/v1/models/champion").json()["artifacts"][file]
-    stored = resources_of(client).settings.root / "storage" / artifact_key(sha256)
+    model = client.get("/v1/models/champion").json()
+    key = artifact_key(model["job_id"], model["artifacts"][file])
+    stored = resources_of(client).settings.root / "storage" / key
     whole = stored.read_bytes()
     stored.write_bytes(whole[:-1])
 
@@ -228,7 +272,7 @@ def test_rows_are_counted(client: TestClient) -> None:
 
 def test_a_body_above_the_limit_is_refused(tmp_path: Path, sqlite_url: str) -> None:
     settings = Settings(data_dir=tmp_path / "data", database_url=sqlite_url, max_body_bytes=2000)
-    with TestClient(create_app(settings)) as client:
+    with serving(settings) as client:
         upload(client)
         submit(client)
         text = houses_csv(rows=200)

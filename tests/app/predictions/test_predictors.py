@@ -25,17 +25,17 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     read = Blobs.read_artifact
 
-    def noting(self: Blobs, name: str, sha256: str) -> bytes:
+    def noting(self: Blobs, job_id: str, name: str, sha256: str) -> bytes:
         names.append(name)
-        return read(self, name, sha256)
+        return read(self, job_id, name, sha256)
 
     monkeypatch.setattr(Blobs, "read_artifact", noting)
     return names
 
 
 def model(blobs: Blobs, folder: Path, model_id: str) -> Model:
-    files = {path.name: blobs.put_artifact(path) for path in write_artifacts(folder)}
-    return Model(id=model_id, artifacts=files)
+    files = {path.name: blobs.put_artifact("job_1", path) for path in write_artifacts(folder)}
+    return Model(id=model_id, job_id="job_1", artifacts=files)
 
 
 def test_many_threads_load_a_model_once(blobs: Blobs, tmp_path: Path, reads: list[str]) -> None:

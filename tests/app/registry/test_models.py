@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import onnxruntime
 import pytest
 from fastapi.testclient import TestClient
 from house_api import finish, manifest, resources_of, submit, train
 
-from app.storage.blobs import artifact_key
+from app.storage.blobs import Blobs
 
 
 def test_the_first_model_is_champion_and_tells_its_columns(
@@ -79,22 +81,53 @@ def test_a_model_that_an_alias_points_at_stays(client: TestClient, tmp_path: Pat
     assert client.delete("/v1/aliases/champion").status_code == 404
 
 
-def test_files_that_another_model_has_too_are_kept(client: TestClient, tmp_path: Path) -> None:
+def test_deleting_takes_a_models_own_files(client: TestClient, tmp_path: Path) -> None:
+    """Another job with the same bytes keeps its own, also one that is about to succeed."""
     first = train(client, tmp_path / "model")
     second = finish(resources_of(client), submit(client)["id"], tmp_path / "model")
     client.put("/v1/aliases/champion", json={"model_id": second})
-    files = client.get("/v1/models/champion").json()["artifacts"]
-
-    def stored() -> set[str]:
-        blobs = resources_of(client).blobs
-        return {name for name, sha256 in files.items() if blobs.exists(artifact_key(sha256))}
+    assert len({str(model["artifacts"]) for model in client.get("/v1/models").json()["data"]}) == 1
+    folder = resources_of(client).settings.root / "storage" / "artifacts"
 
     assert client.delete(f"/v1/models/{first}").status_code == 204
-    assert stored() == set(files)
+    assert client.get("/v1/models/champion/export").status_code == 200
+    assert len(list(folder.iterdir())) == 1
 
     client.delete("/v1/aliases/champion")
     assert client.delete(f"/v1/models/{second}").status_code == 204
-    assert stored() == set()
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/models/champion",
+        "/v1/models/champion/export",
+        "/v1/jobs/latest/oof",
+        "/v1/datasets/latest/content",
+    ],
+)
+def test_files_are_read_outside_of_transactions(
+    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """On SQLite without WAL a reader keeps writers out until it is done."""
+    train(client, tmp_path / "model")
+    resources = resources_of(client)
+    open_connections: list[int] = []
+
+    def noting(read: Callable[..., Any]) -> Callable[..., Any]:
+        def reading(*arguments: Any) -> Any:
+            open_connections.append(resources.database.engine.pool.checkedout())  # type: ignore[attr-defined]
+            return read(*arguments)
+
+        return reading
+
+    monkeypatch.setattr(Blobs, "read_artifact", noting(Blobs.read_artifact))
+    monkeypatch.setattr(Blobs, "open", noting(Blobs.open))
+
+    assert client.get(path).status_code == 200
+    assert open_connections
+    assert set(open_connections) == {0}
 
 
 def test_exports(client: TestClient, tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ def test_the_watched_rows_do_not_change_what_is_scored() -> None:
 def test_what_a_spec_may_ask_can_be_dealt(tmp_path: Path, kind: str) -> None:
     """Small tables and few groups are refused with a reason or dealt, never half of each."""
     dealt = 0
-    holdouts = [None, {"fraction": 0.45}]
+    holdouts = [None, {"fraction": 0.1}, {"fraction": 0.45}]
     watches = [None, {"patience": 1, "fraction": 0.4}]
     for rows, k, holdout, watch in product((4, 6, 11), (2, 3, 5), holdouts, watches):
         for groups in (3, 4, 6) if kind == "group" else (rows,):

@@ -92,3 +92,52 @@ def test_a_probability_just_below_one_is_no_division_by_zero() -> None:
     """The spec allows any p below 1."""
     kept = mask(probability=1 - 1e-9)
     assert torch.isfinite(kept).all()
+
+
+def test_without_dropout_nothing_is_drawn() -> None:
+    assert noise_of(probability=0.0).keep(ROWS, UNITS) is None
+
+
+def members_with(*probabilities: float, places: Sequence[tuple[int, int]]) -> list[Member]:
+    """A trial for each probability; `places` are (fold, replica)."""
+    return [
+        Member(trial, TrainingSpec(target="price", dropout=probability), *place)
+        for (trial, probability), place in zip(enumerate(probabilities), places, strict=True)
+    ]
+
+
+def masks_of(members: Sequence[Member]) -> torch.Tensor:
+    noise = PopulationNoise(members, torch.float32, torch.device("cpu"))
+    noise.begin(1, 0)
+    return drawn(noise)
+
+
+def test_trials_of_a_fold_drop_the_same_units_as_far_as_they_can() -> None:
+    """Common random numbers: who drops less drops a part of what the other drops."""
+    none, less, more = masks_of(members_with(0.0, 0.2, 0.6, places=[(1, 0)] * 3))
+    assert torch.equal(none, torch.ones_like(none))
+    assert ((less == 0) <= (more == 0)).all()
+    assert (less == 0).double().mean().item() == pytest.approx(0.2, abs=0.02)
+    assert (more == 0).double().mean().item() == pytest.approx(0.6, abs=0.02)
+    assert less.max().item() == pytest.approx(1 / 0.8, rel=1e-3)
+    assert more.max().item() == pytest.approx(1 / 0.4, rel=1e-3)
+
+
+def test_replicas_of_a_fold_draw_numbers_of_their_own() -> None:
+    first, second = masks_of(members_with(0.3, 0.3, places=[(1, 0), (1, 1)]))
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        [(0, 1), (0, 0)],  # what early stopping may leave of two trials with two replicas
+        [(0, 1), (0, 0), (1, 0)],
+        [(2, 0), (0, 0), (1, 0)],
+        [(0, 1), (0, 0), (0, 1)],
+    ],
+)
+def test_a_member_has_its_own_mask_in_any_company(places: list[tuple[int, int]]) -> None:
+    members = members_with(*(0.3 + 0.1 * place for place in range(len(places))), places=places)
+    for member, mask in zip(members, masks_of(members), strict=True):
+        assert torch.equal(mask, masks_of([member])[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -192,3 +192,93 @@ def test_adam_and_adamw_are_one_update() -> None:
         networks.append(weights_of(network))
     for key, weight in networks[0].items():
         assert torch.equal(weight, networks[1][key])
+
+
+def torch_optimizer(
+    spec: TrainingSpec, weights: dict[str, Tensor], rate: float
+) -> Callable[[], None]:
+    """A step of torch's own optimiser, with decoupled weight decay."""
+    decayed = [weight for key, weight in weights.items() if key.endswith("weight")]
+    others = [weight for key, weight in weights.items() if not key.endswith("weight")]
+    sgd = spec.optimizer.name == "sgd"
+    plain = (
+        torch.optim.SGD([*decayed, *others], rate, momentum=spec.optimizer.momentum)
+        if sgd
+        else torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": spec.weight_decay}, {"params": others}],
+            rate,
+            weight_decay=0.0,
+        )
+    )
+
+    def step() -> None:
+        if sgd:
+            with torch.no_grad():
+                for weight in decayed:
+                    weight.mul_(1 - rate * spec.weight_decay)
+        plain.step()
+
+    return step
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_each_member_moves_by_its_own_spec(name: str) -> None:
+    """Rates, decays and clips of three trials, against torch.optim for each of them alone."""
+    specs = [
+        spec_of(name, weight_decay=0.0),
+        spec_of(name, weight_decay=0.3),
+        spec_of(name, weight_decay=0.1, gradient_clip=0.01),
+    ]
+    rates = [0.05, 0.01, 0.2]
+    members = [Member(trial, spec, 0, 0) for trial, spec in enumerate(specs)]
+    network = build_network(members, InputShape(INPUTS, INPUTS)).double()
+    alone = [
+        {key: p.detach()[place].clone().requires_grad_() for key, p in network.named_parameters()}
+        for place in range(MEMBERS)
+    ]
+    optimizer = PopulationOptimizer(network, specs)
+    plain = [torch_optimizer(specs[k], alone[k], rates[k]) for k in range(MEMBERS)]
+    for step in range(5):
+        x = torch.randn(MEMBERS, 8, INPUTS, generator=torch.Generator().manual_seed(step)).double()
+        zero_gradients(network)
+        network(x).square().mean((1, 2)).sum().backward()
+        for place in range(MEMBERS):
+            for key, parameter in network.named_parameters():
+                assert parameter.grad is not None
+                alone[place][key].grad = parameter.grad[place].clone()
+            clip = specs[place].optimizer.gradient_clip
+            if clip is not None:
+                torch.nn.utils.clip_grad_norm_(alone[place].values(), clip)
+            plain[place]()
+        optimizer.step(rates)
+        for key, parameter in network.named_parameters():
+            for place in range(MEMBERS):
+                torch.testing.assert_close(
+                    parameter[place], alone[place][key], rtol=1e-12, atol=1e-12
+                )
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_parameters_may_have_rates_of_their_own(name: str) -> None:
+    """RealMLP: six times the rate for input scales, a tenth for biases and slopes."""
+    spec = TrainingSpec.model_validate(
+        {
+            "target": "price",
+            "architecture": {"type": "realmlp", "hidden_sizes": [5], "numeric_embedding": None},
+            "weight_decay": 0.0,
+            "optimizer": {"name": name, "learning_rate": RATE},
+        }
+    )
+    members = [Member(0, spec, fold, 0) for fold in range(MEMBERS)]
+    network = build_network(members, InputShape(INPUTS, INPUTS))
+    optimizer = optimizer_of(network, spec)
+    before = weights_of(network)
+    for parameter in network.parameters():
+        assert parameter.grad is not None
+        parameter.grad.fill_(1.0)  # on which Adam's first step is as long as the rate
+    optimizer.step(RATES)
+    factors = {"input_scale": 6.0, "bias": 0.1, "slope": 0.1, "weight": 1.0}
+    assert {key.rsplit(".", 1)[-1] for key in before} == factors.keys()
+    for key, weight in weights_of(network).items():
+        step = torch.full_like(weight, RATE * factors[key.rsplit(".", 1)[-1]])
+        torch.testing.assert_close(before[key] - weight, step, rtol=1e-3, atol=1e-6)

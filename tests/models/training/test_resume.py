@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from houses import Case, house_frame, lay, trainer_of
 from torch import Tensor
 
 from models.members import Member
+from models.spec import TrainingSpec
 from models.training.checkpoint import pack, unpack
 from models.training.engine import (
     Course,
@@ -31,7 +32,7 @@ SGD = {"name": "sgd", "learning_rate": 0.1, "gradient_clip": 1.0}
 
 @dataclass(frozen=True)
 class Run:
-    """What a finished run is compared by."""
+    """What a finished run is compared by; the weights, and the running statistics if any."""
 
     weights: dict[str, Tensor]
     losses: list[EpochLosses]
@@ -82,12 +83,12 @@ def stopping_case(folder: Path, **spec: Any) -> Case:
 
 
 def finished(trained: TrainedPopulation, losses: list[EpochLosses]) -> Run:
-    return Run(dict(trained.network.named_parameters()), losses, trained.courses)
+    return Run(trained.network.state_dict(), losses, trained.courses)
 
 
-def undisturbed(case: Case) -> Run:
+def undisturbed(case: Case, trials: Sequence[TrainingSpec] | None = None) -> Run:
     monitor = Interruptor()
-    return finished(trainer_of(case).train(monitor), monitor.losses)
+    return finished(trainer_of(case, trials=trials).train(monitor), monitor.losses)
 
 
 def assert_equal(found: Run, expected: Run) -> None:
@@ -98,20 +99,53 @@ def assert_equal(found: Run, expected: Run) -> None:
         assert torch.equal(found.weights[name], weight), name
 
 
-@pytest.mark.parametrize("optimizer", [ADAM, SGD], ids=["adam", "sgd"])
+BATCH_NORM = {"type": "mlp", "hidden_sizes": [16], "normalization": "batch"}
+RESNET = {"type": "resnet", "blocks": 1, "width": 4, "block_width": 6}
+TABM = {"type": "tabm", "hidden_sizes": [6], "ensemble_size": 3}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "adam": {"optimizer": ADAM},
+    "sgd": {"optimizer": SGD},
+    "batch normalisation": {"architecture": BATCH_NORM},
+    "resnet": {"architecture": RESNET},
+    "tabm": {"architecture": TABM},
+    "schedule": {"optimizer": ADAM | {"schedule": "multi_cosine"}},
+    "two members a fold": {"members_per_fold": 2},
+}
+# Trials that differ in all that they may differ in, and stop at epochs of their own.
+TRIALS: list[dict[str, Any]] = [
+    {"dropout": 0.0},
+    {"dropout": 0.4, "weight_decay": 0.1, "optimizer": ADAM | {"learning_rate": 0.03}},
+    {"optimizer": ADAM | {"gradient_clip": 0.1}},
+]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
 def test_a_run_interrupted_at_every_block_equals_an_undisturbed_one(
-    tmp_path: Path, optimizer: dict[str, Any]
+    tmp_path: Path, name: str
 ) -> None:
     """Every block runs in a fresh process, as it were: a new trainer restored from bytes."""
-    case = stopping_case(tmp_path, optimizer=optimizer)
-    expected = undisturbed(case)
+    case = stopping_case(tmp_path, **VARIANTS[name])
+    assert_interruptions_leave_no_trace(case, [case.spec])
+
+
+@pytest.mark.parametrize("architecture", [BATCH_NORM, TABM], ids=["batch", "tabm"])
+def test_trials_interrupted_at_every_block_equal_undisturbed_ones(
+    tmp_path: Path, architecture: dict[str, Any]
+) -> None:
+    case = stopping_case(tmp_path, architecture=architecture, k_folds=2, max_epochs=8)
+    trials = [TrainingSpec.model_validate(case.spec.model_dump() | change) for change in TRIALS]
+    assert_interruptions_leave_no_trace(case, trials)
+
+
+def assert_interruptions_leave_no_trace(case: Case, trials: Sequence[TrainingSpec]) -> None:
+    expected = undisturbed(case, trials)
     ends = {course.epochs for course in expected.courses if course.stopped_by == "early_stopping"}
-    assert ends, "the case means something only if folds leave early"
+    assert ends, "the case means something only if members leave early"
 
     losses: list[EpochLosses] = []
     checkpoint, attempts = b"", 0
     while True:
-        trainer, monitor = trainer_of(case), Interruptor(blocks=1)
+        trainer, monitor = trainer_of(case, trials=trials), Interruptor(blocks=1)
         attempts += 1
         if checkpoint:
             assert trainer.restore(checkpoint)
@@ -123,7 +157,8 @@ def test_a_run_interrupted_at_every_block_equals_an_undisturbed_one(
             break
         finally:
             losses += monitor.losses
-    assert attempts >= BLOCKS * max(course.epochs for course in expected.courses)
+    blocks = -(-max(len(fold.train) for fold in case.folds) // BLOCK_ROWS)
+    assert attempts >= blocks * max(course.epochs for course in expected.courses)
     assert_equal(finished(trained, losses), expected)
 
 
@@ -169,6 +204,24 @@ def test_checkpoints_are_offered_while_training(
     assert finished(trainer.train(rest), rest.losses).courses == expected.courses
 
 
+def test_running_statistics_belong_to_the_best_weights(tmp_path: Path) -> None:
+    """A run that ends with a member's best epoch leaves what the longer one kept of it."""
+    case = stopping_case(tmp_path, architecture=BATCH_NORM)
+    longer = trainer_of(case, torch.float64).train(Monitor())
+    fold, course = next(
+        (place, course)
+        for place, course in enumerate(longer.courses)
+        if 1 < course.best_epoch < course.epochs
+    )
+    spec = case.spec.model_copy(update={"max_epochs": course.best_epoch, "early_stopping": None})
+    trainer = trainer_of(case, torch.float64, [spec])
+    live = trainer.train(Monitor()).network.state_dict()
+    for name, value in longer.network.state_dict().items():
+        torch.testing.assert_close(value[fold], live[name][fold], rtol=1e-12, atol=1e-12)
+    assert any(name.endswith("running_mean") for name in live)
+    assert live["norms.0.running_mean"][fold].any()
+
+
 def test_a_seed_decides_every_bit(tmp_path: Path) -> None:
     first, again, other = (
         undisturbed(stopping_case(tmp_path, max_epochs=3, seed=seed)) for seed in (7, 7, 8)
@@ -178,10 +231,22 @@ def test_a_seed_decides_every_bit(tmp_path: Path) -> None:
         assert not torch.equal(weight, other.weights[name]), name
 
 
+COMPANIES: dict[str, dict[str, Any]] = {
+    "equal": {},
+    # The first trains on a fifth of the last one's rows: it idles while the others go on.
+    "unequal": {"folds": {"type": "time", "column": "sold"}},
+    "on a schedule": {
+        "folds": {"type": "time", "column": "sold"},
+        "optimizer": {**ADAM, "schedule": "cosine"},
+    },
+}
+
+
 @pytest.mark.parametrize("fold", [0, 2, 4])
-def test_a_fold_does_not_feel_its_companions(tmp_path: Path, fold: int) -> None:
+@pytest.mark.parametrize("company", COMPANIES)
+def test_a_fold_does_not_feel_its_companions(tmp_path: Path, company: str, fold: int) -> None:
     """Alone from the first batch on, or among folds that leave at their own time."""
-    case = stopping_case(tmp_path)
+    case = stopping_case(tmp_path, **COMPANIES[company])
     in_company = Interruptor()
     together = trainer_of(case, torch.float64).train(in_company)
 
@@ -191,7 +256,7 @@ def test_a_fold_does_not_feel_its_companions(tmp_path: Path, fold: int) -> None:
         name: tensor if name.startswith("best/") else tensor[[fold]]
         for name, tensor in tensors.items()
     }
-    assert trainer.restore(pack(alone, state | {"active": [fold]}))
+    assert trainer.restore(pack(alone, state | {"active": [fold], "steps": [0]}))
     by_itself = Interruptor()
     single = trainer.train(by_itself)
 
