@@ -6,6 +6,9 @@ from typing import Annotated, Any
 
 from fastapi import Header, Path
 
+# Stands for the dataset that was uploaded last, the newest job or the newest model.
+LATEST = "latest"
+
 # PostgreSQL refuses NUL in text.
 ID_PATTERN = r"^[A-Za-z0-9_.-]{1,64}$"
 PRINTABLE = r"^[^\x00-\x1f]*$"

@@ -57,7 +57,7 @@ class Settings(BaseSettings):
         default=1_000, ge=1, description="Jobs of one tenant that may wait; one more gets a 429."
     )
     max_body_bytes: int = Field(
-        default=16 * MIB, ge=1, description="Largest JSON body, and largest CSV to price."
+        default=16 * MIB, ge=1, description="Largest body of rows to price, JSON or CSV."
     )
     max_predict_rows: int = Field(
         default=200_000, ge=1, description="Most rows to price in one request."

@@ -84,7 +84,7 @@ class Host(experiment.Host):
 
 
 def train(order: Order, host: Host, blobs: Blobs) -> LastReport:
-    """Carry out the order. Whatever this raises costs the attempt, and there will be another."""
+    """Carry out the order. What this raises costs the attempt, and there will be another."""
     try:
         with blobs.local_copy(order.parquet) as parquet:
             outcome = experiment.run(
@@ -100,6 +100,15 @@ def train(order: Order, host: Host, blobs: Blobs) -> LastReport:
         return Stopped(reason=stopped.reason)
     except experiment.TrainingFailed as failure:
         return Failed(detail=str(failure))
+    except (OSError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        # The same spec on the same table fails again: another attempt would be for nothing.
+        logger.exception("the training code failed")
+        return Failed(
+            detail=f"The training code failed with {type(error).__name__}: {error}. This is a "
+            "fault of foldhouse, not of the spec; the worker's log has the traceback."
+        )
     return Succeeded(result=outcome.result, artifacts=outcome.artifacts)
 
 

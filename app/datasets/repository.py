@@ -9,16 +9,16 @@ from sqlalchemy.orm import Session, defer
 
 from app.errors import NotFound
 from app.paging import PageQuery
+from app.parameters import LATEST
 from app.storage.tables import Dataset, Job
-
-LATEST = "latest"
 
 
 def get(session: Session, tenant: str, dataset_id: str) -> Dataset:
-    """A dataset by id, or the newest one for `latest`; raises NotFound."""
+    """A dataset by id, or the last uploaded one for `latest`; raises NotFound."""
     query = select(Dataset).where(Dataset.tenant == tenant)
     if dataset_id == LATEST:
-        dataset = session.scalar(query.order_by(Dataset.id.desc()).limit(1))
+        newest = query.order_by(Dataset.uploaded_at.desc(), Dataset.id.desc()).limit(1)
+        dataset = session.scalar(newest)
         if dataset is None:
             raise NotFound("There is no dataset yet: upload one with POST /v1/datasets.")
         return dataset

@@ -6,6 +6,7 @@ from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -16,7 +17,7 @@ from app.errors import Conflict, InvalidTable
 from app.ids import new_id
 from app.settings import Settings
 from app.storage.blobs import ArtifactCorrupt, Blobs, dataset_key
-from app.storage.database import Database
+from app.storage.database import Database, database_now
 from app.storage.tables import Dataset
 from app.validation import table_faults
 from models.data.profile import profile
@@ -51,9 +52,11 @@ def store(
     if dataset is None:
         dataset, created = _create(database, blobs, settings, tenant, upload)
     kept_id = dataset.id
-    if key is not None:
-        with database.writing() as session:
-            idempotency.once(session, tenant, key, request, lambda: kept_id)
+    with database.writing() as session:
+        if not created:
+            touched = update(Dataset).where(Dataset.id == kept_id)
+            session.execute(touched.values(uploaded_at=database_now()))
+        idempotency.once(session, tenant, key, request, lambda: kept_id)
     return dataset, created
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from sqlalchemy import Row, Select, func, select, tuple_
 from sqlalchemy.orm import Session
 
-from app.datasets.repository import LATEST
 from app.errors import NotFound
 from app.paging import PageQuery
+from app.parameters import LATEST
 from app.storage.tables import EpochMetric, Job, Model, Shard, State
 
 JobRow = Row[Job, Shard]

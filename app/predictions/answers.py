@@ -89,7 +89,7 @@ CsvLayoutDep = Annotated[CsvLayout, Depends(_csv_layout)]
 
 
 def answer(priced: Priced, layout: CsvLayout, *, as_csv: bool) -> Response:
-    """A PredictionsOut, or a CSV; either is written while it is sent.
+    """A PredictionsOut, or a CSV; a long one is written while it is sent.
 
     Raises
     ------
@@ -103,6 +103,9 @@ def answer(priced: Priced, layout: CsvLayout, *, as_csv: bool) -> Response:
                 "passthrough, name and columns shape a CSV: ask for it with Accept: text/csv."
             )
         batches = _json_batches(priced.model_id, predictions)
+        if len(predictions.values) <= BATCH_ROWS:
+            # A stream switches threads for each piece: twice the time of a row's answer.
+            return Response(next(batches), media_type=JSON, headers=headers)
         return StreamingResponse(batches, media_type=JSON, headers=headers)
     names = layout.copied(priced.rows.columns) if layout.passthrough else []
     copied = {name: priced.rows.column(name) for name in names}
@@ -115,8 +118,6 @@ def answer(priced: Priced, layout: CsvLayout, *, as_csv: bool) -> Response:
 
 
 def _json_batches(model_id: str, predictions: Predictions) -> Iterator[bytes]:
-    """A batch, and with the first and the last one what stands around them: a piece costs a switch
-    of threads, and most answers are one row."""
     separator = b'{"model_id":%s,"predictions":[' % json.dumps(model_id).encode()
     rows = len(predictions.values)
     for start in range(0, rows, BATCH_ROWS):

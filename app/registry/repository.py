@@ -9,14 +9,20 @@ from sqlalchemy.orm import Session
 
 from app.errors import NotFound
 from app.paging import PageQuery
+from app.parameters import LATEST
 from app.storage.tables import Alias, Model
 
 ID_PREFIX = "mdl_"
 
 
 def get(session: Session, tenant: str, reference: str) -> Model:
-    """A model by its id or by an alias; raises NotFound."""
+    """A model by its id or by an alias, or the newest for `latest`; raises NotFound."""
     query = select(Model).where(Model.tenant == tenant)
+    if reference == LATEST:
+        model = session.scalar(query.order_by(Model.id.desc()).limit(1))
+        if model is None:
+            raise NotFound("There is no model yet: the first job to succeed registers one.")
+        return model
     if reference.startswith(ID_PREFIX):
         model = session.scalar(query.where(Model.id == reference))
         if model is None:

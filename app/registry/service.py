@@ -9,6 +9,7 @@ from typing import BinaryIO
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid, NotFound
+from app.parameters import LATEST
 from app.registry import repository
 from app.storage.blobs import Blobs
 from app.storage.database import database_now
@@ -45,7 +46,9 @@ def read_file(model: Model, blobs: Blobs, name: str) -> bytes:
 
 
 def put_alias(session: Session, tenant: str, name: str, reference: str) -> Alias:
-    """Point an alias at a model; raises NotFound, and Invalid for a name like an id's."""
+    """Point an alias at a model; raises NotFound, and Invalid for a name that means another."""
+    if name == LATEST:
+        raise Invalid(f"'{LATEST}' is the newest model always: take another name for the alias.")
     if name.startswith(repository.ID_PREFIX):
         raise Invalid(f"An alias must not begin with '{repository.ID_PREFIX}', as models' ids do.")
     model = repository.get(session, tenant, reference)

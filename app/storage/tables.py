@@ -100,6 +100,8 @@ class Dataset(TenantRow):
     csv: Mapped[str]
     parquet: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(insert_default=database_now())
+    # The last time that these bytes came: `latest` is what was uploaded last, not what was new.
+    uploaded_at: Mapped[datetime] = mapped_column(insert_default=database_now())
 
 
 class Job(TenantRow):

@@ -57,6 +57,7 @@ def upgrade() -> None:
         sa.Column("csv", sa.String(255), nullable=False),
         sa.Column("parquet", sa.String(255), nullable=False),
         sa.Column("created_at", Moment, nullable=False),
+        sa.Column("uploaded_at", Moment, nullable=False),
         tenant(),
         sa.UniqueConstraint("tenant", "sha256", name="uq_datasets_tenant_sha256"),
     )

@@ -159,6 +159,8 @@ def _target_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None
     if target is None:
         names = ", ".join(column.name for column in profile.columns[-5:])
         refuse("/target", f"the table has no column '{spec.target}'; its last columns are {names}")
+    elif target.missing == profile.rows:
+        refuse("/target", f"'{spec.target}' has no values: every cell is missing")
     elif target.storage != "number":
         refuse("/target", f"'{spec.target}' is {target.kind}; this version predicts numbers alone")
     elif max(abs(target.min or 0), abs(target.max or 0)) > LARGEST_TARGET:
@@ -183,14 +185,13 @@ def _fold_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None:
     if spec.holdout is not None:
         rows -= max(1, round(spec.holdout.fraction * rows))
     most = rows // MIN_ROWS_PER_FOLD
-    if spec.k_folds > most:
+    counted = f"{rows} rows with a target" + (", the holdout left out" if spec.holdout else "")
+    if most < 2 and rows > 0:
+        refuse("/k_folds", f"{counted} are too few: two folds need {2 * MIN_ROWS_PER_FOLD}")
+    elif spec.k_folds > most > 0:
         refuse(
             "/k_folds",
-            f"k_folds must be between 2 and {most} for {rows} rows with a target, the holdout "
-            f"left out, however it is {spec.k_folds}"
-            if spec.holdout
-            else f"k_folds must be between 2 and {most} for {rows} rows with a target, however it "
-            f"is {spec.k_folds}",
+            f"k_folds must be between 2 and {most} for {counted}, however it is {spec.k_folds}",
         )
     if spec.folds.column is None:
         return

@@ -11,7 +11,7 @@ import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -34,8 +34,6 @@ WarningCode = Literal[
     "unknown_category", "not_a_number", "missing_value", "missing_column", "out_of_range"
 ]
 REFUSED: tuple[WarningCode, ...] = ("unknown_category", "not_a_number", "missing_value")
-
-T = TypeVar("T", str, float)
 
 SHARED = 4096  # columns whose warnings are kept: a row without any cells has one for each
 
@@ -123,7 +121,9 @@ def _number(feature: NumericFeature, cell: object, odd: list[RowWarning]) -> flo
         odd.append(_missing_column(feature.name))
     elif _is_nothing(cell):
         odd.append(_missing_value(feature.name))
-    elif isinstance(cell, (int, float)) and feature.kind == "numeric":
+    elif (
+        isinstance(cell, (int, float)) and not isinstance(cell, bool) and feature.kind == "numeric"
+    ):
         value = _float(cell)
         if math.isfinite(value):
             if _outside(feature, value):
@@ -221,8 +221,8 @@ def _numbers(
     _warn(warnings, np.flatnonzero(np.isnan(values) & ~bad), _missing_value(feature.name))
     if feature.low is not None and feature.high is not None:
         rows = np.flatnonzero((values < feature.low) | (values > feature.high))
-        odd = values[rows].tolist()
-        _warn_each(warnings, rows, odd, lambda value: _out_of_range(feature, value))
+        texts = [repr(value) for value in values[rows].tolist()]
+        _warn_each(warnings, rows, texts, lambda text: _out_of_range(feature, float(text)))
     return values
 
 
@@ -241,8 +241,8 @@ def _codes(
     unknown = codes == len(feature.levels)
     _warn(warnings, np.flatnonzero(unknown & missing), _missing_value(feature.name))
     rows = np.flatnonzero(unknown & ~missing)
-    odd = levels.take(rows).to_pylist()
-    _warn_each(warnings, rows, odd, lambda level: _unknown_category(feature, level))
+    unseen = levels.take(rows).to_pylist()
+    _warn_each(warnings, rows, unseen, lambda level: _unknown_category(feature, level))
     return codes
 
 
@@ -269,8 +269,8 @@ def _warn(
 def _warn_each(
     warnings: list[list[RowWarning]],
     rows: np.ndarray,
-    cells: Sequence[T],
-    warning: Callable[[T], RowWarning],
+    cells: Sequence[str],
+    warning: Callable[[str], RowWarning],
 ) -> None:
     """Warn of the cell of each row; rows with the same cell share their warning."""
     shared = cache(warning)

@@ -23,7 +23,7 @@ OnUnknown = Literal["warn", "error"]
 
 
 class RowError(TableError):
-    """`on_unknown=error`, and some rows have cells that the model cannot take as they are."""
+    """No column is the model's, or `on_unknown=error` and it cannot take some cells as they are."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class Predictor:
 
         Raises
         ------
-        RowError: `on_unknown` is "error" and a cell is unknown, no number, or missing.
+        RowError: no row has a column of the model, or `on_unknown` is "error" and a cell is
+            unknown, no number, or missing.
         """
         given: dict[str, None] = {}
         for row in rows:
@@ -77,9 +78,12 @@ class Predictor:
     def _predict(
         self, encoded: EncodedRows, given: list[str], on_unknown: OnUnknown
     ) -> Predictions:
+        used = set(self._encoder.columns)
+        if len(encoded.numbers) > 0 and not used.intersection(given):
+            names = ", ".join(self._encoder.columns[:5])
+            raise RowError(f"none of the columns is one that the model uses, such as {names}")
         if on_unknown == "error" and (faults := encoded.faults()):
             raise RowError(f"{len(faults)} cells cannot be taken as they are", faults)
-        used = set(self._encoder.columns)
         parts = [
             self._session.run(
                 ["value", "members"],

@@ -138,14 +138,15 @@ def test_how_a_run_can_end(
 
 
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    for available, device, resolved in (
-        (True, "auto", "cuda"),
-        (True, "cpu", "cpu"),
-        (True, "cuda", "cuda"),
-        (False, "auto", "cpu"),
-        (False, "cpu", "cpu"),
+    for available, device, gpu, resolved in (
+        (True, "auto", None, "cuda:0"),
+        (True, "auto", 1, "cuda:1"),
+        (True, "cpu", None, "cpu"),
+        (True, "cuda", 0, "cuda:0"),
+        (False, "auto", None, "cpu"),
+        (False, "cpu", None, "cpu"),
     ):
         monkeypatch.setattr("torch.cuda.is_available", lambda available=available: available)
-        assert resolve_device(device) == resolved
+        assert resolve_device(device, gpu) == resolved
     with pytest.raises(experiment.TrainingFailed, match="FOLDHOUSE_DEVICE"):
-        resolve_device("cuda")
+        resolve_device("cuda", None)

@@ -205,11 +205,20 @@ def test_a_missing_column_is_imputed_like_a_missing_cell(predictor: Predictor, n
         assert predictions.values[0] == pytest.approx(price(predictor, house(**{name: None})))
 
 
-def test_an_empty_row_has_a_price(predictor: Predictor) -> None:
-    predictions = predictor.predict_rows([{}])
+def test_an_empty_row_among_others_has_a_price(predictor: Predictor) -> None:
+    predictions = predictor.predict_rows([{}, HOUSE])
     assert {code for code, _ in warned(predictions)[0]} == {"missing_column"}
     assert len(predictions.warnings[0]) == len(HOUSE)
     assert np.isfinite(predictions.values[0])
+
+
+@pytest.mark.parametrize("row", [{}, {"AREA": "70", "Quarter": "mill"}])
+def test_rows_of_another_table_have_no_price(predictor: Predictor, row: dict[str, str]) -> None:
+    with pytest.raises(RowError, match="such as area"):
+        predictor.predict_rows([row])
+    if row:
+        with pytest.raises(RowError, match="such as area"):
+            predictor.predict_table(pa.table({name: [cell] for name, cell in row.items()}))
 
 
 def test_a_warning_stands_at_its_row(predictor: Predictor) -> None:
@@ -221,6 +230,18 @@ def test_a_warning_stands_at_its_row(predictor: Predictor) -> None:
             [],
             [("unknown_category", "quarter")],
         ]
+
+
+def test_equal_warnings_are_one_object(predictor: Predictor) -> None:
+    """Two hundred thousand empty rows would else take a gigabyte."""
+    odd = house(area="large", zone="nowhere")
+    for warnings in (
+        predictor.predict_rows([{"area": None}, {"area": None}]).warnings,
+        predictor.predict_table(table([odd, odd])).warnings,
+    ):
+        assert warnings[0]
+        for one, other in zip(*warnings, strict=True):
+            assert one is other
 
 
 def test_extra_columns_are_ignored_and_named(predictor: Predictor) -> None:
@@ -343,11 +364,10 @@ def test_words_that_mean_missing_among_numbers_alone(predictor: Predictor) -> No
 
 
 def test_booleans(predictor: Predictor) -> None:
-    """One and zero where a number was trained; a word that was not trained elsewhere."""
-    predictions = predictor.predict_rows([house(area=True), house(area=1)])
-    assert predictions.values[0] == predictions.values[1]
-    rows = [house(quarter=True), house(stars=False)]
+    """Neither a number nor a word that was trained, as True is in a CSV."""
+    rows = [house(area=True), house(quarter=True), house(stars=False)]
     assert warned(predictor.predict_rows(rows)) == [
+        [("not_a_number", "area")],
         [("unknown_category", "quarter")],
         [("unknown_category", "stars")],
     ]

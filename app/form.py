@@ -1,0 +1,108 @@
+"""A table inside `multipart/form-data`, taken out while it streams by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from app.errors import Fault, Invalid
+
+FORM = "multipart/form-data"
+MAX_FIELD = 4096  # bytes of a form field other than the file
+
+
+class FormReader:
+    """Passes the part `file` to `write_file` and keeps the part `name`; refuses other parts."""
+
+    def __init__(self, boundary: bytes | None, write_file: Callable[[bytes], None]) -> None:
+        if boundary is None:
+            raise bad_form("its Content-Type names no boundary")
+        self._write_file = write_file
+        self._name = b""
+        self._file_name: str | None = None
+        self._part: str | None = None
+        self._parts: set[str] = set()
+        self._ended = False
+        self._header_name = b""
+        self._header_value = b""
+        try:
+            self._parser = MultipartParser(
+                boundary,
+                {
+                    "on_header_begin": self._begin_header,
+                    "on_header_field": self._add_header_name,
+                    "on_header_value": self._add_header_value,
+                    "on_header_end": self._end_header,
+                    "on_headers_finished": self._begin_data,
+                    "on_part_data": self._add_data,
+                    "on_part_end": self._end_part,
+                    "on_end": self._end,
+                },
+            )
+        except FormParserError as error:
+            raise bad_form(str(error)) from None
+
+    def write(self, data: bytes) -> None:
+        try:
+            self._parser.write(data)
+        except FormParserError as error:
+            raise bad_form(str(error)) from None
+
+    def finish(self) -> str | None:
+        """The table's name: the part `name`, or else the file's own name.
+
+        Raises
+        ------
+        Invalid: the form broke off, or there was no file in it.
+        """
+        if not self._ended:
+            raise bad_form("it ends before its closing boundary")
+        if "file" not in self._parts:
+            raise Invalid("The form has no file.", [Fault(pointer="/file", detail="is required")])
+        return self._name.decode(errors="replace") or self._file_name
+
+    def _begin_header(self) -> None:
+        self._header_name = self._header_value = b""
+
+    def _add_header_name(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+
+    def _add_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+
+    def _end_header(self) -> None:
+        if self._header_name.lower() != b"content-disposition":
+            return
+        _, options = parse_options_header(self._header_value)
+        self._part = options.get(b"name", b"").decode(errors="replace")
+        if self._part == "file":
+            self._file_name = options.get(b"filename", b"").decode(errors="replace")
+
+    def _begin_data(self) -> None:
+        if self._part not in ("file", "name"):
+            raise Invalid(
+                f"The form has an unknown field '{self._part}'; it may have 'file' and 'name'."
+            )
+        if self._part in self._parts:
+            raise Invalid(f"The form has the field '{self._part}' twice; send one file at a time.")
+        self._parts.add(self._part)
+
+    def _add_data(self, data: bytes, start: int, end: int) -> None:
+        if self._part == "file":
+            self._write_file(data[start:end])
+        elif len(self._name) + end - start > MAX_FIELD:
+            raise Invalid(f"The form's field 'name' is longer than {MAX_FIELD} bytes.")
+        else:
+            self._name += data[start:end]
+
+    def _end_part(self) -> None:
+        self._part = None
+
+    def _end(self) -> None:
+        self._ended = True
+
+
+def bad_form(reason: str) -> Invalid:
+    return Invalid(f"The multipart body cannot be read: {reason}.")
