@@ -22,6 +22,11 @@ from models.serving.manifest import CategoricalFeature, Manifest, NumericFeature
 ROWS = 60
 ZONES = ["north", "south"]
 
+# Names of the stand-in model's two numbers and its word, in the tests' own table and in ames.csv.
+Columns = tuple[str, str, str]
+OWN_COLUMNS: Columns = ("Area", "Quality", "Zone")
+AMES_COLUMNS: Columns = ("LotArea", "OverallQual", "Neighborhood")
+
 
 def houses_csv(rows: int = ROWS) -> str:
     """Columns Id, Area, Quality, Zone, Price; the price is not skewed and never missing."""
@@ -74,10 +79,11 @@ def train(client: TestClient, folder: Path) -> str:
     return finish(resources_of(client), job["id"], folder)
 
 
-def finish(resources: Resources, job_id: str, folder: Path) -> str:
+def finish(resources: Resources, job_id: str, folder: Path, columns: Columns = OWN_COLUMNS) -> str:
     """Succeed a queued job with the stand-in model; returns the model's id."""
     artifacts = {
-        path.name: resources.blobs.put_artifact(job_id, path) for path in write_artifacts(folder)
+        path.name: resources.blobs.put_artifact(job_id, path)
+        for path in write_artifacts(folder, columns)
     }
     with resources.database.writing() as session:
         shard = repository.get(session, LOCAL_TENANT, job_id).Shard
@@ -108,14 +114,14 @@ def result() -> dict[str, Any]:
     }
 
 
-def write_artifacts(folder: Path) -> list[Path]:
+def write_artifacts(folder: Path, columns: Columns = OWN_COLUMNS) -> list[Path]:
     """The files of a model whose prices are `price`'s."""
     folder.mkdir(parents=True, exist_ok=True)
     core = core_onnx().SerializeToString()
     files = {
         "core.onnx": core,
         "model.onnx": core,
-        "manifest.json": manifest().model_dump_json().encode(),
+        "manifest.json": manifest(columns).model_dump_json().encode(),
         "weights.safetensors": b"weights",
     }
     for name, data in files.items():
@@ -133,18 +139,19 @@ def write_artifacts(folder: Path) -> list[Path]:
     return [folder / name for name in (*files, "oof.parquet")]
 
 
-def manifest() -> Manifest:
+def manifest(columns: Columns = OWN_COLUMNS) -> Manifest:
+    area, quality, zone = columns
     return Manifest(
         target="Price",
         target_transform="none",
         numeric=[
-            NumericFeature(kind="numeric", name="Area", low=50, high=139),
-            NumericFeature(kind="numeric", name="Quality", low=0, high=9),
+            NumericFeature(kind="numeric", name=area, low=50, high=139),
+            NumericFeature(kind="numeric", name=quality, low=0, high=9),
         ],
         categorical=[
-            CategoricalFeature(kind="categorical", name="Zone", numbers=False, levels=[*ZONES])
+            CategoricalFeature(kind="categorical", name=zone, numbers=False, levels=[*ZONES])
         ],
-        inputs={"Area": "Area", "Quality": "Quality", "Zone": "Zone"},
+        inputs={name: name for name in columns},
         members=2,
         metrics={"rmse": 1.5},
         spec={},

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from house_api import finish, resources_of
+from house_api import AMES_COLUMNS, finish, resources_of
 
 AMES = Path("examples/ames.csv")
 METHODS = {"get", "post", "put", "delete", "patch"}
@@ -103,7 +103,7 @@ def test_the_examples_work_in_order_on_the_example_table(
             response = client.request(method, url, json=example_of(operation, document))
         statuses[name] = response.status_code
         if name == "POST /v1/jobs":
-            finish(resources_of(client), response.json()["id"], tmp_path / "model")
+            finish(resources_of(client), response.json()["id"], tmp_path / "model", AMES_COLUMNS)
 
     conflicts = {name for name, status in statuses.items() if status == 409}
     assert conflicts == {"DELETE /v1/datasets/{dataset_id}", "DELETE /v1/models/{model_id}"}

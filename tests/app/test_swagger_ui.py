@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from house_api import finish
+from house_api import AMES_COLUMNS, finish
 from playwright.sync_api import Page, sync_playwright
 from polling import free_port, wait_until
 
@@ -77,7 +77,7 @@ def test_the_examples_can_be_clicked_in_order(
     dataset = click_through(page, "datasets", "upload_dataset", file=AMES)
     valid = click_through(page, "jobs", "validate_job")
     job = click_through(page, "jobs", "submit_job")
-    finish(resources, job["id"], tmp_path / "model")
+    finish(resources, job["id"], tmp_path / "model", AMES_COLUMNS)
     result = click_through(page, "jobs", "show_job")
     prices = click_through(page, "predictions", "predict")
 
