@@ -290,6 +290,8 @@ class TrainingSpec(SpecModel):
     @classmethod
     def _short_names_and_recipe(cls, data: Any) -> Any:
         renamed = rename(data, SHORT_NAMES)
+        if isinstance(renamed, dict) and "lr" in renamed:
+            renamed = _with_rate(renamed)
         if not isinstance(renamed, dict) or "architecture" in renamed:
             return renamed
         filled = {**RECIPE, **renamed}
@@ -306,6 +308,15 @@ class TrainingSpec(SpecModel):
                 "is zeroed and nothing can be learnt"
             )
         return dropout
+
+
+def _with_rate(spec: dict[str, Any]) -> dict[str, Any]:
+    """`lr` beside `wd` and `k` is the optimiser's learning rate."""
+    optimizer = spec.get("optimizer", {})
+    if not isinstance(optimizer, dict) or {"lr", "learning_rate"} & optimizer.keys():
+        raise ValueError("'lr' is short for 'optimizer.learning_rate': give one of them, not both")
+    kept = {name: value for name, value in spec.items() if name != "lr"}
+    return {**kept, "optimizer": {**optimizer, "learning_rate": spec["lr"]}}
 
 
 def rename(data: Any, names: dict[str, str]) -> Any:

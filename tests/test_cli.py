@@ -326,6 +326,16 @@ def test_export_saves_the_zip_or_the_graph(
     assert target.read_bytes() == b"12345"
 
 
+def test_a_file_that_cannot_be_written_costs_one_line(
+    run: Callable[..., Result], answers: dict[str, Any], tmp_path: Path
+) -> None:
+    target = tmp_path / "nowhere" / "model.zip"
+    answers["GET /v1/models/champion/export"] = [httpx.Response(200, content=b"12345")]
+    result = run("export", "--output", target)
+    assert result.exit_code == 2
+    assert result.output == f"foldhouse: {target}: No such file or directory\n"
+
+
 def test_cancel_says_where_the_job_stands(
     run: Callable[..., Result], answers: dict[str, Any]
 ) -> None:

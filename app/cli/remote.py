@@ -42,6 +42,8 @@ def connect(url: str | None) -> Iterator[Foldhouse]:
     except FoldhouseError as error:
         typer.echo(f"foldhouse: {error}", err=True)
         raise typer.Exit(FAILED) from error
+    except OSError as error:  # a file of the user's that cannot be read or written
+        refuse(f"{error.filename}: {error.strerror}")
 
 
 def submit(

@@ -54,7 +54,7 @@ UPLOAD_BODY: dict[str, Any] = {
                             "format": "binary",
                             "description": "A CSV, for example `examples/ames.csv`.",
                         },
-                        "name": {"type": "string", "maxLength": MAX_NAME},
+                        "name": {"type": "string", "maxLength": MAX_NAME, "example": "ames.csv"},
                     },
                 }
             },

@@ -180,3 +180,11 @@ def test_a_spec_without_an_architecture_trains_the_recipe() -> None:
     assert explicit.members_per_fold == 1
     assert explicit.optimizer.schedule == "constant"
     assert explicit.max_epochs == 100
+
+
+def test_the_rate_may_stand_beside_the_other_short_names() -> None:
+    spec = TrainingSpec.model_validate({"target": "price", "lr": 0.02, "wd": 0.1, "k": 3})
+    assert (spec.optimizer.learning_rate, spec.weight_decay, spec.k_folds) == (0.02, 0.1, 3)
+    assert spec.optimizer.schedule == "cosine"
+    with pytest.raises(ValueError, match="not both"):
+        TrainingSpec.model_validate({"target": "price", "lr": 1, "optimizer": {"lr": 1}})
