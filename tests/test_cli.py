@@ -333,7 +333,7 @@ def test_a_file_that_cannot_be_written_costs_one_line(
     answers["GET /v1/models/champion/export"] = [httpx.Response(200, content=b"12345")]
     result = run("export", "--output", target)
     assert result.exit_code == 2
-    assert result.output == f"foldhouse: {target}: No such file or directory\n"
+    assert result.output == f"foldhouse: {target}.part: No such file or directory\n"
 
 
 def test_cancel_says_where_the_job_stands(
