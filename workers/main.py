@@ -18,10 +18,11 @@ from celery.worker import WorkController, state
 from app.queue.config import worker_celery
 from app.queue.dispatch import Hints
 from app.settings import Settings
+from app.storage.database import DATABASE_AWAY
 from workers import dispatcher, reconciler, registration
 from workers.child import Spare
 from workers.dispatcher import Dispatcher
-from workers.outages import DATABASE_AWAY, reason, repeat
+from workers.outages import reason, repeat
 from workers.reconciler import Reconciler
 from workers.registration import Registration
 from workers.slots import Slots

@@ -10,8 +10,7 @@ from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
-from app.storage.database import DATABASE_AWAY as DATABASE_AWAY
-from app.storage.database import Database
+from app.storage.database import DATABASE_AWAY, Database
 
 logger = logging.getLogger(__name__)
 

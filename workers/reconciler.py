@@ -8,8 +8,8 @@ import time
 
 from app.jobs import attempts, lifecycle
 from app.jobs.attempts import Fence
+from app.storage.database import DATABASE_AWAY
 from workers.checkpoints import remove_checkpoints
-from workers.outages import DATABASE_AWAY
 from workers.workplace import Workplace
 
 logger = logging.getLogger(__name__)

@@ -15,9 +15,10 @@ from sqlalchemy.orm import Session
 from app.jobs import attempts, lifecycle
 from app.jobs.attempts import Fence
 from app.jobs.lifecycle import Claim
+from app.storage.database import DATABASE_AWAY
 from workers.child import Spare, describe_exit
 from workers.lease import kept_lease
-from workers.outages import DATABASE_AWAY, persist, reason
+from workers.outages import persist, reason
 from workers.protocol import Failed, Order, Stopped, Succeeded
 from workers.slots import Slots
 from workers.watch import TIMING, Ending, Exited, Lost, Timing, Watch

@@ -18,7 +18,7 @@ from torch import Tensor
 from models.data.design import Design
 from models.data.folds import FoldRows
 from models.data.preprocessing import FoldStatistics, learn
-from models.members import Member
+from models.members import Member, population_key
 from models.networks import build_network
 from models.networks.encoder import Encoder
 from models.networks.population import Network, take
@@ -109,6 +109,8 @@ class Trainer:
         device: torch.device,
         dtype: torch.dtype = torch.float32,
     ) -> None:
+        if len({population_key(member.spec) for member in members}) > 1:
+            raise ValueError("the members' specs must agree in all but numbers of their own")
         self.members = list(members)
         self._spec = members[0].spec  # for what all members agree in
         self._device = device
