@@ -7,7 +7,7 @@ import json
 import math
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -24,21 +24,27 @@ from models.data.folds import FoldRows, split_rows
 from models.data.preprocessing import trainable_rows
 from models.data.profile import Profile
 from models.evaluation.scores import evaluate
-from models.members import Member, members_of
+from models.members import Member
 from models.serving.export import ExportMismatch, core_graph, full_graph, verify
 from models.serving.manifest import describe
 from models.serving.served import ServedModel
 from models.spec import TrainingSpec
-from models.training.engine import EpochLosses, Interrupted, Monitor, Trainer
+from models.training.progress import Course, EpochMetrics, Interrupted, Monitor
+from models.training.runs import train_many
 
 StopReason = Literal["cancel", "release"]
+# Members whose trouble is told of when all have failed.
+EXAMPLES = 3
+EPSILON = 1e-9
 
 
 @dataclass(frozen=True)
 class EpochRow:
-    """Losses of one fold after one epoch, on the standardised target's scale.
+    """One fold after one epoch, the mean over its members; losses on the standardised target's
+    scale.
 
-    `train_loss` is the mean over the epoch's batches, dropout included. None: not finite.
+    `train_loss` is the mean over the epoch's batches, dropout included. None: not finite, or the
+    network has no such units (`models.training.progress.EpochMetrics`).
     """
 
     fold: int
@@ -46,6 +52,9 @@ class EpochRow:
     train_loss: float | None
     validation_loss: float | None
     learning_rate: float
+    gradient_norm: float | None
+    dead_units: float | None
+    saturated_units: float | None
 
 
 @dataclass(frozen=True)
@@ -129,28 +138,35 @@ def run(
     except ValueError as error:
         raise TrainingFailed(f"the rows with a target make no folds: {error}") from error
     folds = [_trainable(spec, design, fold) for fold in split.folds]
-    trainer = Trainer(members_of([spec]), design, folds, device=torch.device(device))
     clock.lap("prepare")
 
-    _resume(trainer, host)
     try:
-        trained = trainer.train(_HostMonitor(host, spec))
+        (trained,) = train_many(
+            [spec],
+            design,
+            folds,
+            device=torch.device(device),
+            monitor=_HostMonitor(host, spec),
+            cores=torch.get_num_threads(),
+            checkpoints=host.checkpoints(),
+        )
     except Interrupted as interruption:
         raise Stopped(host.stop_requested() or "release") from interruption
-    _refuse_untrained(trainer)
+    _refuse_untrained(trained.courses)
     clock.lap("train")
 
-    served = ServedModel(trained.encoder, trained.network, trained.target)
+    served = ServedModel.of(trained)
     scores = evaluate(served, spec, design, folds, split.holdout, trained.courses)
     clock.lap("evaluate")
 
     receipt = _receipt(spec, dataset_sha256, device)
-    manifest = describe(design, spec, scores.metrics, len(trainer.members), receipt)
+    manifest = describe(design, spec, scores.metrics, served.members, receipt)
     core = core_graph(served, design)
     full = full_graph(core, design)
     core_bytes, full_bytes = core.SerializeToString(), full.SerializeToString()
     try:
-        verify(core_bytes, full_bytes, design, [f.validation for f in folds], scores.out_of_fold)
+        scored = [folds[fold].validation for fold in served.folds]
+        verify(core_bytes, full_bytes, design, scored, scores.out_of_fold)
     except ExportMismatch as mismatch:
         raise TrainingFailed(f"the model was not registered: {mismatch}") from mismatch
     artifacts = {
@@ -173,26 +189,32 @@ class _HostMonitor(Monitor):
     def __init__(self, host: Host, spec: TrainingSpec) -> None:
         self._host = host
         self._spec = spec
+        self._members = spec.k_folds * spec.members_per_fold
+        self._epochs: dict[tuple[int, int, int], int] = {}  # ended, by member
         self._began = time.monotonic()
-        self._epochs_timed = 0
+        self._resumed_at: float | None = None  # fraction, known from the first epoch on
 
-    def epoch_ended(self, losses: list[EpochLosses], active: list[Member]) -> None:
-        self._epochs_timed += 1
-        epoch, last = losses[0].epoch, self._spec.max_epochs
-        pace = (time.monotonic() - self._began) / self._epochs_timed
+    def epoch_ended(self, metrics: list[EpochMetrics], active: Sequence[Member]) -> None:
+        last = self._spec.max_epochs
+        self._epochs |= {row.member.place: row.epoch for row in metrics}
+        ended = [self._epochs.get(member.place, 0) for member in active]
+        fraction = 1 - sum(last - epochs for epochs in ended) / (last * self._members)
+        if self._resumed_at is None:
+            self._resumed_at = fraction - len(metrics) / (last * self._members)
+        pace = (time.monotonic() - self._began) / max(fraction - self._resumed_at, EPSILON)
+        by_epoch: dict[tuple[int, int], list[EpochMetrics]] = {}
+        for row in metrics:
+            by_epoch.setdefault((row.member.fold, row.epoch), []).append(row)
         self._host.report(
             Progress(
-                fraction=epoch / last if active else 1.0,
-                epoch=epoch,
+                fraction=fraction,
+                epoch=min(ended, default=max(self._epochs.values())),
                 max_epochs=last,
                 folds_total=self._spec.k_folds,
                 folds_active=len({member.fold for member in active}),
-                eta_s=round(pace * (last - epoch), 1) if active else 0.0,
+                eta_s=round(pace * (1 - fraction), 1),
             ),
-            [
-                _epoch_row([row for row in losses if row.member.fold == fold])
-                for fold in sorted({row.member.fold for row in losses})
-            ],
+            [_epoch_row(rows) for rows in by_epoch.values()],
         )
 
     def should_stop(self) -> bool:
@@ -229,23 +251,17 @@ def _trainable(spec: TrainingSpec, design: Design, fold: FoldRows) -> FoldRows:
     return kept
 
 
-def _resume(trainer: Trainer, host: Host) -> None:
-    """Go on from the newest checkpoint that can be read, if there is one."""
-    for data in host.checkpoints():
-        if trainer.restore(data):
-            return
-
-
-def _refuse_untrained(trainer: Trainer) -> None:
-    """Every member must have weights from an epoch that ended in finite numbers."""
-    pairs = zip(trainer.members, trainer.courses, strict=True)
-    failed = sorted({member.fold for member, course in pairs if course.best_epoch == 0})
-    if failed:
-        raise TrainingFailed(
-            f"the loss of fold {', '.join(map(str, failed))} was not a finite number in the first "
-            "epoch: lower optimizer.learning_rate, set optimizer.gradient_clip, or use "
-            "preprocessing.numeric_scaling 'robust' or 'quantile'"
-        )
+def _refuse_untrained(courses: Sequence[Course]) -> None:
+    """A member must have weights from an epoch that ended in finite numbers; one is enough."""
+    if any(course.best_epoch > 0 for course in courses):
+        return
+    began = "; ".join(dict.fromkeys(f"at {course.trouble}" for course in courses[:EXAMPLES]))
+    raise TrainingFailed(
+        f"no fold learnt anything: the numbers of all {len(courses)} members stopped being finite "
+        f"before their first epoch ended, {began}. Lower optimizer.learning_rate, set "
+        "optimizer.gradient_clip, scale the inputs (preprocessing.numeric_scaling 'robust' or "
+        "'quantile'), or choose another architecture.initialization"
+    )
 
 
 def _receipt(spec: TrainingSpec, dataset_sha256: str, device: str) -> dict[str, Any]:
@@ -266,14 +282,22 @@ def _receipt(spec: TrainingSpec, dataset_sha256: str, device: str) -> dict[str, 
     }
 
 
-def _epoch_row(members: list[EpochLosses]) -> EpochRow:
-    """The members of one fold after one epoch, as the mean of their losses."""
+def _epoch_row(members: list[EpochMetrics]) -> EpochRow:
+    """The members of one fold after one epoch, as the mean of their metrics."""
+
+    def mean(values: Iterable[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return _finite(fmean(known)) if known else None
+
     return EpochRow(
-        members[0].member.fold,
-        members[0].epoch,
-        _finite(fmean(row.train_loss for row in members)),
-        _finite(fmean(row.validation_loss for row in members)),
-        members[0].learning_rate,
+        fold=members[0].member.fold,
+        epoch=members[0].epoch,
+        train_loss=mean(row.train_loss for row in members),
+        validation_loss=mean(row.validation_loss for row in members),
+        learning_rate=members[0].learning_rate,
+        gradient_norm=mean(row.gradient_norm for row in members),
+        dead_units=mean(row.dead_units for row in members),
+        saturated_units=mean(row.saturated_units for row in members),
     )
 
 

@@ -19,6 +19,11 @@ class Member:
     replica: int
 
     @property
+    def place(self) -> tuple[int, int, int]:
+        """Its name in a run: (trial, fold, replica)."""
+        return (self.trial, self.fold, self.replica)
+
+    @property
     def stream(self) -> tuple[int, int]:
         """What its random numbers depend on besides the seed: not the trial."""
         return (self.fold, self.replica)

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 ColumnKind = Literal[
     "numeric", "categorical", "binary", "datetime", "identifier", "text", "constant"
@@ -25,7 +33,7 @@ Activation = Literal[
     "scaled_sigmoid",
     "identity",
 ]
-Initialization = Literal[
+InitializationRule = Literal[
     "xavier_uniform",
     "xavier_normal",
     "kaiming_uniform",
@@ -41,19 +49,6 @@ Schedule = Literal["constant", "cosine", "flat_cosine", "multi_cosine"]
 Loss = Literal["squared_error", "absolute_error", "huber"]
 
 SHORT_NAMES = {"wd": "weight_decay", "k": "k_folds"}
-
-# What a spec that leaves the architecture out trains, where it says nothing else:
-# docs/decisions/0001-default-spec.md has the measurements.
-RECIPE: dict[str, Any] = {
-    "architecture": {
-        "type": "mlp",
-        "hidden_sizes": [256, 128, 64],
-        "numeric_embedding": {"type": "piecewise_linear", "bins": 16},
-    },
-    "optimizer": {"schedule": "cosine"},
-    "max_epochs": 60,
-    "members_per_fold": 2,
-}
 
 
 class SpecModel(BaseModel):
@@ -71,6 +66,11 @@ class Features(SpecModel):
     kinds: dict[str, Literal["numeric", "categorical"]] = Field(
         default_factory=dict,
         description="Overrides of the profile's kinds, for example a class code read as a number.",
+    )
+    coordinates: Literal["auto"] | tuple[str, str] | None = Field(
+        default="auto",
+        description="Two numeric columns that say where a row is, such as latitude and longitude: "
+        "distances along turned axes are given beside them. `auto` finds them by their names.",
     )
 
 
@@ -96,6 +96,40 @@ class Preprocessing(SpecModel):
         description="`log` trains on log(y); either is standardised by the fold's training rows. "
         "Default: `log` when every target is positive and their skewness exceeds 1.",
     )
+
+
+class NormalWeights(SpecModel):
+    """Weights from N(0, std²)."""
+
+    type: Literal["normal"]
+    std: float = Field(gt=0, le=1e6)
+
+
+class UniformWeights(SpecModel):
+    """Weights from U(−bound, bound)."""
+
+    type: Literal["uniform"]
+    bound: float = Field(gt=0, le=1e6)
+
+
+class ConstantWeights(SpecModel):
+    """All weights alike: hidden units that start alike stay alike."""
+
+    type: Literal["constant"]
+    value: float = Field(ge=-1e6, le=1e6)
+
+
+# A rule by its name (`normal` has std 0.01, `uniform` bound 0.1, `constant` value 0), or with a
+# number of one's own.
+Initialization = Annotated[
+    Annotated[InitializationRule, Tag("rule")]
+    | Annotated[
+        NormalWeights | UniformWeights | ConstantWeights,
+        Field(discriminator="type"),
+        Tag("weights"),
+    ],
+    Discriminator(lambda given: "rule" if isinstance(given, str) else "weights"),
+]
 
 
 class LinearArchitecture(SpecModel):
@@ -267,9 +301,9 @@ class TrainingSpec(SpecModel):
     preprocessing: Preprocessing = Field(default_factory=Preprocessing)
     architecture: Architecture = Field(
         default_factory=MlpArchitecture,
-        description="Left out, a recipe that was chosen by measurement: an `mlp` of [256, 128, 64] "
-        "on piecewise-linear codes, with a `cosine` schedule over 60 epochs and two members a "
-        "fold, unless the spec says otherwise.",
+        description="Left out, a recipe that was chosen by measurement and follows the table's "
+        "size: an `mlp` on piecewise-linear codes, with a schedule, a number of epochs and of "
+        "members a fold, unless the spec says otherwise.",
     )
     dropout: float = Field(default=0.3, ge=0, description="Probability of zeroing a hidden unit.")
     weight_decay: float = Field(default=1e-4, ge=0, le=1e6, description="Weights, not biases.")
@@ -288,16 +322,11 @@ class TrainingSpec(SpecModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _short_names_and_recipe(cls, data: Any) -> Any:
+    def _short_names(cls, data: Any) -> Any:
         renamed = rename(data, SHORT_NAMES)
         if isinstance(renamed, dict) and "lr" in renamed:
             renamed = _with_rate(renamed)
-        if not isinstance(renamed, dict) or "architecture" in renamed:
-            return renamed
-        filled = {**RECIPE, **renamed}
-        if isinstance(filled["optimizer"], dict):
-            filled["optimizer"] = {**RECIPE["optimizer"], **filled["optimizer"]}
-        return filled
+        return renamed
 
     @field_validator("dropout")
     @classmethod

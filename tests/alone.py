@@ -247,8 +247,8 @@ class PlainTabm(nn.Module):
             nn.ParameterList(state[f"hidden.{place}.{name}"].clone() for place in layers)
             for name in ("before", "after", "bias")
         )
-        self.head_weight = nn.Parameter(state["head_weight"].clone())
-        self.head_bias = nn.Parameter(state["head_bias"].clone())
+        self.head_weight = nn.Parameter(state["heads.weight"].clone())
+        self.head_bias = nn.Parameter(state["heads.bias"].clone())
         self.activation = ACTIVATIONS[architecture.activation]
 
     def forward(self, x: Tensor, keep: Keep) -> Tensor:

@@ -27,7 +27,9 @@ from models.serving.manifest import Manifest, describe
 from models.serving.predictor import Predictor
 from models.serving.served import ServedModel
 from models.spec import TrainingSpec
-from models.training.engine import Monitor, TrainedPopulation, Trainer
+from models.training.engine import TrainedPopulation, Trainer
+from models.training.inputs import Inputs
+from models.training.progress import Monitor
 
 LIMITS = Limits(max_rows=100_000, max_columns=1_000)
 
@@ -116,7 +118,8 @@ def trainer_of(
 ) -> Trainer:
     """A trainer on the CPU of the case's own spec, or of several trials of it."""
     members = members_of([case.spec] if trials is None else trials)
-    return Trainer(members, case.design, case.folds, device=torch.device("cpu"), dtype=dtype)
+    inputs = Inputs(members[0].spec, case.design, case.folds, torch.device("cpu"), dtype)
+    return Trainer(members, inputs)
 
 
 def train(case: Case, monitor: Monitor | None = None) -> TrainedPopulation:
@@ -125,7 +128,7 @@ def train(case: Case, monitor: Monitor | None = None) -> TrainedPopulation:
 
 
 def score(case: Case, trained: TrainedPopulation) -> Scores:
-    served = ServedModel(trained.encoder, trained.network, trained.target)
+    served = ServedModel.of(trained)
     holdout = case.split.holdout
     return evaluate(served, case.spec, case.design, case.folds, holdout, trained.courses)
 
@@ -134,7 +137,7 @@ def build(case: Case) -> Built:
     """Train, score and export a case, without checking the export."""
     trained = train(case)
     scores = score(case, trained)
-    served = ServedModel(trained.encoder, trained.network, trained.target)
+    served = ServedModel.of(trained)
     core = core_graph(served, case.design)
     full = full_graph(core, case.design)
     members = len(case.folds) * case.spec.members_per_fold

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -16,6 +17,7 @@ from app.storage.blobs import Blobs
 from models import experiment
 from models.data.profile import Profile
 from models.spec import TrainingSpec
+from models.training.lanes import LaneDied
 from workers.checkpoints import Checkpoints
 from workers.protocol import (
     Failed,
@@ -100,6 +102,10 @@ def train(order: Order, host: Host, blobs: Blobs) -> LastReport:
         return Stopped(reason=stopped.reason)
     except experiment.TrainingFailed as failure:
         return Failed(detail=str(failure))
+    except LaneDied as death:
+        if death.signal is not None:  # the supervisor knows what to say of it
+            os.kill(os.getpid(), death.signal)
+        raise
     except (OSError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:

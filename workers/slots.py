@@ -39,10 +39,10 @@ class Slots:
         return self._free.qsize()
 
     def child_environment(self) -> dict[str, str]:
-        """Threads of a child. What the operator set already is kept.
+        """The cores of a child, which trains a lane on each. What the operator set is kept.
 
-        Children must not spin while they wait: two of them with two spinning OpenMP threads each
-        on two cores train five times slower than one alone.
+        Where a lane has several threads they must not spin while they wait: two children with two
+        spinning OpenMP threads each on two cores train five times slower than one alone.
         """
         threads = max(1, len(os.sched_getaffinity(0)) // self.count)
         return {

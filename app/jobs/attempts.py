@@ -7,7 +7,7 @@ so that a revived worker cannot overwrite its successor.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import ColumnElement, func, select, update
@@ -45,6 +45,10 @@ class EpochRecord:
     train_loss: float | None
     validation_loss: float | None
     learning_rate: float
+    # Checkpoints carry records, and those written before there were these three are still read.
+    gradient_norm: float | None = None
+    dead_units: float | None = None
+    saturated_units: float | None = None
 
 
 def renew(session: Session, fence: Fence) -> bool:
@@ -75,10 +79,11 @@ def record_progress(
         shard = session.get_one(Shard, fence.shard_id)
         owner = {"tenant": shard.tenant, "job_id": shard.job_id}
         statement = insert(session, EpochMetric)
-        measured = ("train_loss", "validation_loss", "learning_rate")
+        key = ("job_id", "fold", "epoch")
+        measured = [field.name for field in fields(EpochRecord) if field.name not in key]
         session.execute(
             statement.on_conflict_do_update(
-                index_elements=["job_id", "fold", "epoch"],
+                index_elements=key,
                 set_={column: statement.excluded[column] for column in measured},
             ),
             [{**owner, **asdict(epoch)} for epoch in epochs],

@@ -115,10 +115,10 @@ def show_job(session: ReadSession, tenant: Tenant, job_id: JobId) -> JobOut:
 
 @router.get(
     "/{job_id}/metrics",
-    summary="Losses by epoch",
+    summary="Metrics by epoch",
     response_class=StreamingResponse,
     responses={
-        **table_content(EpochOut, "fold,epoch,train_loss,validation_loss,learning_rate\n"),
+        **table_content(EpochOut, ",".join(tables.EPOCH_COLUMNS) + "\n"),
         **problems(NotFound),
     },
 )
@@ -129,7 +129,8 @@ def list_epochs(
     job_id: JobId,
     accept: Accept = None,
 ) -> StreamingResponse:
-    """Of each fold, on the standardised target's scale; null where a loss was not finite."""
+    """Of each fold: its losses, on the standardised target's scale, its gradients, and the hidden
+    units that do nothing."""
     job, _ = repository.get(session, tenant, job_id)
     return table_response(accept, tables.EPOCH_COLUMNS, tables.epoch_batches(database, job.id))
 
@@ -139,7 +140,7 @@ def list_epochs(
     summary="Out-of-fold predictions",
     response_class=StreamingResponse,
     responses={
-        **table_content(OutOfFoldOut, "row,fold,actual,prediction\n"),
+        **table_content(OutOfFoldOut, ",".join(tables.OOF_COLUMNS) + "\n"),
         **problems(NotFound, Unavailable, DamagedFile),
     },
 )

@@ -175,13 +175,29 @@ class JobOut(Identified):
 
 
 class EpochOut(BaseModel):
-    """Losses of one fold after one epoch."""
+    """One fold after one epoch: the mean over its members."""
 
     fold: int
     epoch: int
-    train_loss: float | None
-    validation_loss: float | None
-    learning_rate: float
+    train_loss: float | None = Field(
+        description="Mean over the epoch's batches, dropout included; null where not finite."
+    )
+    validation_loss: float | None = Field(
+        description="On the fold's scored rows; null where not finite."
+    )
+    learning_rate: float = Field(description="At the end of the epoch.")
+    gradient_norm: float | None = Field(
+        description="L2 norm of the loss's gradient by all weights, before clipping, in the first "
+        "batch of the epoch; null where not finite."
+    )
+    dead_units: float | None = Field(
+        description="Share of hidden ReLU units, from 0 to 1, that are zero for every validation "
+        "row; null for other activations."
+    )
+    saturated_units: float | None = Field(
+        description="Share of hidden activations, from 0 to 1, that lie within 1 % of their "
+        "function's range of one of its bounds (tanh, sigmoid, scaled_sigmoid); null for others."
+    )
 
 
 class OutOfFoldOut(BaseModel):

@@ -22,7 +22,7 @@ from app.jobs.schemas import (
 from app.settings import Settings
 from app.storage.blobs import Blobs
 from app.storage.tables import Dataset
-from models.data.estimate import Estimate, estimate
+from models.data.estimate import Estimate, Machine, core_rate, estimate, parameters
 from models.data.features import SpecError, resolve, select
 from models.data.profile import Profile
 from models.data.review import leakage_suspects, review
@@ -60,13 +60,14 @@ def plan(session: Session, settings: Settings, tenant: str, body: JobCreate) -> 
     except SpecError as error:
         faults = [Fault(pointer=fault.pointer, detail=fault.detail) for fault in error.faults]
         raise InvalidSpec(f"{error}.", faults) from None
-    expected = estimate(spec, profile)
+    cores = max(1, (os.cpu_count() or 1) // (settings.slots or 1))
+    expected = estimate(spec, profile, Machine(cores, core_rate()))
     limit = settings.max_job_memory_bytes or machine_memory_limit()
     if expected.memory_bytes > limit:
         raise InvalidSpec(
             f"The run is estimated to take {expected.memory_bytes:,} bytes of memory, above "
             f"max_job_memory_bytes, {limit:,}: take fewer hidden units, folds or rows a batch.",
-            [Fault(pointer="/architecture", detail=f"{expected.parameters:,} weights a fold")],
+            [Fault(pointer="/architecture", detail=f"{parameters(spec, profile):,} weights a fold")],
         )
     return Plan(dataset, profile, spec, expected)
 
@@ -82,7 +83,7 @@ def validate(blobs: Blobs, found: Plan) -> ValidationOut:
             FeatureOut(name=feature.name, kind=feature.kind)
             for feature in select(found.spec, found.profile)
         ],
-        parameters=found.estimate.parameters,
+        parameters=parameters(found.spec, found.profile),
         estimate=EstimateOut(
             memory_bytes=found.estimate.memory_bytes, seconds=found.estimate.seconds
         ),

@@ -1,10 +1,11 @@
-"""The two tables that a job leaves: losses by epoch, and out-of-fold predictions."""
+"""The two tables that a job leaves: metrics by epoch, and out-of-fold predictions."""
 
 from __future__ import annotations
 
 import io
 import math
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 
 import pyarrow.parquet as pq
 from sqlalchemy.orm import Session
@@ -16,22 +17,29 @@ from app.storage.blobs import Blobs
 from app.storage.database import Database
 from app.storage.tables import FINISHED, Job, Model, State
 
-EPOCH_COLUMNS = ("fold", "epoch", "train_loss", "validation_loss", "learning_rate")
+EPOCH_COLUMNS = (
+    "fold",
+    "epoch",
+    "train_loss",
+    "validation_loss",
+    "learning_rate",
+    "gradient_norm",
+    "dead_units",
+    "saturated_units",
+)
 OOF_COLUMNS = ("row", "fold", "actual", "prediction")
 OOF_FILE = "oof.parquet"
 BATCH_ROWS = 5_000
 
 
 def epoch_batches(database: Database, job_id: str) -> Iterator[Sequence[Sequence[Cell]]]:
-    """Losses in the order of fold and epoch; a short transaction for each batch."""
+    """Epochs in the order of fold and epoch; a short transaction for each batch."""
+    cells = attrgetter(*EPOCH_COLUMNS)
     after = (-1, -1)
     while True:
         with database.reading() as session:
             rows = repository.epochs(session, job_id, after, BATCH_ROWS)
-        yield [
-            (row.fold, row.epoch, row.train_loss, row.validation_loss, row.learning_rate)
-            for row in rows
-        ]
+        yield [cells(row) for row in rows]
         if len(rows) < BATCH_ROWS:
             return
         after = (rows[-1].fold, rows[-1].epoch)

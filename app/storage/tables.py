@@ -160,7 +160,12 @@ class Fold(TenantRow):
 
 
 class EpochMetric(TenantRow):
-    """Losses of one fold after one epoch, on the standardised target's scale."""
+    """One fold after one epoch, the mean over its members; losses on the standardised target's
+    scale.
+
+    gradient_norm : L2 norm over all weights, in the epoch's first batch
+    dead_units, saturated_units : shares; null where the activation has no such units
+    """
 
     __tablename__ = "epoch_metrics"
 
@@ -170,6 +175,9 @@ class EpochMetric(TenantRow):
     train_loss: Mapped[float | None]
     validation_loss: Mapped[float | None]
     learning_rate: Mapped[float]
+    gradient_norm: Mapped[float | None]
+    dead_units: Mapped[float | None]
+    saturated_units: Mapped[float | None]
 
 
 class Event(TenantRow):

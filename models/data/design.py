@@ -46,6 +46,7 @@ class Design:
     target : (n,) float64 on its own scale
     rows : (n,) the row's place in the table, from 0
     fold_column : (n,) groups or times of `group` and `time` folds
+    coordinates : places of the two columns of `numbers` that say where a row is
     """
 
     numeric: list[str]
@@ -56,6 +57,7 @@ class Design:
     target: NDArray[np.float64]
     rows: NDArray[np.int64]
     fold_column: NDArray[np.float64] | NDArray[np.int64] | None
+    coordinates: tuple[int, int] | None = None
 
     def __len__(self) -> int:
         return len(self.target)
@@ -75,6 +77,8 @@ def load_design(parquet: Path, spec: TrainingSpec, features: list[Feature]) -> D
         Vocabulary(name, _levels(cells), pa.types.is_floating(table[name].type))
         for name, cells in zip(wordy, words, strict=True)
     ]
+    pair = spec.features.coordinates
+    assert pair != "auto", "the spec is resolved"
     return Design(
         numeric=numeric,
         numeric_kinds=[f.kind for f in features if f.kind != "categorical"],
@@ -88,6 +92,7 @@ def load_design(parquet: Path, spec: TrainingSpec, features: list[Feature]) -> D
         target=target[rows],
         rows=rows,
         fold_column=_fold_column(table, spec, rows),
+        coordinates=(numeric.index(pair[0]), numeric.index(pair[1])) if pair else None,
     )
 
 

@@ -1,62 +1,157 @@
-"""The size of a run before anything is read: weights, memory and time."""
+"""The size of a run before anything is read: weights, memory and time on a CPU."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
+import numpy as np
+
+from models.data.coordinates import ANGLES
 from models.data.features import MAX_LEVELS, select
 from models.data.profile import Profile
 from models.spec import (
     Architecture,
     LinearArchitecture,
+    MlpArchitecture,
     Periodic,
+    RealMlpArchitecture,
     ResNetArchitecture,
     TabmArchitecture,
     TrainingSpec,
     bins_of,
 )
 
-# Floating point operations a second that training reaches on two cores, order of magnitude.
-TRAINING_RATE = 3e10
-# Seconds that preparing, evaluating and exporting take besides training.
-OVERHEAD_SECONDS = 6.0
 # Copies of a member's weights: weights, gradients, two moments, the best, one to spare.
 WEIGHT_COPIES = 6
 FLOAT_BYTES = 4
-# Forward, and backward by weights and by inputs, a multiplication and an addition each.
-OPERATIONS_PER_WEIGHT = 6
+# A process with torch imported, and what each lane adds to it.
+PROCESS_BYTES = 420 * 1024 * 1024
+LANE_BYTES = 60 * 1024 * 1024
+# Encoded inputs up to this size are kept (models.training.inputs).
+ENCODED_BYTES = 256 * 1024 * 1024
+
+# Seconds on one core whose `core_rate` is REFERENCE_RATE, fitted to measured runs
+# (benchmarks/estimates.py compares the two).
+REFERENCE_RATE = 76e9  # operations a second
+TRAINING_RATE = 66e9  # of that core in the products of a step
+STEP_SECONDS = 0.25e-3  # a batch's calls, and each layer's
+LAYER_SECONDS = 0.06e-3
+WEIGHT_SECONDS = 0.6e-9  # the optimiser's step of one weight
+UNIT_SECONDS = 4e-9  # activation and dropout of one hidden unit of one row, there and back
+WAVE_SECONDS = 30e-9  # one wave of a periodic embedding
+AUTOGRAD_FACTOR = 2.0  # what a graph costs over gradients by hand
+# Preparing, evaluating and exporting: always, and for each of a member's predictions.
+OVERHEAD_SECONDS = 4.0
+PREDICTION_SECONDS = 2e-6
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What trains: `cores`, and the operations a second of one in float32 products."""
+
+    cores: int
+    core_rate: float
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """`parameters` of one member, `memory_bytes` and `seconds` of the whole run."""
+    """`memory_bytes` and `seconds` of a whole run."""
 
-    parameters: int
     memory_bytes: int
     seconds: float
 
 
-def estimate(spec: TrainingSpec, profile: Profile) -> Estimate:
+def estimate(spec: TrainingSpec, profile: Profile, machine: Machine) -> Estimate:
     """Of a resolved spec.
 
-    memory = table + members · (copies · 4 bytes · weights + 12 bytes · batch · Σ widths)
+    memory = process + table + inputs + members · (copies · 4 bytes · weights + 12 bytes · batch ·
+    Σ widths). Seconds are those of all epochs: early stopping makes it less.
     """
-    widths = layer_widths(spec.architecture, input_width(spec, profile))
-    parameters = sum(a * b + b for a, b in pairwise(widths))
-    passes = 1
-    if isinstance(spec.architecture, TabmArchitecture):
-        passes = spec.architecture.ensemble_size
+    inputs = input_width(spec, profile)
     members = spec.k_folds * spec.members_per_fold
-    table = profile.rows * (len(spec.features.kinds) + 1) * 8
-    activations = 3 * FLOAT_BYTES * spec.batch_size * sum(widths) * passes
-    rows = profile.rows * (spec.k_folds - 1) / spec.k_folds * spec.max_epochs
-    operations = OPERATIONS_PER_WEIGHT * passes * parameters * rows * members
-    return Estimate(
-        parameters=parameters,
-        memory_bytes=table + members * (WEIGHT_COPIES * FLOAT_BYTES * parameters + activations),
-        seconds=OVERHEAD_SECONDS + operations / TRAINING_RATE,
+    lanes = min(machine.cores, members)
+    table = 2 * 8 * profile.rows * (len(spec.features.kinds) + 1)
+    encoded = min(ENCODED_BYTES, FLOAT_BYTES * spec.k_folds * profile.rows * inputs)
+    memory = (
+        PROCESS_BYTES + LANE_BYTES * lanes + table + encoded + members * member_bytes(spec, inputs)
     )
+    in_lane = -(-members // lanes)
+    seconds = OVERHEAD_SECONDS + PREDICTION_SECONDS * profile.rows * members
+    seconds += spec.max_epochs * _epoch_seconds(spec, inputs, profile.rows, in_lane)
+    return Estimate(memory, seconds * REFERENCE_RATE / machine.core_rate)
+
+
+def parameters(spec: TrainingSpec, profile: Profile) -> int:
+    """Weights and biases of one member of a resolved spec."""
+    return _parameters(layer_widths(spec.architecture, input_width(spec, profile)))
+
+
+@lru_cache
+def core_rate() -> float:
+    """Operations a second of one of this machine's cores in float32 products, measured once.
+
+    OpenBLAS takes one thread for products of this size. The best of many is what the core can do,
+    whatever else runs at the moment.
+    """
+    size, rounds = 96, 300
+    a, b, out = (np.ones((size, size), np.float32) for _ in range(3))
+
+    def once() -> float:
+        began = time.perf_counter()
+        np.matmul(a, b, out=out)
+        return time.perf_counter() - began
+
+    return 2 * size**3 / min(once() for _ in range(rounds))
+
+
+def member_bytes(spec: TrainingSpec, inputs: int) -> int:
+    """What training takes for one member: copies of its weights, and a batch's activations."""
+    widths = layer_widths(spec.architecture, inputs)
+    activations = 3 * FLOAT_BYTES * spec.batch_size * sum(widths) * _passes(spec.architecture)
+    return WEIGHT_COPIES * FLOAT_BYTES * _parameters(widths) + activations
+
+
+def _epoch_seconds(spec: TrainingSpec, inputs: int, rows: int, members: int) -> float:
+    """One epoch of a lane with so many members, on the reference core."""
+    widths = layer_widths(spec.architecture, inputs)
+    passes = _passes(spec.architecture)
+    folded = rows * (1 - (spec.holdout.fraction if spec.holdout else 0.0))
+    watched = spec.early_stopping.fraction if spec.early_stopping else 0.0
+    trained = folded * (spec.k_folds - 1) / spec.k_folds * (1 - watched)
+    batches = -(-trained // spec.batch_size)
+    weights = _parameters(widths)
+    # Forward, and backward by weights and, but for the first layer, by inputs.
+    operations = passes * (6 * weights - 2 * widths[0] * widths[1])
+    scored = passes * 2 * weights * folded / spec.k_folds
+    units = passes * sum(widths[1:-1]) * UNIT_SECONDS
+    embedding = getattr(spec.architecture, "numeric_embedding", None)
+    if isinstance(embedding, Periodic):
+        columns = (inputs - 1) // embedding.size + 1
+        units += columns * embedding.frequencies * WAVE_SECONDS
+    by_row = operations * trained / TRAINING_RATE + scored / TRAINING_RATE + units * trained
+    by_batch = weights * WEIGHT_SECONDS * members + STEP_SECONDS + LAYER_SECONDS * len(widths)
+    factor = 1.0 if _by_hand(spec.architecture) else AUTOGRAD_FACTOR
+    return factor * (by_row * members + by_batch * batches)
+
+
+def _by_hand(architecture: Architecture) -> bool:
+    """Whether models.training.gradients differentiates it without a graph."""
+    if isinstance(architecture, MlpArchitecture):
+        periodic = isinstance(architecture.numeric_embedding, Periodic)
+        return architecture.normalization == "none" and not periodic
+    return isinstance(architecture, LinearArchitecture)
+
+
+def _parameters(widths: list[int]) -> int:
+    return sum(a * b + b for a, b in pairwise(widths))
+
+
+def _passes(architecture: Architecture) -> int:
+    """Forward passes a row."""
+    return architecture.ensemble_size if isinstance(architecture, TabmArchitecture) else 1
 
 
 def input_width(spec: TrainingSpec, profile: Profile) -> int:
@@ -73,6 +168,8 @@ def input_width(spec: TrainingSpec, profile: Profile) -> int:
             width += embedding.size
         else:
             width += 1 + min(bins, max(0, column.distinct - 1))
+    if spec.features.coordinates is not None:
+        width += len(ANGLES) * (embedding.size if isinstance(embedding, Periodic) else 1 + bins)
     return width
 
 
@@ -84,5 +181,5 @@ def layer_widths(architecture: Architecture, inputs: int) -> list[int]:
         case ResNetArchitecture():
             blocks = [architecture.block_width, architecture.width] * architecture.blocks
             return [inputs, architecture.width, *blocks, 1]
-        case _:
+        case MlpArchitecture() | RealMlpArchitecture() | TabmArchitecture():
             return [inputs, *architecture.hidden_sizes, 1]

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from models.data import coordinates
 from models.data.profile import ColumnProfile, Profile
-from models.spec import (
-    Features,
-    TrainingSpec,
-)
+from models.data.recipe import apply_recipe
+from models.spec import Features, TrainingSpec
 
 # A categorical column keeps its most frequent levels; the rest are unknown to the network.
 MAX_LEVELS = 1_000
@@ -82,9 +81,14 @@ def resolve(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
             left_out.append(column.name)
         else:
             kinds[column.name] = kind
+    spec = apply_recipe(spec, profile)
     resolved = spec.model_copy(
         update={
-            "features": Features(exclude=[*spec.features.exclude, *left_out], kinds=kinds),
+            "features": Features(
+                exclude=[*spec.features.exclude, *left_out],
+                kinds=kinds,
+                coordinates=_coordinates(spec, profile, kinds),
+            ),
             "preprocessing": spec.preprocessing.model_copy(update={"target_transform": transform}),
         }
     )
@@ -119,6 +123,27 @@ def _default_kind(column: ColumnProfile) -> Literal["numeric", "categorical"] | 
     return "categorical" if column.storage == "text" else "numeric"
 
 
+def _coordinates(
+    spec: TrainingSpec, profile: Profile, kinds: dict[str, Literal["numeric", "categorical"]]
+) -> tuple[str, str] | None:
+    numeric = {name for name, kind in kinds.items() if kind == "numeric"}
+    given = spec.features.coordinates
+    if given == "auto":
+        return coordinates.detect(profile, numeric)
+    if given is not None and not set(given) <= numeric:
+        raise SpecError(
+            [
+                SpecFault(
+                    f"/features/coordinates/{place}",
+                    f"'{name}' is no numeric column among the features",
+                )
+                for place, name in enumerate(given)
+                if name not in numeric
+            ]
+        )
+    return given
+
+
 def _column(profile: Profile, name: str) -> ColumnProfile | None:
     return next((column for column in profile.columns if column.name == name), None)
 
@@ -136,6 +161,9 @@ def _faults(spec: TrainingSpec, profile: Profile) -> list[SpecFault]:
             refuse(f"/features/exclude/{place}", f"the table has no column '{name}'")
         if name == spec.target:
             refuse(f"/features/exclude/{place}", f"'{name}' is the target and cannot be excluded")
+    pair = spec.features.coordinates
+    if isinstance(pair, tuple) and pair[0] == pair[1]:
+        refuse("/features/coordinates", "the two columns must be different ones")
     for name, kind in spec.features.kinds.items():
         column = _column(profile, name)
         pointer = f"/features/kinds/{_escape(name)}"

@@ -9,6 +9,9 @@ from sklearn import metrics
 Vector = NDArray[np.float64]
 
 
+REGRESSION_METRICS = ("rmse", "rmsle", "mae", "mape", "r2")
+
+
 def regression_metrics(actual: Vector, prediction: Vector) -> dict[str, float | None]:
     """rmse, rmsle, mae, mape and r2 of predictions against the truth, both of shape (n,).
 
@@ -34,7 +37,7 @@ def mean_and_deviation(
 ) -> tuple[dict[str, float | None], dict[str, float | None]]:
     """Mean and sample standard deviation of each metric over the folds.
 
-    None where one of the folds does not have the metric.
+    None where one of the folds does not have the metric; one fold has no deviation.
     """
     means: dict[str, float | None] = {}
     deviations: dict[str, float | None] = {}
@@ -43,5 +46,5 @@ def mean_and_deviation(
         known = [value for value in values if value is not None]
         complete = len(known) == len(values)
         means[name] = float(np.mean(known)) if complete else None
-        deviations[name] = float(np.std(known, ddof=1)) if complete else None
+        deviations[name] = float(np.std(known, ddof=1)) if complete and len(known) > 1 else None
     return means, deviations

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.data.coordinates import directions
 from models.data.design import Design, Numbers
 from models.data.folds import FoldRows
 from models.spec import Preprocessing
@@ -24,9 +25,13 @@ TARGET_MARGIN = 1.0
 class FoldStatistics:
     """Learnt from the training rows of F folds, D numeric columns and W levels.
 
+    With coordinates, R turned axes (`models.data.coordinates`) stand behind the D columns and are
+    treated as they are: N = D + R.
+
     fill : (F, D) what stands in for a missing number
-    center, scale : (F, D); a scale of 0 marks a column that does not vary there
-    knots : (F, Q, D) quantiles for `quantile` scaling, else Q = 0
+    center, scale : (F, N); a scale of 0 marks a column that does not vary there
+    knots : (F, Q, N) quantiles for `quantile` scaling, else Q = 0
+    coordinates : places of the pair among the D, or None
     bin_columns : (P,) the numeric column of each bin of a piecewise-linear code, else P = 0
     bin_low, bin_width : (F, P); a width of 0 marks a bin that a fold does not have
     seen : (F, W) bool, whether a level occurs; the columns of the vocabularies side by side
@@ -36,6 +41,7 @@ class FoldStatistics:
     """
 
     fill: Numbers
+    coordinates: tuple[int, int] | None
     center: Numbers
     scale: Numbers
     knots: NDArray[np.float64]
@@ -75,15 +81,18 @@ def learn(
     `bins`: quantile bins a numeric column, at most, for a piecewise-linear code.
     """
     target = transform_target(preprocessing, design.target)
-    numeric = [_numeric_statistics(preprocessing, design.numbers[rows]) for rows in training_rows]
-    fill, center, scale, knots = (np.stack(part) for part in zip(*numeric, strict=True))
+    numeric = [_fold_statistics(preprocessing, design, rows) for rows in training_rows]
+    fill, center, scale, knots = (
+        np.stack(part) for part in zip(*(learnt for learnt, _ in numeric), strict=True)
+    )
     targets = [_target_statistics(target[rows]) for rows in training_rows]
     bin_columns, bin_low, bin_width = _align_bins(
-        [_quantile_knots(design.numbers[rows], bins) for rows in training_rows]
+        [_quantile_knots(numbers, bins) for _, numbers in numeric]
     )
     target_center, target_scale, low, high = (np.array(part) for part in zip(*targets, strict=True))
     return FoldStatistics(
         fill=fill,
+        coordinates=design.coordinates,
         center=center,
         scale=scale,
         knots=knots,
@@ -96,6 +105,26 @@ def learn(
         target_low=low,
         target_high=high,
     )
+
+
+def _fold_statistics(
+    preprocessing: Preprocessing, design: Design, rows: np.ndarray
+) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], Numbers]:
+    """((fill, center, scale, knots), numbers) of a fold's training rows, turned axes included."""
+    numbers = design.numbers[rows]
+    fill, center, scale, knots = _numeric_statistics(preprocessing, numbers)
+    if design.coordinates is None:
+        return (fill, center, scale, knots), numbers
+    pair = list(design.coordinates)
+    filled = np.where(np.isnan(numbers[:, pair]), fill[pair], numbers[:, pair])
+    scaled = (filled - center[pair]) / np.where(scale[pair] == 0, 1.0, scale[pair])
+    turned = scaled @ directions()
+    _, *learnt = _numeric_statistics(preprocessing, turned)
+    center, scale, knots = (
+        np.concatenate([own, added], axis=-1)
+        for own, added in zip((center, scale, knots), learnt, strict=True)
+    )
+    return (fill, center, scale, knots), np.column_stack([numbers, turned])
 
 
 def _numeric_statistics(

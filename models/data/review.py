@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from models.data.design import as_numbers
-from models.data.estimate import estimate
+from models.data.estimate import parameters
 from models.data.features import LEFT_OUT_KINDS, select
 from models.data.profile import Profile
 from models.spec import TrainingSpec
@@ -86,12 +86,12 @@ def _missing_target(spec: TrainingSpec, profile: Profile) -> Iterator[SpecWarnin
 
 
 def _capacity(spec: TrainingSpec, profile: Profile) -> Iterator[SpecWarning]:
-    parameters = estimate(spec, profile).parameters
+    weights = parameters(spec, profile)
     rows = profile.rows * (spec.k_folds - 1) // spec.k_folds
-    if parameters > rows:
+    if weights > rows:
         yield SpecWarning(
             "capacity_exceeds_data",
-            f"each network has {parameters:,} weights for {rows:,} training rows: watch the "
+            f"each network has {weights:,} weights for {rows:,} training rows: watch the "
             "diagnosis for overfitting; weight decay, dropout, early stopping or fewer hidden "
             "units hold it back",
         )

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypedDict
 
 import numpy as np
 
-Code = Literal[
-    "good_fit",
-    "overfitting",
-    "underfitting",
-    "stopped_too_soon",
-    "numerical_trouble",
-    "capacity_exceeds_data",
-    "folds_disagree",
-]
+from models.evaluation.findings import Finding
+from models.evaluation.numerics import WORSE_THAN_MEAN, numerical_findings
+from models.training.progress import Course
 
 # A validation error this many times the training error is overfitting worth a word.
 OVERFITTING_RATIO = 2.0
@@ -27,14 +20,6 @@ LATE = 0.95
 DISAGREEMENT = 0.5
 
 
-class Finding(TypedDict):
-    """One finding: evidence is a sentence with numbers, advice says what to try."""
-
-    code: Code
-    evidence: str
-    advice: str
-
-
 def diagnose(
     *,
     train_r2: Sequence[float],
@@ -42,40 +27,30 @@ def diagnose(
     best_epochs: Sequence[int],
     max_epochs: int,
     watched: bool,
-    stopped_by: Sequence[str],
+    courses: Sequence[Course],
+    folds: int,
     parameters: int,
     train_rows: int,
 ) -> list[Finding]:
-    """Findings over F folds.
+    """Findings over F folds that have a model; `courses` are of the members of all `folds`.
 
     R² is on the standardised target's scale, dropout off. `watched`: early stopping chose the
     best epochs, so that they say something.
     """
-    findings: list[Finding] = []
     fitted, scored = float(np.mean(train_r2)), float(np.mean(validation_r2))
     unexplained, train_unexplained = 1 - scored, max(1 - fitted, 1e-12)
-    if "non_finite" in stopped_by:
-        folds = ", ".join(str(f) for f, reason in enumerate(stopped_by) if reason == "non_finite")
-        findings.append(
-            {
-                "code": "numerical_trouble",
-                "evidence": f"the loss of fold {folds} stopped being a finite number; its best "
-                "weights before that were kept",
-                "advice": "lower optimizer.learning_rate, set optimizer.gradient_clip, or choose "
-                "another initialization",
-            }
-        )
-    if fitted < UNDERFITTING_R2:
+    findings = numerical_findings(courses, folds, fitted)
+    if WORSE_THAN_MEAN <= fitted < UNDERFITTING_R2:
         findings.append(
             {
                 "code": "underfitting",
-                "evidence": f"the networks explain {fitted:.0%} of the target's variance on the "
-                "rows they were trained on",
+                "evidence": f"the networks explain {max(fitted, 0):.0%} of the target's variance "
+                "on the rows they were trained on",
                 "advice": "more hidden units or layers, more epochs, less weight_decay and "
                 "dropout, a higher learning rate; or the columns do not hold the answer",
             }
         )
-    elif unexplained > OVERFITTING_RATIO * train_unexplained:
+    elif fitted >= UNDERFITTING_R2 and unexplained > OVERFITTING_RATIO * train_unexplained:
         findings.append(
             {
                 "code": "overfitting",
@@ -105,7 +80,7 @@ def diagnose(
                 "stopping; compare with fewer hidden units",
             }
         )
-    spread = float(np.std(1 - np.asarray(validation_r2), ddof=1))
+    spread = float(np.std(1 - np.asarray(validation_r2), ddof=1)) if len(validation_r2) > 1 else 0.0
     if spread > DISAGREEMENT * unexplained:
         findings.append(
             {

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from models.data.design import Design
 from models.data.folds import FoldRows
-from models.data.metrics import mean_and_deviation, regression_metrics
+from models.data.metrics import REGRESSION_METRICS, mean_and_deviation, regression_metrics
 from models.evaluation.diagnosis import diagnose
 from models.serving.served import ServedModel
 from models.spec import TrainingSpec
-from models.training.engine import Course
+from models.training.progress import Course
 
 # Rows that are scored at once.
 CHUNK_ROWS = 256
@@ -46,7 +46,9 @@ class Scores:
 
     def result(self) -> dict[str, Any]:
         """The part of a job's result that says how good the model is."""
-        means, deviations = mean_and_deviation([fold["metrics"] for fold in self.folds])
+        means, deviations = mean_and_deviation(
+            [fold["metrics"] for fold in self.folds if fold["fold"] in self.fold_of]
+        )
         return {
             "metrics": self.metrics,
             "folds": self.folds,
@@ -79,28 +81,34 @@ def evaluate(
     holdout: np.ndarray,
     courses: list[Course],
 ) -> Scores:
-    """Predict every fold's validation rows with its own model, and the holdout with all of them."""
+    """Predict every fold's validation rows with its own model, and the holdout with all of them.
+
+    A fold that has no model has no metrics, and its rows have no prediction.
+    """
     out_of_fold = np.full(len(design), np.nan)
     fold_of = np.full(len(design), -1)
     summaries: list[dict[str, Any]] = []
     train_r2, validation_r2 = [], []
-    for place, fold in enumerate(folds):
-        member = served.fold(place)
-        predicted = predict(member, design, fold.validation)
-        out_of_fold[fold.validation] = predicted
-        fold_of[fold.validation] = place
-        train_r2.append(_explained(member, design, fold.train))
-        validation_r2.append(_explained(member, design, fold.validation))
-        own = courses[place * served.members_per_fold :][: served.members_per_fold]
+    for number, fold in enumerate(folds):
+        metrics: dict[str, float | None] = dict.fromkeys(REGRESSION_METRICS)
+        if number in served.folds:
+            member = served.fold(served.folds.index(number))
+            predicted = predict(member, design, fold.validation)
+            out_of_fold[fold.validation] = predicted
+            fold_of[fold.validation] = number
+            train_r2.append(_explained(member, design, fold.train))
+            validation_r2.append(_explained(member, design, fold.validation))
+            metrics = regression_metrics(design.target[fold.validation], predicted)
+        own = courses[number * served.members_per_fold :][: served.members_per_fold]
         summaries.append(
             {
-                "fold": place,
+                "fold": number,
                 "rows_train": len(fold.train) + len(fold.watched),
                 "rows_validation": len(fold.validation),
                 "epochs": max(course.epochs for course in own),
                 "best_epoch": max(course.best_epoch for course in own),
                 "stopped_by": _reason([course.stopped_by for course in own]),
-                "metrics": regression_metrics(design.target[fold.validation], predicted),
+                "metrics": metrics,
             }
         )
     scored = fold_of >= 0
@@ -116,10 +124,11 @@ def evaluate(
             diagnose(
                 train_r2=train_r2,
                 validation_r2=validation_r2,
-                best_epochs=[summary["best_epoch"] for summary in summaries],
+                best_epochs=[summaries[fold]["best_epoch"] for fold in served.folds],
                 max_epochs=spec.max_epochs,
                 watched=spec.early_stopping is not None,
-                stopped_by=[summary["stopped_by"] for summary in summaries],
+                courses=courses,
+                folds=len(folds),
                 parameters=sum(p[0].numel() for p in served.network.parameters()),
                 train_rows=min(len(fold.train) for fold in folds),
             )

@@ -8,7 +8,7 @@ from models.members import Member
 from models.networks.initialization import initialize
 from models.networks.linear import LinearNetwork
 from models.networks.mlp import Mlp
-from models.networks.population import InputShape, Network
+from models.networks.population import Network, Shape
 from models.networks.realmlp import RealMlp
 from models.networks.resnet import ResNet
 from models.networks.tabm import Tabm
@@ -22,7 +22,7 @@ ARCHITECTURES: dict[str, type[Network]] = {
 }
 
 
-def build_network(members: Sequence[Member], shape: InputShape) -> Network:
+def build_network(members: Sequence[Member], shape: Shape) -> Network:
     """A population of the members' architecture, initialised by each member's own spec."""
     spec = members[0].spec
     network = ARCHITECTURES[spec.architecture.type](len(members), shape, spec)

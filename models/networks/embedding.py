@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from models.networks.population import InputShape
+from models.networks.population import Shape
 from models.spec import Architecture, Periodic
 
 
@@ -20,7 +20,7 @@ class PeriodicEmbedding(nn.Module):
     Input: (K, B, width), the first D columns numbers. Output: (K, B, D · size + width − D).
     """
 
-    def __init__(self, members: int, shape: InputShape, settings: Periodic) -> None:
+    def __init__(self, members: int, shape: Shape, settings: Periodic) -> None:
         super().__init__()
         columns, waves, size = shape.numeric, settings.frequencies, settings.size
         self.numeric = columns
@@ -29,7 +29,7 @@ class PeriodicEmbedding(nn.Module):
         self.phase = nn.Parameter(torch.empty(members, columns, waves))
         self.mix_weight = nn.Parameter(torch.empty(members, columns, waves, size - 1))
         self.mix_bias = nn.Parameter(torch.empty(members, columns, size - 1))
-        self.width = shape.width + columns * (size - 1)
+        self.width = shape.inputs + columns * (size - 1)
 
     def initialize(self, member: int, generator: torch.Generator) -> None:
         """Fill one member's weights."""
@@ -52,16 +52,16 @@ class PeriodicEmbedding(nn.Module):
 class PlainInputs(nn.Module):
     """The encoder's columns as they are."""
 
-    def __init__(self, shape: InputShape) -> None:
+    def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.width = shape.width
+        self.width = shape.inputs
 
     def forward(self, x: Tensor) -> Tensor:
         return x
 
 
 def embed_inputs(
-    members: int, shape: InputShape, architecture: Architecture
+    members: int, shape: Shape, architecture: Architecture
 ) -> PeriodicEmbedding | PlainInputs:
     """The embedding that an architecture asks for; piecewise-linear codes are the encoder's."""
     embedding = getattr(architecture, "numeric_embedding", None)

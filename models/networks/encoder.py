@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.data.coordinates import directions
 from models.data.design import Vocabulary
 from models.data.preprocessing import FoldStatistics
 from models.spec import Preprocessing
@@ -29,15 +30,16 @@ class Encoder(nn.Module):
 
     Output
     ------
-    (F, N, D + P + W) in the network's dtype: scaled numbers, piecewise-linear codes of them if
-    asked for, then one column a level; a level that a fold has not seen in training is zero there.
+    (F, N, D + R + P + W) in the network's dtype: scaled numbers, the R turned axes of coordinates
+    if there are any, piecewise-linear codes of all these if asked for, then one column a level; a
+    level that a fold has not seen in training is zero there.
     """
 
     fill: Tensor  # (F, 1, D) float64
-    center: Tensor  # (F, 1, D) float64
-    scale: Tensor  # (F, 1, D) float64, never 0
-    varies: Tensor  # (F, 1, D) 0 where a column does not vary among the training rows
-    knots: Tensor  # (F, 1, D, Q) float64
+    center: Tensor  # (F, 1, D + R) float64
+    scale: Tensor  # (F, 1, D + R) float64, never 0
+    varies: Tensor  # (F, 1, D + R) 0 where a column does not vary among the training rows
+    knots: Tensor  # (F, 1, D + R, Q) float64
     bin_low: Tensor  # (F, 1, P) float64
     bin_width: Tensor  # (F, 1, P) float64, never 0
     bin_used: Tensor  # (F, 1, P) 0 where a fold does not have the bin
@@ -45,6 +47,8 @@ class Encoder(nn.Module):
     seen: Tensor  # (F, 1, W)
     offsets: Tensor  # (C,) first column of each vocabulary
     unknown: Tensor  # (C,) the code without a column
+    pair: Tensor  # (2,) the columns that are coordinates, or (0,)
+    directions: Tensor  # (2, R) float64
 
     def __init__(
         self,
@@ -76,18 +80,29 @@ class Encoder(nn.Module):
             ("offsets", np.cumsum([0, *sizes])[:-1]),
             ("unknown", sizes),
             ("bin_columns", statistics.bin_columns),
+            ("pair", statistics.coordinates or ()),
         ):
             self.register_buffer(name, torch.as_tensor(column, dtype=torch.int64), persistent=False)
+        self.register_buffer("directions", torch.from_numpy(directions()), persistent=False)
         self.levels = sum(sizes)
-        self.numeric = statistics.fill.shape[1]
+        self.numeric = statistics.center.shape[1]
         self.width = self.numeric + len(statistics.bin_columns) + self.levels
 
     def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
         filled = torch.where(torch.isnan(numbers), self.fill, numbers)
+        if len(self.pair) > 0:
+            filled = torch.cat([filled, self._turned(filled)], dim=-1)
         parts = [self._scaled(filled), self._one_hot(codes)]
         if len(self.bin_columns) > 0:
             parts.insert(1, self._piecewise(filled))
         return torch.cat(parts, dim=-1)
+
+    def _turned(self, filled: Tensor) -> Tensor:
+        """(F, N, R) the scaled coordinates along turned axes."""
+        center, scale, pair = (
+            part.index_select(-1, self.pair) for part in (self.center, self.scale, filled)
+        )
+        return ((pair - center) / scale) @ self.directions
 
     def _scaled(self, filled: Tensor) -> Tensor:
         """(F, N, D); stays float64 until centred and scaled, for float32 drowns a timestamp."""

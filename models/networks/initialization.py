@@ -11,11 +11,20 @@ from torch import Tensor, nn
 
 from models.members import Member
 from models.networks.population import Network
-from models.spec import Activation, Initialization
+from models.spec import (
+    Activation,
+    ConstantWeights,
+    Initialization,
+    NormalWeights,
+    UniformWeights,
+)
 
-# Half-width of `uniform` and standard deviation of `normal`, as introductory courses use them.
-UNIFORM_BOUND = 0.1
-NORMAL_DEVIATION = 0.01
+# What the rules' bare names mean, as introductory courses use them.
+BY_NAME: dict[str, Initialization] = {
+    "uniform": UniformWeights(type="uniform", bound=0.1),
+    "normal": NormalWeights(type="normal", std=0.01),
+    "constant": ConstantWeights(type="constant", value=0.0),
+}
 
 # He et al. 2015, arXiv 1502.01852; activations without a gain of their own resemble ReLU.
 GAINS: dict[Activation, nn.init._NonlinearityType] = {
@@ -72,7 +81,15 @@ def _draw(
     generator: torch.Generator,
 ) -> None:
     nonlinearity = GAINS[activation]
+    if isinstance(initialization, str):
+        initialization = BY_NAME.get(initialization, initialization)
     match initialization:
+        case NormalWeights():
+            nn.init.normal_(weight, std=initialization.std, generator=generator)
+        case UniformWeights(bound=bound):
+            nn.init.uniform_(weight, -bound, bound, generator=generator)
+        case ConstantWeights():
+            nn.init.constant_(weight, initialization.value)
         case "xavier_uniform":
             nn.init.xavier_uniform_(weight, generator=generator)
         case "xavier_normal":
@@ -83,11 +100,5 @@ def _draw(
             nn.init.kaiming_normal_(weight, nonlinearity=nonlinearity, generator=generator)
         case "lecun_normal":
             nn.init.kaiming_normal_(weight, nonlinearity="linear", generator=generator)
-        case "uniform":
-            nn.init.uniform_(weight, -UNIFORM_BOUND, UNIFORM_BOUND, generator=generator)
-        case "normal":
-            nn.init.normal_(weight, std=NORMAL_DEVIATION, generator=generator)
-        case "constant":
-            nn.init.zeros_(weight)
         case "default":
             nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from models.networks.population import DenseStack, InputShape, Linear, Network, Noise
+from models.networks.population import DenseStack, Linear, Network, Noise, Shape
 from models.spec import TrainingSpec
 
 
 class LinearNetwork(Network):
     """One affine map from the inputs to the output.
 
-    Input: (K, B, inputs). Output: (K, B, 1).
+    Input: (K, B, inputs). Output: (K, B, 1, outputs).
     """
 
-    def __init__(self, members: int, shape: InputShape, spec: TrainingSpec) -> None:  # noqa: ARG002
+    def __init__(self, members: int, shape: Shape, spec: TrainingSpec) -> None:  # noqa: ARG002
         super().__init__()
-        self.output = Linear(members, shape.width, 1)
+        self.output = Linear(members, shape.inputs, shape.outputs)
 
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:  # noqa: ARG002
         output: Tensor = self.output(x)
-        return output
+        return output.unsqueeze(2)
 
     def dense_stack(self) -> DenseStack:
         return DenseStack([self.output], "identity")

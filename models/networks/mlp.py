@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from models.networks.embedding import PlainInputs, embed_inputs
 from models.networks.normalization import normalization
 from models.networks.population import (
+    Activate,
     DenseStack,
-    InputShape,
     Linear,
     Network,
     Noise,
-    activate,
+    Shape,
     drop,
 )
 from models.spec import MlpArchitecture, TrainingSpec
@@ -25,10 +25,10 @@ class Mlp(Network):
 
     With `linear_path`, a linear model of the inputs is added to the output.
 
-    Input: (K, B, inputs). Output: (K, B, 1).
+    Input: (K, B, inputs). Output: (K, B, 1, outputs).
     """
 
-    def __init__(self, members: int, shape: InputShape, spec: TrainingSpec) -> None:
+    def __init__(self, members: int, shape: Shape, spec: TrainingSpec) -> None:
         super().__init__()
         architecture = spec.architecture
         assert isinstance(architecture, MlpArchitecture)
@@ -38,9 +38,11 @@ class Mlp(Network):
         self.norms = nn.ModuleList(
             normalization(architecture.normalization, members, units) for units in sizes[1:]
         )
-        self.output = Linear(members, sizes[-1], 1)
-        self.shortcut = Linear(members, sizes[0], 1) if architecture.linear_path else None
-        self.activation = architecture.activation
+        self.output = Linear(members, sizes[-1], shape.outputs)
+        self.shortcut = (
+            Linear(members, sizes[0], shape.outputs) if architecture.linear_path else None
+        )
+        self.activate = Activate(architecture.activation)
         self.plain = architecture.normalization == "none" and isinstance(
             self.embedding, PlainInputs
         )
@@ -48,13 +50,15 @@ class Mlp(Network):
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:  # (K, B, inputs)
         inputs = hidden = self.embedding(x)
         for layer, norm in zip(self.hidden, self.norms, strict=True):
-            hidden = activate(self.activation, norm(layer(hidden), noise))  # (K, B, units)
+            hidden = self.activate(norm(layer(hidden), noise))  # (K, B, units)
             hidden = drop(hidden, noise)
         output: Tensor = self.output(hidden)
-        return output if self.shortcut is None else output + self.shortcut(inputs)
+        if self.shortcut is not None:
+            output = output + self.shortcut(inputs)
+        return output.unsqueeze(2)
 
     def dense_stack(self) -> DenseStack | None:
         if not self.plain:
             return None
         layers = [layer for layer in self.hidden if isinstance(layer, Linear)]
-        return DenseStack([*layers, self.output], self.activation, self.shortcut)
+        return DenseStack([*layers, self.output], self.activate.name, self.shortcut)

@@ -32,11 +32,13 @@ class Noise(Protocol):
 
 
 @dataclass(frozen=True)
-class InputShape:
-    """What the columns of a network's inputs are: `numeric` scaled numbers first."""
+class Shape:
+    """What goes into a network and comes out: `numeric` scaled numbers first among `inputs`
+    columns, and `outputs` values a row (1 for a number)."""
 
     numeric: int
-    width: int
+    inputs: int
+    outputs: int = 1
 
 
 class Linear(nn.Module):
@@ -73,7 +75,7 @@ class Network(nn.Module):
     """
 
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
-        """(K, B, inputs) to (K, B, E) raw predictions; `noise` is given while training.
+        """(K, B, inputs) to (K, B, E, outputs), raw; `noise` is given while training.
 
         E is 1, or the size of an ensemble inside the network: its predictions are averaged, but
         each has a loss of its own.
@@ -91,6 +93,20 @@ class Network(nn.Module):
     def linear_layers(self) -> list[Linear]:
         """Every affine map, the output layer last."""
         return [module for module in self.modules() if isinstance(module, Linear)]
+
+
+class Activate(nn.Module):
+    """An activation function as a module: hooks on these see every hidden unit.
+
+    Input and output: (…, units).
+    """
+
+    def __init__(self, name: Activation) -> None:
+        super().__init__()
+        self.name = name
+
+    def forward(self, x: Tensor) -> Tensor:
+        return activate(self.name, x)
 
 
 def drop(x: Tensor, noise: Noise | None) -> Tensor:

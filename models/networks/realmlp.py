@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.networks.embedding import embed_inputs
-from models.networks.population import InputShape, Network, Noise, activate, drop
+from models.networks.population import Activate, Network, Noise, Shape, drop
 from models.spec import Activation, RealMlpArchitecture, TrainingSpec
 
 
@@ -42,10 +42,11 @@ class ParametricActivation(nn.Module):
     def __init__(self, members: int, units: int, activation: Activation) -> None:
         super().__init__()
         self.slope = nn.Parameter(torch.ones(members, 1, units))
-        self.activation = activation
+        self.activate = Activate(activation)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.slope * (activate(self.activation, x) - x)
+        activated: Tensor = self.activate(x)
+        return x + self.slope * (activated - x)
 
 
 class RealMlp(Network):
@@ -53,13 +54,13 @@ class RealMlp(Network):
     (Holzmüller et al. 2024, arXiv 2407.04491, "RealMLP-TD" for regression). Robust scaling and
     smooth clipping are the encoder's, periodic embeddings and schedules the spec's.
 
-    Input: (K, B, inputs). Output: (K, B, 1).
+    Input: (K, B, inputs). Output: (K, B, 1, outputs).
     """
 
     # Learning rates as factors of the spec's, by the end of a parameter's name.
     RATE_FACTORS = {"input_scale": 6.0, "bias": 0.1, "slope": 0.1}  # noqa: RUF012
 
-    def __init__(self, members: int, shape: InputShape, spec: TrainingSpec) -> None:
+    def __init__(self, members: int, shape: Shape, spec: TrainingSpec) -> None:
         super().__init__()
         architecture = spec.architecture
         assert isinstance(architecture, RealMlpArchitecture)
@@ -70,14 +71,14 @@ class RealMlp(Network):
         self.activations = nn.ModuleList(
             ParametricActivation(members, units, architecture.activation) for units in sizes[1:]
         )
-        self.output = NtkLinear(members, sizes[-1], 1)
+        self.output = NtkLinear(members, sizes[-1], shape.outputs)
 
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:  # (K, B, inputs)
         hidden = self.embedding(x) * self.input_scale
         for layer, activation in zip(self.hidden, self.activations, strict=True):
             hidden = drop(activation(layer(hidden)), noise)  # (K, B, units)
         output: Tensor = self.output(hidden)
-        return output
+        return output.unsqueeze(2)
 
     def rate_factor(self, parameter: str) -> float:
         return self.RATE_FACTORS.get(parameter.rsplit(".", 1)[-1], 1.0)

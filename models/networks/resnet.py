@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from models.networks.embedding import embed_inputs
 from models.networks.normalization import normalization
-from models.networks.population import InputShape, Linear, Network, Noise, activate, drop
+from models.networks.population import Activate, Linear, Network, Noise, Shape, drop
 from models.spec import ResNetArchitecture, TrainingSpec
 
 
@@ -14,10 +14,10 @@ class ResNet(Network):
     """x + Dropout(Linear(Dropout(σ(Linear(Norm(x)))))), block after block, then a head
     Linear(σ(Norm(x))) (Gorishniy et al. 2021, arXiv 2106.11959, section 3.2).
 
-    Input: (K, B, inputs). Output: (K, B, 1).
+    Input: (K, B, inputs). Output: (K, B, 1, outputs).
     """
 
-    def __init__(self, members: int, shape: InputShape, spec: TrainingSpec) -> None:
+    def __init__(self, members: int, shape: Shape, spec: TrainingSpec) -> None:
         super().__init__()
         architecture = spec.architecture
         assert isinstance(architecture, ResNetArchitecture)
@@ -32,13 +32,13 @@ class ResNet(Network):
         )
         self.widen = nn.ModuleList(Linear(members, width, inner) for _ in blocks)
         self.narrow = nn.ModuleList(Linear(members, inner, width) for _ in blocks)
-        self.output = Linear(members, width, 1)
-        self.activation = architecture.activation
+        self.output = Linear(members, width, shape.outputs)
+        self.activate = Activate(architecture.activation)
 
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:  # (K, B, inputs)
         stream = self.first(self.embedding(x))  # (K, B, width)
         for norm, widen, narrow in zip(self.norms[:-1], self.widen, self.narrow, strict=True):
-            hidden = activate(self.activation, widen(norm(stream, noise)))
+            hidden = self.activate(widen(norm(stream, noise)))
             stream = stream + drop(narrow(drop(hidden, noise)), noise)
-        output: Tensor = self.output(activate(self.activation, self.norms[-1](stream, noise)))
-        return output
+        output: Tensor = self.output(self.activate(self.norms[-1](stream, noise)))
+        return output.unsqueeze(2)

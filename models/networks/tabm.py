@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.networks.embedding import embed_inputs
-from models.networks.population import InputShape, Linear, Network, Noise, activate, drop
+from models.networks.population import Activate, Linear, Network, Noise, Shape, drop
 from models.spec import TabmArchitecture, TrainingSpec
 
 
@@ -33,15 +33,36 @@ class SharedLinear(nn.Module):
         return mapped * self.after + self.bias
 
 
+class Heads(nn.Module):
+    """An affine map of its own for each of the E.
+
+    Input: (K, E, B, in). Output: (K, E, B, out).
+    """
+
+    def __init__(self, members: int, ensemble: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(members, ensemble, inputs, outputs))
+        self.bias = nn.Parameter(torch.zeros(members, ensemble, 1, outputs))
+
+    def initialize(self, member: int, generator: torch.Generator) -> None:
+        """As torch.nn.Linear's weights; the biases stay at the standardised target's mean."""
+        bound = self.weight.shape[2] ** -0.5
+        with torch.no_grad():
+            self.weight[member].uniform_(-bound, bound, generator=generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.matmul(x, self.weight) + self.bias
+
+
 class Tabm(Network):
     """An MLP of SharedLinear layers and a head for each of the E (Gorishniy et al. 2024,
     arXiv 2410.24210). The first r_e are random signs, which is all that makes the E differ at
     first.
 
-    Input: (K, B, inputs). Output: (K, B, E).
+    Input: (K, B, inputs). Output: (K, B, E, outputs).
     """
 
-    def __init__(self, members: int, shape: InputShape, spec: TrainingSpec) -> None:
+    def __init__(self, members: int, shape: Shape, spec: TrainingSpec) -> None:
         super().__init__()
         architecture = spec.architecture
         assert isinstance(architecture, TabmArchitecture)
@@ -51,24 +72,21 @@ class Tabm(Network):
         self.hidden = nn.ModuleList(
             SharedLinear(members, self.ensemble, a, b) for a, b in pairwise(sizes)
         )
-        self.head_weight = nn.Parameter(torch.empty(members, self.ensemble, sizes[-1], 1))
-        self.head_bias = nn.Parameter(torch.zeros(members, self.ensemble, 1, 1))
-        self.activation = architecture.activation
+        self.heads = Heads(members, self.ensemble, sizes[-1], shape.outputs)
+        self.activate = Activate(architecture.activation)
 
     def initialize(self, member: int, generator: torch.Generator) -> None:
-        """Random signs in front of the first layer, and the heads as torch.nn.Linear's."""
+        """Random signs in front of the first layer."""
         first = self.hidden[0]
         assert isinstance(first, SharedLinear)
         with torch.no_grad():
             first.before[member].bernoulli_(0.5, generator=generator).mul_(2).sub_(1)
-            bound = self.head_weight.shape[2] ** -0.5
-            self.head_weight[member].uniform_(-bound, bound, generator=generator)
 
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:  # (K, B, inputs)
         hidden = self.embedding(x).unsqueeze(1)  # (K, 1, B, inputs)
         for layer in self.hidden:
-            hidden = activate(self.activation, layer(hidden))  # (K, E, B, units)
+            hidden = self.activate(layer(hidden))  # (K, E, B, units)
             flat = drop(hidden.flatten(1, 2), noise)
             hidden = flat.unflatten(1, (self.ensemble, -1))
-        outputs = torch.matmul(hidden, self.head_weight) + self.head_bias  # (K, E, B, 1)
-        return outputs.squeeze(-1).transpose(1, 2)
+        outputs: Tensor = self.heads(hidden)  # (K, E, B, outputs)
+        return outputs.transpose(1, 2)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from models.networks.encoder import Encoder
 from models.networks.population import Network, take
 from models.networks.target import TargetScale
+from models.training.engine import TrainedPopulation
 
 
 class ServedModel(nn.Module):
@@ -24,17 +25,48 @@ class ServedModel(nn.Module):
     members : (F·m, N) float64, fold f owns members f·m … f·m + m − 1
     """
 
-    def __init__(self, encoder: Encoder, network: Network, target: TargetScale) -> None:
+    def __init__(
+        self, encoder: Encoder, network: Network, target: TargetScale, folds: list[int]
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.network = network
         self.target = target
-        folds = len(target.center)
-        self.members_per_fold = len(next(network.parameters())) // folds
+        self.folds = folds  # their numbers
+        self.members = len(next(network.parameters()))
+        self.members_per_fold = self.members // len(folds)
+
+    @classmethod
+    def of(cls, trained: TrainedPopulation) -> ServedModel:
+        """What was learnt, without what failed: a fold in which no member has weights is left out,
+        and a member without weights gives its place to the next of its fold that has some.
+
+        Raises
+        ------
+        ValueError: no member has any.
+        """
+        per_fold = len(trained.courses) // len(trained.target.center)
+        places: list[int] = []
+        folds: list[int] = []
+        for fold in range(len(trained.target.center)):
+            own = range(fold * per_fold, (fold + 1) * per_fold)
+            usable = [place for place in own if trained.courses[place].best_epoch > 0]
+            if usable:
+                folds.append(fold)
+                places += [usable[replica % len(usable)] for replica in range(per_fold)]
+        if not folds:
+            raise ValueError("no member of the population has weights to serve")
+        kept = torch.tensor(folds)
+        return cls(
+            take(trained.encoder, kept),
+            take(trained.network, torch.tensor(places)),
+            take(trained.target, kept),
+            folds,
+        )
 
     def forward(self, numbers: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         inputs = self.encoder(numbers.unsqueeze(0), codes.unsqueeze(0))  # (F, N, inputs)
-        outputs = self.network(inputs.repeat_interleave(self.members_per_fold, 0)).mean(-1)
+        outputs = self.network(inputs.repeat_interleave(self.members_per_fold, 0)).mean(2)[..., 0]
         by_fold = outputs.unflatten(0, (-1, self.members_per_fold)).transpose(0, 1)  # (m, F, N)
         members = self.target.restore(by_fold).transpose(0, 1).flatten(0, 1)
         return members.mean(0), members
@@ -45,5 +77,8 @@ class ServedModel(nn.Module):
         own = torch.arange(first, first + self.members_per_fold)
         fold = torch.tensor([place])
         return ServedModel(
-            take(self.encoder, fold), take(self.network, own), take(self.target, fold)
+            take(self.encoder, fold),
+            take(self.network, own),
+            take(self.target, fold),
+            [self.folds[place]],
         )

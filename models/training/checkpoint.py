@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 # Changes with the meaning of a checkpoint: one of another format is not resumed from.
-FORMAT = 1
+FORMAT = 2
 
 
 def pack(tensors: dict[str, Tensor], state: dict[str, Any]) -> bytes:

@@ -9,59 +9,38 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
 
-from models.data.design import Design
-from models.data.folds import FoldRows
-from models.data.preprocessing import FoldStatistics, learn
+from models.data.preprocessing import FoldStatistics
 from models.members import Member, population_key
 from models.networks import build_network
 from models.networks.encoder import Encoder
 from models.networks.population import Network, take
 from models.networks.target import TargetScale
 from models.randomness import stream_seed
-from models.spec import bins_of
 from models.training.checkpoint import pack, unpack
 from models.training.dropout import PopulationNoise
 from models.training.gradients import gradients_of
+from models.training.health import first_non_finite, hidden_units
 from models.training.inputs import Inputs
 from models.training.losses import row_losses
 from models.training.optimizers import PopulationOptimizer
+from models.training.progress import Course, EpochMetrics, Interrupted, Monitor, Trouble
 from models.training.rows import RaggedRows
 from models.training.schedules import schedule_factor
 
-# Rows of a fold that are gathered together: enough to spread the cost of an operation's call, few
-# enough to stay in the cache. A block is also what a run stops and resumes between.
+# Rows of a fold between two questions to the monitor: a block is also what a run stops and resumes
+# between.
 BLOCK_ROWS = 1_024
 # Inputs that are scored together, over all members.
 SCORE_BYTES = 64 * 1024 * 1024
+# Validation rows whose hidden units are looked at after each epoch.
+PROBE_ROWS = 256
 CHECKPOINT_INTERVAL = 2.0  # seconds; one of five [256, 64] members takes 30 ms
-
-
-@dataclass(frozen=True)
-class EpochLosses:
-    """One member after one epoch; losses are means over rows, NaN or infinity included."""
-
-    member: Member
-    epoch: int
-    train_loss: float
-    watched_loss: float | None
-    validation_loss: float
-    learning_rate: float
-
-
-@dataclass
-class Course:
-    """How the training of one member went. `best_epoch` is 0 until an epoch ended finite."""
-
-    epochs: int = 0
-    best_epoch: int = 0
-    best_loss: float = math.inf
-    stopped_by: str = "max_epochs"
 
 
 @dataclass(frozen=True)
@@ -75,64 +54,27 @@ class TrainedPopulation:
     courses: list[Course]
 
 
-class Monitor:
-    """What the loop tells and asks between blocks; the default trains undisturbed."""
-
-    def epoch_ended(self, losses: list[EpochLosses], active: list[Member]) -> None:
-        """Called once an epoch with the losses of the members that trained in it, and with those
-        that go on."""
-
-    def should_stop(self) -> bool:
-        """Asked between blocks; True ends the run with `Interrupted`."""
-        return False
-
-    def checkpoint(self, make: Callable[[], bytes]) -> None:
-        """Called between blocks every few seconds, and before `Interrupted`."""
-
-
-class Interrupted(Exception):
-    """The monitor asked the run to stop; a checkpoint was offered first."""
-
-
 class Trainer:
     """A run of a population and its state. `train` runs it to the end.
 
     The members' specs agree in `population_key`, and members of one fold stand together.
     """
 
-    def __init__(
-        self,
-        members: Sequence[Member],
-        design: Design,
-        folds: Sequence[FoldRows],
-        *,
-        device: torch.device,
-        dtype: torch.dtype = torch.float32,
-    ) -> None:
+    def __init__(self, members: Sequence[Member], inputs: Inputs) -> None:
         if len({population_key(member.spec) for member in members}) > 1:
             raise ValueError("the members' specs must agree in all but numbers of their own")
         self.members = list(members)
         self._spec = members[0].spec  # for what all members agree in
-        self._device = device
-        self._dtype = dtype
-        self._train_rows = [torch.from_numpy(fold.train) for fold in folds]
-        self._watched_rows = [torch.from_numpy(fold.watched) for fold in folds]
-        self._validation_rows = [torch.from_numpy(fold.validation) for fold in folds]
+        self.inputs = inputs
+        self._device = inputs.device
         self._watches = self._spec.early_stopping is not None
-        self.statistics: FoldStatistics = learn(
-            self._spec.preprocessing,
-            design,
-            [fold.train for fold in folds],
-            bins=bins_of(self._spec.architecture),
-        )
-        self.inputs = Inputs(design, self._spec.preprocessing, self.statistics, device, dtype)
-        network = build_network(self.members, self.inputs.shape).to(device, dtype)
+        network = build_network(self.members, inputs.shape).to(self._device, inputs.dtype)
         self._best = {name: value.clone() for name, value in network.state_dict().items()}
         self.courses = [Course() for _ in members]
         self._epoch = 1
         self._block = 0
         self._enter(list(range(len(members))), network)
-        self._loss_sums = torch.zeros(len(members), dtype=torch.float64, device=device)
+        self._begin_epoch()
 
     # The members that still train.
 
@@ -148,10 +90,15 @@ class Trainer:
         self._rates = [member.spec.optimizer.learning_rate for member in members]
         self._optimizer = PopulationOptimizer(network, [member.spec for member in members])
         self._gradients = gradients_of(network, self._spec.loss, self._fold_of)
-        self._noise = PopulationNoise(members, self._dtype, self._device)
-        self.inputs.choose(self._folds)
-        self._watched = self._pad(self._watched_rows)
-        self._validation = self._pad(self._validation_rows)
+        self._noise = PopulationNoise(members, self.inputs.dtype, self._device)
+        self._seen = self.inputs.of(self._folds)
+        self._watched = self._pad(self.inputs.watched_rows)
+        self._validation = self._pad(self.inputs.validation_rows)
+        shortest = min(len(self.inputs.validation_rows[fold]) for fold in self._folds)
+        self._probe = self._validation.span(0, min(shortest, PROBE_ROWS))
+        # Training rows of an epoch, and its batches, by member.
+        self._rows = [len(self.inputs.train_rows[member.fold]) for member in members]
+        self._batches = [-(-rows // self._spec.batch_size) for rows in self._rows]
 
     def _leave(self, stopped: set[int]) -> None:
         """Drop members from the population."""
@@ -169,7 +116,12 @@ class Trainer:
 
     def _pad(self, rows: Sequence[Tensor], multiple: int = 1) -> RaggedRows:
         chosen = [rows[fold] for fold in self._folds]
-        return RaggedRows.pad(chosen, self._dtype, self._device, multiple)
+        return RaggedRows.pad(chosen, self.inputs.dtype, self._device, multiple)
+
+    def _by_member(self, of_folds: Tensor) -> Tensor:
+        """(F, …) to (K, …); without a copy where each member has a fold to itself."""
+        alone = len(self._folds) == len(self._active)
+        return of_folds if alone else of_folds[self._fold_of]
 
     # The loop.
 
@@ -181,7 +133,7 @@ class Trainer:
         Interrupted: the monitor asked for it.
         """
         saved_at = time.monotonic()
-        while self._active and self._epoch <= self._spec.max_epochs:
+        while not self.finished:
             order = self._epoch_order()
             for block in range(self._block, self._blocks(order)):
                 if monitor.should_stop():
@@ -192,19 +144,24 @@ class Trainer:
                     saved_at = time.monotonic()
                 self._train_block(order, block)
                 self._block = block + 1
-            losses = self._end_epoch()
-            monitor.epoch_ended(losses, [self.members[place] for place in self._active])
+            metrics = self._end_epoch()
+            monitor.epoch_ended(metrics, [self.members[place] for place in self._active])
         everyone = torch.zeros(len(self.members), dtype=torch.int64, device=self._device)
         network = take(self.network, everyone)
         network.load_state_dict(self._best)
+        inputs = self.inputs
         return TrainedPopulation(
-            network.cpu(), self.inputs.encoder, self.inputs.target, self.statistics, self.courses
+            network.cpu(), inputs.encoder, inputs.target, inputs.statistics, self.courses
         )
+
+    @property
+    def finished(self) -> bool:
+        return not self._active or self._epoch > self._spec.max_epochs
 
     def _epoch_order(self) -> RaggedRows:
         """Each fold's training rows in this epoch's order, padded to whole batches."""
         shuffled = []
-        for fold, rows in enumerate(self._train_rows):
+        for fold, rows in enumerate(self.inputs.train_rows):
             seed = stream_seed(self._spec.seed, "order", fold, self._epoch)
             order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))
             shuffled.append(rows[order])
@@ -216,26 +173,47 @@ class Trainer:
     def _blocks(self, order: RaggedRows) -> int:
         return -(-order.index.shape[1] // self._block_rows())
 
+    def _begin_epoch(self) -> None:
+        """Nothing is known yet of the epoch to come."""
+        batches = max(self._batches, default=0)
+        places = torch.arange(batches, device=self._device)
+        rows = torch.tensor(self._rows, device=self._device).unsqueeze(1)
+        # (K, batches) rows of each batch, and its mean loss.
+        self._counts = (rows - places * self._spec.batch_size).clamp(0, self._spec.batch_size)
+        self._losses = torch.zeros(self._counts.shape, dtype=self.inputs.dtype, device=self._device)
+        self._gradient_norms = torch.zeros(len(self._active), device=self._device)
+
     def _train_block(self, order: RaggedRows, block: int) -> None:
         start, size = block * self._block_rows(), self._spec.batch_size
         rows = order.span(start, start + self._block_rows())
-        x, y = self.inputs.batch(rows)  # (F, R, inputs), (F, R)
+        y = self._by_member(self._seen.targets(rows))  # (K, rows)
         counts = rows.weight.unflatten(1, (-1, size)).sum(2)  # (F, batches)
-        share = (rows.weight / counts.clamp(min=1).repeat_interleave(size, 1))[self._fold_of]
-        y, counts = y[self._fold_of], counts[self._fold_of]  # (K, …)
-        ends = [len(self._train_rows[self.members[m].fold]) for m in self._active]
-        batches = [-(-end // size) for end in ends]  # of an epoch, by member
+        share = self._by_member(rows.weight / counts.clamp(min=1).repeat_interleave(size, 1))
         self._noise.begin(self._epoch, block)
-        for batch, first in enumerate(range(0, rows.index.shape[1], size)):
-            part = slice(first, first + size)
-            idle = [place for place, end in enumerate(ends) if end <= start + first]
-            means = self._gradients.fill(x[:, part], y[:, part], share[:, part], self._noise)
+        for batch, x in enumerate(self._seen.batches(rows, size)):
+            part = slice(batch * size, (batch + 1) * size)
+            number = start // size + batch  # of the epoch
+            losses = self._gradients.fill(x, y[:, part], share[:, part], self._noise)
+            self._losses[:, number] = losses
+            if number == 0:
+                self._gradient_norms = self._optimizer.gradient_norms()
+            if self._device.type == "cpu" and not math.isfinite(losses.sum().item()):
+                self._look_for_trouble(losses, number, x)
+            idle = [place for place, batches in enumerate(self._batches) if number >= batches]
             rates = [
-                rate * self._factor((start // size + batch) / own)
-                for rate, own in zip(self._rates, batches, strict=True)
+                rate * self._factor(number / batches)
+                for rate, batches in zip(self._rates, self._batches, strict=True)
             ]
             self._optimizer.step(rates, idle)
-            self._loss_sums += means * counts[:, batch]
+
+    def _look_for_trouble(self, losses: Tensor, number: int, x: Tensor) -> None:
+        """Name the layer for each member whose loss is not finite for the first time."""
+        for place, finite in enumerate(torch.isfinite(losses).tolist()):
+            course = self.courses[self._active[place]]
+            if not finite and course.trouble is None:
+                layer = first_non_finite(self.network, place, self._by_member(x))
+                step = (self._epoch - 1) * self._batches[place] + number + 1
+                course.trouble = Trouble(self._epoch, step, layer)
 
     def _factor(self, share: float) -> float:
         """Of the learning rate after a share of the present epoch's batches.
@@ -245,32 +223,35 @@ class Trainer:
         progress = (self._epoch - 1 + min(share, 1.0)) / self._spec.max_epochs
         return schedule_factor(self._spec.optimizer.schedule, progress)
 
-    def _end_epoch(self) -> list[EpochLosses]:
+    def _end_epoch(self) -> list[EpochMetrics]:
         """Score the epoch, keep what improved, drop what stopped."""
         active = [self.members[place] for place in self._active]
-        rows = [len(self._train_rows[member.fold]) for member in active]
-        train = self._loss_sums / torch.tensor(rows, device=self._device)
+        train = (self._losses.double() * self._counts).sum(1) / self._counts.sum(1)
         watched = self._score(self._watched) if self._watches else train
         validation = self._score(self._validation)
+        units = hidden_units(self.network, self._by_member(self._seen.rows(self._probe)))
+        columns = [train, watched, validation, self._gradient_norms.double()]
+        columns += [share for share in (units.dead, units.saturated) if share is not None]
         # The one time in an epoch that the device is waited for.
-        figures = torch.stack([train, watched, validation]).cpu().T.tolist()
+        figures = torch.stack(columns).cpu().T.tolist()
         ended = self._factor(1.0)
-        losses = [
-            EpochLosses(
+        metrics = [
+            EpochMetrics(
                 member,
                 self._epoch,
-                train_loss,
-                watched_loss if self._watches else None,
-                validation_loss,
-                member.spec.optimizer.learning_rate * ended,
+                train_loss=figure[0],
+                watched_loss=figure[1] if self._watches else None,
+                validation_loss=figure[2],
+                learning_rate=member.spec.optimizer.learning_rate * ended,
+                gradient_norm=figure[3],
+                dead_units=None if units.dead is None else figure[4],
+                saturated_units=None if units.saturated is None else figure[-1],
             )
-            for member, (train_loss, watched_loss, validation_loss) in zip(
-                active, figures, strict=True
-            )
+            for member, figure in zip(active, figures, strict=True)
         ]
         improved, stopped = [], set()
-        for place, (member, figure) in enumerate(zip(self._active, figures, strict=True)):
-            if self._note(self.courses[member], figure):
+        for place, (member, row) in enumerate(zip(self._active, metrics, strict=True)):
+            if self._note(place, self.courses[member], row):
                 improved.append(place)
             if self.courses[member].stopped_by != "max_epochs":
                 stopped.add(member)
@@ -279,16 +260,21 @@ class Trainer:
         self._block = 0
         if stopped:
             self._leave(stopped)
-        self._loss_sums = torch.zeros(len(self._active), dtype=torch.float64, device=self._device)
-        return losses
+        self._begin_epoch()
+        return metrics
 
-    def _note(self, course: Course, figures: list[float]) -> bool:
-        """Enter an epoch's (train, watched, validation) losses; True if they are the best yet."""
-        watched = figures[1]
+    def _note(self, place: int, course: Course, metrics: EpochMetrics) -> bool:
+        """Enter an epoch; True if its weights are the best yet."""
         course.epochs = self._epoch
-        if not all(map(math.isfinite, figures)):
+        watched = metrics.train_loss if metrics.watched_loss is None else metrics.watched_loss
+        if not all(map(math.isfinite, (metrics.train_loss, watched, metrics.validation_loss))):
             course.stopped_by = "non_finite"
+            if course.trouble is None:  # the last step's, or a row that no batch had
+                x = self._by_member(self._seen.rows(self._validation.span(0, 1)))
+                layer = first_non_finite(self.network, place, x)
+                course.trouble = Trouble(self._epoch, self._epoch * self._batches[place], layer)
             return False
+        course.note(metrics)
         if not self._watches or watched < course.best_loss:
             course.best_epoch, course.best_loss = self._epoch, watched
             return True
@@ -310,31 +296,34 @@ class Trainer:
     def _score(self, rows: RaggedRows) -> Tensor:
         """(K,) float64 mean loss of each member over its fold's rows, dropout off."""
         sums = torch.zeros(len(self._active), dtype=torch.float64, device=self._device)
-        row_bytes = len(self._active) * self.inputs.shape.width * self._dtype.itemsize
+        row_bytes = len(self._active) * self.inputs.shape.inputs * self.inputs.dtype.itemsize
         count = max(1, SCORE_BYTES // row_bytes)
         for start in range(0, rows.index.shape[1], count):
             part = rows.span(start, start + count)
-            x, y = self.inputs.batch(part)
-            prediction = self.network(x[self._fold_of]).mean(-1)
-            losses = row_losses(self._spec.loss, prediction, y[self._fold_of])
-            sums += torch.where(part.weight[self._fold_of] > 0, losses, 0.0).sum(1)
-        return sums / rows.weight.sum(1)[self._fold_of]
+            x, y = self._seen.rows(part), self._seen.targets(part)
+            outputs = self.network(self._by_member(x)).mean(2)  # (K, rows, outputs)
+            losses = row_losses(self._spec.loss, outputs, self._by_member(y))
+            sums += torch.where(self._by_member(part.weight) > 0, losses, 0.0).sum(1)
+        return sums / self._by_member(rows.weight.sum(1))
 
     # Checkpoints.
 
     def save(self) -> bytes:
-        """Everything that the rest of the run depends on."""
-        stacked, steps = self._optimizer.state()
-        tensors = {"loss_sums": self._loss_sums}
-        tensors |= {f"network/{name}": value for name, value in self.network.state_dict().items()}
-        tensors |= {f"optimizer/{name}": value for name, value in stacked.items()}
-        tensors |= {f"best/{name}": value for name, value in self._best.items()}
+        """Everything that the rest of the run depends on; of a finished one, what it has left."""
+        tensors = {f"best/{name}": value for name, value in self._best.items()}
+        steps: list[int] = []
+        if not self.finished:
+            stacked, steps = self._optimizer.state()
+            weights = self.network.state_dict()
+            tensors |= {"losses": self._losses, "gradient_norms": self._gradient_norms}
+            tensors |= {f"network/{name}": value for name, value in weights.items()}
+            tensors |= {f"optimizer/{name}": value for name, value in stacked.items()}
         return pack(
             {name: tensor.cpu() for name, tensor in tensors.items()},
             {
                 "epoch": self._epoch,
                 "block": self._block,
-                "active": self._active,
+                "active": [] if self.finished else self._active,
                 "steps": steps,
                 "courses": [asdict(course) for course in self.courses],
             },
@@ -355,13 +344,15 @@ class Trainer:
             }
 
         self._epoch, self._block = state["epoch"], state["block"]
-        self.courses = [Course(**course) for course in state["courses"]]
+        self.courses = [Course.from_dict(course) for course in state["courses"]]
         self._best = part("best/")
         if state["active"]:
             network = take(self.network, torch.tensor(state["active"], device=self._device))
             network.load_state_dict(part("network/"))
             self._enter(state["active"], network)
             self._optimizer.load(part("optimizer/"), state["steps"])
+            self._begin_epoch()
+            self._losses = tensors["losses"].to(self._device)
+            self._gradient_norms = tensors["gradient_norms"].to(self._device)
         self._active = state["active"]
-        self._loss_sums = tensors["loss_sums"].to(self._device)
         return True

@@ -52,22 +52,23 @@ class AutogradGradients:
         self._network = network
         self._loss = loss
         self._fold_of = fold_of
+        self._alone = len(fold_of.unique()) == len(fold_of)
 
     def fill(self, x: Tensor, y: Tensor, share: Tensor, noise: Noise) -> Tensor:
         for parameter in self._network.parameters():
             assert parameter.grad is not None
             parameter.grad.zero_()
         noise.present = (share > 0).unsqueeze(-1)
-        # (K, B, E): an ensemble's E predictions are each trained, and averaged to predict.
-        predictions = self._network(x[self._fold_of], noise)
-        losses = row_losses(self._loss, predictions, y.unsqueeze(-1).expand_as(predictions))
+        # (K, B, E, outputs): an ensemble's E are each trained, and averaged to predict.
+        outputs = self._network(x if self._alone else x[self._fold_of], noise)
+        losses = row_losses(self._loss, outputs, y.unsqueeze(-1).expand(outputs.shape[:-1]))
         means = (losses.mean(-1) * share).sum(1)
         means.sum().backward()
         return means.detach()
 
 
 class DenseGradients:
-    """For affine map, activation, dropout, …, affine output of width 1."""
+    """For affine map, activation, dropout, …, affine output."""
 
     def __init__(self, stack: DenseStack, loss: Loss, fold_of: Tensor) -> None:
         self._stack = stack
@@ -92,23 +93,24 @@ class DenseGradients:
     def fill(self, x: Tensor, y: Tensor, share: Tensor, noise: Noise) -> Tensor:
         if x.shape[1] != self._rows:
             self._allocate(x.shape[1])
+        activation, shortcut = self._stack.activation, self._stack.shortcut
         hidden: list[Tensor] = []  # outputs of the hidden layers
         masks: list[Tensor | None] = []
         self._from_inputs(x, self._weights[0], self._biases[0], self._sums[0])
         for place in range(1, len(self._weights)):
-            below = activate(self._stack.activation, self._sums[place - 1])  # (K, B, units)
-            masks.append(noise.keep(below.shape[1], below.shape[2]))
-            hidden.append(below if masks[-1] is None else below * masks[-1])
+            units = activate(activation, self._sums[place - 1])  # (K, B, units)
+            mask = noise.keep(units.shape[1], units.shape[2])
+            masks.append(mask)
+            hidden.append(units if mask is None else units.mul_(mask))
             _affine(self._biases[place], hidden[-1], self._weights[place], self._sums[place])
-        prediction = self._sums[-1][..., 0]
-        shortcut = self._stack.shortcut
+        output = self._sums[-1]  # (K, B, outputs)
         if shortcut is not None:
-            beside = torch.empty_like(self._sums[-1])
+            beside = torch.empty_like(output)
             self._from_inputs(x, shortcut.weight.detach(), shortcut.bias.detach(), beside)
-            prediction = prediction + beside[..., 0]
-        means = (row_losses(self._loss, prediction, y) * share).sum(1)
+            output = output + beside
+        means = (row_losses(self._loss, output, y) * share).sum(1)
         slopes = self._slopes[-1]
-        torch.mul(loss_slopes(self._loss, prediction, y), share, out=slopes[..., 0])
+        torch.mul(loss_slopes(self._loss, output, y), share.unsqueeze(-1), out=slopes)
         if shortcut is not None:
             self._to_inputs(x, slopes, shortcut)
         for place in reversed(range(1, len(self._weights))):
@@ -121,7 +123,7 @@ class DenseGradients:
             mask = masks[place - 1]
             if mask is not None:
                 below.mul_(mask)
-            below.copy_(_through(self._stack.activation, below, self._sums[place - 1]))
+            _through(activation, below, self._sums[place - 1])
         self._to_inputs(x, self._slopes[0], self._stack.layers[0])
         return means
 
@@ -176,30 +178,28 @@ def _product(inputs: Tensor, slopes: Tensor, out: Tensor) -> None:
         torch.bmm(inputs.transpose(1, 2), slopes, out=out)
 
 
-def _through(activation: Activation, slopes: Tensor, sums: Tensor) -> Tensor:
-    """∂ loss / ∂ sums from ∂ loss / ∂ activation(sums), by torch's own derivatives."""
-    slope: Tensor
+def _through(activation: Activation, slopes: Tensor, sums: Tensor) -> None:
+    """Turn ∂ loss / ∂ activation(sums) into ∂ loss / ∂ sums, by torch's own derivatives."""
     match activation:
         case "relu":
-            slope = aten.threshold_backward(slopes, sums, 0)
+            aten.threshold_backward(slopes, sums, 0, grad_input=slopes)
         case "leaky_relu":
-            slope = aten.leaky_relu_backward(slopes, sums, 0.01, False)
+            aten.leaky_relu_backward(slopes, sums, 0.01, False, grad_input=slopes)
         case "gelu":
-            slope = aten.gelu_backward(slopes, sums)
+            aten.gelu_backward(slopes, sums, grad_input=slopes)
         case "silu":
-            slope = aten.silu_backward(slopes, sums)
+            aten.silu_backward(slopes, sums, grad_input=slopes)
         case "mish":
-            slope = aten.mish_backward(slopes, sums)
+            slopes.copy_(aten.mish_backward(slopes, sums))
         case "selu":
             # Klambauer et al. 2017, arXiv 1706.02515.
             alpha, scale = 1.6732632423543772, 1.0507009873554805
-            slope = aten.elu_backward(slopes, alpha, scale, 1.0, False, sums)
+            aten.elu_backward(slopes, alpha, scale, 1.0, False, sums, grad_input=slopes)
         case "tanh":
-            slope = aten.tanh_backward(slopes, torch.tanh(sums))
+            aten.tanh_backward(slopes, torch.tanh(sums), grad_input=slopes)
         case "sigmoid":
-            slope = aten.sigmoid_backward(slopes, torch.sigmoid(sums))
+            aten.sigmoid_backward(slopes, torch.sigmoid(sums), grad_input=slopes)
         case "scaled_sigmoid":
-            slope = 4 * aten.sigmoid_backward(slopes, torch.sigmoid(sums))
+            aten.sigmoid_backward(slopes, torch.sigmoid(sums), grad_input=slopes).mul_(4)
         case "identity":
-            slope = slopes
-    return slope
+            pass

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator, Sequence
+
 import torch
 from torch import Tensor
 
 from models.data.design import Design
-from models.data.preprocessing import FoldStatistics
+from models.data.folds import FoldRows
+from models.data.preprocessing import FoldStatistics, learn
 from models.networks.encoder import Encoder
-from models.networks.population import InputShape, take
+from models.networks.population import Shape, take
 from models.networks.target import TargetScale
-from models.spec import Preprocessing
+from models.spec import TrainingSpec, bins_of
 from models.training.rows import RaggedRows
 
 # Inputs of all folds that take no more than this are encoded once, larger ones block by block.
@@ -23,57 +27,91 @@ CHUNK_ROWS = 256
 
 
 class Inputs:
-    """Encoded rows and standardised targets of the folds that train."""
+    """The table as the folds of a spec see it: encoded rows and standardised targets.
+
+    Everything is learnt from each fold's training rows (`statistics`).
+    """
 
     def __init__(
         self,
+        spec: TrainingSpec,
         design: Design,
-        preprocessing: Preprocessing,
-        statistics: FoldStatistics,
+        folds: Sequence[FoldRows],
         device: torch.device,
-        dtype: torch.dtype,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.encoder = Encoder(statistics, design.categorical, preprocessing, dtype)
-        self.target = TargetScale(statistics, preprocessing)
-        self.shape = InputShape(self.encoder.numeric, self.encoder.width)
-        self._dtype = dtype
-        self._device = device
+        self.device = device
+        self.dtype = dtype
+        self.train_rows = [torch.from_numpy(fold.train) for fold in folds]
+        self.watched_rows = [torch.from_numpy(fold.watched) for fold in folds]
+        self.validation_rows = [torch.from_numpy(fold.validation) for fold in folds]
+        self.statistics: FoldStatistics = learn(
+            spec.preprocessing,
+            design,
+            [fold.train for fold in folds],
+            bins=bins_of(spec.architecture),
+        )
+        self.encoder = Encoder(self.statistics, design.categorical, spec.preprocessing, dtype)
+        self.target = TargetScale(self.statistics, spec.preprocessing)
+        self.shape = Shape(self.encoder.numeric, self.encoder.width)
         self._numbers = torch.from_numpy(design.numbers).to(device)
         self._codes = torch.from_numpy(design.codes).to(device)
         self._targets = torch.from_numpy(design.target).to(device)
-        folds = len(statistics.target_center)
-        self.choose(list(range(folds)))
-        size = folds * len(design) * self.encoder.width * dtype.itemsize
-        self._encoded = self._encode_all() if size <= ENCODED_BYTES else None
+        self._choose(list(range(len(folds))))
+        size = len(folds) * len(design) * self.encoder.width * dtype.itemsize
+        self._encoded = self._encode_all() if size <= ENCODED_BYTES else None  # (F·n, D)
 
-    def choose(self, folds: list[int]) -> None:
-        """Give rows of these folds from here on."""
-        self._folds = torch.tensor(folds)
-        self._encoder = take(self.encoder, self._folds).to(self._device)
-        self._target = take(self.target, self._folds).to(self._device)
-        self._folds = self._folds.to(self._device)
+    def of(self, folds: list[int]) -> Inputs:
+        """The same table through these folds alone."""
+        chosen = copy.copy(self)
+        chosen._choose(folds)
+        return chosen
 
-    def batch(self, rows: RaggedRows) -> tuple[Tensor, Tensor]:
-        """Inputs (F, M, D) and standardised targets (F, M) of each fold's rows."""
-        flat = rows.index.reshape(-1)
-        targets = self._targets.index_select(0, flat).view(rows.index.shape)
+    def _choose(self, folds: list[int]) -> None:
+        chosen = torch.tensor(folds)
+        self._encoder = take(self.encoder, chosen).to(self.device)
+        self._target = take(self.target, chosen).to(self.device)
+        self._first = (chosen.unsqueeze(1) * len(self._targets)).to(self.device)
+
+    def targets(self, rows: RaggedRows) -> Tensor:
+        """(F, M) standardised targets of each fold's rows."""
+        targets = self._targets.index_select(0, rows.index.reshape(-1)).view(rows.index.shape)
         y = self._target.standardize(targets).clamp(-LARGEST_TARGET, LARGEST_TARGET)
-        y = y.to(self._dtype)
+        return y.to(self.dtype)
+
+    def rows(self, rows: RaggedRows) -> Tensor:
+        """(F, M, D) inputs of each fold's rows."""
         if self._encoded is not None:
-            count = self._encoded.shape[1]
-            places = (rows.index + self._folds.unsqueeze(1) * count).reshape(-1)
-            x = self._encoded.flatten(0, 1).index_select(0, places)
-            return x.view(*rows.index.shape, -1), y
+            places = (rows.index + self._first).reshape(-1)
+            return self._encoded.index_select(0, places).view(*rows.index.shape, -1)
+        flat = rows.index.reshape(-1)
         numbers = self._numbers.index_select(0, flat).view(*rows.index.shape, -1)
         codes = self._codes.index_select(0, flat).view(*rows.index.shape, -1)
-        return self._encoder(numbers, codes), y
+        encoded: Tensor = self._encoder(numbers, codes)
+        return encoded
+
+    def batches(self, rows: RaggedRows, size: int) -> Iterator[Tensor]:
+        """(F, size, D) inputs of one batch of these rows after another, each good until the next.
+
+        Encoded rows are gathered batch by batch into one buffer, which stays in the cache.
+        """
+        if self._encoded is None:
+            yield from self.rows(rows).split(size, 1)
+            return
+        places = rows.index + self._first
+        buffer = self._encoded.new_empty(len(places) * size, self._encoded.shape[1])
+        for part in places.split(size, 1):
+            torch.index_select(self._encoded, 0, part.reshape(-1), out=buffer)
+            yield buffer.view(len(places), size, -1)
 
     def _encode_all(self) -> Tensor:
-        """(F, n, D)"""
-        parts = [
-            self._encoder(numbers.unsqueeze(0), codes.unsqueeze(0))
-            for numbers, codes in zip(
-                self._numbers.split(CHUNK_ROWS), self._codes.split(CHUNK_ROWS), strict=True
-            )
-        ]
-        return torch.cat(parts, 1)
+        encoded = torch.cat(
+            [
+                self._encoder(numbers.unsqueeze(0), codes.unsqueeze(0))
+                for numbers, codes in zip(
+                    self._numbers.split(CHUNK_ROWS), self._codes.split(CHUNK_ROWS), strict=True
+                )
+            ],
+            1,
+        )
+        return encoded.flatten(0, 1)

@@ -25,8 +25,10 @@ SLOTS = ("first", "second")  # moments; SGD uses the first as its momentum
 
 @dataclass(frozen=True)
 class _Tensors:
-    """Parameters of some members and all that belongs to them, as the kernels want it."""
+    """Parameters of some members that are treated alike, as the kernels want them."""
 
+    decayed: bool
+    rate_factor: float
     values: list[Tensor]
     gradients: list[Tensor]
     first: list[Tensor]
@@ -45,21 +47,18 @@ class PopulationOptimizer:
         self._specs = list(specs)
         self._steps = [0] * len(specs)
         self._names = [name for name, _ in network.named_parameters()]
+        self._values = [parameter.detach() for parameter in network.parameters()]
+        self._gradients = [torch.zeros_like(value) for value in self._values]
+        for parameter, gradient in zip(network.parameters(), self._gradients, strict=True):
+            parameter.grad = gradient
+        self._first = [torch.zeros_like(value) for value in self._values]
+        self._second = [torch.zeros_like(value) for value in self._values]
         # Places of the parameters that are treated alike: decayed or not, by rate.
         self._kinds: dict[tuple[bool, float], list[int]] = defaultdict(list)
         for place, name in enumerate(self._names):
             kind = (name.endswith("weight"), network.rate_factor(name))
             self._kinds[kind].append(place)
-        values = [parameter.detach() for parameter in network.parameters()]
-        for parameter in network.parameters():
-            parameter.grad = torch.zeros_like(parameter)
-        self._all = _Tensors(
-            values,
-            [parameter.grad for parameter in network.parameters() if parameter.grad is not None],
-            [torch.zeros_like(value) for value in values],
-            [torch.zeros_like(value) for value in values],
-        )
-        self._views: dict[tuple[int, ...], _Tensors] = {}
+        self._views: dict[tuple[int, ...], list[_Tensors]] = {}
 
     def step(self, learning_rates: Sequence[float], idle: Sequence[int] = ()) -> None:
         """Move every member but the idle ones, which have no rows in this batch."""
@@ -71,13 +70,19 @@ class PopulationOptimizer:
                 hyperparameters = (learning_rates[member], spec.weight_decay, self._steps[member])
                 alike[hyperparameters].append(member)
         for (rate, decay, count), members in alike.items():
-            tensors = self._of(tuple(members))
-            for (decayed, factor), places in self._kinds.items():
-                self._move(tensors, places, rate * factor, decay if decayed else 0.0, count)
+            steps = torch.tensor(float(count), device=self._values[0].device)
+            for tensors in self._of(tuple(members)):
+                own_decay = decay if tensors.decayed else 0.0
+                self._move(tensors, rate * tensors.rate_factor, own_decay, steps)
+
+    def gradient_norms(self) -> Tensor:
+        """(K,) L2 norm of each member's gradient."""
+        squares = [gradient.flatten(1).square().sum(1) for gradient in self._gradients]
+        return torch.stack(squares).sum(0).sqrt()
 
     def state(self) -> tuple[dict[str, Tensor], list[int]]:
         """What the optimiser remembers: `{parameter}/{slot}` to (K, …), and steps by member."""
-        slots = zip(SLOTS, (self._all.first, self._all.second), strict=True)
+        slots = zip(SLOTS, (self._first, self._second), strict=True)
         stacked = {
             f"{name}/{slot}": value
             for slot, values in slots
@@ -97,36 +102,32 @@ class PopulationOptimizer:
         bounds = [spec.optimizer.gradient_clip for spec in self._specs]
         if all(bound is None for bound in bounds):
             return
-        squares = [gradient.flatten(1).square().sum(1) for gradient in self._all.gradients]
-        norms = torch.stack(squares).sum(0).sqrt()  # (K,)
+        norms = self.gradient_norms()
         largest = [float("inf") if bound is None else bound for bound in bounds]
         factor = (norms.new_tensor(largest) / (norms + 1e-6)).clamp(max=1)
-        for gradient in self._all.gradients:
+        for gradient in self._gradients:
             gradient.mul_(factor.view(-1, *[1] * (gradient.ndim - 1)))
 
-    def _of(self, members: tuple[int, ...]) -> _Tensors:
+    def _of(self, members: tuple[int, ...]) -> list[_Tensors]:
         """Tensors of these members: the stacked ones if it is all of them, else views."""
-        if len(members) == len(self._specs):
-            return self._all
         if members not in self._views:
-            self._views[members] = _Tensors(
-                *(
-                    [tensor[member] for tensor in tensors for member in members]
-                    for tensors in vars(self._all).values()
-                )
-            )
+            everyone = len(members) == len(self._specs)
+
+            def chosen(stacked: list[Tensor], places: list[int]) -> list[Tensor]:
+                if everyone:
+                    return [stacked[place] for place in places]
+                return [stacked[place][member] for place in places for member in members]
+
+            columns = (self._values, self._gradients, self._first, self._second)
+            self._views[members] = [
+                _Tensors(decayed, factor, *(chosen(column, places) for column in columns))
+                for (decayed, factor), places in self._kinds.items()
+            ]
         return self._views[members]
 
-    def _move(
-        self, tensors: _Tensors, places: list[int], rate: float, decay: float, count: int
-    ) -> None:
-        """One step of the parameters at these places."""
-        each = len(tensors.values) // len(self._names)
-
-        def chosen(column: list[Tensor]) -> list[Tensor]:
-            return [column[place * each + member] for place in places for member in range(each)]
-
-        values, gradients, first = map(chosen, (tensors.values, tensors.gradients, tensors.first))
+    def _move(self, tensors: _Tensors, rate: float, decay: float, steps: Tensor) -> None:
+        """One step of these parameters."""
+        values, gradients, first = tensors.values, tensors.gradients, tensors.first
         momentum = self._specs[0].optimizer.momentum
         if self._specs[0].optimizer.name == "sgd":
             if decay:
@@ -144,12 +145,11 @@ class PopulationOptimizer:
                 is_first_step=False,
             )
             return
-        steps = torch.tensor(float(count), device=values[0].device)
         torch._fused_adamw_(
             values,
             gradients,
             first,
-            chosen(tensors.second),
+            tensors.second,
             [],
             [steps] * len(values),
             lr=rate,

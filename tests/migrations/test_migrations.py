@@ -13,6 +13,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.orm import Session
 
@@ -33,11 +34,30 @@ upgrade(sys.argv[1])
 REBUILD_DATASETS = """
 from alembic import op
 
-revision, down_revision = "9999", "0001"
+revision, down_revision = "9999", "{newest}"
 
 def upgrade():
     with op.batch_alter_table("datasets") as batch:
         batch.alter_column("name", nullable=True)
+"""
+
+
+# Text, since the classes are those of the newest revision.
+JOB_OF_REVISION_1 = (
+    """
+    INSERT INTO datasets
+    (id, tenant, name, sha256, bytes, rows, profile, csv, parquet, created_at, uploaded_at)
+    VALUES ('ds_1', 'local', 'a', '0', 1, 1, '{}', 'c', 'p', '2026-01-01', '2026-01-01')
+    """,
+    """
+    INSERT INTO jobs (id, tenant, dataset_id, target, spec, status, created_at)
+    VALUES ('job_1', 'local', 'ds_1', 'y', '{}', 'running', '2026-01-01')
+    """,
+)
+EPOCH_OF_REVISION_1 = """
+    INSERT INTO epoch_metrics
+    (tenant, job_id, fold, epoch, train_loss, validation_loss, learning_rate)
+    VALUES ('local', 'job_1', 0, :epoch, 0.5, NULL, 0.001)
 """
 
 
@@ -61,7 +81,8 @@ def schema(engine: Engine) -> dict[str, Any]:
     inspector = inspect(engine)
     return {
         table: {
-            "columns": [str(column) for column in inspector.get_columns(table)],
+            # In no order: a column that is added later stands last.
+            "columns": sorted(map(str, inspector.get_columns(table))),
             "primary key": inspector.get_pk_constraint(table),
             "indexes": sorted(map(str, inspector.get_indexes(table))),
             "unique": sorted(map(str, inspector.get_unique_constraints(table))),
@@ -99,6 +120,28 @@ def test_downgrade_then_upgrade_again(url: str, engine: Engine) -> None:
     command.downgrade(alembic_config(url), "base")
     upgrade(url)
     assert schema(engine) == first
+
+
+def test_workers_of_revision_1_keep_writing_epochs(url: str, engine: Engine) -> None:
+    config = alembic_config(url)
+    command.upgrade(config, "0001")
+    first = schema(engine)
+    with engine.begin() as connection:
+        for statement in JOB_OF_REVISION_1:
+            connection.execute(text(statement))
+        connection.execute(text(EPOCH_OF_REVISION_1), {"epoch": 1})
+
+    command.upgrade(config, "0002")
+    added = "SELECT epoch, train_loss, gradient_norm, dead_units, saturated_units"
+    with engine.begin() as connection:
+        connection.execute(text(EPOCH_OF_REVISION_1), {"epoch": 2})
+        rows = connection.execute(text(f"{added} FROM epoch_metrics ORDER BY epoch")).all()
+        assert rows == [(1, 0.5, None, None, None), (2, 0.5, None, None, None)]
+
+    command.downgrade(config, "0001")
+    assert schema(engine) == first
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT sum(epoch) FROM epoch_metrics")) == 3
 
 
 def test_processes_that_upgrade_at_once_wait_for_one_another(url: str, engine: Engine) -> None:
@@ -162,7 +205,8 @@ def test_a_table_that_others_point_at_can_be_rebuilt(
         session.add(job)
 
     config = alembic_config(url)
-    (tmp_path / "9999_rebuild.py").write_text(REBUILD_DATASETS)
+    newest = ScriptDirectory.from_config(config).get_current_head()
+    (tmp_path / "9999_rebuild.py").write_text(REBUILD_DATASETS.format(newest=newest))
     shipped = Path(str(config.get_main_option("script_location"))) / "versions"
     config.set_main_option("version_locations", f"{shipped}{os.pathsep}{tmp_path}")
     command.upgrade(config, "head")

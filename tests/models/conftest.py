@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from houses import Built, build, house_frame, lay
+
+# The tests run in as many processes as there are cores, and `experiment.run` in one.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import pytest
 import safetensors.torch
 import torch
 from houses import Case, house_frame, lay
+from torch import Tensor
 
 from models.data.metrics import regression_metrics
 from models.experiment import (
@@ -25,8 +26,11 @@ from models.experiment import (
     TrainingFailed,
     run,
 )
+from models.networks.population import Network, Noise
 from models.serving.manifest import Manifest
 from models.serving.predictor import Predictor
+from models.spec import Loss
+from models.training.gradients import Gradients, gradients_of
 
 SHA256 = "0" * 64
 SMALL: dict[str, Any] = {
@@ -283,6 +287,136 @@ def test_a_run_that_cannot_give_a_model_says_what_to_change(
     case = lay(tmp_path, frame, **(SMALL | spec))
     with pytest.raises(TrainingFailed, match=words):
         start(case, tmp_path / "run")
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+# Members that fail.
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, *members: int) -> None:
+    """Make these members' first gradient no number, and with it a weight after the first step."""
+    populations = 0
+
+    def poisoned(network: Network, loss: Loss, fold_of: Tensor) -> Gradients:
+        nonlocal populations
+        populations += 1
+        honest = gradients_of(network, loss, fold_of)
+        return Poisoned(honest, network, members) if populations == 1 else honest
+
+    monkeypatch.setattr("models.training.engine.gradients_of", poisoned)
+
+
+class Poisoned:
+    """Gradients of which the first ones are spoilt."""
+
+    def __init__(self, honest: Gradients, network: Network, members: tuple[int, ...]) -> None:
+        self._honest = honest
+        self._weight = network.get_parameter("hidden.0.weight")
+        self._ahead = list(members)
+
+    def fill(self, x: Tensor, y: Tensor, share: Tensor, noise: Noise) -> Tensor:
+        losses = self._honest.fill(x, y, share, noise)
+        assert self._weight.grad is not None
+        while self._ahead:
+            self._weight.grad[self._ahead.pop(), 2, 3] = math.nan
+        return losses
+
+
+AT = "at step 2 (epoch 1) in the weights hidden.0.weight"
+
+
+def troubles(outcome: Outcome) -> list[str]:
+    return [
+        finding["evidence"]
+        for finding in outcome.result["diagnosis"]
+        if finding["code"] == "numerical_trouble"
+    ]
+
+
+def test_folds_that_fail_are_left_out_of_the_model(
+    case: Case, outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have no metrics, and their rows are not scored; the others are as without them."""
+    healthy, host = outcome, FakeHost()
+    poison(monkeypatch, 1, 4)
+    outcome = start(case, tmp_path / "run", host)
+
+    assert outcome.artifacts.keys() == FILES
+    (trouble,) = troubles(outcome)
+    assert f"2 of 5 members stopped being finite: fold 1 {AT}, fold 4 {AT};" in trouble
+    for fold, expected in zip(outcome.result["folds"], healthy.result["folds"], strict=True):
+        if fold["fold"] in (1, 4):
+            assert fold["metrics"] == dict.fromkeys(expected["metrics"])
+            assert (fold["epochs"], fold["best_epoch"]) == (1, 0)
+            assert fold["stopped_by"] == "non_finite"
+            assert fold["rows_validation"] == expected["rows_validation"]
+        else:
+            metrics = expected["metrics"]
+            assert fold["metrics"] == {k: pytest.approx(metrics[k], rel=1e-4) for k in metrics}
+    table, all_rows = out_of_fold(outcome), out_of_fold(healthy)
+    assert table["row"].tolist() == all_rows.loc[~all_rows["fold"].isin([1, 4]), "row"].tolist()
+    found = regression_metrics(table["actual"].to_numpy(), table["prediction"].to_numpy())
+    assert outcome.result["metrics"] == {k: pytest.approx(v, rel=1e-9) for k, v in found.items()}
+    means = outcome.result["fold_mean"]
+    rmses = [outcome.result["folds"][fold]["metrics"]["rmse"] for fold in (0, 2, 3)]
+    assert means["rmse"] == pytest.approx(np.mean(rmses))
+    assert outcome.result["holdout"]["metrics"].keys() == found.keys()
+    assert json.loads(json.dumps(outcome.result, allow_nan=False)) == outcome.result
+
+    manifest = Manifest.model_validate_json(outcome.artifacts["manifest.json"].read_text())
+    predictor = Predictor(outcome.artifacts["core.onnx"].read_bytes(), manifest)
+    members = predictor.predict_table(case.cells).members
+    assert members.shape == (3, 103)
+    own = table["fold"].map({0: 0, 2: 1, 3: 2})
+    np.testing.assert_allclose(members[own, table["row"]], table["prediction"], rtol=1e-4)
+
+    of_failed = [row for row in host.rows if row.fold in (1, 4)]
+    assert [(row.epoch, row.train_loss, row.validation_loss) for row in of_failed] == [
+        (1, None, None)
+    ] * 2
+    assert host.progress[-1].fraction == 1.0
+    assert {progress.folds_active for progress in host.progress} == {3, 5}
+
+
+def test_a_fold_of_which_one_member_fails_is_scored_by_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = lay(tmp_path, house_frame(), members_per_fold=2, **SMALL)
+    poison(monkeypatch, 3)
+    outcome = start(case, tmp_path / "run")
+    (trouble,) = troubles(outcome)
+    assert f"1 of 10 members stopped being finite: fold 1 {AT};" in trouble
+    failed = outcome.result["folds"][1]
+    assert failed["stopped_by"] == "non_finite"
+    assert (failed["epochs"], failed["best_epoch"] > 0) == (6, True)
+    assert all(value is not None for value in failed["metrics"].values())
+    assert set(out_of_fold(outcome)["fold"]) == {0, 1, 2, 3, 4}
+    manifest = Manifest.model_validate_json(outcome.artifacts["manifest.json"].read_text())
+    predictor = Predictor(outcome.artifacts["core.onnx"].read_bytes(), manifest)
+    members = predictor.predict_table(case.cells).members
+    assert members.shape == (10, 103)
+    np.testing.assert_array_equal(members[2], members[3])  # the other stands in
+
+
+def test_a_run_of_which_all_members_fail_says_where_and_what_to_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = lay(tmp_path, house_frame(), members_per_fold=2, **SMALL)
+    poison(monkeypatch, *range(10))
+    with pytest.raises(TrainingFailed) as caught:
+        start(case, tmp_path / "run")
+    message = str(caught.value)
+    assert (
+        f"the numbers of all 10 members stopped being finite before their first epoch ended, {AT}. "
+        in message
+    )
+    for advice in (
+        "Lower optimizer.learning_rate",
+        "optimizer.gradient_clip",
+        "preprocessing.numeric_scaling",
+        "architecture.initialization",
+    ):
+        assert advice in message
     assert list((tmp_path / "run").iterdir()) == []
 
 

@@ -170,21 +170,8 @@ def test_folds_that_take_no_column(kind: str) -> None:
     assert places_of(folds={"type": kind, "column": "sold"}) == [("folds",)]
 
 
-def test_a_spec_without_an_architecture_trains_the_recipe() -> None:
-    spec = TrainingSpec.model_validate({"target": "price", "max_epochs": 7})
-    assert spec.architecture.model_dump()["hidden_sizes"] == [256, 128, 64]
-    assert spec.optimizer.schedule == "cosine"
-    assert spec.members_per_fold == 2
-    assert spec.max_epochs == 7
-    explicit = TrainingSpec.model_validate({"target": "price", "architecture": {"type": "mlp"}})
-    assert explicit.members_per_fold == 1
-    assert explicit.optimizer.schedule == "constant"
-    assert explicit.max_epochs == 100
-
-
 def test_the_rate_may_stand_beside_the_other_short_names() -> None:
     spec = TrainingSpec.model_validate({"target": "price", "lr": 0.02, "wd": 0.1, "k": 3})
     assert (spec.optimizer.learning_rate, spec.weight_decay, spec.k_folds) == (0.02, 0.1, 3)
-    assert spec.optimizer.schedule == "cosine"
     with pytest.raises(ValueError, match="not both"):
         TrainingSpec.model_validate({"target": "price", "lr": 1, "optimizer": {"lr": 1}})

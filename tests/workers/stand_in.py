@@ -25,6 +25,9 @@ def progress(number: int) -> None:
         "train_loss": 1.0 / number,
         "validation_loss": None,
         "learning_rate": 0.001,
+        "gradient_norm": 2.0 / number,
+        "dead_units": 0.25,
+        "saturated_units": None,
     }
     report("progressed", progress={"epoch": number}, epochs=[row])
 

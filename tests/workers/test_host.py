@@ -28,7 +28,16 @@ def host_on(pipe: io.StringIO, blobs: Blobs, workdir: Path) -> Host:
 
 
 def row(epoch: int) -> EpochRow:
-    return EpochRow(0, epoch, train_loss=0.5, validation_loss=None, learning_rate=1e-3)
+    return EpochRow(
+        0,
+        epoch,
+        train_loss=0.5,
+        validation_loss=None,
+        learning_rate=1e-3,
+        gradient_norm=2.0,
+        dead_units=0.25,
+        saturated_units=None,
+    )
 
 
 def sent(pipe: io.StringIO) -> list[Report]:
@@ -48,7 +57,7 @@ def test_progress(blobs: Blobs, tmp_path: Path) -> None:
         "folds_active": 1,
         "eta_s": None,
     }
-    assert report.epochs == [EpochRecord(0, 1, 0.5, None, 1e-3)]
+    assert report.epochs == [EpochRecord(0, 1, 0.5, None, 1e-3, 2.0, 0.25, None)]
 
 
 def test_a_checkpoint_brings_its_epochs_back(blobs: Blobs, tmp_path: Path) -> None:
@@ -66,6 +75,18 @@ def test_a_checkpoint_brings_its_epochs_back(blobs: Blobs, tmp_path: Path) -> No
     (report,) = sent(pipe)
     assert isinstance(report, Progressed)
     assert [epoch.epoch for epoch in report.epochs] == [2, 3]
+
+
+def test_a_checkpoint_from_before_there_were_gradient_norms(blobs: Blobs, tmp_path: Path) -> None:
+    """An upgrade fails no job that waits with one."""
+    epochs = b'[{"fold":0,"epoch":1,"train_loss":0.5,"validation_loss":null,"learning_rate":0.001}]'
+    Checkpoints(blobs, "shd_1", tmp_path).save(epochs + b"\nstate")
+
+    pipe = io.StringIO()
+    assert list(host_on(pipe, blobs, tmp_path).checkpoints()) == [b"state"]
+    (report,) = sent(pipe)
+    assert isinstance(report, Progressed)
+    assert report.epochs == [EpochRecord(0, 1, 0.5, None, 1e-3, None, None, None)]
 
 
 def test_a_full_disk_does_not_end_the_run(

@@ -72,8 +72,10 @@ def test_success(supervise: Callable[[str], Supervisor], workplace: Workplace) -
         model = session.scalars(select(Model)).one()
         assert session.scalars(select(Alias)).one().model_id == model.id
         assert session.scalars(select(Fold)).one().epochs == 2
-        losses = select(EpochMetric.epoch, EpochMetric.train_loss).order_by(EpochMetric.epoch)
-        assert session.execute(losses).all() == [(1, 1.0), (2, 0.5)]
+        rows = session.scalars(select(EpochMetric).order_by(EpochMetric.epoch)).all()
+        assert [(row.epoch, row.train_loss) for row in rows] == [(1, 1.0), (2, 0.5)]
+        assert [row.gradient_norm for row in rows] == [2.0, 1.0]
+        assert {(row.dead_units, row.saturated_units) for row in rows} == {(0.25, None)}
     assert job.result is not None
     assert job.result["model_id"] == model.id
     sha256 = model.artifacts["core.onnx"]

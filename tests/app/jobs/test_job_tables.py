@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from house_api import ROWS, finish, resources_of, submit, train, upload
 
 from app.jobs import tables
+from app.jobs.schemas import EpochOut
 from app.storage.tables import LOCAL_TENANT, EpochMetric
 
 CSV = {"Accept": "text/csv"}
@@ -27,6 +28,9 @@ def add_epochs(client: TestClient, job_id: str, folds: int, epochs: int) -> None
                 train_loss=1 / (3 * epoch),
                 validation_loss=None if epoch == 2 else 0.1 + fold,
                 learning_rate=1e-3,
+                gradient_norm=2 / epoch,
+                dead_units=None if fold == 1 else 0.25,
+                saturated_units=None,
             )
             for epoch in range(1, epochs + 1)
             for fold in range(folds)
@@ -34,7 +38,7 @@ def add_epochs(client: TestClient, job_id: str, folds: int, epochs: int) -> None
 
 
 @pytest.mark.parametrize("batch_rows", [1, 4, 6, 100])
-def test_losses_by_fold_and_epoch(
+def test_metrics_by_fold_and_epoch(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, batch_rows: int
 ) -> None:
     monkeypatch.setattr(tables, "BATCH_ROWS", batch_rows)
@@ -54,11 +58,16 @@ def test_losses_by_fold_and_epoch(
         "train_loss": 1 / 6,
         "validation_loss": None,
         "learning_rate": 1e-3,
+        "gradient_norm": 1.0,
+        "dead_units": 0.25,
+        "saturated_units": None,
     }
+    assert [EpochOut.model_validate(row).model_dump() for row in rows] == rows
     assert response.headers["Content-Type"].startswith("text/csv")
     written = list(csv.DictReader(io.StringIO(response.text)))
-    assert [float(row["train_loss"]) for row in written] == [row["train_loss"] for row in rows]
-    assert written[1]["validation_loss"] == ""
+    assert [
+        {name: float(cell) if cell else None for name, cell in row.items()} for row in written
+    ] == rows
 
 
 def test_a_job_without_epochs_has_an_empty_table(client: TestClient) -> None:
@@ -67,7 +76,10 @@ def test_a_job_without_epochs_has_an_empty_table(client: TestClient) -> None:
 
     assert client.get("/v1/jobs/latest/metrics").json() == {"data": []}
     header = client.get("/v1/jobs/latest/metrics", headers=CSV).text
-    assert header == "fold,epoch,train_loss,validation_loss,learning_rate\n"
+    assert header == (
+        "fold,epoch,train_loss,validation_loss,learning_rate,"
+        "gradient_norm,dead_units,saturated_units\n"
+    )
 
 
 @pytest.mark.parametrize("batch_rows", [7, 1000])

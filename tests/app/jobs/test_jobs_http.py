@@ -167,14 +167,14 @@ def test_a_full_queue_is_told(tmp_path: Path, sqlite_url: str) -> None:
 
 def test_a_job_above_the_memory_limit_is_refused(tmp_path: Path, sqlite_url: str) -> None:
     settings = Settings(
-        data_dir=tmp_path / "data", database_url=sqlite_url, max_job_memory_bytes=10_000_000
+        data_dir=tmp_path / "data", database_url=sqlite_url, max_job_memory_bytes=700_000_000
     )
     with serving(settings) as client:
         upload(client)
         small = client.post("/v1/jobs:validate", json=SPEC)
         large = client.post(
             "/v1/jobs:validate",
-            json={**SPEC, "architecture": {"type": "mlp", "hidden_sizes": [4096]}},
+            json={**SPEC, "architecture": {"type": "mlp", "hidden_sizes": [4096] * 2}},
         )
 
     assert small.status_code == 200

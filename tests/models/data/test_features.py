@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 from houses import LIMITS, house_frame, lay
 
-from models.data.estimate import estimate, input_width
+from models.data.estimate import Machine, estimate, input_width, parameters
 from models.data.features import Feature, SpecError, resolve, select
 from models.data.profile import Profile, profile
 from models.data.review import leakage_suspects, review
 from models.data.table import read_table
 from models.members import members_of
 from models.networks import build_network
-from models.networks.population import InputShape
+from models.networks.population import Shape
 from models.spec import TrainingSpec
 
 ROWS = 40
@@ -302,20 +302,23 @@ def test_more_weights_than_rows_are_warned_of(houses: Profile) -> None:
 )
 def test_the_estimated_size_is_the_size(tmp_path: Path, architecture: dict[str, Any]) -> None:
     case = lay(tmp_path, house_frame(ROWS), architecture=architecture)
-    shape = InputShape(len(case.design.numeric), input_width(case.spec, case.profile))
+    shape = Shape(len(case.design.numeric), input_width(case.spec, case.profile))
     network = build_network(members_of([case.spec]), shape)
-    parameters = sum(p[0].numel() for p in network.parameters())
-    assert estimate(case.spec, case.profile).parameters == parameters
+    weights = sum(p[0].numel() for p in network.parameters())
+    assert parameters(case.spec, case.profile) == weights
     levels = sum(len(vocabulary.levels) for vocabulary in case.design.categorical)
     assert input_width(case.spec, case.profile) == len(case.design.numeric) + levels
 
 
 def test_an_estimate_grows_with_what_it_is_asked(houses: Profile) -> None:
-    small = estimate(resolve(spec_of(max_epochs=10, k_folds=2), houses), houses)
-    large = estimate(resolve(spec_of(max_epochs=1000, k_folds=10), houses), houses)
+    machine = Machine(cores=1, core_rate=50e9)
+    few = resolve(spec_of(max_epochs=10, k_folds=2), houses)
+    many = resolve(spec_of(max_epochs=1000, k_folds=10), houses)
+    small, large = estimate(few, houses, machine), estimate(many, houses, machine)
     assert 0 < small.seconds < large.seconds
     assert 0 < small.memory_bytes < large.memory_bytes
-    assert small.parameters == large.parameters
+    faster = estimate(many, houses, Machine(cores=2, core_rate=100e9))
+    assert large.seconds / 4 < faster.seconds < large.seconds / 2
 
 
 def test_a_column_that_repeats_the_target_is_a_leakage_suspect(tmp_path: Path) -> None:

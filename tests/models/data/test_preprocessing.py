@@ -51,6 +51,7 @@ def bits_of(learnt: FoldStatistics, fold: int, case: Case) -> dict[str, bytes]:
     """Everything one fold learnt, bit by bit; levels by name, for a new one moves the others."""
     used = learnt.bin_width[fold] > 0  # a column has as many bins as the fold with most
     bits = {
+        "coordinates": repr(learnt.coordinates).encode(),
         "bin_columns": learnt.bin_columns[used].tobytes(),
         "bin_low": learnt.bin_low[fold, used].tobytes(),
         "bin_width": learnt.bin_width[fold, used].tobytes(),

@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from models.evaluation.diagnosis import diagnose
+from models.training.progress import Course, Trouble
+
+
+def healthy(**changes: Any) -> Course:
+    course = Course(
+        epochs=56,
+        best_epoch=40,
+        best_loss=0.1,
+        stopped_by="early_stopping",
+        first_loss=0.9,
+        last_loss=0.08,
+        largest_gradient=1.5,
+        dead_units=0.1,
+    )
+    return replace(course, **changes)
+
+
+def overflown() -> Course:
+    trouble = Trouble(epoch=2, step=12, layer="the outputs of hidden.0")
+    return healthy(stopped_by="non_finite", trouble=trouble)
+
 
 GOOD: dict[str, Any] = {
     "train_r2": [0.92, 0.90, 0.91],
@@ -14,7 +36,8 @@ GOOD: dict[str, Any] = {
     "best_epochs": [40, 35, 50],
     "max_epochs": 100,
     "watched": True,
-    "stopped_by": ["early_stopping"] * 3,
+    "courses": [healthy()] * 3,
+    "folds": 3,
     "parameters": 500,
     "train_rows": 1_000,
 }
@@ -22,8 +45,12 @@ TROUBLE: dict[str, dict[str, Any]] = {
     "overfitting": {"train_r2": [0.98, 0.99, 0.98]},
     "underfitting": {"train_r2": [0.3, 0.2, 0.3], "validation_r2": [0.2, 0.2, 0.25]},
     "stopped_too_soon": {"best_epochs": [99, 100, 50]},
-    "numerical_trouble": {"stopped_by": ["early_stopping", "non_finite", "early_stopping"]},
+    "numerical_trouble": {"courses": [healthy(), overflown(), healthy()]},
     "folds_disagree": {"validation_r2": [0.95, 0.95, 0.6]},
+    "exploding_gradients": {"courses": [healthy(), healthy(largest_gradient=2e3), healthy()]},
+    "vanishing_gradients": {"courses": [healthy(largest_gradient=1e-8)] * 3},
+    "dead_units": {"courses": [healthy(dead_units=share) for share in (0.9, 0.8, 0.2)]},
+    "saturated_units": {"courses": [healthy(dead_units=None, saturated_units=0.8)] * 3},
 }
 
 
@@ -55,7 +82,19 @@ def test_a_perfect_fit_divides_by_nothing() -> None:
 
 def test_the_evidence_names_the_numbers() -> None:
     (finding,) = diagnose(**(GOOD | TROUBLE["numerical_trouble"]))
-    assert "fold 1" in finding["evidence"]
+    assert "1 of 3 members" in finding["evidence"]
+    assert "fold 1 at step 12 (epoch 2) in the outputs of hidden.0" in finding["evidence"]
     (finding,) = diagnose(**(GOOD | TROUBLE["stopped_too_soon"]))
     assert "2 of 3 folds" in finding["evidence"]
     assert "max_epochs" in finding["advice"]
+
+
+def test_networks_that_are_worse_than_the_mean_are_in_trouble() -> None:
+    assert codes(train_r2=[-3.0] * 3, validation_r2=[-3.1, -3.0, -3.2]) == ["numerical_trouble"]
+
+
+def test_a_loss_that_does_not_move() -> None:
+    still = [healthy(first_loss=1.0003, last_loss=1.0001)] * 3
+    found = codes(courses=still, train_r2=[0.0] * 3, validation_r2=[0.0] * 3)
+    assert found == ["loss_does_not_move", "underfitting"]
+    assert codes(courses=still) == ["good_fit"], "a fit from the first epoch on has nothing to move"

@@ -10,7 +10,8 @@ import pytest
 import torch
 from houses import Case, house_frame, lay, score, train
 
-from models.training.engine import Course, TrainedPopulation
+from models.training.engine import TrainedPopulation
+from models.training.progress import Course
 
 FOLDS, REPLICAS = 3, 2
 
@@ -52,7 +53,8 @@ def test_a_fold_is_scored_by_the_mean_of_its_members(
     for fold, rows in enumerate(case.folds):
         own = [fold * REPLICAS + replica for replica in range(REPLICAS)]
         with torch.no_grad():
-            outputs = trained.network(inputs[[fold]].expand(FOLDS * REPLICAS, -1, -1))[own, :, 0]
+            shared = inputs[[fold]].expand(FOLDS * REPLICAS, -1, -1)
+            outputs = trained.network(shared)[own, :, 0, 0]
         prices = trained.target.restore(outputs[:, None].expand(-1, FOLDS, -1))[:, fold]
         expected = prices.mean(0).numpy()[rows.validation]
         np.testing.assert_allclose(scores.out_of_fold[rows.validation], expected, rtol=1e-6)

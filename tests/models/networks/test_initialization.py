@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import Tensor
 
 from models.members import Member
 from models.networks import build_network
-from models.networks.population import InputShape, Network
+from models.networks.population import Network, Shape
 from models.spec import TrainingSpec
 
 IN, OUT = 400, 300
@@ -42,7 +43,7 @@ DEVIATIONS = {
 
 
 def network_of(
-    initialization: str,
+    initialization: Any,
     folds: list[int],
     *,
     activation: str = "relu",
@@ -52,10 +53,10 @@ def network_of(
     if architecture == "mlp":
         described |= {"hidden_sizes": [OUT], "activation": activation}
     spec = TrainingSpec.model_validate({"target": "price", "architecture": described})
-    return build_network([Member(0, spec, fold, 0) for fold in folds], InputShape(IN, IN))
+    return build_network([Member(0, spec, fold, 0) for fold in folds], Shape(IN, IN))
 
 
-def first_weights(initialization: str, **network: Any) -> Tensor:
+def first_weights(initialization: Any, **network: Any) -> Tensor:
     """(IN, OUT) of the only member."""
     layer = network_of(initialization, [5], **network).linear_layers()[0]
     return layer.weight.detach()[0].double()
@@ -86,8 +87,34 @@ def test_other_weights_do_not_follow_the_activation(rule: str) -> None:
     assert torch.equal(first_weights(rule), first_weights(rule, activation="tanh"))
 
 
-def test_constant_weights_are_zero() -> None:
+def test_a_rule_with_a_number_of_ones_own() -> None:
+    normal = first_weights({"type": "normal", "std": 10.0})
+    assert normal.std().item() == pytest.approx(10, rel=0.01)
+    uniform = first_weights({"type": "uniform", "bound": 0.5})
+    assert 0.499 < uniform.abs().max().item() <= 0.5
+    assert (first_weights({"type": "constant", "value": 0.25}) == 0.25).all()
     assert first_weights("constant").abs().max() == 0
+
+
+@pytest.mark.parametrize(
+    ("initialization", "place"),
+    [
+        ("glorot", ()),
+        (3, ()),
+        ({"type": "xavier_uniform"}, ()),
+        ({"type": "normal"}, ("normal", "std")),
+        ({"type": "normal", "std": -1.0}, ("normal", "std")),
+        ({"type": "uniform", "bound": 0.0}, ("uniform", "bound")),
+    ],
+)
+def test_other_rules_are_refused_at_their_place(
+    initialization: Any, place: tuple[str, ...]
+) -> None:
+    with pytest.raises(ValidationError) as refused:
+        network_of(initialization, [5])
+    (finding,) = refused.value.errors()
+    assert finding["loc"][2] == "initialization"
+    assert finding["loc"][4:] == place
 
 
 @pytest.mark.parametrize("rule", [*DEVIATIONS, "constant"])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from models.members import Member
 from models.networks import ARCHITECTURES, build_network
-from models.networks.population import InputShape, Linear, Network, activate, take
+from models.networks.population import Linear, Network, Shape, activate, take
 from models.spec import TrainingSpec
 
 ACTIVATIONS: dict[str, nn.Module] = {
@@ -41,7 +41,7 @@ class Halves:
 def network_of(architecture: dict[str, Any]) -> Network:
     """Of three members, for four numbers and two levels."""
     spec = TrainingSpec.model_validate({"target": "price", "architecture": architecture})
-    return build_network([Member(0, spec, fold, 0) for fold in range(3)], InputShape(4, 6))
+    return build_network([Member(0, spec, fold, 0) for fold in range(3)], Shape(4, 6))
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -76,7 +76,7 @@ def test_every_architecture_keeps_its_members_apart(name: str) -> None:
     network = network_of({"type": name})
     x = torch.randn(3, 5, 6)
     y = network(x)
-    assert y.shape == (3, 5, 32 if name == "tabm" else 1)
+    assert y.shape == (3, 5, 32 if name == "tabm" else 1, 1)
     with torch.no_grad():
         x[1] += 1
         for parameter in network.parameters():
@@ -96,7 +96,8 @@ def test_an_mlp_is_hidden_layers_and_an_output() -> None:
     assert shapes == [(3, 6, 5), (3, 5, 3), (3, 3, 1)]
     x = torch.randn(3, 4, 6)
     first, second, output = network.linear_layers()
-    torch.testing.assert_close(network(x), output(torch.tanh(second(torch.tanh(first(x))))))
+    expected = output(torch.tanh(second(torch.tanh(first(x)))))
+    torch.testing.assert_close(network(x), expected.unsqueeze(2))
 
 
 def test_dropout_comes_after_each_activation_and_only_with_noise() -> None:
@@ -107,9 +108,10 @@ def test_dropout_comes_after_each_activation_and_only_with_noise() -> None:
     expected = torch.relu(first(x)) * noise.keep(7, 4)
     expected = torch.relu(second(expected)) * noise.keep(7, 2)
     noise.asked.clear()
-    torch.testing.assert_close(network(x, noise), output(expected))
+    torch.testing.assert_close(network(x, noise), output(expected).unsqueeze(2))
     assert noise.asked == [(7, 4), (7, 2)]
-    torch.testing.assert_close(network(x), output(torch.relu(second(torch.relu(first(x))))))
+    expected = output(torch.relu(second(torch.relu(first(x)))))
+    torch.testing.assert_close(network(x), expected.unsqueeze(2))
 
 
 def test_without_hidden_units_no_noise_is_drawn() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from models.members import Member, members_of
 from models.networks import build_network
-from models.networks.population import InputShape, Network
+from models.networks.population import Network, Shape
 from models.spec import Activation, Loss, TrainingSpec
 from models.training.dropout import PopulationNoise
 from models.training.gradients import (
@@ -50,7 +50,7 @@ def places_of(members: Sequence[Member]) -> Tensor:
 
 def network_of(members: Sequence[Member]) -> Network:
     """Every weight and bias is drawn, so that no product is with zero."""
-    network = build_network(members, InputShape(INPUTS, INPUTS)).double()
+    network = build_network(members, Shape(INPUTS, INPUTS)).double()
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -229,5 +229,5 @@ def test_what_stands_in_the_padding_does_not_matter() -> None:
 )
 def test_the_fastest_way_is_taken(architecture: dict[str, Any], way: type) -> None:
     members = members_of([spec_of(architecture=architecture)])
-    network = build_network(members, InputShape(INPUTS, INPUTS))
+    network = build_network(members, Shape(INPUTS, INPUTS))
     assert type(gradients_of(network, "squared_error", places_of(members))) is way

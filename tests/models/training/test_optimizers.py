@@ -12,7 +12,7 @@ from torch import Tensor
 
 from models.members import Member
 from models.networks import build_network
-from models.networks.population import InputShape, Network
+from models.networks.population import Network, Shape
 from models.spec import TrainingSpec
 from models.training.optimizers import PopulationOptimizer
 
@@ -35,7 +35,7 @@ def spec_of(name: str, *, weight_decay: float = 0.1, **optimizer: Any) -> Traini
 
 def network_of(spec: TrainingSpec) -> Network:
     members = [Member(0, spec, fold, 0) for fold in range(MEMBERS)]
-    network = build_network(members, InputShape(INPUTS, INPUTS))
+    network = build_network(members, Shape(INPUTS, INPUTS))
     for layer in network.linear_layers():
         torch.nn.init.normal_(layer.bias, generator=torch.Generator().manual_seed(1))
     return network
@@ -63,7 +63,7 @@ def move(
     generator = torch.Generator().manual_seed(step)
     x = torch.randn(MEMBERS, 8, INPUTS, generator=generator)
     zero_gradients(network)
-    network(x).square().mean((1, 2)).sum().backward()
+    network(x).square().mean((1, 2, 3)).sum().backward()
     optimizer.step(RATES, idle)
 
 
@@ -138,7 +138,7 @@ def test_the_gradient_is_clipped_for_each_member_alone() -> None:
     steepness = torch.tensor([100.0, 1e-3, 0.0])
     zero_gradients(network)
     x = torch.randn(MEMBERS, 8, INPUTS, generator=torch.Generator().manual_seed(0))
-    (network(x).mean((1, 2)) * steepness).sum().backward()
+    (network(x).mean((1, 2, 3)) * steepness).sum().backward()
     gradient = {name: p.grad.clone() for name, p in network.named_parameters()}
     optimizer.step([1.0] * MEMBERS)
 
@@ -231,7 +231,7 @@ def test_each_member_moves_by_its_own_spec(name: str) -> None:
     ]
     rates = [0.05, 0.01, 0.2]
     members = [Member(trial, spec, 0, 0) for trial, spec in enumerate(specs)]
-    network = build_network(members, InputShape(INPUTS, INPUTS)).double()
+    network = build_network(members, Shape(INPUTS, INPUTS)).double()
     alone = [
         {key: p.detach()[place].clone().requires_grad_() for key, p in network.named_parameters()}
         for place in range(MEMBERS)
@@ -241,7 +241,7 @@ def test_each_member_moves_by_its_own_spec(name: str) -> None:
     for step in range(5):
         x = torch.randn(MEMBERS, 8, INPUTS, generator=torch.Generator().manual_seed(step)).double()
         zero_gradients(network)
-        network(x).square().mean((1, 2)).sum().backward()
+        network(x).square().mean((1, 2, 3)).sum().backward()
         for place in range(MEMBERS):
             for key, parameter in network.named_parameters():
                 assert parameter.grad is not None
@@ -270,7 +270,7 @@ def test_parameters_may_have_rates_of_their_own(name: str) -> None:
         }
     )
     members = [Member(0, spec, fold, 0) for fold in range(MEMBERS)]
-    network = build_network(members, InputShape(INPUTS, INPUTS))
+    network = build_network(members, Shape(INPUTS, INPUTS))
     optimizer = optimizer_of(network, spec)
     before = weights_of(network)
     for parameter in network.parameters():

@@ -13,7 +13,8 @@ from alone import ACTIVATIONS, inputs_of, train_alone
 from houses import Case, house_frame, lay, trainer_of
 
 from models.members import Member
-from models.training.engine import BLOCK_ROWS, EpochLosses, Monitor
+from models.training.engine import BLOCK_ROWS
+from models.training.progress import EpochMetrics, Monitor
 
 SCALED = {"target_transform": "log", "numeric_scaling": "standard"}
 SMALL: dict[str, Any] = {"type": "mlp", "hidden_sizes": [6]}
@@ -23,9 +24,9 @@ PERIODIC = {"type": "periodic", "frequencies": 3, "scale": 0.5, "size": 3}
 
 class Recorder(Monitor):
     def __init__(self) -> None:
-        self.losses: list[EpochLosses] = []
+        self.losses: list[EpochMetrics] = []
 
-    def epoch_ended(self, losses: list[EpochLosses], active: list[Member]) -> None:  # noqa: ARG002
+    def epoch_ended(self, losses: list[EpochMetrics], active: list[Member]) -> None:  # noqa: ARG002
         self.losses += losses
 
 
@@ -45,7 +46,7 @@ def compare(case: Case, dtype: torch.dtype, tolerance: float) -> None:
         assert trained.courses[place].best_epoch == alone.best_epoch
         x = torch.tensor(inputs_of(case, member.fold)[0], dtype=dtype)
         with torch.no_grad():
-            found = trained.network(x.expand(len(trainer.members), -1, -1))[place]
+            found = trained.network(x.expand(len(trainer.members), -1, -1))[place, ..., 0]
             expected = alone.network(x, lambda hidden: hidden)
         np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
 

@@ -15,13 +15,8 @@ from torch import Tensor
 from models.members import Member
 from models.spec import TrainingSpec
 from models.training.checkpoint import pack, unpack
-from models.training.engine import (
-    Course,
-    EpochLosses,
-    Interrupted,
-    Monitor,
-    TrainedPopulation,
-)
+from models.training.engine import TrainedPopulation
+from models.training.progress import Course, EpochMetrics, Interrupted, Monitor
 
 # 74 training rows in batches of 16 make an epoch of three blocks.
 BLOCK_ROWS = 32
@@ -35,7 +30,7 @@ class Run:
     """What a finished run is compared by; the weights, and the running statistics if any."""
 
     weights: dict[str, Tensor]
-    losses: list[EpochLosses]
+    losses: list[EpochMetrics]
     courses: list[Course]
 
 
@@ -44,10 +39,10 @@ class Interruptor(Monitor):
 
     def __init__(self, blocks: int | None = None) -> None:
         self.left = blocks
-        self.losses: list[EpochLosses] = []
+        self.losses: list[EpochMetrics] = []
         self.saved = b""
 
-    def epoch_ended(self, losses: list[EpochLosses], active: list[Member]) -> None:  # noqa: ARG002
+    def epoch_ended(self, losses: list[EpochMetrics], active: list[Member]) -> None:  # noqa: ARG002
         self.losses += losses
 
     def should_stop(self) -> bool:
@@ -82,7 +77,7 @@ def stopping_case(folder: Path, **spec: Any) -> Case:
     )
 
 
-def finished(trained: TrainedPopulation, losses: list[EpochLosses]) -> Run:
+def finished(trained: TrainedPopulation, losses: list[EpochMetrics]) -> Run:
     return Run(trained.network.state_dict(), losses, trained.courses)
 
 
@@ -142,7 +137,7 @@ def assert_interruptions_leave_no_trace(case: Case, trials: Sequence[TrainingSpe
     ends = {course.epochs for course in expected.courses if course.stopped_by == "early_stopping"}
     assert ends, "the case means something only if members leave early"
 
-    losses: list[EpochLosses] = []
+    losses: list[EpochMetrics] = []
     checkpoint, attempts = b"", 0
     while True:
         trainer, monitor = trainer_of(case, trials=trials), Interruptor(blocks=1)
@@ -256,6 +251,7 @@ def test_a_fold_does_not_feel_its_companions(tmp_path: Path, company: str, fold:
         name: tensor if name.startswith("best/") else tensor[[fold]]
         for name, tensor in tensors.items()
     }
+    alone["losses"] = alone["losses"][:, : -(-len(case.folds[fold].train) // case.spec.batch_size)]
     assert trainer.restore(pack(alone, state | {"active": [fold], "steps": [0]}))
     by_itself = Interruptor()
     single = trainer.train(by_itself)

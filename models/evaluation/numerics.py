@@ -1,0 +1,123 @@
+"""Numerical trouble that the courses of the members show, with what to do about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from models.evaluation.findings import Finding
+from models.training.progress import Course
+
+# R² on training rows below which a network is not merely useless, as one that learnt nothing is.
+WORSE_THAN_MEAN = -0.02
+# The target is standardised: the gradient of a healthy network lies around 1.
+EXPLODING_NORM = 1e3
+VANISHING_NORM = 1e-6
+# A training loss that changed by no more than this share of itself has not moved.
+STILL = 1e-3
+# More hidden units than this share doing nothing is worth a word.
+IDLE_UNITS = 0.5
+# Members whose trouble is told of one by one.
+EXAMPLES = 3
+
+
+def numerical_findings(courses: Sequence[Course], folds: int, train_r2: float) -> list[Finding]:
+    """Findings over the members of all folds, those of one fold side by side.
+
+    `train_r2`: mean over the folds on their training rows, on the standardised target's scale.
+    """
+    findings: list[Finding] = []
+    per_fold = len(courses) // folds
+    failed = [place for place, course in enumerate(courses) if course.stopped_by == "non_finite"]
+    if failed:
+        told = [f"fold {p // per_fold} at {courses[p].trouble}" for p in failed[:EXAMPLES]]
+        more = f" and {len(failed) - EXAMPLES} more" if len(failed) > EXAMPLES else ""
+        findings.append(
+            {
+                "code": "numerical_trouble",
+                "evidence": f"the numbers of {len(failed)} of {len(courses)} members stopped being "
+                f"finite: {', '.join(told)}{more}; their best weights before that were kept, and "
+                "where there are none the other members stand in",
+                "advice": "lower optimizer.learning_rate, set optimizer.gradient_clip, scale the "
+                "inputs, or choose another initialization",
+            }
+        )
+    elif train_r2 < WORSE_THAN_MEAN:
+        loss = float(np.median([course.last_loss for course in courses]))
+        findings.append(
+            {
+                "code": "numerical_trouble",
+                "evidence": "the networks predict their own training rows worse than these rows' "
+                f"mean does; the training loss ended at {loss:.3g}",
+                "advice": "lower optimizer.learning_rate or dropout, set optimizer.gradient_clip, "
+                "or choose an initialization with smaller weights",
+            }
+        )
+    norms = [course.largest_gradient for course in courses]
+    largest, smallest = max(norms), min(norms)
+    if largest > EXPLODING_NORM:
+        findings.append(
+            {
+                "code": "exploding_gradients",
+                "evidence": f"the norm of a gradient reached {largest:.2g}; around 1 is usual",
+                "advice": "set optimizer.gradient_clip to 1, lower optimizer.learning_rate, or "
+                "choose an initialization that keeps the variance (xavier, kaiming)",
+            }
+        )
+    if smallest < VANISHING_NORM:
+        findings.append(
+            {
+                "code": "vanishing_gradients",
+                "evidence": f"the norm of a gradient never exceeded {smallest:.2g}: what the "
+                "output gets wrong does not reach the weights",
+                "advice": "activations that do not saturate (relu, silu), xavier or kaiming "
+                "initialization, normalization, fewer layers",
+            }
+        )
+    still = [course for course in courses if _still(course)]
+    if still and train_r2 < STILL:
+        first, last = still[0].first_loss, still[0].last_loss
+        findings.append(
+            {
+                "code": "loss_does_not_move",
+                "evidence": f"the training loss of {len(still)} of {len(courses)} members went "
+                f"from {first:.5g} to {last:.5g} in {still[0].epochs} epochs",
+                "advice": "a higher optimizer.learning_rate; weights that all start alike, or at "
+                "0, stay so: choose xavier_uniform; or the columns do not hold the answer",
+            }
+        )
+    dead = _mean([course.dead_units for course in courses])
+    if dead is not None and dead > IDLE_UNITS:
+        findings.append(
+            {
+                "code": "dead_units",
+                "evidence": f"{dead:.0%} of the hidden units are 0 for every row, so that no "
+                "gradient moves them",
+                "advice": "lower optimizer.learning_rate, leaky_relu or silu in place of relu, "
+                "kaiming initialization",
+            }
+        )
+    saturated = _mean([course.saturated_units for course in courses])
+    if saturated is not None and saturated > IDLE_UNITS:
+        findings.append(
+            {
+                "code": "saturated_units",
+                "evidence": f"{saturated:.0%} of the hidden activations lie within 1 % of a bound "
+                "of their function, where its slope is next to nothing",
+                "advice": "an initialization with smaller weights (xavier), scaled inputs, "
+                "scaled_sigmoid or relu in place of sigmoid",
+            }
+        )
+    return findings
+
+
+def _still(course: Course) -> bool:
+    moved = abs(course.first_loss - course.last_loss)
+    return course.epochs > 1 and moved <= STILL * abs(course.first_loss)
+
+
+def _mean(shares: list[float | None]) -> float | None:
+    known = [share for share in shares if share is not None and math.isfinite(share)]
+    return float(np.mean(known)) if known else None

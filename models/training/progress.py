@@ -1,0 +1,96 @@
+"""What a training run tells and asks while it goes on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models.members import Member
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Where the numbers of a member stopped being finite.
+
+    `step` counts the member's batches from 1 over the whole run. `layer` is the name of the
+    weights or the module in the network, or "the loss" where every layer is still finite.
+    """
+
+    epoch: int
+    step: int
+    layer: str
+
+    def __str__(self) -> str:
+        return f"step {self.step} (epoch {self.epoch}) in {self.layer}"
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """One member after one epoch; losses are means over rows, NaN or infinity included.
+
+    gradient_norm : L2 norm over all weights, in the epoch's first batch
+    dead_units : share of hidden units that are zero for every validation row looked at
+    saturated_units : share of hidden activations within 1 % of their function's range of a bound
+    Both are None for networks without such units.
+    """
+
+    member: Member
+    epoch: int
+    train_loss: float
+    watched_loss: float | None
+    validation_loss: float
+    learning_rate: float
+    gradient_norm: float
+    dead_units: float | None
+    saturated_units: float | None
+
+
+@dataclass
+class Course:
+    """How the training of one member went. `best_epoch` is 0 until an epoch ended finite."""
+
+    epochs: int = 0
+    best_epoch: int = 0
+    best_loss: float = math.inf
+    stopped_by: str = "max_epochs"
+    first_loss: float = math.nan
+    last_loss: float = math.nan
+    largest_gradient: float = 0.0  # norm, of those looked at
+    dead_units: float | None = None  # after the last epoch, like the next
+    saturated_units: float | None = None
+    trouble: Trouble | None = None
+
+    def note(self, metrics: EpochMetrics) -> None:
+        """Enter an epoch that ended finite."""
+        if math.isnan(self.first_loss):
+            self.first_loss = metrics.train_loss
+        self.last_loss = metrics.train_loss
+        self.largest_gradient = max(self.largest_gradient, metrics.gradient_norm)
+        self.dead_units = metrics.dead_units
+        self.saturated_units = metrics.saturated_units
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> Course:
+        """The inverse of `dataclasses.asdict`."""
+        trouble = saved["trouble"]
+        return cls(**{**saved, "trouble": trouble and Trouble(**trouble)})
+
+
+class Monitor:
+    """What a run tells and asks between blocks of batches; the default trains undisturbed."""
+
+    def epoch_ended(self, metrics: list[EpochMetrics], active: Sequence[Member]) -> None:
+        """Called with the members that have ended an epoch, and with those that go on."""
+
+    def should_stop(self) -> bool:
+        """Asked between blocks; True ends the run with `Interrupted`."""
+        return False
+
+    def checkpoint(self, make: Callable[[], bytes]) -> None:
+        """Called between blocks every few seconds, and before `Interrupted`."""
+
+
+class Interrupted(Exception):
+    """The monitor asked the run to stop; a checkpoint was offered first."""

@@ -1,0 +1,329 @@
+"""Training many specs on the same folds: grouped by shape, in chunks, over the cores.
+
+Every chunk is a `Trainer`, and what it leaves is its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from models.data.design import Design
+from models.data.estimate import member_bytes
+from models.data.folds import FoldRows
+from models.members import Member, members_of, population_key
+from models.networks import build_network
+from models.spec import TrainingSpec
+from models.training.checkpoint import pack, unpack
+from models.training.engine import CHECKPOINT_INTERVAL, TrainedPopulation, Trainer
+from models.training.inputs import Inputs
+from models.training.lanes import run_in_lanes
+from models.training.progress import Course, EpochMetrics, Interrupted, Monitor
+
+# What a lane's members may take together so that their weights stay in the cache: half of a
+# usual third-level cache, shared by two lanes.
+CHUNK_BYTES = 16 * 1024 * 1024
+# Share of a GPU's free memory that a chunk may take.
+DEVICE_SHARE = 0.7
+
+Chunk = tuple[int, int]  # members from the first to before the second, of a group
+
+
+def train_many(
+    specs: Sequence[TrainingSpec],
+    design: Design,
+    folds: Sequence[FoldRows],
+    *,
+    device: torch.device,
+    monitor: Monitor,
+    cores: int = 1,
+    dtype: torch.dtype = torch.float32,
+    checkpoints: Iterable[bytes] = (),
+) -> list[TrainedPopulation]:
+    """Train each spec on all folds; the result of each, in order.
+
+    The specs were resolved on one table and lay the same folds. `checkpoints`: of earlier runs of
+    the same specs, the newest first; the run goes on from the first of this format.
+
+    Raises
+    ------
+    Interrupted: the monitor asked for it; a checkpoint was offered first.
+    LaneDied: a training process was killed.
+    """
+    members = members_of(specs)
+    keys = [population_key(spec) for spec in specs]
+    book = Book(members, monitor)
+    for data in checkpoints:
+        if book.restore(data):
+            break
+    trained: dict[int, TrainedPopulation] = {}
+    for number, key in enumerate(dict.fromkeys(keys)):
+        group = [member for member in members if keys[member.trial] == key]
+        inputs = Inputs(group[0].spec, design, folds, device, dtype)
+        if number == len(book.plans):
+            book.plans.append(_plan(group, inputs, cores))
+        works = [
+            partial(_train_chunks, group, inputs, number, chunks, book.states)
+            for chunks in book.plans[number]
+        ]
+        try:
+            if len(works) == 1:
+                works[0](book)
+            else:
+                run_in_lanes(works, book, max(1, cores // len(works)))
+        except Interrupted:
+            monitor.checkpoint(book.save)
+            raise
+        trained |= _results(group, inputs, book.states[number])
+    return [trained[trial] for trial in range(len(specs))]
+
+
+class Desk(Protocol):
+    """Where chunks report to."""
+
+    def epoch_ended(self, metrics: list[EpochMetrics], active: list[Member]) -> None: ...
+    def should_stop(self) -> bool: ...
+    def checkpoint(self, group: int, chunk: Chunk, state: bytes) -> None: ...
+    def split(self, group: int, chunk: Chunk, halves: list[Chunk]) -> None: ...
+
+
+@dataclass
+class Book:
+    """What is known of a run: each group's plan and each chunk's newest checkpoint.
+
+    A fold's members may train in several chunks, one of them ahead of another: their metrics are
+    passed on when those of all its members that trained in an epoch are there.
+    """
+
+    members: list[Member]
+    monitor: Monitor
+    plans: list[list[list[Chunk]]] = field(default_factory=list)  # by group and lane
+    states: dict[int, dict[Chunk, bytes]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._replicas = {(m.trial, m.fold): m.spec.members_per_fold for m in self.members}
+        self._active = {m.place: m for m in self.members}
+        # (trial, fold) to epoch to replica.
+        self._waiting: dict[tuple[int, int], dict[int, dict[int, EpochMetrics]]] = {}
+        self._told: dict[tuple[int, int], int] = {}  # last epoch passed on, by (trial, fold)
+        self._ended: dict[tuple[int, int, int], int] = {}  # last epoch by member
+        self._saved_at = time.monotonic()
+
+    def epoch_ended(self, metrics: list[EpochMetrics], active: list[Member]) -> None:
+        going_on = {member.place for member in active}
+        for row in metrics:
+            trial, fold, replica = row.member.place
+            # Epochs are trained again after an older checkpoint, and by the halves of a chunk.
+            if row.epoch > self._told.get((trial, fold), 0):
+                waiting = self._waiting.setdefault((trial, fold), {})
+                waiting.setdefault(row.epoch, {})[replica] = row
+            if row.member.place not in going_on:
+                self._ended[row.member.place] = row.epoch
+                self._active.pop(row.member.place, None)
+        complete: list[EpochMetrics] = []
+        for owner in dict.fromkeys((row.member.trial, row.member.fold) for row in metrics):
+            complete += self._complete(owner)
+        if complete:
+            self.monitor.epoch_ended(complete, list(self._active.values()))
+
+    def _complete(self, owner: tuple[int, int]) -> list[EpochMetrics]:
+        """Take out the epochs of a fold that all of its members have told of."""
+        waiting, complete = self._waiting.get(owner, {}), []
+        for epoch in sorted(waiting):
+            expected = {
+                replica
+                for replica in range(self._replicas[owner])
+                if self._ended.get((*owner, replica), epoch) >= epoch
+            }
+            if waiting[epoch].keys() >= expected:
+                rows = waiting.pop(epoch)
+                self._told[owner] = epoch
+                complete += [rows[replica] for replica in sorted(rows)]
+        return complete
+
+    def should_stop(self) -> bool:
+        return self.monitor.should_stop()
+
+    def checkpoint(self, group: int, chunk: Chunk, state: bytes) -> None:
+        self.states.setdefault(group, {})[chunk] = state
+        # Each lane brings one in turn.
+        if time.monotonic() - self._saved_at > CHECKPOINT_INTERVAL / 2:
+            self.monitor.checkpoint(self.save)
+            self._saved_at = time.monotonic()
+
+    def split(self, group: int, chunk: Chunk, halves: list[Chunk]) -> None:
+        """A chunk was too large for the memory."""
+        self.states.get(group, {}).pop(chunk, None)
+        for lane in self.plans[group]:
+            if chunk in lane:
+                place = lane.index(chunk)
+                lane[place : place + 1] = halves
+
+    def save(self) -> bytes:
+        """All of it as bytes."""
+        states = {
+            f"{group}/{first}/{end}": torch.from_numpy(np.frombuffer(state, np.uint8).copy())
+            for group, chunks in self.states.items()
+            for (first, end), state in chunks.items()
+        }
+        waiting = [
+            row
+            for epochs in self._waiting.values()
+            for replicas in epochs.values()
+            for row in replicas.values()
+        ]
+        return pack(
+            states,
+            {
+                "plans": self.plans,
+                "told": [[*owner, epoch] for owner, epoch in self._told.items()],
+                "ended": [[*place, epoch] for place, epoch in self._ended.items()],
+                "waiting": [{**vars(row), "member": row.member.place} for row in waiting],
+            },
+        )
+
+    def restore(self, data: bytes) -> bool:
+        """Go on from a checkpoint; False if it is of another format."""
+        unpacked = unpack(data)
+        if unpacked is None:
+            return False
+        tensors, state = unpacked
+        for name, tensor in tensors.items():
+            group, first, end = map(int, name.split("/"))
+            self.states.setdefault(group, {})[first, end] = tensor.numpy().tobytes()
+        self.plans = [
+            [[(first, end) for first, end in lane] for lane in plan] for plan in state["plans"]
+        ]
+        members = dict(self._active)
+        for trial, fold, epoch in state["told"]:
+            self._told[trial, fold] = epoch
+        for trial, fold, replica, epoch in state["ended"]:
+            self._ended[trial, fold, replica] = epoch
+            self._active.pop((trial, fold, replica), None)
+        for saved in state["waiting"]:
+            row = EpochMetrics(**{**saved, "member": members[tuple(saved["member"])]})
+            trial, fold, replica = row.member.place
+            epochs = self._waiting.setdefault((trial, fold), {})
+            epochs.setdefault(row.epoch, {})[replica] = row
+        return True
+
+
+class _ChunkMonitor(Monitor):
+    """One chunk's reports on their way to the desk."""
+
+    def __init__(self, desk: Desk, group: int, chunk: Chunk) -> None:
+        self._desk = desk
+        self._group = group
+        self._chunk = chunk
+
+    def epoch_ended(self, metrics: list[EpochMetrics], active: Sequence[Member]) -> None:
+        self._desk.epoch_ended(metrics, list(active))
+
+    def should_stop(self) -> bool:
+        return self._desk.should_stop()
+
+    def checkpoint(self, make: Callable[[], bytes]) -> None:
+        self._desk.checkpoint(self._group, self._chunk, make())
+
+
+def _train_chunks(
+    members: list[Member],
+    inputs: Inputs,
+    group: int,
+    chunks: Sequence[Chunk],
+    states: dict[int, dict[Chunk, bytes]],
+    desk: Desk,
+) -> None:
+    """Train one chunk of a group after another, halving those that the memory does not hold."""
+    ahead = list(chunks)
+    while ahead:
+        chunk = first, end = ahead.pop(0)
+        state = states.get(group, {}).get(chunk)
+        monitor = _ChunkMonitor(desk, group, chunk)
+        try:
+            last = _train_chunk(members[first:end], inputs, state, monitor)
+        except (MemoryError, RuntimeError) as error:
+            if end - first == 1 or not _out_of_memory(error):
+                raise
+            middle = (first + end) // 2
+            halves = [(first, middle), (middle, end)]
+            desk.split(group, chunk, halves)
+            ahead = halves + ahead
+        else:
+            desk.checkpoint(group, chunk, last)
+
+
+def _train_chunk(
+    members: Sequence[Member], inputs: Inputs, state: bytes | None, monitor: Monitor
+) -> bytes:
+    """Its last checkpoint. What it took of the memory is free again, whatever happens."""
+    trainer = Trainer(members, inputs)
+    if state is not None:
+        trainer.restore(state)
+    trainer.train(monitor)
+    return trainer.save()
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """torch has an exception for CUDA; its CPU allocator raises a RuntimeError."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        "not enough memory" in str(error) or "can't allocate memory" in str(error)
+    )
+
+
+def _plan(members: list[Member], inputs: Inputs, cores: int) -> list[list[Chunk]]:
+    """Chunks of about equal size, by lane."""
+    each = member_bytes(members[0].spec, inputs.shape.inputs)
+    if inputs.device.type == "cuda":
+        lanes, room = 1, DEVICE_SHARE * torch.cuda.mem_get_info(inputs.device)[0]
+    else:
+        # Forking is safe on Linux alone.
+        lanes = min(cores, len(members)) if sys.platform == "linux" else 1
+        room = CHUNK_BYTES
+    largest = max(1, int(room // each))
+    return [
+        [(start + a, start + b) for a, b in _shares(end - start, -(-(end - start) // largest))]
+        for start, end in _shares(len(members), lanes)
+    ]
+
+
+def _shares(count: int, parts: int) -> list[Chunk]:
+    """0 … count in consecutive parts of about equal size."""
+    bounds = [count * part // parts for part in range(parts + 1)]
+    return list(pairwise(bounds))
+
+
+def _results(
+    members: list[Member], inputs: Inputs, states: dict[Chunk, bytes]
+) -> dict[int, TrainedPopulation]:
+    """Each trial's population, put together from the chunks that its members trained in."""
+    best: dict[str, list[torch.Tensor]] = {}
+    courses: list[Course] = []
+    for chunk in sorted(states):
+        tensors, state = unpack(states[chunk]) or ({}, {"courses": []})
+        courses += [Course.from_dict(course) for course in state["courses"]]
+        for name, tensor in tensors.items():
+            best.setdefault(name.removeprefix("best/"), []).append(tensor)
+    stacked = {name: torch.cat(parts) for name, parts in best.items()}
+    trained = {}
+    for trial in dict.fromkeys(member.trial for member in members):
+        places = [place for place, member in enumerate(members) if member.trial == trial]
+        network = build_network([members[place] for place in places], inputs.shape)
+        network.to(inputs.dtype)
+        network.load_state_dict({name: value[places] for name, value in stacked.items()})
+        trained[trial] = TrainedPopulation(
+            network,
+            inputs.encoder,
+            inputs.target,
+            inputs.statistics,
+            [courses[place] for place in places],
+        )
+    return trained
