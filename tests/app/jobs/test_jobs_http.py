@@ -180,7 +180,7 @@ def test_a_job_above_the_memory_limit_is_refused(tmp_path: Path, sqlite_url: str
     assert small.status_code == 200
     assert large.status_code == 422
     assert large.json()["type"].endswith("/invalid-spec")
-    assert "max_job_memory_bytes, 10,000,000" in large.json()["detail"]
+    assert "max_job_memory_bytes, 700,000,000" in large.json()["detail"]
 
 
 def test_the_limit_of_the_machine() -> None:
