@@ -82,7 +82,7 @@ def json_pointer(finding: Any, location: Location, body: object) -> str:
     for place, part in enumerate(location):
         is_absent = finding["type"] == "missing" and place == len(location) - 1
         if isinstance(node, list) and isinstance(part, int):
-            node = node[part]
+            node = node[part] if part < len(node) else None
         elif isinstance(node, dict):
             if part not in node:
                 part = SHORT_FOR.get(str(part), part)

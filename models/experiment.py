@@ -35,7 +35,8 @@ from models.training.runs import train_many
 StopReason = Literal["cancel", "release"]
 # Members whose trouble is told of when all have failed.
 EXAMPLES = 3
-EPSILON = 1e-9
+# Seconds between reports that bring no metrics.
+REPORT_INTERVAL = 1.0
 
 
 @dataclass(frozen=True)
@@ -189,33 +190,51 @@ class _HostMonitor(Monitor):
     def __init__(self, host: Host, spec: TrainingSpec) -> None:
         self._host = host
         self._spec = spec
-        self._members = spec.k_folds * spec.members_per_fold
-        self._epochs: dict[tuple[int, int, int], int] = {}  # ended, by member
-        self._began = time.monotonic()
-        self._resumed_at: float | None = None  # fraction, known from the first epoch on
+        self._fraction = 0.0
+        self._epoch = 0
+        self._folds_active = spec.k_folds
+        self._began = self._reported_at = time.monotonic()
+        self._first: tuple[float, float] | None = None  # when, and the fraction: it may resume
+
+    def progressed(self, fraction: float, epoch: int) -> None:
+        self._fraction, self._epoch = fraction, epoch
+        now = time.monotonic()
+        if self._first is None:
+            self._first = (self._began, 0.0) if epoch <= 1 else (now, fraction)
+        if now - self._reported_at > REPORT_INTERVAL:
+            self._report([])
 
     def epoch_ended(self, metrics: list[EpochMetrics], active: Sequence[Member]) -> None:
-        last = self._spec.max_epochs
-        self._epochs |= {row.member.place: row.epoch for row in metrics}
-        ended = [self._epochs.get(member.place, 0) for member in active]
-        fraction = 1 - sum(last - epochs for epochs in ended) / (last * self._members)
-        if self._resumed_at is None:
-            self._resumed_at = fraction - len(metrics) / (last * self._members)
-        pace = (time.monotonic() - self._began) / max(fraction - self._resumed_at, EPSILON)
+        self._folds_active = len({member.fold for member in active})
         by_epoch: dict[tuple[int, int], list[EpochMetrics]] = {}
         for row in metrics:
             by_epoch.setdefault((row.member.fold, row.epoch), []).append(row)
+        self._report([_epoch_row(rows) for rows in by_epoch.values()])
+
+    def _report(self, rows: list[EpochRow]) -> None:
+        self._reported_at = time.monotonic()
         self._host.report(
             Progress(
-                fraction=fraction,
-                epoch=min(ended, default=max(self._epochs.values())),
-                max_epochs=last,
+                fraction=self._fraction,
+                epoch=self._epoch,
+                max_epochs=self._spec.max_epochs,
                 folds_total=self._spec.k_folds,
-                folds_active=len({member.fold for member in active}),
-                eta_s=round(pace * (1 - fraction), 1),
+                folds_active=self._folds_active,
+                eta_s=self._eta(),
             ),
-            [_epoch_row(rows) for rows in by_epoch.values()],
+            rows,
         )
+
+    def _eta(self) -> float | None:
+        """Seconds that are left if no member stops early."""
+        assert self._first is not None
+        since, done = self._first
+        if self._fraction == 1:
+            return 0.0
+        if self._fraction <= done:
+            return None
+        pace = (self._reported_at - since) / (self._fraction - done)
+        return round(pace * (1 - self._fraction), 1)
 
     def should_stop(self) -> bool:
         return self._host.stop_requested() is not None

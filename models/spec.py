@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -57,6 +58,17 @@ class SpecModel(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
+def _pair_of_names(given: Any) -> Any:
+    """One sentence instead of one a branch of the union."""
+    if isinstance(given, list | tuple):
+        given = tuple(given)
+        if len(given) == 2 and all(isinstance(name, str) for name in given):
+            return given
+    elif given is None or given == "auto":
+        return given
+    raise ValueError("must be a list of two column names, 'auto' or null")
+
+
 class Features(SpecModel):
     """Which columns the network sees, and as what."""
 
@@ -67,7 +79,9 @@ class Features(SpecModel):
         default_factory=dict,
         description="Overrides of the profile's kinds, for example a class code read as a number.",
     )
-    coordinates: Literal["auto"] | tuple[str, str] | None = Field(
+    coordinates: Annotated[
+        Literal["auto"] | tuple[str, str] | None, BeforeValidator(_pair_of_names)
+    ] = Field(
         default="auto",
         description="Two numeric columns that say where a row is, such as latitude and longitude: "
         "distances along turned axes are given beside them. `auto` finds them by their names.",
@@ -128,7 +142,7 @@ Initialization = Annotated[
         Field(discriminator="type"),
         Tag("weights"),
     ],
-    Discriminator(lambda given: "rule" if isinstance(given, str) else "weights"),
+    Discriminator(lambda given: "weights" if isinstance(given, dict | SpecModel) else "rule"),
 ]
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.settings import Settings
+from models.data.estimate import usable_cores
 
 
 class Slots:
@@ -44,7 +45,7 @@ class Slots:
         Where a lane has several threads they must not spin while they wait: two children with two
         spinning OpenMP threads each on two cores train five times slower than one alone.
         """
-        threads = max(1, len(os.sched_getaffinity(0)) // self.count)
+        threads = max(1, usable_cores() // self.count)
         return {
             "OMP_NUM_THREADS": str(threads),
             "OMP_WAIT_POLICY": "PASSIVE",

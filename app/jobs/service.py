@@ -22,7 +22,14 @@ from app.jobs.schemas import (
 from app.settings import Settings
 from app.storage.blobs import Blobs
 from app.storage.tables import Dataset
-from models.data.estimate import Estimate, Machine, core_rate, estimate, parameters
+from models.data.estimate import (
+    Estimate,
+    Machine,
+    core_rate,
+    estimate,
+    parameters,
+    usable_cores,
+)
 from models.data.features import SpecError, resolve, select
 from models.data.profile import Profile
 from models.data.review import leakage_suspects, review
@@ -60,14 +67,15 @@ def plan(session: Session, settings: Settings, tenant: str, body: JobCreate) -> 
     except SpecError as error:
         faults = [Fault(pointer=fault.pointer, detail=fault.detail) for fault in error.faults]
         raise InvalidSpec(f"{error}.", faults) from None
-    cores = max(1, (os.cpu_count() or 1) // (settings.slots or 1))
+    cores = max(1, usable_cores() // (settings.slots or 1))
     expected = estimate(spec, profile, Machine(cores, core_rate()))
     limit = settings.max_job_memory_bytes or machine_memory_limit()
+    weights = parameters(spec, profile)
     if expected.memory_bytes > limit:
         raise InvalidSpec(
             f"The run is estimated to take {expected.memory_bytes:,} bytes of memory, above "
             f"max_job_memory_bytes, {limit:,}: take fewer hidden units, folds or rows a batch.",
-            [Fault(pointer="/architecture", detail=f"{parameters(spec, profile):,} weights a fold")],
+            [Fault(pointer="/architecture", detail=f"{weights:,} weights a fold")],
         )
     return Plan(dataset, profile, spec, expected)
 

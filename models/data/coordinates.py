@@ -19,6 +19,8 @@ ANGLES = np.deg2rad([22.5, 45.0, 67.5, 112.5, 135.0, 157.5])
 # What the names of such columns hold, misspellings of well-known tables included.
 LATITUDE = re.compile(r"(?i)(^|[\W_])(lat|latt?itude|northing|y_?coord(inate)?)([\W_]|$)")
 LONGITUDE = re.compile(r"(?i)(^|[\W_])(lng|long?|longt?itude|easting|x_?coord(inate)?)([\W_]|$)")
+# A scaled coordinate beyond this is cut off: sums of larger ones could be no number.
+FARTHEST = 1e12
 # Fewer different places than this are no map.
 FEW_PLACES = 30
 

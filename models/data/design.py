@@ -78,7 +78,8 @@ def load_design(parquet: Path, spec: TrainingSpec, features: list[Feature]) -> D
         for name, cells in zip(wordy, words, strict=True)
     ]
     pair = spec.features.coordinates
-    assert pair != "auto", "the spec is resolved"
+    if pair == "auto":  # resolved by a version that knew none
+        pair = None
     return Design(
         numeric=numeric,
         numeric_kinds=[f.kind for f in features if f.kind != "categorical"],

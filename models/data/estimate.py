@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -35,14 +36,17 @@ ENCODED_BYTES = 256 * 1024 * 1024
 
 # Seconds on one core whose `core_rate` is REFERENCE_RATE, fitted to measured runs
 # (benchmarks/estimates.py compares the two).
-REFERENCE_RATE = 76e9  # operations a second
+REFERENCE_RATE = 3.6e9  # multiplications a second
 TRAINING_RATE = 66e9  # of that core in the products of a step
-STEP_SECONDS = 0.25e-3  # a batch's calls, and each layer's
-LAYER_SECONDS = 0.06e-3
+STEP_SECONDS = 0.3e-3  # a batch's calls, and each layer's
+LAYER_SECONDS = 0.1e-3
 WEIGHT_SECONDS = 0.6e-9  # the optimiser's step of one weight
-UNIT_SECONDS = 4e-9  # activation and dropout of one hidden unit of one row, there and back
+SIMPLE_SECONDS = 1.5e-9  # activation of one hidden unit of one row, there and back
+CURVED_SECONDS = 6e-9  # the same with an exponential in it
+DROPOUT_SECONDS = 3e-9
 WAVE_SECONDS = 30e-9  # one wave of a periodic embedding
 AUTOGRAD_FACTOR = 2.0  # what a graph costs over gradients by hand
+SIMPLE = ("relu", "leaky_relu", "identity")
 # Preparing, evaluating and exporting: always, and for each of a member's predictions.
 OVERHEAD_SECONDS = 4.0
 PREDICTION_SECONDS = 2e-6
@@ -50,7 +54,7 @@ PREDICTION_SECONDS = 2e-6
 
 @dataclass(frozen=True)
 class Machine:
-    """What trains: `cores`, and the operations a second of one in float32 products."""
+    """What trains: `cores`, and the `core_rate` of one."""
 
     cores: int
     core_rate: float
@@ -91,20 +95,28 @@ def parameters(spec: TrainingSpec, profile: Profile) -> int:
 
 @lru_cache
 def core_rate() -> float:
-    """Operations a second of one of this machine's cores in float32 products, measured once.
+    """Multiplications a second of one of this machine's cores, measured once in 10 ms.
 
-    OpenBLAS takes one thread for products of this size. The best of many is what the core can do,
+    Numbers in the first-level cache, which one thread multiplies: a matrix product would wait for
+    the threads of the linear algebra library. The best of many rounds is what the core can do,
     whatever else runs at the moment.
     """
-    size, rounds = 96, 300
-    a, b, out = (np.ones((size, size), np.float32) for _ in range(3))
+    size, rounds = 4_096, 2_000
+    a, b, out = (np.ones(size, np.float32) for _ in range(3))
 
     def once() -> float:
         began = time.perf_counter()
-        np.matmul(a, b, out=out)
+        np.multiply(a, b, out=out)
         return time.perf_counter() - began
 
-    return 2 * size**3 / min(once() for _ in range(rounds))
+    return size / min(once() for _ in range(rounds))
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on; a container may have fewer than its machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def member_bytes(spec: TrainingSpec, inputs: int) -> int:
@@ -126,7 +138,10 @@ def _epoch_seconds(spec: TrainingSpec, inputs: int, rows: int, members: int) -> 
     # Forward, and backward by weights and, but for the first layer, by inputs.
     operations = passes * (6 * weights - 2 * widths[0] * widths[1])
     scored = passes * 2 * weights * folded / spec.k_folds
-    units = passes * sum(widths[1:-1]) * UNIT_SECONDS
+    activation = getattr(spec.architecture, "activation", "identity")
+    unit = SIMPLE_SECONDS if activation in SIMPLE else CURVED_SECONDS
+    unit += DROPOUT_SECONDS if spec.dropout > 0 else 0.0
+    units = passes * sum(widths[1:-1]) * unit
     embedding = getattr(spec.architecture, "numeric_embedding", None)
     if isinstance(embedding, Periodic):
         columns = (inputs - 1) // embedding.size + 1

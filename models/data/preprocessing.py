@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.coordinates import directions
+from models.data.coordinates import FARTHEST, directions
 from models.data.design import Design, Numbers
 from models.data.folds import FoldRows
 from models.spec import Preprocessing
@@ -19,6 +19,8 @@ ROUNDING = 1e-14
 QUANTILE_KNOTS = 33
 # A range of the target this many times its own is as far as a prediction goes.
 TARGET_MARGIN = 1.0
+# Logarithm of the largest price: its square is still a float64.
+LARGEST_LOG = 345.0
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ def learn(
     fill, center, scale, knots = (
         np.stack(part) for part in zip(*(learnt for learnt, _ in numeric), strict=True)
     )
-    targets = [_target_statistics(target[rows]) for rows in training_rows]
+    farthest = np.inf if preprocessing.target_transform != "log" else LARGEST_LOG
+    targets = [_target_statistics(target[rows], farthest) for rows in training_rows]
     bin_columns, bin_low, bin_width = _align_bins(
         [_quantile_knots(numbers, bins) for _, numbers in numeric]
     )
@@ -117,8 +120,9 @@ def _fold_statistics(
         return (fill, center, scale, knots), numbers
     pair = list(design.coordinates)
     filled = np.where(np.isnan(numbers[:, pair]), fill[pair], numbers[:, pair])
-    scaled = (filled - center[pair]) / np.where(scale[pair] == 0, 1.0, scale[pair])
-    turned = scaled @ directions()
+    with np.errstate(over="ignore"):  # cut off in the next step
+        scaled = (filled - center[pair]) / np.where(scale[pair] == 0, 1.0, scale[pair])
+    turned = np.clip(scaled, -FARTHEST, FARTHEST) @ directions()
     _, *learnt = _numeric_statistics(preprocessing, turned)
     center, scale, knots = (
         np.concatenate([own, added], axis=-1)
@@ -192,14 +196,17 @@ def _align_bins(
     return columns, low, width
 
 
-def _target_statistics(target: np.ndarray) -> tuple[float, float, float, float]:
+def _target_statistics(target: np.ndarray, farthest: float) -> tuple[float, float, float, float]:
+    """(center, scale, low, high); no bound is farther than ±`farthest` on the target's scale."""
     largest = max(float(np.abs(target).max()), np.finfo(np.float64).tiny)
     center = float(np.mean(target / largest)) * largest
     spread = float(np.std(target / largest))
     scale = spread * largest if spread > ROUNDING else 1.0
     low, high = (target.min() - center) / scale, (target.max() - center) / scale
     margin = TARGET_MARGIN * (high - low)
-    return center, scale, float(low - margin), float(high + margin)
+    low = max(low - margin, (-farthest - center) / scale)
+    high = min(high + margin, (farthest - center) / scale)
+    return center, scale, float(low), float(high)
 
 
 def _seen_levels(design: Design, rows: np.ndarray) -> NDArray[np.bool_]:

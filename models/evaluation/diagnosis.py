@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from models.evaluation.findings import Finding
-from models.evaluation.numerics import WORSE_THAN_MEAN, numerical_findings
+from models.evaluation.numerics import numerical_findings
 from models.training.progress import Course
 
 # A validation error this many times the training error is overfitting worth a word.
@@ -18,6 +18,8 @@ UNDERFITTING_R2 = 0.5
 LATE = 0.95
 # A deviation over the folds above this share of the mean is disagreement.
 DISAGREEMENT = 0.5
+# R² of a fold over fewer rows than this says nothing.
+FEW_ROWS = 10
 
 
 def diagnose(
@@ -31,8 +33,10 @@ def diagnose(
     folds: int,
     parameters: int,
     train_rows: int,
+    scored_rows: int,
 ) -> list[Finding]:
-    """Findings over F folds that have a model; `courses` are of the members of all `folds`.
+    """Findings over F folds that have a model; `courses` are of the members of all `folds`, and
+    the smallest of these trains on `train_rows` and is scored on `scored_rows`.
 
     R² is on the standardised target's scale, dropout off. `watched`: early stopping chose the
     best epochs, so that they say something.
@@ -40,7 +44,8 @@ def diagnose(
     fitted, scored = float(np.mean(train_r2)), float(np.mean(validation_r2))
     unexplained, train_unexplained = 1 - scored, max(1 - fitted, 1e-12)
     findings = numerical_findings(courses, folds, fitted)
-    if WORSE_THAN_MEAN <= fitted < UNDERFITTING_R2:
+    in_trouble = any(finding["code"] == "numerical_trouble" for finding in findings)
+    if fitted < UNDERFITTING_R2 and not in_trouble:
         findings.append(
             {
                 "code": "underfitting",
@@ -81,7 +86,7 @@ def diagnose(
             }
         )
     spread = float(np.std(1 - np.asarray(validation_r2), ddof=1)) if len(validation_r2) > 1 else 0.0
-    if spread > DISAGREEMENT * unexplained:
+    if scored_rows >= FEW_ROWS and spread > DISAGREEMENT * unexplained:
         findings.append(
             {
                 "code": "folds_disagree",

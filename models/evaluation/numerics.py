@@ -10,9 +10,9 @@ import numpy as np
 from models.evaluation.findings import Finding
 from models.training.progress import Course
 
-# R² on training rows below which a network is not merely useless, as one that learnt nothing is.
-WORSE_THAN_MEAN = -0.02
-# The target is standardised: the gradient of a healthy network lies around 1.
+# The target is standardised: predicting its mean has a loss of 1 or less, and the gradient of a
+# healthy network lies around 1.
+DIVERGED_LOSS = 10.0
 EXPLODING_NORM = 1e3
 VANISHING_NORM = 1e-6
 # A training loss that changed by no more than this share of itself has not moved.
@@ -44,8 +44,8 @@ def numerical_findings(courses: Sequence[Course], folds: int, train_r2: float) -
                 "inputs, or choose another initialization",
             }
         )
-    elif train_r2 < WORSE_THAN_MEAN:
-        loss = float(np.median([course.last_loss for course in courses]))
+    loss = float(np.median([course.last_loss for course in courses]))
+    if not failed and train_r2 < 0 and loss > DIVERGED_LOSS:
         findings.append(
             {
                 "code": "numerical_trouble",
@@ -55,8 +55,8 @@ def numerical_findings(courses: Sequence[Course], folds: int, train_r2: float) -
                 "or choose an initialization with smaller weights",
             }
         )
-    norms = [course.largest_gradient for course in courses]
-    largest, smallest = max(norms), min(norms)
+    norms = [course.largest_gradient for course in courses if course.best_epoch > 0]
+    largest, smallest = max(norms, default=1.0), min(norms, default=1.0)
     if largest > EXPLODING_NORM:
         findings.append(
             {

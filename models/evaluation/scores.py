@@ -131,6 +131,7 @@ def evaluate(
                 folds=len(folds),
                 parameters=sum(p[0].numel() for p in served.network.parameters()),
                 train_rows=min(len(fold.train) for fold in folds),
+                scored_rows=min(len(fold.validation) for fold in folds),
             )
         ),
     )

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.data.coordinates import directions
+from models.data.coordinates import FARTHEST, directions
 from models.data.design import Vocabulary
 from models.data.preprocessing import FoldStatistics
 from models.spec import Preprocessing
@@ -14,7 +14,7 @@ from models.spec import Preprocessing
 # Bound of `robust` scaling's smooth clip, z / √(1 + (z / 3)²): Holzmüller et al. 2024,
 # arXiv 2407.04491, section 3.
 SMOOTH_CLIP = 3.0
-# A scaled number beyond this is cut off: float32 keeps it finite through any network.
+# A scaled number beyond this is cut off: float32 keeps it finite through any usual network.
 LARGEST_INPUT = 1e12
 
 
@@ -102,7 +102,8 @@ class Encoder(nn.Module):
         center, scale, pair = (
             part.index_select(-1, self.pair) for part in (self.center, self.scale, filled)
         )
-        return ((pair - center) / scale) @ self.directions
+        scaled = ((pair - center) / scale).clamp(-FARTHEST, FARTHEST)
+        return scaled @ self.directions
 
     def _scaled(self, filled: Tensor) -> Tensor:
         """(F, N, D); stays float64 until centred and scaled, for float32 drowns a timestamp."""

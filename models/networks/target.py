@@ -40,6 +40,8 @@ class TargetScale(nn.Module):
 
     def restore(self, output: Tensor) -> Tensor:
         """(F, N) raw outputs to (F, N) predictions on the target's own scale."""
-        bounded = torch.minimum(torch.maximum(output.double(), self.low), self.high)
+        # A row beyond all bounds may overflow the network: it is priced as the mean is.
+        known = torch.where(torch.isnan(output), 0.0, output.double())
+        bounded = torch.minimum(torch.maximum(known, self.low), self.high)
         transformed = bounded * self.scale + self.center
         return torch.exp(transformed) if self.log else transformed

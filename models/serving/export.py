@@ -119,6 +119,10 @@ def _joined(name: str, parts: list[str], element: int, others: list[str]) -> lis
     return [*constants, cut, helper.make_node("Cast", [f"{name}:empty"], [name], to=element)]
 
 
+# In every numeric cell of a row: its price must be a number all the same.
+ODD_NUMBERS = np.array([np.nan, 1e308, -1e308, 1e13])
+
+
 def verify(
     core: bytes,
     full: bytes,
@@ -136,8 +140,8 @@ def verify(
     Raises
     ------
     ExportMismatch: member f of a graph differs from fold f's out-of-fold predictions, a value is
-        not the members' mean, the two graphs differ, or a row with every cell missing or unknown
-        has no finite price.
+        not the members' mean, the two graphs differ, or a row with every cell missing, unknown or
+        beyond all bounds has no finite price.
     """
     core_session, full_session = session(core), session(full)
     # Of the middle half: one outlying target must not weaken the check of every row.
@@ -155,11 +159,12 @@ def verify(
             _compare(value, members.mean(0), spread, f"core.onnx, mean of rows of fold {fold}")
             _compare(raw_members, members, spread, f"model.onnx, fold {fold}")
             _compare(raw_value, value, spread, f"model.onnx, mean of rows of fold {fold}")
-    numbers = np.full((1, len(design.numeric)), np.nan)
-    codes = np.array([[vocabulary.unknown for vocabulary in design.categorical]], np.int64)
+    numbers = np.repeat(ODD_NUMBERS[:, None], len(design.numeric), axis=1)
+    unknown = [vocabulary.unknown for vocabulary in design.categorical]
+    codes = np.tile(np.array(unknown, np.int64), (len(numbers), 1))
     value, members = core_session.run(OUTPUTS, {"numbers": numbers, "codes": codes})
     raw_value, _ = full_session.run(OUTPUTS, _raw_inputs(design, numbers, codes))
-    _compare(raw_value, value, spread, "model.onnx, a row with every cell missing or unknown")
+    _compare(raw_value, value, spread, "model.onnx, a row with every cell missing or odd")
 
 
 def session(graph: bytes, threads: int = 1) -> onnxruntime.InferenceSession:

@@ -14,6 +14,7 @@ import os
 import pickle
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
@@ -138,7 +139,9 @@ def _lane(work: Work, strangers: list[Connection], pipe: Connection, threads: in
             torch.set_num_threads(threads)
             work(desk)
         except BaseException as error:
-            desk.ended(_portable(error))
+            error = _portable(error)
+            error.add_note(f"In a lane:\n{traceback.format_exc()}")
+            desk.ended(error)
         else:
             desk.ended(None)
 

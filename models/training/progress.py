@@ -84,6 +84,10 @@ class Monitor:
     def epoch_ended(self, metrics: list[EpochMetrics], active: Sequence[Member]) -> None:
         """Called with the members that have ended an epoch, and with those that go on."""
 
+    def progressed(self, fraction: float, epoch: int) -> None:
+        """Called before `epoch_ended`, and for members whose fold waits for others: the share of
+        all epochs of all members that is behind, and the epoch of the slowest."""
+
     def should_stop(self) -> bool:
         """Asked between blocks; True ends the run with `Interrupted`."""
         return False

@@ -115,12 +115,14 @@ class Book:
         self._waiting: dict[tuple[int, int], dict[int, dict[int, EpochMetrics]]] = {}
         self._told: dict[tuple[int, int], int] = {}  # last epoch passed on, by (trial, fold)
         self._ended: dict[tuple[int, int, int], int] = {}  # last epoch by member
+        self._epochs = dict.fromkeys(self._active, 0)  # by member, the furthest so far
         self._saved_at = time.monotonic()
 
     def epoch_ended(self, metrics: list[EpochMetrics], active: list[Member]) -> None:
         going_on = {member.place for member in active}
         for row in metrics:
             trial, fold, replica = row.member.place
+            self._epochs[row.member.place] = max(row.epoch, self._epochs[row.member.place])
             # Epochs are trained again after an older checkpoint, and by the halves of a chunk.
             if row.epoch > self._told.get((trial, fold), 0):
                 waiting = self._waiting.setdefault((trial, fold), {})
@@ -128,11 +130,24 @@ class Book:
             if row.member.place not in going_on:
                 self._ended[row.member.place] = row.epoch
                 self._active.pop(row.member.place, None)
+        self._tell_progress()
         complete: list[EpochMetrics] = []
         for owner in dict.fromkeys((row.member.trial, row.member.fold) for row in metrics):
             complete += self._complete(owner)
         if complete:
             self.monitor.epoch_ended(complete, list(self._active.values()))
+
+    def _tell_progress(self) -> None:
+        """A member that has stopped has all of its epochs behind it."""
+        ahead = [
+            (member.spec.max_epochs - self._epochs[place], member.spec.max_epochs)
+            for place, member in self._active.items()
+        ]
+        share = sum(left / epochs for left, epochs in ahead) / len(self.members)
+        slowest = min((self._epochs[place] for place in self._active), default=None)
+        self.monitor.progressed(
+            1 - share, max(self._epochs.values()) if slowest is None else slowest
+        )
 
     def _complete(self, owner: tuple[int, int]) -> list[EpochMetrics]:
         """Take out the epochs of a fold that all of its members have told of."""
@@ -185,6 +200,7 @@ class Book:
             {
                 "plans": self.plans,
                 "told": [[*owner, epoch] for owner, epoch in self._told.items()],
+                "epochs": [[*place, epoch] for place, epoch in self._epochs.items()],
                 "ended": [[*place, epoch] for place, epoch in self._ended.items()],
                 "waiting": [{**vars(row), "member": row.member.place} for row in waiting],
             },
@@ -205,6 +221,8 @@ class Book:
         members = dict(self._active)
         for trial, fold, epoch in state["told"]:
             self._told[trial, fold] = epoch
+        for trial, fold, replica, epoch in state["epochs"]:
+            self._epochs[trial, fold, replica] = epoch
         for trial, fold, replica, epoch in state["ended"]:
             self._ended[trial, fold, replica] = epoch
             self._active.pop((trial, fold, replica), None)

@@ -143,6 +143,13 @@ SPECS: dict[str, tuple[dict[str, Any], str]] = {
     "an absent exclusion": ({"features": {"exclude": ["Id", "Idd"]}}, "/features/exclude/1"),
     "words as numbers": ({"features": {"kinds": {"Zone": "numeric"}}}, "/features/kinds/Zone"),
     "another kind": ({"features": {"kinds": {"Area": "text"}}}, "/features/kinds/Area"),
+    "one coordinate": ({"features": {"coordinates": ["Area"]}}, "/features/coordinates"),
+    "coordinates of words": ({"features": {"coordinates": ["Area", "Zone"]}}, "/coordinates/1"),
+    "coordinates by number": ({"features": {"coordinates": [1, 2]}}, "two column names"),
+    "another rule": (
+        {"architecture": {"type": "linear", "initialization": None}},
+        "xavier_uniform",
+    ),
     "a pointer's own signs": ({"features": {"kinds": {"a/~b": "numeric"}}}, "a~1~0b"),
     "groups without a column": ({"folds": {"type": "group"}}, "/folds"),
     "groups of an absent column": ({"folds": {"type": "group", "column": "x"}}, "/folds/column"),

@@ -11,7 +11,7 @@ from workers.slots import Slots
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("workers.slots.os.sched_getaffinity", lambda _: set(range(8)))
+    monkeypatch.setattr("workers.slots.usable_cores", lambda: 8)
 
 
 def test_on_a_cpu_slots_share_the_cores() -> None:

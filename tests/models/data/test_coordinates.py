@@ -9,14 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from houses import Case, array_design, build, house_frame, lay
+from houses import Case, array_design, build, house_frame, lay, train
 
 from models.data.coordinates import ANGLES
+from models.data.design import load_design
 from models.data.estimate import input_width
-from models.data.features import SpecError
+from models.data.features import SpecError, select
 from models.data.preprocessing import learn
 from models.networks.encoder import Encoder
-from models.spec import Preprocessing
+from models.spec import Preprocessing, TrainingSpec
 
 SMALL: dict[str, Any] = {"architecture": {"type": "mlp", "hidden_sizes": [4]}, "max_epochs": 2}
 
@@ -133,3 +134,27 @@ def test_what_is_served_has_them_too(tmp_path: Path, scaling: str) -> None:
     for fold, rows in enumerate(case.folds):
         served = members[fold, rows.validation]
         np.testing.assert_allclose(served, built.scores.out_of_fold[rows.validation], rtol=1e-6)
+
+
+@pytest.mark.parametrize("far", [1e308, -1e308, 1e200])
+def test_a_place_beyond_all_bounds_has_a_price(tmp_path: Path, far: float) -> None:
+    """Sums of infinities along turned axes would be no number."""
+    case = lay(tmp_path, mapped_frame(), k_folds=2, max_epochs=2)
+    rows = [{"Latitude": far, "Longitude": other} for other in (1e308, -1e308, 0.0)]
+    assert np.isfinite(build(case).predictor.predict_rows(rows).members).all()
+
+
+def test_a_place_beyond_all_bounds_spoils_no_fold(tmp_path: Path) -> None:
+    frame = mapped_frame()
+    frame.loc[5, ["Latitude", "Longitude"]] = [1e308, -1e308]
+    trained = train(lay(tmp_path, frame, **SMALL))
+    assert all(course.best_epoch > 0 for course in trained.courses)
+
+
+def test_a_spec_from_before_they_were_known_trains_without(tmp_path: Path) -> None:
+    case = lay(tmp_path, mapped_frame(), **SMALL)
+    stored = case.spec.model_dump()
+    del stored["features"]["coordinates"]
+    spec = TrainingSpec.model_validate(stored)
+    design = load_design(case.parquet, spec, select(spec, case.profile))
+    assert design.coordinates is None

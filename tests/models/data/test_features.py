@@ -311,13 +311,13 @@ def test_the_estimated_size_is_the_size(tmp_path: Path, architecture: dict[str, 
 
 
 def test_an_estimate_grows_with_what_it_is_asked(houses: Profile) -> None:
-    machine = Machine(cores=1, core_rate=50e9)
+    machine = Machine(cores=1, core_rate=2e9)
     few = resolve(spec_of(max_epochs=10, k_folds=2), houses)
     many = resolve(spec_of(max_epochs=1000, k_folds=10), houses)
     small, large = estimate(few, houses, machine), estimate(many, houses, machine)
     assert 0 < small.seconds < large.seconds
     assert 0 < small.memory_bytes < large.memory_bytes
-    faster = estimate(many, houses, Machine(cores=2, core_rate=100e9))
+    faster = estimate(many, houses, Machine(cores=2, core_rate=4e9))
     assert large.seconds / 4 < faster.seconds < large.seconds / 2
 
 

@@ -40,6 +40,7 @@ GOOD: dict[str, Any] = {
     "folds": 3,
     "parameters": 500,
     "train_rows": 1_000,
+    "scored_rows": 200,
 }
 TROUBLE: dict[str, dict[str, Any]] = {
     "overfitting": {"train_r2": [0.98, 0.99, 0.98]},
@@ -90,7 +91,18 @@ def test_the_evidence_names_the_numbers() -> None:
 
 
 def test_networks_that_are_worse_than_the_mean_are_in_trouble() -> None:
-    assert codes(train_r2=[-3.0] * 3, validation_r2=[-3.1, -3.0, -3.2]) == ["numerical_trouble"]
+    wild: dict[str, Any] = {"train_r2": [-3.0] * 3, "validation_r2": [-3.1, -3.0, -3.2]}
+    assert codes(**wild, courses=[healthy(last_loss=1e6)] * 3) == ["numerical_trouble"]
+    assert codes(**wild, courses=[healthy(last_loss=1.2)] * 3) == ["underfitting"]
+
+
+def test_a_member_that_failed_at_once_is_blamed_for_nothing_else() -> None:
+    failed = replace(overflown(), best_epoch=0, largest_gradient=0.0)
+    assert codes(courses=[healthy(), failed, healthy()]) == ["numerical_trouble"]
+
+
+def test_folds_of_a_few_rows_cannot_disagree() -> None:
+    assert codes(**TROUBLE["folds_disagree"], scored_rows=2) == ["good_fit"]
 
 
 def test_a_loss_that_does_not_move() -> None:

@@ -57,3 +57,22 @@ def test_prices_far_from_zero_keep_their_cents() -> None:
     scale = scale_of("none", target)
     outputs = scale.standardize(torch.from_numpy(target)).float()
     np.testing.assert_allclose(scale.restore(outputs)[0].numpy() - 1.7e9, target - 1.7e9, atol=1e-5)
+
+
+@pytest.mark.parametrize("transform", ["log", "none"])
+@pytest.mark.parametrize("output", [np.nan, np.inf, -np.inf, 1e300])
+def test_every_output_restores_to_a_number(transform: str, output: float) -> None:
+    outputs = torch.full((2, 1), output, dtype=torch.float64)
+    restored = scale_of(transform).restore(outputs)
+    assert torch.isfinite(restored).all()
+    if np.isnan(output):
+        mean = scale_of(transform).restore(torch.zeros(2, 1))
+        assert torch.equal(restored, mean)
+
+
+def test_targets_over_hundreds_of_orders_of_magnitude_restore_to_numbers() -> None:
+    """The margin beyond them would be infinite on their own scale."""
+    wide = np.exp(np.linspace(-340, 340, 60))
+    for output in (1e3, -1e3):
+        restored = scale_of("log", wide).restore(torch.full((2, 1), output, dtype=torch.float64))
+        assert torch.isfinite(restored).all()
