@@ -27,7 +27,7 @@ check: .venv/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/dev.stamp
+bench: .venv/bench.stamp
 	$(BIN)/python -m benchmarks
 
 clean:
@@ -47,6 +47,11 @@ clean:
 	@echo "Installing the service, the worker and the developer's tools into .venv."
 	$(INSTALL) '.[worker,dev]'
 	@touch .venv/worker.stamp $@
+
+.venv/bench.stamp: pyproject.toml constraints.txt | .venv/bin/pip
+	@echo "Installing the benchmarks' rivals into .venv."
+	$(INSTALL) '.[worker,dev,bench]'
+	@touch .venv/worker.stamp .venv/dev.stamp $@
 
 # One test clicks through the Swagger UI in chromium. Where it is not there and cannot be
 # installed, that test says so.

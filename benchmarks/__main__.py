@@ -1,8 +1,27 @@
-"""`make bench`: runs every benchmark once and prints its table. See benchmarks/README.md."""
+"""`make bench` runs every benchmark and prints its tables; `python -m benchmarks NAME` runs one.
+
+What follows the name is the benchmark's own. See benchmarks/README.md.
+"""
 
 from __future__ import annotations
 
-from benchmarks import folds_against_loop
+import importlib
+import sys
+
+NAMES = ("folds_against_loop", "scaling", "rivals", "honesty")
+
+
+def main(arguments: list[str]) -> None:
+    match arguments:
+        case []:
+            for name in NAMES:
+                print(f"\n## {name}\n")
+                importlib.import_module(f"benchmarks.{name}").main()
+        case [name, *rest] if name in NAMES:
+            importlib.import_module(f"benchmarks.{name}").main(rest)
+        case _:
+            sys.exit(f"usage: python -m benchmarks [{' | '.join(NAMES)}] [ARGUMENT ...]")
+
 
 if __name__ == "__main__":
-    folds_against_loop.main()
+    main(sys.argv[1:])

@@ -2,99 +2,204 @@
 
 The rivals are the loop that courses teach (DataLoader, torch.optim.Adam, a validation loss each
 epoch) and the same without a loader and with torch's fused Adam. Inputs are encoded for them in
-advance. Each prints its time as a multiple of foldhouse's, and foldhouse its share of the rate at
-which this machine multiplies batches of matrices.
+advance; foldhouse's seconds include the encoding, because a job pays for it. Rivals have torch's
+own number of threads, foldhouse as many lanes as there are cores.
 """
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.houses import Task, ames
-from models.members import members_of
+from benchmarks.houses import (
+    CORES,
+    Table,
+    Task,
+    rows_of,
+    seconds_of_training,
+    stored,
+    table_arguments,
+)
+from benchmarks.measurement import measure
+from models.data.estimate import layer_widths
 from models.networks.population import take
-from models.training.engine import Monitor, Trainer
+from models.spec import TrainingSpec
+from models.training.inputs import Inputs
 
-EPOCHS = 20
 BATCH = 64
 DROPOUT = 0.1
 ROUNDS = 2
 # Sizes of a batched product that fills the cores without leaving the cache.
 GEMM = (5, 512, 512, 512)
 
-ARCHITECTURES: dict[str, dict[str, Any]] = {
-    "linear": {"type": "linear"},
-    "[64]": {"type": "mlp", "hidden_sizes": [64], "activation": "relu"},
-    "[256, 64]": {"type": "mlp", "hidden_sizes": [256, 64], "activation": "relu"},
-}
+HIDDEN_SIZES: list[list[int]] = [[], [64], [256, 64], [512, 256], [1024, 512]]
+FOLDS = (5, 10)
+# Wide networks take long, and what an epoch of theirs costs is seen from a few.
+EPOCHS = {"linear": 40, "[64]": 40, "[256, 64]": 40, "[512, 256]": 10, "[1024, 512]": 5}
+
+# 64 trials of [64], on as many folds each.
+SWEEP_FOLDS = 5
+LEARNING_RATES = [3e-4, 5e-4, 8e-4, 1e-3, 2e-3, 3e-3, 5e-3, 8e-3]
+WEIGHT_DECAYS = [0.0, 1e-5, 1e-4, 1e-3]
+DROPOUTS = [0.1, 0.3]
+
+Rows = tuple[Tensor, Tensor]
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class LoopFold:
+    """Encoded rows of a fold, inputs (n, D) and targets (n, 1)."""
+
+    train: Rows
+    validation: Rows
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    given = table_arguments(__doc__).parse_args(arguments)
     rate = gemm_rate()
-    print(f"{torch.get_num_threads()} threads, batched sgemm {rate / 1e9:.0f} GFLOP/s\n")
-    print("| network | folds | foldhouse, s | DataLoader loop | bare loop, fused Adam | of sgemm |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    for name, architecture in ARCHITECTURES.items():
-        for k in (5, 10):
-            task = ames(
-                architecture=architecture,
-                k_folds=k,
-                batch_size=BATCH,
-                max_epochs=EPOCHS,
-                dropout=DROPOUT,
-                early_stopping=None,
-                preprocessing={"numeric_scaling": "standard"},
-            )
-            own, loader, bare = (
-                best_seconds(lambda run=run, task=task: run(task))  # type: ignore[misc]
-                for run in (fused, loop_with_loader, loop_without_loader)
-            )
-            share = operations(task) / own / rate
-            print(
-                f"| {name} | {k} | {own:.2f} | {loader / own:.1f} × | {bare / own:.1f} × | "
-                f"{share:.0%} |"
-            )
+    print(f"{CORES} cores, batched sgemm {rate / 1e9:.0f} GFLOP/s\n")
+    with stored(rows_of(given), given.target) as table:
+        print(
+            "| network | folds | epochs | foldhouse, s | DataLoader loop | bare loop | of sgemm |"
+        )
+        print("| --- | --- | --- | --- | --- | --- | --- |")
+        for hidden_sizes in HIDDEN_SIZES:
+            for k in FOLDS:
+                task = table.load(spec_of(table, hidden_sizes, k))
+                print(row(task, name_of(hidden_sizes), rate), flush=True)
+        print("\n| 64 trials × 5 folds of [64] | |\n| --- | --- |")
+        for label, value in sweep(table, rate).items():
+            print(f"| {label} | {value} |", flush=True)
 
 
-def fused(task: Task) -> None:
-    trainer = Trainer(
-        members_of([task.spec]), task.design, task.split.folds, device=torch.device("cpu")
+def name_of(hidden_sizes: list[int]) -> str:
+    return str(hidden_sizes) if hidden_sizes else "linear"
+
+
+def spec_of(table: Table, hidden_sizes: list[int], k: int) -> TrainingSpec:
+    mlp = {"type": "mlp", "hidden_sizes": hidden_sizes, "activation": "relu"}
+    return table.resolve(
+        architecture=mlp if hidden_sizes else {"type": "linear"},
+        k_folds=k,
+        batch_size=BATCH,
+        max_epochs=EPOCHS[name_of(hidden_sizes)],
+        dropout=DROPOUT,
+        early_stopping=None,
+        preprocessing={"numeric_scaling": "standard"},
     )
-    trainer.train(Monitor())
 
 
-def loop_with_loader(task: Task) -> None:
-    for train, validation, network in folds(task):
+def row(task: Task, name: str, rate: float) -> str:
+    folds = encoded(task)
+    own = best_seconds(task.train)
+    loader = best_seconds(lambda: loop_with_loader(task.spec, folds))
+    bare = best_seconds(lambda: loop_without_loader(task.spec, folds))
+    share = operations(task.spec, folds) / own / rate
+    return (
+        f"| {name} | {task.spec.k_folds} | {task.spec.max_epochs} | {own:.2f} | "
+        f"{loader / own:.1f} × | {bare / own:.1f} × | {share:.0%} |"
+    )
+
+
+def sweep(table: Table, rate: float) -> dict[str, str]:
+    """All trials at once, in a process of its own, against the loop over the same networks."""
+    spec = spec_of(table, [64], SWEEP_FOLDS)
+    trials = trials_of(spec)
+    measured = measure(seconds_of_training, table, trials)
+    folds = encoded(table.load(spec))
+    networks = len(trials) * SWEEP_FOLDS
+    loop = len(trials) * best_seconds(lambda: loop_with_loader(spec, folds))
+    return {
+        "foldhouse, s": f"{measured.result:.1f}",
+        f"DataLoader loop (timed on {SWEEP_FOLDS} of {networks} networks and multiplied)": (
+            f"{loop / measured.result:.1f} ×"
+        ),
+        "of sgemm": f"{len(trials) * operations(spec, folds) / measured.result / rate:.0%}",
+        "peak memory above the start": f"{measured.memory_bytes / 1e6:,.0f} MB",
+        "the same, estimated": f"{table.estimated_bytes(trials) / 1e6:,.0f} MB",
+    }
+
+
+def trials_of(spec: TrainingSpec) -> list[TrainingSpec]:
+    """Trials that differ in learning rate, weight decay and dropout."""
+    return [
+        spec.model_copy(
+            update={
+                "optimizer": spec.optimizer.model_copy(update={"learning_rate": learning_rate}),
+                "weight_decay": weight_decay,
+                "dropout": dropout,
+            }
+        )
+        for learning_rate in LEARNING_RATES
+        for weight_decay in WEIGHT_DECAYS
+        for dropout in DROPOUTS
+    ]
+
+
+def encoded(task: Task) -> list[LoopFold]:
+    """What each fold's network sees: inputs by the fold's own statistics."""
+    inputs = Inputs(task.spec, task.design, task.split.folds, torch.device("cpu"))
+    numbers = torch.from_numpy(task.design.numbers).unsqueeze(0)
+    codes = torch.from_numpy(task.design.codes).unsqueeze(0)
+    target = torch.from_numpy(task.design.target).unsqueeze(0)
+    folds = []
+    for place, fold in enumerate(task.split.folds):
+        own = torch.tensor([place])
+        x = take(inputs.encoder, own)(numbers, codes)[0]
+        y = take(inputs.target, own).standardize(target).float().T
+        folds.append(
+            LoopFold((x[fold.train], y[fold.train]), (x[fold.validation], y[fold.validation]))
+        )
+    return folds
+
+
+def loop_with_loader(spec: TrainingSpec, folds: list[LoopFold]) -> None:
+    for fold in folds:
+        network = network_of(spec, fold.train[0].shape[1])
         optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=1e-4)
-        loader = DataLoader(TensorDataset(*train), BATCH, shuffle=True)
-        train_network(network, optimizer, lambda loader=loader: loader, validation)  # type: ignore[misc]
+        loader = DataLoader(TensorDataset(*fold.train), BATCH, shuffle=True)
+        train_network(network, optimizer, loader.__iter__, fold.validation, spec.max_epochs)
 
 
-def loop_without_loader(task: Task) -> None:
-    for (x, y), validation, network in folds(task):
+def loop_without_loader(spec: TrainingSpec, folds: list[LoopFold]) -> None:
+    for fold in folds:
+        network = network_of(spec, fold.train[0].shape[1])
         optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=1e-4, fused=True)
 
-        def batches(x: Tensor = x, y: Tensor = y) -> Iterator[tuple[Tensor, Tensor]]:
-            for rows in torch.randperm(len(x)).split(BATCH):
-                yield x[rows], y[rows]
+        def batches(rows: Rows = fold.train) -> Iterator[Rows]:
+            x, y = rows
+            for batch in torch.randperm(len(x)).split(BATCH):
+                yield x[batch], y[batch]
 
-        train_network(network, optimizer, batches, validation)
+        train_network(network, optimizer, batches, fold.validation, spec.max_epochs)
+
+
+def network_of(spec: TrainingSpec, inputs: int) -> nn.Module:
+    layers: list[nn.Module] = []
+    width = inputs
+    for units in getattr(spec.architecture, "hidden_sizes", []):
+        layers += [nn.Linear(width, units), nn.ReLU(), nn.Dropout(spec.dropout)]
+        width = units
+    return nn.Sequential(*layers, nn.Linear(width, 1))
 
 
 def train_network(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
-    batches: Callable[[], Any],
-    validation: tuple[Tensor, Tensor],
+    batches: Callable[[], Iterator[Any]],
+    validation: Rows,
+    epochs: int,
 ) -> None:
     loss_of = nn.MSELoss()
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         network.train()
         for x, y in batches():
             optimizer.zero_grad()
@@ -105,37 +210,12 @@ def train_network(
             loss_of(network(validation[0]), validation[1]).item()
 
 
-def folds(
-    task: Task,
-) -> Iterator[tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], nn.Sequential]]:
-    """(training rows, validation rows, a fresh network) of each fold."""
-    trainer = Trainer(
-        members_of([task.spec]), task.design, task.split.folds, device=torch.device("cpu")
-    )
-    numbers = torch.from_numpy(task.design.numbers).unsqueeze(0)
-    codes = torch.from_numpy(task.design.codes).unsqueeze(0)
-    target = torch.from_numpy(task.design.target).unsqueeze(0)
-    for place, fold in enumerate(task.split.folds):
-        own = torch.tensor([place])
-        x = take(trainer.inputs.encoder, own)(numbers, codes)[0]
-        y = take(trainer.inputs.target, own).standardize(target).float().T
-        layers: list[nn.Module] = []
-        width = x.shape[1]
-        for units in getattr(task.spec.architecture, "hidden_sizes", []):
-            layers += [nn.Linear(width, units), nn.ReLU(), nn.Dropout(DROPOUT)]
-            width = units
-        network = nn.Sequential(*layers, nn.Linear(width, 1))
-        yield (x[fold.train], y[fold.train]), (x[fold.validation], y[fold.validation]), network
-
-
-def operations(task: Task) -> float:
+def operations(spec: TrainingSpec, folds: list[LoopFold]) -> float:
     """Floating point operations of training: forward, and backward by weights and by hidden
     units."""
-    trainer = Trainer(
-        members_of([task.spec]), task.design, task.split.folds, device=torch.device("cpu")
-    )
-    sizes = [layer.weight[0].numel() for layer in trainer.network.linear_layers()]
-    rows = sum(len(fold.train) for fold in task.split.folds) * EPOCHS
+    widths = layer_widths(spec.architecture, folds[0].train[0].shape[1])
+    sizes = [inner * outer for inner, outer in pairwise(widths)]
+    rows = sum(len(fold.train[0]) for fold in folds) * spec.max_epochs
     return 2.0 * rows * (3 * sum(sizes) - sizes[0])
 
 
@@ -144,19 +224,18 @@ def gemm_rate() -> float:
     members, rows, inner, columns = GEMM
     a, b = torch.randn(members, rows, inner), torch.randn(members, inner, columns)
     out = torch.empty(members, rows, columns)
-
-    def once() -> float:
-        began = time.perf_counter()
-        torch.bmm(a, b, out=out)
-        return time.perf_counter() - began
-
-    return 2.0 * members * rows * inner * columns / min(once() for _ in range(50))
+    fastest = best_seconds(lambda: torch.bmm(a, b, out=out), rounds=50)
+    return 2.0 * members * rows * inner * columns / fastest
 
 
-def best_seconds(run: Callable[[], None]) -> float:
+def best_seconds(run: Callable[[], object], rounds: int = ROUNDS) -> float:
     def once() -> float:
         began = time.perf_counter()
         run()
         return time.perf_counter() - began
 
-    return min(once() for _ in range(ROUNDS))
+    return min(once() for _ in range(rounds))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,39 +1,133 @@
-"""The example table, ready to train on."""
+"""Tables, and what foldhouse makes of them without a service around it."""
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
+import os
 import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
-from models.data.design import Design, load_design
+from models.data.design import Design, as_levels, as_numbers, encode, load_design
+from models.data.estimate import PROCESS_BYTES, Machine, core_rate, estimate
 from models.data.features import resolve, select
 from models.data.folds import Split, split_rows
-from models.data.profile import profile
-from models.data.table import Limits, read_table
+from models.data.profile import Profile, profile
+from models.data.table import Limits, TypedTable, read_table
 from models.spec import TrainingSpec
+from models.training.engine import TrainedPopulation
+from models.training.progress import Monitor
+from models.training.runs import train_many
 
 AMES = Path(__file__).parents[1] / "examples" / "ames.csv"
 LIMITS = Limits(max_rows=10_000_000, max_columns=10_000)
+CORES = len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True)
 class Task:
+    """A resolved spec and the rows that it trains on."""
+
     spec: TrainingSpec
     design: Design
     split: Split
 
+    def train(self, cores: int = CORES) -> TrainedPopulation:
+        (trained,) = self.train_trials([self.spec], cores)
+        return trained
 
-def ames(**spec: Any) -> Task:
-    """2,930 houses and a resolved spec."""
-    typed = read_table(AMES, LIMITS)
-    described = profile(typed)
-    resolved = resolve(TrainingSpec.model_validate({"target": "SalePrice", **spec}), described)
+    def train_trials(
+        self, trials: Sequence[TrainingSpec], cores: int = CORES
+    ) -> list[TrainedPopulation]:
+        """Train specs that lay the same folds; encoding the inputs is part of it."""
+        return train_many(
+            trials,
+            self.design,
+            self.split.folds,
+            device=torch.device("cpu"),
+            monitor=Monitor(),
+            cores=cores,
+        )
+
+    def encode(self, rows: pa.Table) -> Design:
+        """Other rows of the same columns, in the levels of this table."""
+        known = self.design
+        numbers = [as_numbers(rows[name]) for name in known.numeric]
+        codes = [encode(as_levels(rows[own.name]), own.levels) for own in known.categorical]
+        return dataclasses.replace(
+            known,
+            numbers=np.array(numbers, np.float64).reshape(-1, len(rows)).T,
+            codes=np.array(codes, np.int64).reshape(-1, len(rows)).T,
+            target=as_numbers(rows[self.spec.target]),
+            rows=np.arange(len(rows)),
+        )
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as a job finds it."""
+
+    parquet: Path
+    profile: Profile
+    target: str
+
+    def resolve(self, **spec: Any) -> TrainingSpec:
+        return resolve(TrainingSpec.model_validate({"target": self.target, **spec}), self.profile)
+
+    def load(self, spec: TrainingSpec) -> Task:
+        """Read what a resolved spec needs."""
+        design = load_design(self.parquet, spec, select(spec, self.profile))
+        return Task(spec, design, split_rows(spec, design.target, design.fold_column))
+
+    def estimated_bytes(self, trials: Sequence[TrainingSpec]) -> int:
+        """What `models.data.estimate` says beforehand, without the process that is there already.
+
+        Trials count as members of each fold.
+        """
+        members = sum(trial.members_per_fold for trial in trials)
+        together = trials[0].model_copy(update={"members_per_fold": members})
+        machine = Machine(CORES, core_rate())
+        return estimate(together, self.profile, machine).memory_bytes - PROCESS_BYTES
+
+
+@contextmanager
+def stored(rows: pa.Table, target: str) -> Iterator[Table]:
+    """A table of typed columns on the disk, for as long as it is needed."""
     with tempfile.TemporaryDirectory() as folder:
-        parquet = Path(folder) / "ames.parquet"
-        pq.write_table(typed.table, parquet)
-        design = load_design(parquet, resolved, select(resolved, described))
-    return Task(resolved, design, split_rows(resolved, design.target, design.fold_column))
+        parquet = Path(folder) / "table.parquet"
+        pq.write_table(rows, parquet)
+        yield Table(parquet, profile(TypedTable(rows, warnings=[])), target)
+
+
+def seconds_of_training(table: Table, trials: Sequence[TrainingSpec]) -> float:
+    """Read the table and train specs on it; the training alone is timed."""
+    task = table.load(trials[0])
+    began = time.perf_counter()
+    task.train_trials(trials)
+    return time.perf_counter() - began
+
+
+def table_arguments(about: str | None) -> argparse.ArgumentParser:
+    """A parser of the table to take: 2,930 houses unless another is named."""
+    parser = argparse.ArgumentParser(
+        description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("table", nargs="?", type=Path, default=AMES, help="a CSV")
+    parser.add_argument("--target", default="SalePrice", help="its column to predict")
+    return parser
+
+
+def rows_of(given: argparse.Namespace) -> pa.Table:
+    """The rows of the table asked for that have a target."""
+    typed = read_table(given.table, LIMITS).table
+    return typed.filter(typed[given.target].is_valid())

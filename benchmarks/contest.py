@@ -1,0 +1,124 @@
+"""Rows to train on and rows never seen, alike for every library that is compared.
+
+All have the same columns: those that foldhouse would take, with a missing word as a level of its
+own and a missing number as NaN. All learn the logarithm of a positive target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+from sklearn.model_selection import KFold
+
+from benchmarks.houses import CORES, Task, stored
+from models.data.design import as_levels, as_numbers
+from models.data.features import resolve
+from models.data.profile import profile
+from models.data.table import TypedTable
+from models.evaluation.scores import predict
+from models.serving.served import ServedModel
+from models.spec import TrainingSpec
+from models.training.engine import TrainedPopulation
+
+ROUND = 5  # splits, from 0 on
+MISSING = "missing"
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Contest:
+    """`train` and `unseen` hold all columns; x and y are what the rivals take.
+
+    y : the target, or its logarithm where `log` says so
+    """
+
+    target: str
+    log: bool
+    numeric: list[str]
+    categorical: list[str]
+    train: pa.Table
+    unseen: pa.Table
+    x: pd.DataFrame
+    y: Vector
+    x_unseen: pd.DataFrame
+    y_unseen: Vector
+
+    def learnt(self, values: Vector) -> Vector:
+        """On the scale that is learnt and scored."""
+        return np.log(values) if self.log else values
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What foldhouse makes of a contest's training rows."""
+
+    task: Task
+    population: TrainedPopulation
+    served: ServedModel
+
+    def predict(self, contest: Contest) -> Vector:
+        """What it serves for the unseen rows."""
+        return self._predict(contest, self.served)
+
+    def predict_by_fold(self, contest: Contest) -> list[Vector]:
+        """The same from the models of each fold alone."""
+        places = range(len(self.served.folds))
+        return [self._predict(contest, self.served.fold(place)) for place in places]
+
+    def _predict(self, contest: Contest, served: ServedModel) -> Vector:
+        unseen = self.task.encode(contest.unseen)
+        return contest.learnt(predict(served, unseen, unseen.rows))
+
+
+def deal(rows: pa.Table, target: str, split: int) -> Contest:
+    """Hold a fifth of the rows out at random; in a round of five splits each row once."""
+    dealt, place = divmod(split, ROUND)
+    splits = KFold(ROUND, shuffle=True, random_state=dealt).split(np.arange(len(rows)))
+    train, unseen = list(splits)[place]
+    described = profile(TypedTable(rows.take(train), warnings=[]))
+    kinds = resolve(TrainingSpec(target=target), described).features.kinds
+    numeric = [name for name, kind in kinds.items() if kind == "numeric"]
+    categorical = [name for name, kind in kinds.items() if kind == "categorical"]
+    x = pd.DataFrame(
+        {name: as_numbers(rows[name]) for name in numeric}
+        | {name: _levels(rows[name]) for name in categorical}
+    )
+    values = as_numbers(rows[target])
+    log = bool(values.min() > 0)
+    y = np.log(values) if log else values
+    return Contest(
+        target,
+        log,
+        numeric,
+        categorical,
+        rows.take(train),
+        rows.take(unseen),
+        x.iloc[train],
+        y[train],
+        x.iloc[unseen],
+        y[unseen],
+    )
+
+
+def train(contest: Contest, cores: int = CORES, **spec: object) -> Trained:
+    """Read the training rows as a job would, resolve a spec on them and train it."""
+    transform = {"target_transform": "log" if contest.log else "none"}
+    with stored(contest.train, contest.target) as table:
+        task = table.load(table.resolve(**{"preprocessing": transform, **spec}))
+        population = task.train(cores)
+    return Trained(task, population, ServedModel.of(population))
+
+
+def error(actual: Vector, predicted: Vector) -> float:
+    """Root of the mean square."""
+    return float(np.sqrt(np.mean((actual - predicted) ** 2)))
+
+
+def _levels(column: pa.ChunkedArray) -> pd.Series:
+    levels = pd.Series(as_levels(column).to_pylist(), dtype=object)
+    return levels.fillna(MISSING).astype("category")
