@@ -13,11 +13,13 @@ or of the number of trees.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
+from statistics import stdev
 from typing import Any
 
 import numpy as np
@@ -81,7 +83,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     for name, own in by_method.items():
         print(
             f"| {name} | {pooled(own, 'reported'):.4g} | {pooled(own, 'one'):.4g} | "
-            f"{ratio(own):.3f} ± {np.std(ratios(own)):.3f} | {pooled(own, 'mean'):.4g} |"
+            f"{ratio(own):.3f} ± {spread(ratios(own)):.3f} | {pooled(own, 'mean'):.4g} |"
         )
     plot(by_method)
 
@@ -98,6 +100,11 @@ def ratio(claims: list[Claim]) -> float:
 def ratios(claims: list[Claim]) -> list[float]:
     """Of each round."""
     return [ratio(claims[first : first + ROUND]) for first in range(0, len(claims), ROUND)]
+
+
+def spread(ratios: list[float]) -> float:
+    """Standard deviation between rounds, NaN of a single one."""
+    return stdev(ratios) if len(ratios) > 1 else math.nan
 
 
 def use_one_thread() -> None:

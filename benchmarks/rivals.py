@@ -163,7 +163,7 @@ def pytabkit(
     regressor: Callable[..., Regressor], folds: int, contest: Contest
 ) -> Callable[[], Vector]:
     """Its estimators take no missing numbers: they get the mean of the training rows."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     model = regressor(device="cpu", n_cv=folds, n_threads=CORES, random_state=0)
     numbers = ColumnTransformer(
         [("numbers", SimpleImputer(), contest.numeric)],

@@ -28,6 +28,8 @@ from models.spec import (
 # Copies of a member's weights: weights, gradients, two moments, the best, one to spare.
 WEIGHT_COPIES = 6
 FLOAT_BYTES = 4
+# Copies of the table's cells: as read, as arrays, and what a fold's statistics take of them.
+TABLE_COPIES = 5
 # A process with torch imported, and what each lane adds to it.
 PROCESS_BYTES = 420 * 1024 * 1024
 LANE_BYTES = 60 * 1024 * 1024
@@ -77,7 +79,7 @@ def estimate(spec: TrainingSpec, profile: Profile, machine: Machine) -> Estimate
     inputs = input_width(spec, profile)
     members = spec.k_folds * spec.members_per_fold
     lanes = min(machine.cores, members)
-    table = 2 * 8 * profile.rows * (len(spec.features.kinds) + 1)
+    table = TABLE_COPIES * 8 * profile.rows * (len(spec.features.kinds) + 1)
     encoded = min(ENCODED_BYTES, FLOAT_BYTES * spec.k_folds * profile.rows * inputs)
     memory = (
         PROCESS_BYTES + LANE_BYTES * lanes + table + encoded + members * member_bytes(spec, inputs)
