@@ -4,10 +4,11 @@
 PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3.14 python3; do \
 	command -v $$name && break; done)
 BIN := .venv/bin
+CYCLES ?= 60
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt --editable
 
-.PHONY: demo serve setup test check bench browser clean
+.PHONY: demo serve setup test test-slow check audit bench chaos browser clean
 .NOTPARALLEL:
 
 demo: .venv/worker.stamp  ## a CSV becomes a cross-validated model that prices three houses
@@ -19,7 +20,10 @@ serve: .venv/worker.stamp  ## the service on http://127.0.0.1:8000, everything i
 setup: .venv/dev.stamp  ## the environment with all tools of a developer
 
 test: .venv/dev.stamp browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/dev.stamp  ## the longest acceptance tests: real processes, killed, starved and frozen
+	$(BIN)/python -m pytest -m slow
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check
@@ -27,8 +31,15 @@ check: .venv/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+audit: .venv/dev.stamp  ## known vulnerabilities of the pinned versions; asks the internet
+	$(INSTALL) . pip-audit
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
+
 bench: .venv/bench.stamp
 	$(BIN)/python -m benchmarks
+
+chaos: .venv/dev.stamp  ## kill random processes at random moments, and count what is lost
+	PYTHONPATH=.:tests:tests/acceptance $(BIN)/python tests/acceptance/chaos.py --cycles $(CYCLES)
 
 clean:
 	rm -rf .venv demo-data

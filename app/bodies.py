@@ -1,52 +1,99 @@
-"""Request bodies: bounded while they arrive, and JSON that is JSON."""
+"""Request bodies: bounded while they arrive, in bytes and in time, and JSON that is JSON."""
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic_core import from_json
 
-from app.errors import TooLarge
+from app.errors import TooLarge, TooSlow
 
 # Bytes of a spec: the names of two thousand columns fit. FastAPI checks it on the event loop, where
 # a megabyte of mistakes would keep all other requests waiting for five seconds.
 MAX_DOCUMENT = 256 * 1024
 
 
-class BoundedRequest(Request):
-    """Refuses a body above `max_body_bytes`, whatever its Content-Length says."""
+# A client that keeps a request open must send: after the first seconds, so much of its body for
+# each that passes. A modem is faster.
+PATIENCE = 30.0  # s
+SLOWEST = 1024  # bytes a second
+
+
+async def bounded(
+    body: AsyncIterator[bytes], limit: int, too_large: TooLarge
+) -> AsyncGenerator[bytes, None]:
+    """A body as it arrives, as long as it keeps within `limit` bytes and comes fast enough.
+
+    Raises
+    ------
+    TooLarge, TooSlow
+    """
+    clock = asyncio.get_running_loop()
+    deadline = clock.time() + PATIENCE
+    size = 0
+    while True:
+        try:
+            async with asyncio.timeout_at(deadline + size / SLOWEST):
+                chunk = await anext(body, None)
+        except TimeoutError:
+            raise TooSlow(
+                f"{size} bytes of the body came in more than {PATIENCE:g} seconds. Send at least "
+                f"{SLOWEST} bytes a second."
+            ) from None
+        if chunk is None:
+            return
+        size += len(chunk)
+        if size > limit:
+            raise too_large
+        yield chunk
+
+
+class DocumentRequest(Request):
+    """Its body is one JSON document, such as a spec."""
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
-        limit = self.app.state.resources.settings.max_body_bytes
-        size = 0
-        async for chunk in super().stream():
-            size += len(chunk)
-            if size > limit:
-                raise TooLarge(f"The body is larger than max_body_bytes, {limit} bytes.")
+        too_large = TooLarge(f"The body is larger than {MAX_DOCUMENT} bytes, the most for a spec.")
+        async for chunk in bounded(super().stream(), MAX_DOCUMENT, too_large):
             yield chunk
 
     async def json(self) -> Any:
         """Stricter than the standard library: no NaN, no lone surrogates, bounded nesting."""
-        body = await self.body()
-        if len(body) > MAX_DOCUMENT:
-            raise TooLarge(f"The body is larger than {MAX_DOCUMENT} bytes, the most for a spec.")
         try:
-            return from_json(body, allow_inf_nan=False)
+            return from_json(await self.body(), allow_inf_nan=False)
         except ValueError as error:
             raise json.JSONDecodeError(str(error), "", 0) from None
 
 
-class BoundedRoute(APIRoute):
-    """An operation whose body fits into memory: every one but the upload of a table."""
+class RowsRequest(Request):
+    """Its body holds rows to price: up to `max_body_bytes`, whatever its Content-Length says."""
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        limit = self.app.state.resources.settings.max_body_bytes
+        too_large = TooLarge(f"The body is larger than max_body_bytes, {limit} bytes.")
+        async for chunk in bounded(super().stream(), limit, too_large):
+            yield chunk
+
+
+class DocumentRoute(APIRoute):
+    """An operation that takes a JSON document, or nothing."""
+
+    request_class: type[Request] = DocumentRequest
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
 
         async def bounded(request: Request) -> Response:
-            return await answer(BoundedRequest(request.scope, request.receive))
+            return await answer(self.request_class(request.scope, request.receive))
 
         return bounded
+
+
+class RowsRoute(DocumentRoute):
+    """An operation that takes rows."""
+
+    request_class = RowsRequest

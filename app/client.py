@@ -122,8 +122,9 @@ class Foldhouse:
         """Jobs, newest first; further pages are fetched as they are needed."""
         return self._pages("/v1/jobs", {"status": status} if status else {})
 
-    def cancel(self, job_id: str) -> Json:
-        return self._json("POST", f"/v1/jobs/{job_id}/cancel")
+    def cancel(self, job_id: str, *, keep_best: bool = False) -> Json:
+        """`keep_best` makes a model of what the job has learnt so far."""
+        return self._json("POST", f"/v1/jobs/{job_id}/cancel", json={"keep_best": keep_best})
 
     def watch(self, job_id: str) -> Iterator[Json]:
         """The job each time that it has changed, until it has finished.

@@ -69,12 +69,7 @@ def _reading(database: DatabaseDep) -> Iterator[Session]:
         yield session
 
 
-def _writing(database: DatabaseDep) -> Iterator[Session]:
-    with database.writing() as session:
-        yield session
-
-
-# With scope "function" the transaction is over before the answer leaves: an answer that says 202
-# is about a row that is there.
+# Who writes opens `database.writing()` himself: a dependency is entered in one thread and left in
+# another, and while writers waited for their turn in all threads, none would be left to end one.
+# It is also over before the answer leaves: an answer that says 202 is about a row that is there.
 ReadSession = Annotated[Session, Depends(_reading, scope="function")]
-WriteSession = Annotated[Session, Depends(_writing, scope="function")]

@@ -9,6 +9,7 @@ Problem                      status  slug
 │   ├── InvalidSpec          422     invalid-spec
 │   ├── InvalidRows          422     invalid-rows
 │   └── IdempotencyMismatch  422     idempotency-mismatch
+├── TooSlow                  408     too-slow
 ├── TooLarge                 413     too-large
 ├── UnsupportedMedia         415     unsupported-media-type
 ├── TooManyQueued            429     too-many-queued
@@ -104,6 +105,11 @@ class InvalidRows(Invalid):
 
 class IdempotencyMismatch(Invalid):
     slug, title = "idempotency-mismatch", "The idempotency key was used with another body"
+
+
+class TooSlow(Problem):
+    status, slug, title = 408, "too-slow", "The body came too slowly"
+    headers: ClassVar[dict[str, str]] = {"Connection": "close"}
 
 
 class TooLarge(Problem):

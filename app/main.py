@@ -48,8 +48,8 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        remove_abandoned(uploads_root(settings))
         resources = _open(settings)
+        remove_abandoned(uploads_root(settings), resources.database, resources.blobs)
         app.state.resources = resources
         yield
         resources.hints.close()

@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from app.errors import (
     PROBLEM_MEDIA_TYPE,
@@ -69,8 +70,10 @@ async def _http_exception(request: Request, error: HTTPException) -> Response:
         return problem_response(request, NotFound(f"There is nothing at {request.url.path}."))
     phrase = HTTPStatus(error.status_code).phrase
     detail = error.detail
+    headers = dict(error.headers or {})
     if error.status_code == 405:
-        detail = f"{request.method} is not answered at {request.url.path}."
+        headers["Allow"] = ", ".join(_methods(request))
+        detail = f"{request.method} is not answered at {request.url.path}: {headers['Allow']} is."
     document = ProblemDocument(
         type=TYPE_PREFIX + phrase.lower().replace(" ", "-"),
         title=phrase,
@@ -79,7 +82,17 @@ async def _http_exception(request: Request, error: HTTPException) -> Response:
         instance=request.url.path,
         errors=[],
     )
-    return _answer(document, dict(error.headers or {}))
+    return _answer(document, headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """What the path answers, over all routes that it has; Starlette names those of the first."""
+    return sorted(
+        method
+        for route in request.app.routes
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    )
 
 
 # Not async: a body can be wrong in many places, and the event loop has other requests to serve.

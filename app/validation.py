@@ -120,12 +120,12 @@ def _explain(finding: Any, schemas: list[Schema], root: Schema, location: Locati
         return f"must be one of {context['expected_tags']}, however it is '{context['tag']}'"
     if kind == "value_error":
         return str(context["error"])
-    bounds = [
+    bounds = dict.fromkeys(  # the branches of a union may agree
         words.format(schema[keyword])
         for schema in schemas
         for keyword, words in BOUNDS.items()
         if keyword in schema
-    ]
+    )
     if bounds and kind.startswith(("greater_than", "less_than")):
         return f"must be {' and '.join(bounds)}{however}"
     return str(finding["msg"]).replace("Input should be", "must be") + however

@@ -82,8 +82,8 @@ def main(arguments: Sequence[str] = ()) -> None:
     print("| --- | --- | --- | --- | --- |")
     for name, own in by_method.items():
         print(
-            f"| {name} | {pooled(own, 'reported'):.4g} | {pooled(own, 'one'):.4g} | "
-            f"{ratio(own):.3f} ± {spread(ratios(own)):.3f} | {pooled(own, 'mean'):.4g} |"
+            f"| {name} | {pooled(own, 'reported'):#.4g} | {pooled(own, 'one'):#.4g} | "
+            f"{ratio(own):.3f} ± {spread(ratios(own)):.3f} | {pooled(own, 'mean'):#.4g} |"
         )
     plot(by_method)
 
@@ -204,8 +204,8 @@ def loop_epochs(
 
     @torch.no_grad()
     def predict(inputs: Tensor) -> Vector:
-        outputs: Vector = network(inputs).numpy()[:, 0].astype(np.float64)
-        return outputs * scale + center
+        outputs: Vector = network(inputs).double().numpy()[:, 0] * scale + center
+        return outputs
 
     for _ in range(EPOCHS):
         network.train()

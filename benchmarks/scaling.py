@@ -147,9 +147,10 @@ def plot(results: dict[str, list[Result]]) -> None:
         memory.plot(x, measured, "o-", color=plots.BLUE, label="measured")
         memory.plot(x, estimated, "--", color=plots.RED, label="estimated")
         memory.set_xlabel(axis)
-        memory.set_xticks(x, [f"{value:,}" for value in x])
         for panel in (time, memory):
             panel.set(xscale="log", yscale="log")
+            panel.set_xticks(x, [f"{value:,}" for value in x])
+            panel.yaxis.set_major_formatter("{x:,g}")
             panel.minorticks_off()
             panel.grid(visible=True)
     times[0].set_ylabel("µs per network\nand row of an epoch")

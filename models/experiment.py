@@ -23,6 +23,7 @@ from models.data.features import select
 from models.data.folds import FoldRows, split_rows
 from models.data.preprocessing import trainable_rows
 from models.data.profile import Profile
+from models.data.stored import TableDamaged
 from models.evaluation.scores import evaluate
 from models.members import Member
 from models.serving.export import ExportMismatch, core_graph, full_graph, verify
@@ -32,7 +33,7 @@ from models.spec import TrainingSpec
 from models.training.progress import Course, EpochMetrics, Interrupted, Monitor
 from models.training.runs import train_many
 
-StopReason = Literal["cancel", "release"]
+StopReason = Literal["cancel", "release", "keep_best"]
 # Members whose trouble is told of when all have failed.
 EXAMPLES = 3
 # Seconds between reports that bring no metrics.
@@ -87,7 +88,10 @@ class Host(Protocol):
 
 
 class Stopped(Exception):
-    """The host asked the run to stop; with 'release' a checkpoint was saved first."""
+    """The host asked the run to stop; with 'release' a checkpoint was saved first.
+
+    With 'keep_best' the run goes on with the best weights so far, if there are any.
+    """
 
     def __init__(self, reason: StopReason) -> None:
         super().__init__(reason)
@@ -128,12 +132,17 @@ def run(
     Raises
     ------
     Stopped: the host asked for it.
-    TrainingFailed: a fold has no usable weights, or the exported model does not reproduce its own
-        out-of-fold predictions.
+    TrainingFailed: the table is damaged, no fold has usable weights, or the exported model does
+        not reproduce its own out-of-fold predictions.
     """
     clock = _Clock()
     host.report(Progress(0.0, 0, spec.max_epochs, spec.k_folds, spec.k_folds, None), [])
-    design = load_design(parquet, spec, select(spec, profile))
+    try:
+        design = load_design(parquet, spec, select(spec, profile))
+    except TableDamaged as damage:
+        raise TrainingFailed(
+            f"the stored table cannot be read, restore its file from a backup: {damage}"
+        ) from damage
     try:
         split = split_rows(spec, design.target, design.fold_column)
     except ValueError as error:
@@ -154,10 +163,12 @@ def run(
     except Interrupted as interruption:
         raise Stopped(host.stop_requested() or "release") from interruption
     _refuse_untrained(trained.courses)
+    _heed(host)
     clock.lap("train")
 
     served = ServedModel.of(trained)
     scores = evaluate(served, spec, design, folds, split.holdout, trained.courses)
+    _heed(host)
     clock.lap("evaluate")
 
     receipt = _receipt(spec, dataset_sha256, device)
@@ -239,6 +250,9 @@ class _HostMonitor(Monitor):
     def should_stop(self) -> bool:
         return self._host.stop_requested() is not None
 
+    def keeps_best(self) -> bool:
+        return self._host.stop_requested() == "keep_best"
+
     def checkpoint(self, make: Callable[[], bytes]) -> None:
         self._host.save_checkpoint(make())
 
@@ -270,10 +284,22 @@ def _trainable(spec: TrainingSpec, design: Design, fold: FoldRows) -> FoldRows:
     return kept
 
 
+def _heed(host: Host) -> None:
+    """Between two stages, stop as the training loop would."""
+    reason = host.stop_requested()
+    if reason in ("cancel", "release"):
+        raise Stopped(reason)
+
+
 def _refuse_untrained(courses: Sequence[Course]) -> None:
-    """A member must have weights from an epoch that ended in finite numbers; one is enough."""
+    """A member must have weights from an epoch that ended in finite numbers; one is enough.
+
+    A run that was stopped before there were any is cancelled.
+    """
     if any(course.best_epoch > 0 for course in courses):
         return
+    if any(course.stopped_by == "keep_best" for course in courses):
+        raise Stopped("cancel")
     began = "; ".join(dict.fromkeys(f"at {course.trouble}" for course in courses[:EXAMPLES]))
     raise TrainingFailed(
         f"no fold learnt anything: the numbers of all {len(courses)} members stopped being finite "

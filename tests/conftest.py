@@ -2,61 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import socket
-import subprocess
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import psycopg
 import pytest
-from polling import free_port, wait_until
+from services import POSTGRES_SERVER, RedisServer, execute, postgres_database, unavailable
 from sqlalchemy import make_url
 
 from app.storage.database import Database
 from app.storage.migrate import upgrade
 
-# User and password are libpq's own defaults: PGUSER, PGPASSWORD, the login name.
-POSTGRES_SERVER = "postgresql+psycopg://127.0.0.1:5432/postgres"
-SERVER_START_SECONDS = 10.0
-
-
-def unavailable(reason: str) -> NoReturn:
-    """Skip the test; on CI every service must be there, so fail it."""
-    if os.environ.get("CI"):
-        pytest.fail(f"{reason}, and CI is set")
-    pytest.skip(reason)
-
-
-def _execute(statement: str) -> None:
-    server = make_url(POSTGRES_SERVER).set(drivername="postgresql")
-    with psycopg.connect(
-        server.render_as_string(hide_password=False), autocommit=True, connect_timeout=5
-    ) as connection:
-        connection.execute(statement.encode())
-
-
-def _create_database(template: str = "template1") -> str:
-    name = f"foldhouse_test_{uuid.uuid4().hex}"
-    _execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-    return name
-
-
-def _drop_database(name: str) -> None:
-    _execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def _url(name: str) -> str:
-    return make_url(POSTGRES_SERVER).set(database=name).render_as_string(hide_password=False)
-
 
 @pytest.fixture(scope="session")
 def _postgres() -> None:
     try:
-        _execute("SELECT 1")
+        execute("SELECT 1")
     except psycopg.OperationalError as error:
         unavailable(f"no PostgreSQL at {POSTGRES_SERVER}: {error}")
 
@@ -64,18 +26,16 @@ def _postgres() -> None:
 @pytest.fixture
 def postgres_url(_postgres: None) -> Iterator[str]:
     """An empty PostgreSQL database."""
-    name = _create_database()
-    yield _url(name)
-    _drop_database(name)
+    with postgres_database() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
 def _postgres_template(_postgres: None) -> Iterator[str]:
     """A migrated database that others are copied from: much quicker than to migrate each."""
-    name = _create_database()
-    upgrade(_url(name))
-    yield name
-    _drop_database(name)
+    with postgres_database() as url:
+        upgrade(url)
+        yield str(make_url(url).database)
 
 
 @pytest.fixture(scope="session")
@@ -96,9 +56,8 @@ def sqlite_url(_sqlite_template: Path, tmp_path: Path) -> str:
 @pytest.fixture
 def migrated_postgres_url(_postgres_template: str) -> Iterator[str]:
     """A migrated PostgreSQL database."""
-    name = _create_database(_postgres_template)
-    yield _url(name)
-    _drop_database(name)
+    with postgres_database(_postgres_template) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -117,34 +76,15 @@ def database(database_url: str) -> Iterator[Database]:
 
 
 @pytest.fixture
-def redis_url(tmp_path: Path) -> Iterator[str]:
-    """A Redis server of the test's own, set up as `docs/operating.md` asks."""
+def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
     program = shutil.which("redis-server")
     if program is None:
         unavailable("redis-server is not installed")
-    folder = tmp_path / "redis"
-    folder.mkdir()
-    port = free_port()
-    options = "--appendonly yes --maxmemory-policy noeviction --bind 127.0.0.1 --save ''"
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [program, "--port", str(port), "--dir", str(folder), *options.split()],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        wait_until(lambda: _answers(port), SERVER_START_SECONDS)
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        server.terminate()
-        server.wait(timeout=10)
+    server = RedisServer(program, tmp_path / "redis")
+    yield server
+    server.stop()
 
 
-def _answers(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-            connection.sendall(b"PING\r\n")
-            return connection.recv(16).startswith(b"+PONG")
-    except OSError:
-        return False
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    return redis_server.url

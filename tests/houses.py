@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from models.data.design import Design, Vocabulary, load_design
 from models.data.features import resolve, select
 from models.data.folds import FoldRows, Split, split_rows
 from models.data.preprocessing import trainable_rows
-from models.data.profile import Profile, profile
-from models.data.table import Limits, read_table, read_text
+from models.data.profile import Profile
+from models.data.stored import ingest
+from models.data.table import Limits, read_text
 from models.evaluation.scores import Scores, evaluate
 from models.members import members_of
 from models.serving.export import core_graph, full_graph
@@ -103,9 +103,7 @@ def lay(folder: Path, frame: pd.DataFrame, **spec: Any) -> Case:
     """Read a frame as an upload would be and resolve a spec on it (the target is `price`)."""
     csv, parquet = folder / "houses.csv", folder / "houses.parquet"
     frame.to_csv(csv, index=False)
-    typed = read_table(csv, LIMITS)
-    pq.write_table(typed.table, parquet)
-    described = profile(typed)
+    described = ingest(csv, parquet, LIMITS)
     resolved = resolve(TrainingSpec.model_validate({"target": "price", **spec}), described)
     design = load_design(parquet, resolved, select(resolved, described))
     return Case(read_text(csv, LIMITS), parquet, described, resolved, design)

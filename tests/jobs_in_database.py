@@ -62,9 +62,10 @@ def claim(database: Database, shard: Shard, owner: str = "wrk_a", boot_id: str =
     return claimed
 
 
-def request_cancel(database: Database, shard: Shard) -> None:
+def request_cancel(database: Database, shard: Shard, *, keep_best: bool = False) -> None:
     with database.writing() as session:
-        lifecycle.request_cancel(session, session.get_one(Job, shard.job_id))
+        job = session.get_one(Job, shard.job_id)
+        lifecycle.request_cancel(session, job, keep_best=keep_best)
 
 
 def make_due(database: Database, shard: Shard) -> None:

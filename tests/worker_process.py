@@ -17,22 +17,27 @@ from app.settings import Settings
 from app.storage.database import Database
 from app.storage.tables import Worker
 
+FOLDHOUSE = Path(sys.executable).parent / "foldhouse"
 START_SECONDS = 30.0  # on an idle machine it takes one
 
 
+def environment(settings: Settings) -> dict[str, str]:
+    """This process's, with settings for a command."""
+    given = settings.model_dump(mode="json", exclude_unset=True)
+    return {**os.environ, **{f"FOLDHOUSE_{name.upper()}": str(given[name]) for name in given}}
+
+
 class WorkerProcess:
-    """`python -m workers.main`, killed at the end of the `with` block if it still runs."""
+    """`foldhouse worker`, killed at the end of the `with` block if it still runs."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._log = settings.root / "worker.log"
         settings.root.mkdir(parents=True, exist_ok=True)
-        given = settings.model_dump(mode="json", exclude_unset=True)
-        environment = {f"FOLDHOUSE_{name.upper()}": str(value) for name, value in given.items()}
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "workers.main"],
-                env={**os.environ, **environment},
+                [FOLDHOUSE, "worker"],
+                env=environment(settings),
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

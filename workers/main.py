@@ -18,6 +18,7 @@ from celery.worker import WorkController, state
 from app.queue.config import worker_celery
 from app.queue.dispatch import Hints
 from app.settings import Settings
+from app.storage import sweep
 from app.storage.database import DATABASE_AWAY
 from workers import dispatcher, reconciler, registration
 from workers.child import Spare
@@ -56,6 +57,7 @@ def main() -> None:
     stopping = workplace.stopping
     repeat(own_row.refresh, registration.INTERVAL, stopping)
     repeat(Reconciler(workplace).reconcile, reconciler.INTERVAL, stopping)
+    repeat(workplace.sweep, sweep.INTERVAL, stopping)
     repeat(Dispatcher(workplace.database, hints, slots).send_due, dispatcher.INTERVAL, stopping)
 
     logger.info("worker %s: %d × %s", workplace.owner, slots.count, slots.device)
@@ -64,6 +66,7 @@ def main() -> None:
         pool="threads",
         concurrency=slots.count,
         hostname=workplace.owner,
+        consumer_cls="workers.consumer:Consumer",
         without_gossip=True,
         without_mingle=True,
         without_heartbeat=True,

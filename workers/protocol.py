@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 
 from app.jobs.attempts import EpochRecord
 
-StopReason = Literal["cancel", "release"]
+StopReason = Literal["cancel", "release", "keep_best"]
 
 
 class Order(BaseModel):
@@ -42,7 +42,8 @@ class Order(BaseModel):
 
 
 class Stop(BaseModel):
-    """`cancel`: give up. `release`: save a checkpoint first, another attempt goes on from it."""
+    """`cancel`: give up. `release`: save a checkpoint first, another attempt goes on from it.
+    `keep_best`: make a model of the best weights so far, and give up where there are none."""
 
     reason: StopReason
 

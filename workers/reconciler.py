@@ -8,6 +8,7 @@ import time
 
 from app.jobs import attempts, lifecycle
 from app.jobs.attempts import Fence
+from app.storage.blobs import artifacts_key
 from app.storage.database import DATABASE_AWAY
 from workers.checkpoints import remove_checkpoints
 from workers.workplace import Workplace
@@ -62,7 +63,7 @@ class Reconciler:
 
     def _lose(self, fence: Fence) -> None:
         with self._workplace.database.writing() as session:
-            state = lifecycle.lose(session, fence, WORKER_DIED)
+            state = lifecycle.lose(session, fence, WORKER_DIED, worker_died=True)
         if state is not None:
             logger.warning("shard %s: attempt %d of %s is dead: %s", *fence, state)
 
@@ -72,10 +73,19 @@ class Reconciler:
         for shard_id, owner in here.locks.all():
             with here.database.reading() as session:
                 finished = attempts.is_finished(session, shard_id)
+                registered = attempts.registered_artifacts(session, shard_id)
             if finished and here.locks.is_free(shard_id, owner):
+                self._remove_unregistered(registered)
                 remove_checkpoints(here.blobs, shard_id)
                 shutil.rmtree(here.workdir(shard_id, owner), ignore_errors=True)
                 here.locks.remove(shard_id, owner)
+
+    def _remove_unregistered(self, registered: dict[str, set[str]]) -> None:
+        """What an attempt stored that died before it could register it."""
+        for job_id, kept in registered.items():
+            folder = artifacts_key(job_id)
+            for name in set(self._workplace.blobs.names(folder)) - kept:
+                self._workplace.blobs.delete(f"{folder}/{name}")
 
 
 def _seconds_asleep() -> float:

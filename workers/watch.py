@@ -86,8 +86,9 @@ class Watch:
                 report = self._child.next_report(POLL_INTERVAL)
             except EOFError:
                 status = self._child.wait(EXIT_PATIENCE)
-                # One that was asked and has died has done what it was asked to.
-                return Stopped(reason=next(iter(self._asked))) if self._asked else Exited(status)
+                # One that was asked to go and has died has done what it was asked to.
+                gone = [reason for reason in self._asked if reason != "keep_best"]
+                return Stopped(reason=gone[0]) if gone else Exited(status)
             if isinstance(report, Progressed):
                 self._progress = report.progress
                 self._epochs += report.epochs
@@ -124,8 +125,8 @@ class Watch:
             return
         if standing == "lost":
             self._lost.set()
-        elif standing == "cancel_requested":
-            self._ask("cancel")
+        elif standing != "wanted":
+            self._ask(standing)
 
     def _ask(self, what: StopReason) -> None:
         if what not in self._asked:

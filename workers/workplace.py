@@ -11,6 +11,7 @@ from app.ids import new_id
 from app.settings import Settings
 from app.storage.blobs import Blobs
 from app.storage.database import Database
+from app.storage.sweep import sweep
 from workers.locks import Locks
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -37,6 +38,10 @@ class Workplace:
             locks=Locks(settings.root / "locks"),
             boot_id=this_boot(),
         )
+
+    def sweep(self) -> None:
+        """Remove from storage what no row names."""
+        sweep(self.database, self.blobs)
 
     def workdir(self, shard_id: str, owner: str) -> Path:
         """The scratch folder of a worker's attempts at a shard."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import typer
 
+from app.cli.backup import backup, restore
 from app.cli.doctor import doctor
 from app.cli.remote import cancel, export, jobs, predict, show, submit
 from app.cli.service import api, migrate, serve, worker
@@ -21,7 +22,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Run the service": (serve, api, worker, migrate, doctor),
+    "Run the service": (serve, api, worker, migrate, doctor, backup, restore),
     "Use a service": (submit, jobs, show, cancel, predict, export),
 }
 for panel, commands in PANELS.items():

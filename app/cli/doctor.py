@@ -75,13 +75,14 @@ def data_folder(settings: Settings) -> str:
 
 
 def database(settings: Settings) -> str:
-    from app.storage.migrate import is_current
+    from app.storage.migrate import lacking
 
     address = database_address(settings)
     with reading(settings) as session:
-        if not is_current(session.connection()):
+        if absent := lacking(session.connection()):
             raise Trouble(
-                f"{address} does not have the tables of this version", "run `foldhouse migrate`"
+                f"{address} does not have the tables of this version, it lacks {absent[0]}",
+                "run `foldhouse migrate`",
             )
     return address
 

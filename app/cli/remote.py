@@ -105,10 +105,16 @@ def jobs(
         display.jobs(islice(client.jobs(status), limit))
 
 
-def cancel(job_id: JobId, url: Url = None) -> None:
+def cancel(
+    job_id: JobId,
+    keep_best: Annotated[
+        bool, typer.Option("--keep-best", help="Make a model of what it has learnt so far.")
+    ] = False,
+    url: Url = None,
+) -> None:
     """Stop a job that waits or runs."""
     with connect(url) as client:
-        job = client.cancel(job_id)
+        job = client.cancel(job_id, keep_best=keep_best)
         typer.echo(f"{job['id']}  {job['status']}, asked to stop")
 
 

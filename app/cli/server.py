@@ -51,6 +51,9 @@ def run(
         create_app(settings),
         log_config=None,
         access_log=False,
+        # httptools would collect the headers of a request for as long as they come; this one stops
+        # at 16 KiB.
+        http="h11",
         timeout_graceful_shutdown=REQUEST_GRACE,
     )
     Server(config, url, on_stop).run(sockets=[listener])

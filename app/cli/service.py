@@ -120,23 +120,23 @@ def require_tables(settings: Settings) -> None:
     from sqlalchemy.exc import SQLAlchemyError
 
     from app.storage.database import DATABASE_AWAY, Database
-    from app.storage.migrate import is_current
+    from app.storage.migrate import lacking
 
     make_data_dir(settings.root)
     address = database_address(settings)
     try:
         with closing(Database(settings.resolved_database_url)) as database:
             with database.reading() as session:
-                current = is_current(session.connection())
+                absent = lacking(session.connection())
     except DATABASE_AWAY as error:
         typer.echo(f"foldhouse: the database {address} is away: {_reason(error)}", err=True)
     except SQLAlchemyError as error:
         refuse(f"the database {address} cannot be used: {_reason(error)}")
     else:
-        if not current:
+        if absent:
             refuse(
-                f"the database {address} does not have the tables of this version: run "
-                "`foldhouse migrate`"
+                f"the database {address} does not have the tables of this version, it lacks "
+                f"{absent[0]}: run `foldhouse migrate`"
             )
 
 

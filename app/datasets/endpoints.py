@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from app.datasets import repository, service
 from app.datasets.schemas import DatasetOut, DatasetSummary
 from app.datasets.upload import MAX_NAME, receive, upload_folder, uploads_root
-from app.deps import BlobsDep, DatabaseDep, ReadSession, ResourcesDep, Tenant, WriteSession
+from app.deps import BlobsDep, DatabaseDep, ReadSession, ResourcesDep, Tenant
 from app.errors import (
     Conflict,
     DamagedFile,
@@ -23,6 +23,7 @@ from app.errors import (
     NotFound,
     OutOfSpace,
     TooLarge,
+    TooSlow,
     Unavailable,
     UnsupportedMedia,
 )
@@ -78,6 +79,7 @@ UPLOAD_BODY: dict[str, Any] = {
             IdempotencyMismatch,
             NotFound,
             TooLarge,
+            TooSlow,
             UnsupportedMedia,
             Unavailable,
             OutOfSpace,
@@ -101,7 +103,7 @@ async def upload_dataset(
     part of the request, and a dataset that was deleted is not made again: 404."""
     settings = resources.settings
     with upload_folder(uploads_root(settings)) as folder:
-        upload = await receive(request, folder / "table.csv", settings.max_upload_bytes, name)
+        upload = await receive(request, folder, settings.max_upload_bytes, name)
         store = partial(
             service.store,
             resources.database,
@@ -171,13 +173,14 @@ def download_dataset(
     responses=problems(NotFound, Conflict),
 )
 def delete_dataset(
-    session: WriteSession,
+    database: DatabaseDep,
     blobs: BlobsDep,
     tenant: Tenant,
     dataset_id: DatasetId,
     background: BackgroundTasks,
 ) -> None:
     """Only while no job refers to it."""
-    dataset = service.delete(session, tenant, dataset_id)
+    with database.writing() as session:
+        dataset = service.delete(session, tenant, dataset_id)
     # After the commit: a row without its files would be worse than files without their row.
     background.add_task(blobs.delete, dataset_key(dataset.id))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
+import hashlib
+from io import BufferedReader
+from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+from anyio import BrokenWorkerProcess, from_thread, to_process
 from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -13,17 +14,20 @@ from sqlalchemy.orm import Session
 from app import idempotency
 from app.datasets import repository
 from app.datasets.upload import Upload
-from app.errors import Conflict, InvalidTable
-from app.ids import new_id
+from app.errors import Conflict, InvalidTable, TooLarge
 from app.settings import Settings
 from app.storage.blobs import ArtifactCorrupt, Blobs, dataset_key
 from app.storage.database import Database, database_now
 from app.storage.tables import Dataset
 from app.validation import table_faults
-from models.data.profile import profile
-from models.data.table import Limits, TableError, read_table
+from models.data.profile import Profile
+from models.data.stored import ingest
+from models.data.table import Limits, TableError
 
 JOBS_NAMED = 3
+# A table takes four times its bytes while it is read. Larger ones are read in a process of their
+# own, so that this one stays small and survives when memory runs out.
+READ_HERE_BYTES = 4 * 1024 * 1024
 
 
 def store(
@@ -79,19 +83,24 @@ def delete(session: Session, tenant: str, dataset_id: str) -> Dataset:
     return dataset
 
 
-def open_csv(blobs: Blobs, dataset: Dataset) -> BinaryIO:
-    """The bytes that were uploaded; raises ArtifactCorrupt if they are gone."""
+def open_csv(blobs: Blobs, dataset: Dataset) -> BufferedReader:
+    """The bytes that were uploaded; raises ArtifactCorrupt if they are gone or changed."""
     try:
-        return blobs.open(dataset.csv)
+        file = blobs.open(dataset.csv)
     except FileNotFoundError as error:
-        raise ArtifactCorrupt(dataset.csv, dataset.sha256) from error
+        raise ArtifactCorrupt(dataset.csv) from error
+    if hashlib.file_digest(file, "sha256").hexdigest() != dataset.sha256:
+        file.close()
+        raise ArtifactCorrupt(dataset.csv)
+    file.seek(0)
+    return file
 
 
 def _create(
     database: Database, blobs: Blobs, settings: Settings, tenant: str, upload: Upload
 ) -> tuple[Dataset, bool]:
     """Write the files, then the row that names them; without the row no file stays."""
-    dataset_id = new_id("ds")
+    dataset_id = upload.dataset_id
     dataset = Dataset(
         id=dataset_id,
         tenant=tenant,
@@ -122,14 +131,23 @@ def _create(
 def _write_files(blobs: Blobs, settings: Settings, dataset: Dataset, upload: Upload) -> None:
     """Fill in what the table says, and store it both ways."""
     parquet = upload.path.with_suffix(".parquet")
+    limits = Limits(settings.max_rows, settings.max_columns)
     try:
-        typed = read_table(upload.path, Limits(settings.max_rows, settings.max_columns))
+        found = _ingest(upload, parquet, limits)
     except TableError as error:
         raise InvalidTable(error.detail, table_faults(error)) from None
-    dataset.rows = typed.table.num_rows
-    dataset.profile = profile(typed).model_dump(mode="json")
-    pq.write_table(typed.table, parquet)
-    del typed
-    pa.default_memory_pool().release_unused()
+    dataset.rows = found.rows
+    dataset.profile = found.model_dump(mode="json")
     blobs.put(dataset.csv, upload.path)
     blobs.put(dataset.parquet, parquet)
+
+
+def _ingest(upload: Upload, parquet: Path, limits: Limits) -> Profile:
+    if upload.bytes <= READ_HERE_BYTES:
+        return ingest(upload.path, parquet, limits)
+    try:
+        return from_thread.run(to_process.run_sync, ingest, upload.path, parquet, limits)
+    except BrokenWorkerProcess as error:
+        raise TooLarge(
+            "The table took more memory than this server has: it needs about four times its bytes."
+        ) from error

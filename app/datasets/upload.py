@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 import re
 import shutil
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,22 +15,26 @@ from pathlib import Path
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
+from app.bodies import bounded
 from app.errors import TooLarge, UnsupportedMedia
 from app.form import FORM, FormReader
+from app.ids import new_id
 from app.media import CSV, content_type
 from app.settings import Settings
+from app.storage.blobs import Blobs, dataset_key
+from app.storage.database import DATABASE_AWAY, Database
+from app.storage.tables import Dataset
 
 DEFAULT_NAME = "upload.csv"
 MAX_NAME = 200  # characters
-PREFIX = "upload-"
-ABANDONED_AFTER = 24 * 3600.0  # seconds
 FORM_OVERHEAD = 64 * 1024  # bytes of boundaries, part headers and fields around the file
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that arrived whole."""
+    """A file that arrived whole. `dataset_id`: of what it becomes if its bytes are new."""
 
+    dataset_id: str
     path: Path
     name: str
     sha256: str
@@ -66,25 +70,46 @@ def uploads_root(settings: Settings) -> Path:
 
 @contextmanager
 def upload_folder(root: Path) -> Iterator[Path]:
-    """A folder for one upload; whatever becomes of that, nothing is left behind."""
-    root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root, prefix=PREFIX) as folder:
-        yield Path(folder)
+    """A folder for one upload, named after the dataset to be; nothing is left behind.
+
+    It is locked for as long as this process lives, so that what a killed one left is known by its
+    lock.
+    """
+    folder = root / new_id("ds")
+    folder.mkdir(parents=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
 
 
-def remove_abandoned(root: Path) -> None:
-    """Remove what a killed process left; younger folders may be another process's."""
-    for folder in root.glob(PREFIX + "*"):
-        if time.time() - folder.stat().st_mtime > ABANDONED_AFTER:
-            shutil.rmtree(folder, ignore_errors=True)
+def remove_abandoned(root: Path, database: Database, blobs: Blobs) -> None:
+    """Remove what killed processes left of uploads, in storage too where no row came of it."""
+    for folder in root.glob("ds_*"):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with database.reading() as session:
+                is_kept = session.get(Dataset, folder.name) is not None
+            if not is_kept:
+                blobs.delete(dataset_key(folder.name))
+            shutil.rmtree(folder)
+        except (OSError, *DATABASE_AWAY):  # it is in use; or else the next start finds it again
+            continue
+        finally:
+            os.close(descriptor)
 
 
-async def receive(request: Request, path: Path, limit: int, name: str | None) -> Upload:
-    """Stream the table in a request to `path`.
+async def receive(request: Request, folder: Path, limit: int, name: str | None) -> Upload:
+    """Stream the table in a request into an `upload_folder`.
 
     Raises
     ------
     TooLarge: as soon as there are more than `limit` bytes, whatever Content-Length says.
+    TooSlow
     UnsupportedMedia: neither a form nor CSV.
     Invalid: a form that is not whole.
     """
@@ -93,6 +118,7 @@ async def receive(request: Request, path: Path, limit: int, name: str | None) ->
     # Without a word of the body, so that a client that waits for "100 Continue" sends none.
     if int(request.headers.get("Content-Length", 0)) > most:
         raise too_large(limit)
+    path = folder / "table.csv"
     sink = Sink(path, limit)
     try:
         form = None
@@ -104,17 +130,13 @@ async def receive(request: Request, path: Path, limit: int, name: str | None) ->
                 f"is {media_type or 'missing'}."
             )
         write = form.write if form else sink.write
-        size = 0
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > most:
-                raise too_large(limit)
+        async for chunk in bounded(request.stream(), most, too_large(limit)):
             # Hashing and writing block; the loop has other requests to serve.
             await run_in_threadpool(write, chunk)
         sent_name = form.finish() if form else None
     finally:
         sha256 = sink.close()
-    return Upload(path, clean_name(name or sent_name), sha256, sink.bytes)
+    return Upload(folder.name, path, clean_name(name or sent_name), sha256, sink.bytes)
 
 
 def clean_name(name: str | None) -> str:

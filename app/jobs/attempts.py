@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from app.storage.database import database_now
-from app.storage.tables import FINISHED, Base, EpochMetric, Job, Shard, State
+from app.storage.tables import FINISHED, Base, EpochMetric, Job, Model, Shard, State
 
 LEASE = 30.0  # seconds
 
@@ -56,14 +56,18 @@ def renew(session: Session, fence: Fence) -> bool:
     return _write(session, fence, lease_until=database_now(LEASE))
 
 
-def standing(session: Session, fence: Fence) -> Literal["wanted", "cancel_requested", "lost"]:
-    """Whether an attempt should go on."""
+def standing(session: Session, fence: Fence) -> Literal["wanted", "cancel", "keep_best", "lost"]:
+    """Whether an attempt should go on, and how it should end."""
     row = session.execute(
-        select(Job.cancel_requested_at).join(Shard, Shard.job_id == Job.id).where(fence.holds())
+        select(Job.cancel_requested_at, Job.keep_best)
+        .join(Shard, Shard.job_id == Job.id)
+        .where(fence.holds())
     ).one_or_none()
     if row is None:
         return "lost"
-    return "wanted" if row.cancel_requested_at is None else "cancel_requested"
+    if row.cancel_requested_at is None:
+        return "wanted"
+    return "keep_best" if row.keep_best else "cancel"
 
 
 def record_progress(
@@ -115,6 +119,16 @@ def is_finished(session: Session, shard_id: str) -> bool:
     """Whether no attempt will follow; so it is with a shard that is no more."""
     state = session.scalar(select(Shard.state).where(Shard.id == shard_id))
     return state is None or state in FINISHED
+
+
+def registered_artifacts(session: Session, shard_id: str) -> dict[str, set[str]]:
+    """By job, of the one that has this shard: the SHA-256 of each file of its model."""
+    rows = session.execute(
+        select(Shard.job_id, Model.artifacts)
+        .outerjoin(Model, Model.job_id == Shard.job_id)
+        .where(Shard.id == shard_id)
+    )
+    return {job_id: set((artifacts or {}).values()) for job_id, artifacts in rows}
 
 
 def insert(session: Session, table: type[Base]) -> postgresql.Insert | sqlite.Insert:

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, BackgroundTasks, Query, Response
 from fastapi.responses import StreamingResponse
 
-from app.bodies import BoundedRoute
+from app.bodies import DocumentRoute
 from app.datasets import repository as datasets
 from app.deps import (
     BlobsDep,
@@ -16,7 +16,6 @@ from app.deps import (
     ResourcesDep,
     SettingsDep,
     Tenant,
-    WriteSession,
 )
 from app.errors import (
     Conflict,
@@ -27,6 +26,7 @@ from app.errors import (
     NotFound,
     TooLarge,
     TooManyQueued,
+    TooSlow,
     Unavailable,
     UnsupportedMedia,
 )
@@ -50,13 +50,13 @@ RETRY_AFTER = "1"  # s until there may be news of a job
 router = APIRouter(
     prefix="/v1/jobs",
     tags=["jobs"],
-    route_class=BoundedRoute,
+    route_class=DocumentRoute,
     responses=problems(Invalid, Unavailable),
 )
 
 JobId = Annotated[str, name_path("latest", "A job's id, or `latest`.")]
 
-SPEC_PROBLEMS = (Invalid, InvalidSpec, NotFound, TooLarge, UnsupportedMedia)
+SPEC_PROBLEMS = (Invalid, InvalidSpec, NotFound, TooSlow, TooLarge, UnsupportedMedia)
 KEY_PROBLEMS = (IdempotencyMismatch, TooManyQueued)
 
 
@@ -77,7 +77,6 @@ def validate_job(
     responses=problems(*SPEC_PROBLEMS, *KEY_PROBLEMS),
 )
 def submit_job(
-    session: WriteSession,
     resources: ResourcesDep,
     tenant: Tenant,
     body: JobCreate,
@@ -86,7 +85,8 @@ def submit_job(
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> JobOut:
     """Queues a cross-validated training run; `Location` is where to watch it."""
-    row = service.submit(session, resources.settings, tenant, body, idempotency_key)
+    with resources.database.writing() as session:
+        row = service.submit(session, resources.settings, tenant, body, idempotency_key)
     # After the answer, which is after the commit: a broker that is away slows nobody.
     background.add_task(resources.hints.send, row.Shard.id)
     return _accepted(row, response)
@@ -166,14 +166,18 @@ def list_out_of_fold(
     responses=problems(NotFound, Conflict),
 )
 def cancel_job(
-    session: WriteSession,
+    database: DatabaseDep,
     tenant: Tenant,
     job_id: JobId,
     response: Response,
-    body: CancelRequest | None = None,  # noqa: ARG001
+    body: CancelRequest | None = None,
 ) -> JobOut:
-    """A queued job is cancelled at once, a running one within seconds; 409 if it is finished."""
-    return _accepted(service.cancel(session, tenant, job_id), response)
+    """A queued job is cancelled at once, a running one within seconds; 409 if it is finished. With
+    `keep_best` a running job ends as succeeded, with a model of what it has learnt."""
+    keep_best = body is not None and body.keep_best
+    with database.writing() as session:
+        row = service.cancel(session, tenant, job_id, keep_best=keep_best)
+    return _accepted(row, response)
 
 
 @router.post(
@@ -183,7 +187,6 @@ def cancel_job(
     responses=problems(NotFound, *KEY_PROBLEMS),
 )
 def retry_job(
-    session: WriteSession,
     resources: ResourcesDep,
     tenant: Tenant,
     job_id: JobId,
@@ -192,7 +195,8 @@ def retry_job(
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> JobOut:
     """A new job with the same spec on the same table."""
-    row = service.retry(session, resources.settings, tenant, job_id, idempotency_key)
+    with resources.database.writing() as session:
+        row = service.retry(session, resources.settings, tenant, job_id, idempotency_key)
     background.add_task(resources.hints.send, row.Shard.id)
     return _accepted(row, response)
 

@@ -26,6 +26,7 @@ from app.jobs.attempts import LEASE, Fence, insert
 from app.storage.database import database_now
 from app.storage.tables import (
     FINISHED,
+    MOST_ATTEMPTS,
     TRANSITIONS,
     Alias,
     Dataset,
@@ -80,8 +81,11 @@ def enqueue(
     return job
 
 
-def request_cancel(session: Session, job: Job) -> None:
+def request_cancel(session: Session, job: Job, *, keep_best: bool = False) -> None:
     """Cancel a queued job at once, or ask the worker of a running one to stop.
+
+    `keep_best`: the run ends with the best weights so far. A queued job that has learnt something
+    in an earlier attempt is then left to the next one, which makes a model of it.
 
     Raises
     ------
@@ -91,10 +95,13 @@ def request_cancel(session: Session, job: Job) -> None:
     session.refresh(job)
     if job.status in FINISHED:
         raise Conflict(f"The job is already finished, as {job.status}: nothing is left to cancel.")
-    if shard.state is State.QUEUED:
+    if shard.state is State.QUEUED and not (keep_best and shard.progress):
         _move(session, shard, State.CANCELLED)
     elif job.cancel_requested_at is None:
         job.cancel_requested_at = database_now()
+        job.keep_best = keep_best
+    elif not keep_best:
+        job.keep_best = False
 
 
 def claim(session: Session, shard_id: str, *, owner: str, boot_id: str) -> Claim | None:
@@ -202,14 +209,18 @@ def release(session: Session, fence: Fence) -> bool:
     return True
 
 
-def lose(session: Session, fence: Fence, detail: str) -> State | None:
+def lose(session: Session, fence: Fence, detail: str, *, worker_died: bool = False) -> State | None:
     """The attempt's process or worker died: queue the shard again, or fail it after the last.
 
     `detail` says what happened and, should this have been the last attempt, what to do about it.
+    `worker_died`: a process that dies alone is probably the job's doing, a worker's death is not,
+    unless it goes on (docs/decisions/0006-deaths-of-workers.md).
     """
     shard = _lock(session, fence)
     if shard is None:
         return None
+    if worker_died:
+        shard.max_attempts = min(shard.max_attempts + 1, MOST_ATTEMPTS)
     if _cancel_requested(session, shard):
         _move(session, shard, State.CANCELLED, detail)
     elif shard.attempt < shard.max_attempts:
@@ -231,9 +242,10 @@ def _lock(session: Session, fence: Fence) -> Shard | None:
 
 
 def _cancel_requested(session: Session, shard: Shard) -> bool:
-    """Of a locked shard: the flag is set under the same lock."""
+    """Of a locked shard, whether nothing is wanted of it any more: the flag is set under the same
+    lock."""
     job = session.get_one(Job, shard.job_id, populate_existing=True)
-    return job.cancel_requested_at is not None
+    return job.cancel_requested_at is not None and not job.keep_best
 
 
 def _move(session: Session, shard: Shard, to: State, detail: str | None = None) -> None:

@@ -40,11 +40,16 @@ class JobCreate(TrainingSpec):
 
 
 class CancelRequest(BaseModel):
-    """`keep_best`, which would keep the weights reached so far, is not built yet."""
+    """How to end."""
 
     model_config = ConfigDict(extra="forbid")
 
-    keep_best: Literal[False] = False
+    keep_best: bool = Field(
+        default=False,
+        strict=True,
+        description="Make a model of the best weights so far. The job is cancelled where no epoch "
+        "has ended yet.",
+    )
 
 
 class FeatureOut(BaseModel):

@@ -20,7 +20,7 @@ from app.jobs.schemas import (
     ValidationOut,
 )
 from app.settings import Settings
-from app.storage.blobs import Blobs
+from app.storage.blobs import ArtifactCorrupt, Blobs
 from app.storage.tables import Dataset
 from models.data.estimate import (
     Estimate,
@@ -33,6 +33,7 @@ from models.data.estimate import (
 from models.data.features import SpecError, resolve, select
 from models.data.profile import Profile
 from models.data.review import leakage_suspects, review
+from models.data.stored import TableDamaged
 from models.spec import TrainingSpec
 
 MEMORY_SHARE = 0.75  # of the machine, where no limit is set
@@ -82,8 +83,11 @@ def plan(session: Session, settings: Settings, tenant: str, body: JobCreate) -> 
 
 def validate(blobs: Blobs, found: Plan) -> ValidationOut:
     """What `submit` would train of a plan."""
-    with blobs.local_copy(found.dataset.parquet) as parquet:
-        suspects = leakage_suspects(found.spec, found.profile, parquet)
+    try:
+        with blobs.local_copy(found.dataset.parquet) as parquet:
+            suspects = leakage_suspects(found.spec, found.profile, parquet)
+    except TableDamaged as error:
+        raise ArtifactCorrupt(found.dataset.parquet) from error
     return ValidationOut(
         valid=True,
         resolved_spec=found.spec.model_dump(mode="json"),
@@ -130,11 +134,11 @@ def retry(
     return repository.get(session, tenant, idempotency.once(session, tenant, key, request, create))
 
 
-def cancel(session: Session, tenant: str, job_id: str) -> JobRow:
+def cancel(session: Session, tenant: str, job_id: str, *, keep_best: bool) -> JobRow:
     """Cancel a queued job, or ask the worker of a running one; raises Conflict if finished."""
     row = repository.get(session, tenant, job_id)
     job, _ = row
-    lifecycle.request_cancel(session, job)
+    lifecycle.request_cancel(session, job, keep_best=keep_best)
     session.flush()
     session.refresh(job)
     return row

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
-from app.bodies import BoundedRoute
+from app.bodies import RowsRoute
 from app.deps import ResourcesDep, Tenant
 from app.errors import (
     DamagedFile,
@@ -78,7 +78,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     ),
 }
 
-router = APIRouter(prefix="/v1", tags=["predictions"], route_class=BoundedRoute)
+router = APIRouter(prefix="/v1", tags=["predictions"], route_class=RowsRoute)
 
 OnUnknownQuery = Annotated[
     OnUnknown,

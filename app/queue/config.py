@@ -14,6 +14,7 @@ QUEUE = "shards"
 
 FILES = "foldhouse-files"
 TRANSPORT_ALIASES[FILES] = "app.queue.filesystem:Transport"
+TRANSPORT_ALIASES |= dict.fromkeys(("redis", "rediss"), "app.queue.redis_server:Transport")
 
 # Redis, in seconds.
 WORKER_SOCKET_TIMEOUT = 20.0
@@ -34,7 +35,6 @@ COMMON = {
     "worker_enable_remote_control": False,
     "worker_hijack_root_logger": False,
     "broker_connection_retry_on_startup": True,
-    "broker_connection_max_retries": None,  # for ever
     "task_default_queue": QUEUE,
     # Through the anonymous exchange a message finds its queue by name: there is no table of
     # bindings in the broker that could be wiped, or read half-written.

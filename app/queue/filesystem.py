@@ -2,7 +2,7 @@
 
 The stock transport writes a message under its final name, so that a reader can meet half of it,
 and what cannot be parsed ends the worker. Here a message is written under another name, fsynced
-and renamed in, and what is no message to a Celery task is moved to a quarantine folder. Queues use
+and renamed in, and what is no hint is moved to a quarantine folder. Queues use
 the anonymous exchange (`app.queue.config`), so the stock transport's table of bindings, which has
 the same defect, is never written.
 """
@@ -21,6 +21,8 @@ from uuid import uuid4
 
 from kombu import exceptions
 from kombu.transport import filesystem
+
+from app.queue.hints import read_hint
 
 logger = logging.getLogger(__name__)
 
@@ -57,14 +59,9 @@ class Channel(filesystem.Channel):
             except OSError:  # another worker took it, or it cannot be read
                 continue
             try:
-                payload: dict[str, Any] = json.loads(content)
-                message = self.Message(payload, self)  # type: ignore[no-untyped-call]
-                message.decode()
-                message.headers["task"], message.headers["id"]
-            except Exception as error:  # a foreign file can raise anything
+                return read_hint(content, self)
+            except Exception as error:
                 self._quarantine(path, content, error)
-                continue
-            return payload
         raise Empty
 
     def _size(self, queue: str) -> int:
@@ -73,7 +70,7 @@ class Channel(filesystem.Channel):
     def _waiting(self, queue: str) -> list[Path]:
         try:
             names = os.listdir(self._messages)
-        except FileNotFoundError:  # wiped; the next message makes the folder again
+        except OSError:  # wiped: the next message makes the folder again; or it is away
             return []
         return sorted(
             self._messages / name
@@ -85,7 +82,7 @@ class Channel(filesystem.Channel):
         folder = self._messages / "quarantine"
         folder.mkdir(exist_ok=True)
         (folder / path.name).write_bytes(content)
-        logger.error("%s is no message and was moved to %s: %r", path.name, folder, error)
+        logger.error("%s is no hint and was moved to %s: %r", path.name, folder, error)
 
 
 class Transport(filesystem.Transport):

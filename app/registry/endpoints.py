@@ -8,8 +8,8 @@ from typing import Annotated, BinaryIO, Literal
 from fastapi import APIRouter, BackgroundTasks, Response
 from fastapi.responses import StreamingResponse
 
-from app.bodies import BoundedRoute
-from app.deps import BlobsDep, DatabaseDep, ReadSession, Tenant, WriteSession
+from app.bodies import DocumentRoute
+from app.deps import BlobsDep, DatabaseDep, ReadSession, Tenant
 from app.errors import (
     Conflict,
     DamagedFile,
@@ -31,7 +31,7 @@ ONNX = "application/octet-stream"
 
 COMMON = problems(Invalid, Unavailable)
 
-router = APIRouter(prefix="/v1", tags=["models"], route_class=BoundedRoute, responses=COMMON)
+router = APIRouter(prefix="/v1", tags=["models"], route_class=DocumentRoute, responses=COMMON)
 removal = APIRouter(prefix="/v1", tags=["removal"], responses=COMMON)
 
 ModelId = Annotated[str, name_path("champion", "A model's id, or an alias.")]
@@ -107,9 +107,10 @@ def list_aliases(session: ReadSession, tenant: Tenant) -> AliasList:
     summary="Point an alias at a model",
     responses=problems(NotFound, TooLarge, UnsupportedMedia),
 )
-def put_alias(session: WriteSession, tenant: Tenant, alias: AliasName, body: AliasPut) -> AliasOut:
+def put_alias(database: DatabaseDep, tenant: Tenant, alias: AliasName, body: AliasPut) -> AliasOut:
     """A new alias, or one that is there: whoever predicts by it gets the new model at once."""
-    return AliasOut.of(service.put_alias(session, tenant, alias, body.model_id))
+    with database.writing() as session:
+        return AliasOut.of(service.put_alias(session, tenant, alias, body.model_id))
 
 
 @removal.delete(
@@ -119,7 +120,7 @@ def put_alias(session: WriteSession, tenant: Tenant, alias: AliasName, body: Ali
     responses=problems(NotFound, Conflict),
 )
 def delete_model(
-    session: WriteSession,
+    database: DatabaseDep,
     blobs: BlobsDep,
     tenant: Tenant,
     model_id: ModelId,
@@ -127,7 +128,8 @@ def delete_model(
 ) -> None:
     """And its files, out-of-fold predictions included; only while no alias points at it."""
     # After the commit: a row without its files would be worse than files without their row.
-    model = service.delete(session, tenant, model_id)
+    with database.writing() as session:
+        model = service.delete(session, tenant, model_id)
     background.add_task(blobs.delete, artifacts_key(model.job_id))
 
 
@@ -137,9 +139,10 @@ def delete_model(
     status_code=204,
     responses=problems(NotFound),
 )
-def delete_alias(session: WriteSession, tenant: Tenant, alias: AliasName) -> None:
+def delete_alias(database: DatabaseDep, tenant: Tenant, alias: AliasName) -> None:
     """The model stays."""
-    service.delete_alias(session, tenant, alias)
+    with database.writing() as session:
+        service.delete_alias(session, tenant, alias)
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:

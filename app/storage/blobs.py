@@ -12,20 +12,21 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import fsspec
 
 CHUNK = 1024 * 1024  # bytes
 PROBE = ".writable"
+DATASETS, ARTIFACTS = "datasets", "artifacts"
 
 
 class ArtifactCorrupt(Exception):
     """A stored file is missing or its bytes are not those that were stored."""
 
-    def __init__(self, name: str, sha256: str) -> None:
-        super().__init__(f"{name} (sha256 {sha256}) is missing from storage or was changed there")
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name} is missing from storage or was changed there")
         self.name = name
 
 
@@ -36,7 +37,7 @@ def file_sha256(path: Path) -> str:
 
 def dataset_key(dataset_id: str) -> str:
     """The folder of a dataset's files."""
-    return f"datasets/{dataset_id}"
+    return f"{DATASETS}/{dataset_id}"
 
 
 def artifacts_key(job_id: str) -> str:
@@ -45,7 +46,7 @@ def artifacts_key(job_id: str) -> str:
     Jobs share none, even of the same bytes: else deleting one job's model could take a file that
     another job stored a moment ago and has not registered yet.
     """
-    return f"artifacts/{job_id}"
+    return f"{ARTIFACTS}/{job_id}"
 
 
 def artifact_key(job_id: str, sha256: str) -> str:
@@ -80,15 +81,22 @@ class Blobs:
         try:
             data: bytes = self._fs.cat_file(self._path(artifact_key(job_id, sha256)))
         except FileNotFoundError as error:
-            raise ArtifactCorrupt(name, sha256) from error
+            raise ArtifactCorrupt(f"{name} of {job_id}") from error
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise ArtifactCorrupt(name, sha256)
+            raise ArtifactCorrupt(f"{name} of {job_id}")
         return data
 
     def exists(self, key: str) -> bool:
         return bool(self._fs.exists(self._path(key)))
 
-    def open(self, key: str) -> BinaryIO:
+    def names(self, key: str) -> list[str]:
+        """What lies in the folder `key`, temporary files of a local one included."""
+        if not self.exists(key):
+            return []
+        paths: list[str] = self._fs.ls(self._path(key), detail=False)
+        return [path.rstrip("/").rpartition("/")[2] for path in paths]
+
+    def open(self, key: str) -> BufferedReader:
         return self._fs.open(self._path(key), "rb")  # type: ignore[no-any-return]
 
     @contextmanager

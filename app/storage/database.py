@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -136,6 +137,10 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.engine = make_engine(url)
+        # SQLite has one writer at a time, and who finds it busy sleeps up to 0.1 s before he looks
+        # again: threads of one process wait for each other here, where they are woken.
+        sqlite = self.engine.dialect.name == "sqlite"
+        self._turn: AbstractContextManager[object] = threading.Lock() if sqlite else nullcontext()
         self._writers = sessionmaker(self.engine, expire_on_commit=False)
         # On SQLite a reader must not queue for the write lock.
         self._readers = sessionmaker(
@@ -145,7 +150,7 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A session whose work is committed at the end, or rolled back on an error."""
-        with self._writers.begin() as session:
+        with self._turn, self._writers.begin() as session:
             yield session
 
     @contextmanager

@@ -6,11 +6,11 @@ from importlib.resources import files
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
+
+from app.storage.tables import Base
 
 
 class DatabaseTooNew(Exception):
@@ -27,10 +27,22 @@ def alembic_config(url: str | None = None) -> Config:
     return config
 
 
-def is_current(connection: Connection) -> bool:
-    """Whether the database has the newest revision."""
-    newest = ScriptDirectory.from_config(alembic_config()).get_heads()
-    return set(MigrationContext.configure(connection).get_current_heads()) == set(newest)
+def lacking(connection: Connection) -> list[str]:
+    """The tables and columns of this version that the database does not have.
+
+    Not its revision: a later version may have migrated the database while workers of this one are
+    still there, and what it added does not concern them.
+    """
+    there = {
+        table: {column["name"] for column in columns}
+        for (_, table), columns in inspect(connection).get_multi_columns().items()
+    }
+    return [
+        f"{table.name}.{column.name}" if table.name in there else table.name
+        for table in Base.metadata.sorted_tables
+        for column in (table.columns if table.name in there else [next(iter(table.columns))])
+        if column.name not in there.get(table.name, ())
+    ]
 
 
 def upgrade(url: str) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     MetaData,
     String,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -23,6 +24,8 @@ from app.storage.database import UtcDateTime, database_now
 
 LOCAL_TENANT = "local"
 MAX_ATTEMPTS = 3
+# Of a shard whose workers die: each death allows it one more, up to here.
+MOST_ATTEMPTS = 10
 
 # SQLite gives only INTEGER primary keys a value of their own.
 RowNumber = BigInteger().with_variant(Integer(), "sqlite")
@@ -116,6 +119,8 @@ class Job(TenantRow):
     spec: Mapped[dict[str, Any]]
     status: Mapped[State] = mapped_column(StateColumn, index=True)
     cancel_requested_at: Mapped[datetime | None]
+    # Whether the cancelled run ends with a model of the best weights so far.
+    keep_best: Mapped[bool] = mapped_column(default=False, server_default=false())
     error: Mapped[dict[str, Any] | None]
     result: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = mapped_column(insert_default=database_now())

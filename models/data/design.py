@@ -10,10 +10,10 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from models.data.features import MAX_LEVELS, Feature
+from models.data.stored import read_columns
 from models.spec import TrainingSpec
 
 Numbers = NDArray[np.float64]
@@ -64,10 +64,15 @@ class Design:
 
 
 def load_design(parquet: Path, spec: TrainingSpec, features: list[Feature]) -> Design:
-    """Read the columns that a resolved spec needs; rows without a target are left out."""
+    """Read the columns that a resolved spec needs; rows without a target are left out.
+
+    Raises
+    ------
+    TableDamaged
+    """
     names = [feature.name for feature in features]
     extra = {spec.target} | ({spec.folds.column} if spec.folds.column else set())
-    table = pq.read_table(parquet, columns=[*names, *sorted(extra - set(names))])
+    table = read_columns(parquet, [*names, *sorted(extra - set(names))])
     target = as_numbers(table[spec.target])
     rows = np.flatnonzero(~np.isnan(target))
     numeric = [feature.name for feature in features if feature.kind != "categorical"]

@@ -33,8 +33,8 @@ TABLE_COPIES = 5
 # A process with torch imported, and what each lane adds to it.
 PROCESS_BYTES = 420 * 1024 * 1024
 LANE_BYTES = 60 * 1024 * 1024
-# Encoded inputs up to this size are kept (models.training.inputs).
-ENCODED_BYTES = 256 * 1024 * 1024
+# Inputs of all folds that take no more than this are encoded once, larger ones block by block.
+ENCODED_BYTES = 1024 * 1024 * 1024
 
 # Seconds on one core whose `core_rate` is REFERENCE_RATE, fitted to measured runs
 # (benchmarks/estimates.py compares the two).
@@ -47,6 +47,7 @@ SIMPLE_SECONDS = 1.5e-9  # activation of one hidden unit of one row, there and b
 CURVED_SECONDS = 6e-9  # the same with an exponential in it
 DROPOUT_SECONDS = 3e-9
 WAVE_SECONDS = 30e-9  # one wave of a periodic embedding
+ENCODING_SECONDS = 55e-9  # one input of one row, where they are encoded block by block
 AUTOGRAD_FACTOR = 2.0  # what a graph costs over gradients by hand
 SIMPLE = ("relu", "leaky_relu", "identity")
 # Preparing, evaluating and exporting: always, and for each of a member's predictions.
@@ -80,7 +81,9 @@ def estimate(spec: TrainingSpec, profile: Profile, machine: Machine) -> Estimate
     members = spec.k_folds * spec.members_per_fold
     lanes = min(machine.cores, members)
     table = TABLE_COPIES * 8 * profile.rows * (len(spec.features.kinds) + 1)
-    encoded = min(ENCODED_BYTES, FLOAT_BYTES * spec.k_folds * profile.rows * inputs)
+    encoded = encoded_bytes(spec.k_folds, profile.rows, inputs)
+    if encoded > ENCODED_BYTES:
+        encoded = 0
     memory = (
         PROCESS_BYTES + LANE_BYTES * lanes + table + encoded + members * member_bytes(spec, inputs)
     )
@@ -88,6 +91,11 @@ def estimate(spec: TrainingSpec, profile: Profile, machine: Machine) -> Estimate
     seconds = OVERHEAD_SECONDS + PREDICTION_SECONDS * profile.rows * members
     seconds += spec.max_epochs * _epoch_seconds(spec, inputs, profile.rows, in_lane)
     return Estimate(memory, seconds * REFERENCE_RATE / machine.core_rate)
+
+
+def encoded_bytes(folds: int, rows: int, inputs: int) -> int:
+    """What the inputs of all folds take together once they are encoded."""
+    return FLOAT_BYTES * folds * rows * inputs
 
 
 def parameters(spec: TrainingSpec, profile: Profile) -> int:
@@ -148,10 +156,13 @@ def _epoch_seconds(spec: TrainingSpec, inputs: int, rows: int, members: int) -> 
     if isinstance(embedding, Periodic):
         columns = (inputs - 1) // embedding.size + 1
         units += columns * embedding.frequencies * WAVE_SECONDS
+    encoding = 0.0
+    if encoded_bytes(spec.k_folds, rows, inputs) > ENCODED_BYTES:
+        encoding = min(members, spec.k_folds) * trained * inputs * ENCODING_SECONDS
     by_row = operations * trained / TRAINING_RATE + scored / TRAINING_RATE + units * trained
     by_batch = weights * WEIGHT_SECONDS * members + STEP_SECONDS + LAYER_SECONDS * len(widths)
     factor = 1.0 if _by_hand(spec.architecture) else AUTOGRAD_FACTOR
-    return factor * (by_row * members + by_batch * batches)
+    return factor * (by_row * members + by_batch * batches) + encoding
 
 
 def _by_hand(architecture: Architecture) -> bool:

@@ -94,6 +94,8 @@ def resolve(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
     )
     if not kinds:
         raise SpecError([SpecFault("/features", "no column is left to predict from")])
+    if fault := _dropped_rows_fault(resolved, profile):
+        raise SpecError([fault])
     return resolved
 
 
@@ -121,6 +123,25 @@ def _default_kind(column: ColumnProfile) -> Literal["numeric", "categorical"] | 
     if column.kind in LEFT_OUT_KINDS:
         return None
     return "categorical" if column.storage == "text" else "numeric"
+
+
+def _dropped_rows_fault(spec: TrainingSpec, profile: Profile) -> SpecFault | None:
+    """Of a resolved spec; the column with the most gaps says how many rows are left at the most."""
+    if spec.preprocessing.numeric_missing != "drop_rows":
+        return None
+    gaps = {
+        column.name: column.missing
+        for column in profile.columns
+        if spec.features.kinds.get(column.name) == "numeric"
+    }
+    name = max(gaps, key=gaps.__getitem__, default=None)
+    if name is None or profile.rows - gaps[name] >= spec.k_folds * MIN_ROWS_PER_FOLD:
+        return None
+    return SpecFault(
+        "/preprocessing/numeric_missing",
+        f"'drop_rows' leaves at most {profile.rows - gaps[name]} rows, too few for {spec.k_folds} "
+        f"folds: use 'mean' or 'median', or exclude '{name}'",
+    )
 
 
 def _coordinates(

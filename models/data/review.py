@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from models.data.design import as_numbers
 from models.data.estimate import parameters
 from models.data.features import LEFT_OUT_KINDS, select
 from models.data.profile import Profile
+from models.data.stored import read_columns
 from models.spec import TrainingSpec
 
 # A column whose correlation with the target is above this says what the target is.
@@ -38,7 +38,7 @@ def review(spec: TrainingSpec, profile: Profile) -> list[SpecWarning]:
 def leakage_suspects(spec: TrainingSpec, profile: Profile, parquet: Path) -> list[SpecWarning]:
     """Columns that all but repeat the target of a resolved spec."""
     numeric = [f.name for f in select(spec, profile) if f.kind != "categorical"]
-    table = pq.read_table(parquet, columns=[spec.target, *numeric]).slice(0, LEAKAGE_ROWS)
+    table = read_columns(parquet, [spec.target, *numeric]).slice(0, LEAKAGE_ROWS)
     target = as_numbers(table[spec.target])
     suspects = []
     for name in numeric:

@@ -71,7 +71,9 @@ def read_text(source: Path | BinaryIO, limits: Limits) -> pa.Table:
     if isinstance(source, Path):
         with source.open("rb") as stream:
             return read_text(stream, limits)
-    head = source.read(HEAD_BYTES)
+    head = b""
+    while len(head) < HEAD_BYTES and (part := source.read(HEAD_BYTES - len(head))):
+        head += part
     header = read_header(head, limits.max_columns)
     batches: list[pa.RecordBatch] = []
     rows = 0

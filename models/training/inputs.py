@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from models.data.design import Design
+from models.data.estimate import ENCODED_BYTES
 from models.data.folds import FoldRows
 from models.data.preprocessing import FoldStatistics, learn
 from models.networks.encoder import Encoder
@@ -17,8 +18,6 @@ from models.networks.target import TargetScale
 from models.spec import TrainingSpec, bins_of
 from models.training.rows import RaggedRows
 
-# Inputs of all folds that take no more than this are encoded once, larger ones block by block.
-ENCODED_BYTES = 256 * 1024 * 1024
 # Standard deviations at which a target is cut off, which concerns none that a fold trains on: the
 # square of a scored row's, or of a padding row's, stays finite in float32 and stops no fold.
 LARGEST_TARGET = 1e15

@@ -54,7 +54,7 @@ class Course:
     epochs: int = 0
     best_epoch: int = 0
     best_loss: float = math.inf
-    stopped_by: str = "max_epochs"
+    stopped_by: str = "max_epochs"  # or early_stopping, non_finite, keep_best
     first_loss: float = math.nan
     last_loss: float = math.nan
     largest_gradient: float = 0.0  # norm, of those looked at
@@ -90,6 +90,10 @@ class Monitor:
 
     def should_stop(self) -> bool:
         """Asked between blocks; True ends the run with `Interrupted`."""
+        return False
+
+    def keeps_best(self) -> bool:
+        """Whether a run that is asked to stop ends with the best weights so far instead."""
         return False
 
     def checkpoint(self, make: Callable[[], bytes]) -> None:

@@ -55,7 +55,7 @@ def train_many(
 
     Raises
     ------
-    Interrupted: the monitor asked for it; a checkpoint was offered first.
+    Interrupted: the monitor asked for it and keeps nothing; a checkpoint was offered first.
     LaneDied: a training process was killed.
     """
     members = members_of(specs)
@@ -81,7 +81,9 @@ def train_many(
                 run_in_lanes(works, book, max(1, cores // len(works)))
         except Interrupted:
             monitor.checkpoint(book.save)
-            raise
+            if not monitor.keeps_best():
+                raise
+            _add_untrained(group, inputs, book.plans[number], book.states.setdefault(number, {}))
         trained |= _results(group, inputs, book.states[number])
     return [trained[trial] for trial in range(len(specs))]
 
@@ -319,6 +321,15 @@ def _shares(count: int, parts: int) -> list[Chunk]:
     return list(pairwise(bounds))
 
 
+def _add_untrained(
+    members: list[Member], inputs: Inputs, plan: list[list[Chunk]], states: dict[Chunk, bytes]
+) -> None:
+    """Of the chunks that have not begun, the weights as they were initialised."""
+    for first, end in (chunk for lane in plan for chunk in lane):
+        if (first, end) not in states:
+            states[first, end] = Trainer(members[first:end], inputs).save()
+
+
 def _results(
     members: list[Member], inputs: Inputs, states: dict[Chunk, bytes]
 ) -> dict[int, TrainedPopulation]:
@@ -329,7 +340,11 @@ def _results(
         tensors, state = unpack(states[chunk]) or ({}, {"courses": []})
         courses += [Course.from_dict(course) for course in state["courses"]]
         for name, tensor in tensors.items():
-            best.setdefault(name.removeprefix("best/"), []).append(tensor)
+            if name.startswith("best/"):  # a chunk that was stopped has more
+                best.setdefault(name.removeprefix("best/"), []).append(tensor)
+    for member, course in zip(members, courses, strict=True):
+        if course.stopped_by == "max_epochs" and course.epochs < member.spec.max_epochs:
+            course.stopped_by = "keep_best"
     stacked = {name: torch.cat(parts) for name, parts in best.items()}
     trained = {}
     for trial in dict.fromkeys(member.trial for member in members):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -239,6 +240,39 @@ def test_a_cancelled_run_stops(case: Case, tmp_path: Path) -> None:
     assert caught.value.reason == "cancel"
     assert max(row.epoch for row in host.rows) <= 2
     assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_run_that_is_to_keep_its_best_ends_with_a_model(case: Case, tmp_path: Path) -> None:
+    """Of the epochs that have ended, and its folds say why there are no more."""
+    host = FakeHost("keep_best", after=3)
+    outcome = start(case, tmp_path / "run", host)
+    assert set(outcome.artifacts) == FILES
+    folds = outcome.result["folds"]
+    assert {fold["stopped_by"] for fold in folds} <= {"keep_best", "max_epochs"}
+    assert "keep_best" in {fold["stopped_by"] for fold in folds}
+    reached = {fold: max(r.epoch for r in host.rows if r.fold == fold) for fold in range(5)}
+    assert {fold["fold"]: fold["epochs"] for fold in folds} == reached
+    model = Predictor(
+        outcome.artifacts["core.onnx"].read_bytes(),
+        Manifest.model_validate_json(outcome.artifacts["manifest.json"].read_bytes()),
+    )
+    assert all(map(math.isfinite, model.predict_table(case.cells, "warn").values))
+
+
+def test_a_run_that_has_learnt_nothing_yet_keeps_nothing(case: Case, tmp_path: Path) -> None:
+    with pytest.raises(Stopped) as caught:
+        start(case, tmp_path / "run", FakeHost("keep_best"))
+    assert caught.value.reason == "cancel"
+
+
+def test_a_damaged_table_is_named(case: Case, tmp_path: Path) -> None:
+    """A bit that has flipped on the disk is not trained on."""
+    data = bytearray(case.parquet.read_bytes())
+    data[len(data) // 4] ^= 1
+    damaged = tmp_path / "table.parquet"
+    damaged.write_bytes(data)
+    with pytest.raises(TrainingFailed, match="stored table cannot be read, restore its file"):
+        start(dataclasses.replace(case, parquet=damaged), tmp_path / "run")
 
 
 def test_the_earliest_rows_of_time_folds_are_not_scored(tmp_path: Path) -> None:

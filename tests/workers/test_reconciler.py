@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from jobs_in_database import claim, request_cancel, stored, submit
@@ -13,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from app.jobs import lifecycle
+from app.storage.blobs import artifacts_key
 from app.storage.database import Database, database_now
 from app.storage.tables import Shard, State
 from workers.checkpoints import Checkpoints
@@ -108,3 +110,22 @@ def test_what_a_finished_shard_leaves_is_removed(workplace: Workplace) -> None:
     assert list(Checkpoints(workplace.blobs, shard.id, workdir).newest_first()) == []
     assert not workdir.exists()
     assert workplace.locks.all() == []
+
+
+def test_what_an_attempt_stored_and_did_not_register_is_removed(
+    workplace: Workplace, tmp_path: Path
+) -> None:
+    """It was killed between the two; the next one registered files of its own."""
+    database, blobs = workplace.database, workplace.blobs
+    shard = submit(database)
+    for name in ("killed", "registered"):
+        (tmp_path / name).write_text(name)
+    blobs.put_artifact(shard.job_id, tmp_path / "killed")
+    with workplace.locks.held(shard.id, workplace.owner):
+        fence = claim(database, shard, workplace.owner, boot_id=workplace.boot_id).fence
+        kept = blobs.put_artifact(shard.job_id, tmp_path / "registered")
+        with database.writing() as session:
+            lifecycle.succeed(session, fence, {"metrics": {}, "folds": []}, {"core.onnx": kept})
+
+    Reconciler(workplace).reconcile()
+    assert blobs.names(artifacts_key(shard.job_id)) == [kept]

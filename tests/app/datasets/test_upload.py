@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,12 +18,15 @@ from polling import wait_until
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
+from app import bodies
 from app.datasets import service
-from app.datasets.upload import ABANDONED_AFTER, receive, upload_folder, uploads_root
-from app.errors import TooLarge
+from app.datasets.upload import receive, upload_folder, uploads_root
+from app.errors import TooLarge, TooSlow
+from app.ids import new_id
 from app.settings import Settings
 from app.storage.blobs import Blobs
-from models.data.table import Limits, TypedTable
+from models.data.profile import Profile
+from models.data.table import Limits
 
 CSV = {"Content-Type": "text/csv"}
 FORM = {"Content-Type": "multipart/form-data; boundary=frontier"}
@@ -126,14 +127,14 @@ def test_uploads_that_wait_keep_no_thread(
     """More of them than there are threads for requests."""
     goes_on = threading.Event()
     begun: list[str] = []
-    read = service.read_table
+    ingest = service.ingest
 
-    def slow(source: Path, limits: Limits) -> TypedTable:
-        begun.append(source.name)
+    def slow(csv: Path, parquet: Path, limits: Limits) -> Profile:
+        begun.append(csv.name)
         assert goes_on.wait(30)
-        return read(source, limits)
+        return ingest(csv, parquet, limits)
 
-    monkeypatch.setattr(service, "read_table", slow)
+    monkeypatch.setattr(service, "ingest", slow)
     with ThreadPoolExecutor(60) as pool:
         tables = [houses_csv(rows) for rows in range(20, 80)]
         uploads = [pool.submit(upload, client, table) for table in tables]
@@ -222,12 +223,13 @@ def test_a_table_at_the_limit_fits_and_one_byte_more_does_not(
 
 
 def arriving(
-    *messages: Message, then: Message, length: int | None = None
+    *messages: Message, then: Message, length: int | None = None, pause: float = 0.0
 ) -> tuple[Request, list[Message]]:
-    """A request, and what was taken of its body."""
+    """A request, and what was taken of its body; `pause` seconds pass before each message."""
     taken: list[Message] = []
 
     async def receive_message() -> Message:
+        await anyio.sleep(pause)
         taken.append(messages[len(taken)] if len(taken) < len(messages) else then)
         return taken[-1]
 
@@ -246,7 +248,7 @@ def test_an_endless_body_is_cut_off_at_the_limit(tmp_path: Path) -> None:
 
     async def take() -> None:
         with upload_folder(tmp_path) as folder:
-            await receive(request, folder / "table.csv", 50, None)
+            await receive(request, folder, 50, None)
 
     with pytest.raises(TooLarge, match="max_upload_bytes, 50"):
         anyio.run(take)
@@ -258,23 +260,54 @@ def test_a_body_that_says_it_is_too_large_is_not_read(tmp_path: Path) -> None:
     request, taken = arriving(then=part(b"1,2\n"), length=10**9)
 
     async def take() -> None:
-        await receive(request, tmp_path / "table.csv", 50, None)
+        await receive(request, tmp_path, 50, None)
 
     with pytest.raises(TooLarge):
         anyio.run(take)
     assert taken == []
 
 
-def test_what_a_killed_process_left_is_removed_in_time(settings: Settings) -> None:
-    root = uploads_root(settings)
-    for name, age in (("upload-old", 2 * ABANDONED_AFTER), ("upload-new", 0.0)):
-        (root / name).mkdir(parents=True)
+def test_what_a_killed_process_left_is_removed_at_the_next_start(settings: Settings) -> None:
+    """Its folder is not locked any more; its files are kept only where a row names them."""
+    with serving(settings) as client:
+        kept = upload(client)["id"]
+    root, storage = uploads_root(settings), settings.root / "storage" / "datasets"
+    left = new_id("ds")
+    for name in (kept, left):
+        (root / name).mkdir()
         (root / name / "table.csv").touch()
-        then = time.time() - age
-        os.utime(root / name, (then, then))
+    (storage / left).mkdir()
 
-    with serving(settings):
-        assert [path.name for path in root.iterdir()] == ["upload-new"]
+    with upload_folder(root) as in_use, serving(settings) as client:
+        assert list(root.iterdir()) == [in_use]
+        assert [path.name for path in storage.iterdir()] == [kept]
+        assert client.get(f"/v1/datasets/{kept}/content").text == houses_csv()
+
+
+def test_a_client_that_dawdles_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither silence nor a byte now and then keeps an upload open."""
+    monkeypatch.setattr(bodies, "PATIENCE", 0.2)
+    request, taken = arriving(then=part(b"1"), pause=0.05)
+
+    async def take() -> None:
+        with upload_folder(tmp_path) as folder:
+            await receive(request, folder, 10**6, None)
+
+    with pytest.raises(TooSlow, match="at least 1024 bytes a second"):
+        anyio.run(take)
+    assert 1 <= len(taken) <= 5
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_large_table_is_read_in_another_process(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also its faults come back from there."""
+    monkeypatch.setattr(service, "READ_HERE_BYTES", 0)
+    assert upload(client)["rows"] == ROWS
+    ragged = client.post("/v1/datasets", content="a,b\n1,2,3\n", headers=CSV)
+    assert ragged.status_code == 422
+    assert ragged.json()["errors"][0]["row"] == 1
 
 
 def test_a_client_that_goes_away_leaves_nothing(tmp_path: Path) -> None:
@@ -282,7 +315,7 @@ def test_a_client_that_goes_away_leaves_nothing(tmp_path: Path) -> None:
 
     async def take() -> None:
         with upload_folder(tmp_path) as folder:
-            await receive(request, folder / "table.csv", 50, None)
+            await receive(request, folder, 50, None)
 
     with pytest.raises(ClientDisconnect):
         anyio.run(take)

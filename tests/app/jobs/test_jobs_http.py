@@ -10,9 +10,10 @@ import pytest
 from fastapi.testclient import TestClient
 from house_api import finish, houses_csv, resources_of, serving, submit, train, upload
 
-from app.jobs import repository, service
+from app.jobs import attempts, lifecycle, repository, service
 from app.queue.dispatch import Hints
 from app.settings import Settings
+from app.storage.tables import LOCAL_TENANT
 
 SPEC = {
     "dataset_id": "latest",
@@ -200,15 +201,23 @@ def test_a_queued_job_is_cancelled_at_once(client: TestClient) -> None:
     assert again.status_code == 409
 
 
-def test_keep_best_is_not_built_yet(client: TestClient) -> None:
+def test_keep_best_of_a_running_job(client: TestClient) -> None:
+    """Also of one that waits again and has learnt something: it is not cancelled."""
     upload(client)
-    submit(client)
+    job_id = submit(client)["id"]
+    database = resources_of(client).database
+    with database.writing() as session:
+        shard = repository.get(session, LOCAL_TENANT, job_id).Shard
+        claim = lifecycle.claim(session, shard.id, owner="wrk_a", boot_id="boot")
+        assert claim is not None
 
-    response = client.post("/v1/jobs/latest/cancel", json={"keep_best": True})
+    response = client.post(f"/v1/jobs/{job_id}/cancel", json={"keep_best": True})
 
-    assert response.status_code == 422
-    assert response.json()["errors"][0]["pointer"] == "/keep_best"
-    assert client.get("/v1/jobs/latest").json()["status"] == "queued"
+    assert response.status_code == 202
+    assert response.json()["status"] == "running"
+    assert response.json()["cancel_requested"] is True
+    with database.reading() as session:
+        assert attempts.standing(session, claim.fence) == "keep_best"
 
 
 def test_a_retry_is_a_new_job_with_the_same_spec(client: TestClient, hints: list[str]) -> None:

@@ -27,6 +27,7 @@ from app.jobs.attempts import LEASE, EpochRecord, Fence
 from app.jobs.lifecycle import Claim
 from app.storage.database import Database, database_now
 from app.storage.tables import (
+    MOST_ATTEMPTS,
     Alias,
     EpochMetric,
     Fold,
@@ -189,6 +190,20 @@ def test_lost_attempts_wait_longer_and_longer_and_are_exhausted(database: Databa
     ]  # fmt: skip
 
 
+def test_the_death_of_a_worker_does_not_use_attempts_up_unless_it_goes_on(
+    database: Database,
+) -> None:
+    shard = submit(database)
+    for attempt in range(1, MOST_ATTEMPTS + 1):
+        fence = claim(database, shard).fence
+        assert fence.attempt == attempt
+        with database.writing() as session:
+            state = lifecycle.lose(session, fence, "killed", worker_died=True)
+        make_due(database, shard)
+    assert state is State.FAILED
+    assert stored(database, shard)[0].max_attempts == MOST_ATTEMPTS
+
+
 def test_a_failed_run_is_not_tried_again(database: Database) -> None:
     shard = submit(database)
     fence = claim(database, shard).fence
@@ -271,11 +286,43 @@ def test_a_running_job_is_asked_to_stop(database: Database) -> None:
     _, job = stored(database, shard)
     assert job.status is State.RUNNING
     with database.reading() as session:
-        assert attempts.standing(session, fence) == "cancel_requested"
+        assert attempts.standing(session, fence) == "cancel"
     request_cancel(database, shard)  # a second time changes nothing
     assert stored(database, shard)[1].cancel_requested_at == job.cancel_requested_at
     with database.writing() as session:
         assert lifecycle.cancel(session, fence)
+    assert stored(database, shard)[1].status is State.CANCELLED
+
+
+@pytest.mark.parametrize("ending", ["release", "lose"])
+def test_a_job_to_keep_its_best_is_finished_by_the_next_attempt(
+    database: Database, ending: str
+) -> None:
+    shard = submit(database)
+    fence = claim(database, shard).fence
+    with database.writing() as session:
+        assert attempts.record_progress(session, fence, {"fraction": 0.5}, [epoch(1)])
+    request_cancel(database, shard, keep_best=True)
+    with database.reading() as session:
+        assert attempts.standing(session, fence) == "keep_best"
+    with database.writing() as session:
+        if ending == "release":
+            assert lifecycle.release(session, fence)
+        else:
+            assert lifecycle.lose(session, fence, "killed") is State.QUEUED
+    request_cancel(database, shard, keep_best=True)  # it waits: a second time changes nothing
+    make_due(database, shard)
+    fence = claim(database, shard).fence
+    with database.reading() as session:
+        assert attempts.standing(session, fence) == "keep_best"
+    request_cancel(database, shard)  # for good
+    with database.reading() as session:
+        assert attempts.standing(session, fence) == "cancel"
+
+
+def test_a_queued_job_that_has_learnt_nothing_is_cancelled(database: Database) -> None:
+    shard = submit(database)
+    request_cancel(database, shard, keep_best=True)
     assert stored(database, shard)[1].status is State.CANCELLED
 
 

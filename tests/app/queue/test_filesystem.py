@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from kombu.simple import SimpleQueue
@@ -35,21 +34,23 @@ def queue(folder: Path) -> Iterator[SimpleQueue]:
         yield queue
 
 
-def put(queue: SimpleQueue, body: Any) -> None:
-    queue.put(body, headers={"task": RUN_SHARD, "id": "1"})
+def put(queue: SimpleQueue, shard: object) -> None:
+    """A hint as Celery sends it."""
+    queue.put([[f"shard {shard}"], {}, {}], headers={"task": RUN_SHARD, "id": "1"})
 
 
-def receive(queue: SimpleQueue) -> Any:
+def receive(queue: SimpleQueue) -> str:
     message = queue.get(block=False)
     message.ack()
-    return message.payload
+    (shard,), _, _ = message.payload
+    return str(shard).removeprefix("shard ")
 
 
 def test_messages_come_in_order_and_once(queue: SimpleQueue, folder: Path) -> None:
     for number in range(3):
         put(queue, number)
     assert len(list(folder.glob("*.msg"))) == queue.qsize() == 3
-    assert [receive(queue) for _ in range(3)] == [0, 1, 2]
+    assert [receive(queue) for _ in range(3)] == ["0", "1", "2"]
     with pytest.raises(queue.Empty):
         receive(queue)
     assert list(folder.glob("*.msg")) == []
@@ -125,11 +126,11 @@ def test_the_folder_may_be_wiped(queue: SimpleQueue, folder: Path) -> None:
 
 
 def test_readers_at_once_get_each_message_once(queue: SimpleQueue, folder: Path) -> None:
-    sent = list(range(60))
+    sent = {str(number) for number in range(60)}
     for number in sent:
         put(queue, number)
 
-    def drain(_: int) -> list[int]:
+    def drain(_: int) -> list[str]:
         received = []
         with opened(folder) as mine:
             while mine.qsize():
@@ -141,10 +142,11 @@ def test_readers_at_once_get_each_message_once(queue: SimpleQueue, folder: Path)
 
     with ThreadPoolExecutor(4) as pool:
         received = [number for part in pool.map(drain, range(4)) for number in part]
-    assert sorted(received) == sent
+    assert len(received) == len(sent)
+    assert set(received) == sent
 
 
 def test_a_message_is_plain_json(queue: SimpleQueue, folder: Path) -> None:
-    put(queue, {"shard": "shd_1"})
+    put(queue, "shd_1")
     (path,) = folder.glob("*.msg")
     assert json.loads(path.read_text())["content-type"] == "application/json"

@@ -1,0 +1,68 @@
+"""`backup` and `restore`: everything that the service keeps, copied while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.service import migrate_database, require_tables
+from app.cli.terminal import database_address, load_settings, refuse
+
+if TYPE_CHECKING:
+    from app.storage.backup import Copied
+
+
+def backup(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+) -> None:
+    """Copy the database and all files, while the service runs."""
+    from app.storage.backup import back_up
+    from app.storage.blobs import Blobs
+    from app.storage.database import Database
+
+    settings = load_settings()
+    require_tables(settings)
+    with closing(Database(settings.resolved_database_url)) as database, refusing():
+        copied = back_up(database, Blobs(settings.resolved_storage_url), folder)
+    tell(f"Backed up to {folder}", copied)
+    typer.echo(f"It is a data folder: `foldhouse serve --data-dir {folder}` runs it as it is.")
+
+
+def restore(
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A backup.")],
+) -> None:
+    """Bring a backup into an installation that holds nothing yet, on any kind of database."""
+    from app.storage.backup import restore
+    from app.storage.blobs import Blobs
+    from app.storage.database import Database
+
+    settings = load_settings()
+    migrate_database(settings)
+    with closing(Database(settings.resolved_database_url)) as database, refusing():
+        copied = restore(folder, database, Blobs(settings.resolved_storage_url))
+    tell(f"Restored into {database_address(settings)} and {settings.resolved_storage_url}", copied)
+
+
+def tell(what: str, copied: Copied) -> None:
+    typer.echo(
+        f"{what}: {copied.datasets} datasets, {copied.jobs} jobs, {copied.models} models, "
+        f"{copied.bytes / 1024**2:.1f} MiB of files."
+    )
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """End with a message where the copy cannot be made."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from app.storage.backup import NotEmpty
+    from app.storage.blobs import ArtifactCorrupt
+
+    try:
+        yield
+    except (NotEmpty, ArtifactCorrupt, OSError, SQLAlchemyError) as error:
+        refuse(f"{error}")

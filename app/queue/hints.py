@@ -1,0 +1,28 @@
+"""What a message must be to be a hint; anything else is put into quarantine, not to a worker."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from kombu.transport import virtual
+
+from app.queue.config import RUN_SHARD
+
+
+def read_hint(content: bytes, channel: virtual.Channel) -> dict[str, Any]:
+    """The message as kombu wants it.
+
+    Raises
+    ------
+    Exception: it is none of ours. A foreign message can raise anything.
+    """
+    payload: dict[str, Any] = json.loads(content)
+    message = channel.Message(payload, channel)
+    arguments, *_ = message.decode()
+    if message.headers["task"] != RUN_SHARD or not message.headers["id"]:
+        raise ValueError(f"the task is {message.headers['task']!r}")
+    (shard_id,) = arguments
+    if not isinstance(shard_id, str):
+        raise TypeError(f"the shard is {shard_id!r}")
+    return payload

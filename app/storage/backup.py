@@ -1,0 +1,189 @@
+"""A copy of everything, taken while the service runs, and the way back.
+
+A backup is itself a data folder: `foldhouse.sqlite`, whatever the database was, and `storage/`. The
+database is copied first: the files that its rows name are never changed, so they can be copied
+after it. Checkpoints and broker messages are left out; a job that was running is run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sqlite3
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection, Table, delete, func, insert, select, text
+
+from app.storage.blobs import CHUNK, ArtifactCorrupt, Blobs, artifact_key
+from app.storage.database import Database
+from app.storage.migrate import upgrade
+from app.storage.tables import Alias, Base, Dataset, Job, Model
+
+DATABASE_FILE = "foldhouse.sqlite"
+STORAGE_FOLDER = "storage"
+BATCH_ROWS = 1_000
+
+
+class NotEmpty(Exception):
+    """The place to write to holds something already."""
+
+
+@dataclass(frozen=True)
+class Copied:
+    """What a backup or a restored installation holds."""
+
+    datasets: int
+    jobs: int
+    models: int
+    bytes: int  # of files
+
+
+def back_up(database: Database, blobs: Blobs, folder: Path) -> Copied:
+    """Copy the database and the files that it names into a new folder.
+
+    Raises
+    ------
+    NotEmpty
+    ArtifactCorrupt: a file is missing or changed; what is there already is no whole backup.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise NotEmpty(f"{folder} is not empty")
+    copy = Database(f"sqlite:///{folder / DATABASE_FILE}")
+    try:
+        _copy_database(database, folder / DATABASE_FILE)
+        size = _copy_files(copy, database, blobs, Blobs(str(folder / STORAGE_FOLDER)))
+        return _count(copy, size)
+    finally:
+        copy.close()
+
+
+def restore(folder: Path, database: Database, blobs: Blobs) -> Copied:
+    """Copy a backup, of this or an earlier version, into a migrated database without rows.
+
+    Raises
+    ------
+    NotEmpty
+    ArtifactCorrupt: a file of the backup is missing or changed.
+    """
+    with database.reading() as session:
+        if session.scalar(select(func.count()).select_from(Dataset)):
+            raise NotEmpty("the database has datasets already")
+    with tempfile.TemporaryDirectory(prefix="foldhouse-") as scratch:
+        path = Path(scratch) / DATABASE_FILE
+        shutil.copy(folder / DATABASE_FILE, path)
+        upgrade(f"sqlite:///{path}")
+        backup = Database(f"sqlite:///{path}")
+        try:
+            # Files first: a row must not name a file that is not there.
+            size = _copy_files(backup, backup, Blobs(str(folder / STORAGE_FOLDER)), blobs)
+            with backup.engine.connect() as source, database.engine.begin() as target:
+                _copy_rows(source, target)
+            return _count(backup, size)
+        finally:
+            backup.close()
+
+
+def _copy_database(database: Database, path: Path) -> None:
+    """As it is at one moment; who writes meanwhile does not wait for it."""
+    if database.engine.dialect.name == "sqlite":
+        with (
+            database.engine.connect() as source,
+            sqlite3.connect(path) as target,
+        ):
+            connection = source.connection.driver_connection
+            assert isinstance(connection, sqlite3.Connection)
+            connection.backup(target)
+        return
+    upgrade(f"sqlite:///{path}")
+    copy = Database(f"sqlite:///{path}")
+    snapshot = database.engine.execution_options(isolation_level="REPEATABLE READ")
+    with snapshot.connect() as source, copy.engine.begin() as target:
+        _copy_rows(source, target)
+    copy.close()
+
+
+def _copy_rows(source: Connection, target: Connection) -> None:
+    for table in Base.metadata.sorted_tables:
+        rows = source.execution_options(stream_results=True).execute(select(table))
+        for batch in rows.mappings().partitions(BATCH_ROWS):
+            target.execute(insert(table), [dict(row) for row in batch])
+        if target.dialect.name == "postgresql":
+            _advance_sequence(table, target)
+
+
+def _advance_sequence(table: Table, target: Connection) -> None:
+    """So that the next row numbered by PostgreSQL comes after those copied."""
+    column = table.autoincrement_column
+    if column is None:
+        return
+    target.execute(
+        text(
+            f"SELECT setval(pg_get_serial_sequence('{table.name}', '{column.name}'), "
+            f"max({column.name})) FROM {table.name}"
+        )
+    )
+
+
+def _copy_files(rows: Database, live: Database, source: Blobs, target: Blobs) -> int:
+    """The files that the rows name, checked on the way; their bytes in all.
+
+    What was deleted from the live database since its rows were copied is taken from the copy too.
+    """
+    size = 0
+    with rows.reading() as session:
+        models = session.scalars(select(Model)).all()
+        datasets = session.scalars(select(Dataset)).all()
+    for model in models:
+        try:
+            for sha256 in model.artifacts.values():
+                size += _copy_file(source, target, artifact_key(model.job_id, sha256), sha256)
+        except ArtifactCorrupt:
+            if not _deleted(live, Model, model.id):
+                raise
+            with rows.writing() as session:
+                session.execute(delete(Alias).where(Alias.model_id == model.id))
+                session.execute(delete(Model).where(Model.id == model.id))
+    for dataset in datasets:
+        try:
+            size += _copy_file(source, target, dataset.csv, dataset.sha256)
+            size += _copy_file(source, target, dataset.parquet)
+        except ArtifactCorrupt:
+            if not _deleted(live, Dataset, dataset.id):
+                raise
+            with rows.writing() as session:
+                session.execute(delete(Dataset).where(Dataset.id == dataset.id))
+    return size
+
+
+def _copy_file(source: Blobs, target: Blobs, key: str, sha256: str | None = None) -> int:
+    with tempfile.NamedTemporaryFile(prefix="foldhouse-") as copy:
+        hashed = hashlib.sha256()
+        try:
+            with source.open(key) as file:
+                while chunk := file.read(CHUNK):
+                    hashed.update(chunk)
+                    copy.write(chunk)
+        except FileNotFoundError as error:
+            raise ArtifactCorrupt(key) from error
+        if sha256 is not None and hashed.hexdigest() != sha256:
+            raise ArtifactCorrupt(key)
+        copy.flush()
+        target.put(key, Path(copy.name))
+        return copy.tell()
+
+
+def _deleted(live: Database, table: type[Model | Dataset], id_: str) -> bool:
+    with live.reading() as session:
+        return session.get(table, id_) is None
+
+
+def _count(database: Database, size: int) -> Copied:
+    with database.reading() as session:
+        datasets, jobs, models = (
+            session.scalar(select(func.count()).select_from(table)) or 0
+            for table in (Dataset, Job, Model)
+        )
+    return Copied(datasets, jobs, models, size)

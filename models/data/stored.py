@@ -1,0 +1,46 @@
+"""Tables as the service keeps them: Parquet whose pages carry checksums."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from models.data.profile import Profile, profile
+from models.data.table import Limits, read_table
+
+
+class TableDamaged(Exception):
+    """A stored table is missing or its bytes are not those that were written."""
+
+
+def ingest(csv: Path, parquet: Path, limits: Limits) -> Profile:
+    """Read a CSV, write its typed columns, and say what is in them.
+
+    Raises
+    ------
+    TableError: the bytes are no table that can be read without guessing.
+    """
+    typed = read_table(csv, limits)
+    pq.write_table(typed.table, parquet, write_page_checksum=True)
+    found = profile(typed)
+    del typed
+    pa.default_memory_pool().release_unused()
+    return found
+
+
+def read_columns(parquet: Path, names: Sequence[str]) -> pa.Table:
+    """Some columns of a stored table.
+
+    Raises
+    ------
+    TableDamaged
+    """
+    try:
+        return pq.read_table(parquet, columns=list(names), page_checksum_verification=True)
+    except MemoryError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise TableDamaged(str(error)) from error

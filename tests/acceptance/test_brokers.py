@@ -1,0 +1,134 @@
+"""The broker's messages are hints: it may be wiped, be away, or be full of garbage."""
+
+from __future__ import annotations
+
+import shutil
+import time
+
+import pytest
+import redis
+from polling import wait_until
+from proxy import Proxy
+from services import RedisServer
+from sqlalchemy import make_url
+from stack import JOB_SECONDS, SHORT, Stack, running
+from worker_process import START_SECONDS
+
+from app.queue.config import QUEUE, RUN_SHARD, sender_celery
+from app.settings import Settings
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(400)]
+
+OUTAGE_SECONDS = 60.0
+BACK_AT_WORK_SECONDS = 10.0
+
+GARBAGE = [
+    b"",
+    b"\xff\xfe\x00",
+    b"[1, 2]",
+    b'{"body": "W1sic2hk',
+    b'{"hello": "world"}',
+    b'{"body": 5, "properties": {"delivery_tag": "1", "body_encoding": "base64"}}',
+    b'{"body": "gASVBQ==", "content-type": "application/x-python-serialize",'
+    b' "content-encoding": "binary", "headers": {"task": "t", "id": "1"},'
+    b' "properties": {"delivery_tag": "1", "body_encoding": "base64"}}',
+]
+
+
+def test_a_wiped_broker_loses_no_job(stack: Stack) -> None:
+    jobs = [stack.submit(SHORT) for _ in range(20)]
+    if stack.on_redis:
+        with redis.Redis.from_url(stack.settings.broker_url) as server:
+            assert server.flushall()
+    else:
+        shutil.rmtree(stack.settings.root / "broker")
+    with stack.worker():
+        for job_id in jobs:
+            done = stack.wait(job_id, "succeeded", "failed", seconds=2 * JOB_SECONDS)
+            assert (done["status"], done["attempt"]) == ("succeeded", 1), done["error"]
+    assert len(stack.http.get("/v1/models").json()["data"]) == 20
+
+
+def test_while_the_broker_is_away_jobs_are_accepted(
+    stack: Stack, request: pytest.FixtureRequest
+) -> None:
+    """For longer than a client's patience; when it is back, work begins within seconds."""
+    with stack.worker() as worker:
+        worker.wait_until_ready()
+        broker = stack.settings.root / "broker"
+        if stack.on_redis:
+            server: RedisServer = request.getfixturevalue("redis_server")
+            server.stop()
+        else:
+            shutil.rmtree(broker)
+            broker.write_text("not a folder")
+        ends = time.monotonic() + OUTAGE_SECONDS
+        job_id = stack.submit(SHORT)
+        assert stack.http.get("/readyz").json()["broker"] == "down"
+        while time.monotonic() < ends:
+            assert stack.http.get("/healthz").status_code == 200
+            assert stack.job(job_id)["status"] in ("queued", "succeeded")
+            time.sleep(1)
+        if stack.on_redis:
+            server.start()
+        else:
+            broker.unlink()
+        stack.wait(job_id, "running", "succeeded", seconds=BACK_AT_WORK_SECONDS)
+        assert stack.wait(job_id, "succeeded", "failed")["status"] == "succeeded"
+        wait_until(lambda: stack.http.get("/readyz").json()["status"] == "ready", START_SECONDS)
+
+
+def test_garbage_in_the_broker_is_put_in_quarantine(stack: Stack) -> None:
+    """And messages of another version, which name another task or have other arguments."""
+    celery = sender_celery(stack.settings)
+    broker = stack.settings.root / "broker"
+    foreign = [("no.such.task", [1]), (RUN_SHARD, ["a", "b"]), (RUN_SHARD, [{"no": "id"}])]
+    for task, arguments in foreign:
+        celery.send_task(task, args=arguments)
+    celery.close()
+    for number, content in enumerate(GARBAGE):
+        if stack.on_redis:
+            with redis.Redis.from_url(stack.settings.broker_url) as server:
+                server.lpush(QUEUE, content)
+        else:
+            (broker / f"0_{number}.{QUEUE}.msg").write_bytes(content)
+
+    def quarantined() -> int:
+        if not stack.on_redis:
+            return len(list(broker.glob("quarantine/*")))
+        with redis.Redis.from_url(stack.settings.broker_url) as server:
+            return int(server.llen(f"{QUEUE}.quarantine"))
+
+    with stack.worker() as worker:
+        wait_until(lambda: quarantined() == len(GARBAGE) + len(foreign), START_SECONDS)
+        done = stack.wait(stack.submit(SHORT), "succeeded", "failed")
+        assert done["status"] == "succeeded", done["error"]
+        assert worker.process.poll() is None
+
+
+def test_while_the_database_is_away(migrated_postgres_url: str, tmp_path) -> None:
+    """503 with Retry-After, and all goes on without a restart when it is back."""
+    address = make_url(migrated_postgres_url)
+    with Proxy(address.host or "127.0.0.1", address.port or 5432) as proxy:
+        url = address.set(host="127.0.0.1", port=proxy.port)
+        settings = Settings(
+            data_dir=tmp_path / "data",
+            database_url=url.render_as_string(hide_password=False),
+            device="cpu",
+        )
+        with running(settings) as stack, stack.worker() as worker:
+            stack.upload()
+            worker.wait_until_ready()
+            proxy.stop()
+            refused = stack.http.get("/v1/jobs")
+            assert refused.status_code == 503
+            assert int(refused.headers["Retry-After"]) > 0
+            assert refused.json()["type"].endswith("/unavailable")
+            body = {"dataset_id": "latest", "target": "price", **SHORT}
+            assert stack.http.post("/v1/jobs", json=body).status_code == 503
+            assert stack.http.get("/healthz").status_code == 200
+            proxy.start()
+            wait_until(lambda: stack.http.get("/v1/jobs").status_code == 200)
+            assert stack.http.get("/v1/jobs").json()["data"] == []
+            done = stack.wait(stack.submit(SHORT), "succeeded", "failed")
+            assert done["status"] == "succeeded", done["error"]
