@@ -10,6 +10,7 @@ from anyio import CapacityLimiter
 from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 
+from app.datasets.profiles import Profiles
 from app.operations.metrics import Metrics
 from app.predictions.predictors import Predictors
 from app.queue.dispatch import Hints
@@ -28,6 +29,7 @@ class Resources:
     blobs: Blobs
     hints: Hints
     predictors: Predictors
+    profiles: Profiles
     metrics: Metrics
     parsing: CapacityLimiter
 

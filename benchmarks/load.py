@@ -1,25 +1,30 @@
-"""Clients that submit, list and poll a running service at once: seconds of a submit.
+"""Clients that submit, list and poll at once, while a worker trains: seconds of each request.
 
-    foldhouse serve --data-dir scratch &
-    python -m benchmarks load http://127.0.0.1:8000
-
-Uploads the example table, and leaves hundreds of short jobs behind: give it a scratch service.
+By default a service of its own, on SQLite. `--url` names another, which is left with hundreds of
+short jobs.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import re
+import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 import httpx
 import numpy as np
 
 from benchmarks.houses import AMES
 
+FOLDHOUSE = Path(sys.executable).parent / "foldhouse"
 SPEC = {
     "dataset_id": "latest",
     "target": "SalePrice",
@@ -34,25 +39,46 @@ Seconds = dict[str, list[float]]
 
 
 def main(arguments: Sequence[str] = ()) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("url", help="of a running service")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", help="of a running service")
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60.0)
     given = parser.parse_args(arguments)
-    with httpx.Client(base_url=given.url, timeout=60) as http:
+    with nullcontext(given.url) if given.url else service() as url:
+        ask(url, given.clients, given.seconds)
+
+
+@contextmanager
+def service() -> Iterator[str]:
+    """The address of a new one in a scratch folder."""
+    with tempfile.TemporaryDirectory(prefix="foldhouse-") as folder:
+        process = subprocess.Popen(
+            [FOLDHOUSE, "serve", "--port", "0", "--data-dir", folder],
+            env={**os.environ, "FOLDHOUSE_MAX_QUEUED_JOBS": "100000"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert process.stdout is not None
+        try:
+            ready = re.search(r"http://[\d.:]+", process.stdout.readline())
+            assert ready, "the service did not start"
+            yield ready.group()
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def ask(url: str, clients: int, duration: float) -> None:
+    with httpx.Client(base_url=url, timeout=60) as http:
         with AMES.open("rb") as table:
             http.post("/v1/datasets", files={"file": table}).raise_for_status()
-    until = time.monotonic() + given.seconds
-    with ThreadPoolExecutor(given.clients) as pool:
-        running = [
-            pool.submit(client, given.url, place / given.clients, until)
-            for place in range(given.clients)
-        ]
+    until = time.monotonic() + duration
+    with ThreadPoolExecutor(clients) as pool:
+        running = [pool.submit(client, url, place / clients, until) for place in range(clients)]
         results = [one.result() for one in running]
     statuses = sum((own for _, own in results), Counter[int]())
-    print(f"{given.clients} clients, {given.seconds:g} s, statuses {dict(statuses)}\n")
+    print(f"{clients} clients, {duration:g} s, statuses {dict(statuses)}\n")
     print("| s | requests | median | 90 % | 99 % | most |")
     print("| --- " + "| ---: " * 5 + "|")
     for request in results[0][0]:

@@ -18,6 +18,7 @@ from models import experiment
 from models.data.profile import Profile
 from models.spec import TrainingSpec
 from models.training.lanes import LaneDied
+from models.training.runs import is_out_of_memory
 from workers.checkpoints import Checkpoints
 from workers.protocol import (
     Failed,
@@ -34,6 +35,11 @@ from workers.protocol import (
 logger = logging.getLogger(__name__)
 
 EPOCHS = TypeAdapter(list[EpochRecord])
+
+OUT_OF_MEMORY = (
+    "There is not enough memory for a single network of this size and its batch on the device "
+    "that trains. A smaller batch_size or smaller hidden_sizes need less."
+)
 
 
 class Host(experiment.Host):
@@ -106,9 +112,11 @@ def train(order: Order, host: Host, blobs: Blobs) -> LastReport:
         if death.signal is not None:  # the supervisor knows what to say of it
             os.kill(os.getpid(), death.signal)
         raise
-    except (OSError, MemoryError, torch.OutOfMemoryError):
+    except OSError:
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            return Failed(detail=OUT_OF_MEMORY)
         # The same spec on the same table fails again: another attempt would be for nothing.
         logger.exception("the training code failed")
         return Failed(

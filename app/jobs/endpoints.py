@@ -13,8 +13,8 @@ from app.deps import (
     BlobsDep,
     DatabaseDep,
     ReadSession,
+    Resources,
     ResourcesDep,
-    SettingsDep,
     Tenant,
 )
 from app.errors import (
@@ -61,13 +61,11 @@ KEY_PROBLEMS = (IdempotencyMismatch, TooManyQueued)
 
 
 @router.post(":validate", summary="Check a spec", responses=problems(*SPEC_PROBLEMS))
-def validate_job(
-    database: DatabaseDep, blobs: BlobsDep, settings: SettingsDep, tenant: Tenant, body: JobCreate
-) -> ValidationOut:
+def validate_job(resources: ResourcesDep, tenant: Tenant, body: JobCreate) -> ValidationOut:
     """What the spec would train, with every default filled in. Nothing is created."""
-    with database.reading() as session:
-        found = service.plan(session, settings, tenant, body)
-    return service.validate(blobs, found)
+    with resources.database.reading() as session:
+        found = service.plan(session, resources.settings, resources.profiles, tenant, body)
+    return service.validate(resources.blobs, found)
 
 
 @router.post(
@@ -85,11 +83,8 @@ def submit_job(
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> JobOut:
     """Queues a cross-validated training run; `Location` is where to watch it."""
-    with resources.database.writing() as session:
-        row = service.submit(session, resources.settings, tenant, body, idempotency_key)
-    # After the answer, which is after the commit: a broker that is away slows nobody.
-    background.add_task(resources.hints.send, row.Shard.id)
-    return _accepted(row, response)
+    submitted = service.submit(resources, tenant, body, idempotency_key)
+    return _announced(submitted, resources, background, response)
 
 
 @router.get("", summary="List jobs", responses=problems(NotFound))
@@ -195,10 +190,23 @@ def retry_job(
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> JobOut:
     """A new job with the same spec on the same table."""
-    with resources.database.writing() as session:
-        row = service.retry(session, resources.settings, tenant, job_id, idempotency_key)
-    background.add_task(resources.hints.send, row.Shard.id)
-    return _accepted(row, response)
+    submitted = service.retry(
+        resources.database, resources.settings, tenant, job_id, idempotency_key
+    )
+    return _announced(submitted, resources, background, response)
+
+
+def _announced(
+    submitted: service.Submitted,
+    resources: Resources,
+    background: BackgroundTasks,
+    response: Response,
+) -> JobOut:
+    """Tells workers after the answer, which is after the commit: a broker that is away slows
+    nobody."""
+    if submitted.is_next:
+        background.add_task(resources.hints.send, submitted.row.Shard.id)
+    return _accepted(submitted.row, response)
 
 
 def _accepted(row: repository.JobRow, response: Response) -> JobOut:

@@ -9,6 +9,8 @@ from sqlalchemy.orm import Session
 
 from app import idempotency
 from app.datasets import repository as datasets
+from app.datasets.profiles import Profiles
+from app.deps import Resources
 from app.errors import Fault, InvalidSpec, NotFound, TooManyQueued
 from app.jobs import lifecycle, repository
 from app.jobs.repository import JobRow
@@ -21,8 +23,10 @@ from app.jobs.schemas import (
 )
 from app.settings import Settings
 from app.storage.blobs import ArtifactCorrupt, Blobs
+from app.storage.database import Database
 from app.storage.tables import Dataset
 from models.data.estimate import (
+    FLOAT_BYTES,
     Estimate,
     Machine,
     core_rate,
@@ -37,6 +41,8 @@ from models.data.stored import TableDamaged
 from models.spec import TrainingSpec
 
 MEMORY_SHARE = 0.75  # of the machine, where no limit is set
+# A protobuf message cannot be larger: https://protobuf.dev/programming-guides/proto-limits/
+MOST_MODEL_BYTES = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,9 @@ class Plan:
     estimate: Estimate
 
 
-def plan(session: Session, settings: Settings, tenant: str, body: JobCreate) -> Plan:
+def plan(
+    session: Session, settings: Settings, profiles: Profiles, tenant: str, body: JobCreate
+) -> Plan:
     """Fill in every default.
 
     Raises
@@ -58,11 +66,11 @@ def plan(session: Session, settings: Settings, tenant: str, body: JobCreate) -> 
     InvalidSpec: the spec does not fit the table, or the machine.
     """
     try:
-        dataset = datasets.get(session, tenant, body.dataset_id)
+        dataset = datasets.get(session, tenant, body.dataset_id, profile=False)
     except NotFound as error:
         error.errors = [Fault(pointer="/dataset_id", detail=error.detail)]
         raise
-    profile = Profile.model_validate(dataset.profile)
+    profile = profiles.get(session, dataset.id)
     try:
         spec = resolve(body.spec(), profile)
     except SpecError as error:
@@ -77,6 +85,13 @@ def plan(session: Session, settings: Settings, tenant: str, body: JobCreate) -> 
             f"The run is estimated to take {expected.memory_bytes:,} bytes of memory, above "
             f"max_job_memory_bytes, {limit:,}: take fewer hidden units, folds or rows a batch.",
             [Fault(pointer="/architecture", detail=f"{weights:,} weights a fold")],
+        )
+    served = FLOAT_BYTES * weights * spec.k_folds * spec.members_per_fold
+    if served > MOST_MODEL_BYTES:
+        raise InvalidSpec(
+            f"The served model would have {served:,} bytes of weights, and an ONNX file holds at "
+            f"most {MOST_MODEL_BYTES:,}: take fewer hidden units, folds or members a fold.",
+            [Fault(pointer="/architecture", detail=f"{weights:,} weights a network")],
         )
     return Plan(dataset, profile, spec, expected)
 
@@ -106,32 +121,42 @@ def validate(blobs: Blobs, found: Plan) -> ValidationOut:
     )
 
 
-def submit(
-    session: Session, settings: Settings, tenant: str, body: JobCreate, key: str | None
-) -> JobRow:
+@dataclass(frozen=True)
+class Submitted:
+    """A queued job, or the one that an idempotency key stands for.
+
+    `is_next`: no other waited before it, so that a worker may be free. Of those that queue up,
+    workers learn by looking.
+    """
+
+    row: JobRow
+    is_next: bool
+
+
+def submit(resources: Resources, tenant: str, body: JobCreate, key: str | None) -> Submitted:
     """Queue a job; raises as `plan` does, and TooManyQueued and IdempotencyMismatch."""
-
-    def create() -> str:
-        found = plan(session, settings, tenant, body)
-        return _enqueue(session, settings, tenant, body.name, found.dataset.id, found.spec)
-
+    database, settings = resources.database, resources.settings
     request = idempotency.fingerprint("POST /v1/jobs", body.model_dump_json())
-    job_id = idempotency.once(session, tenant, key, request, create)
-    return repository.get(session, tenant, job_id)
+    # What takes time is done before the writers' turn.
+    with database.reading() as session:
+        known = idempotency.recall(session, tenant, key, request)
+        if known is not None:
+            return Submitted(repository.get(session, tenant, known), is_next=True)
+        found = plan(session, settings, resources.profiles, tenant, body)
+    return _enqueue(
+        database, settings, tenant, body.name, found.dataset.id, found.spec, key, request
+    )
 
 
 def retry(
-    session: Session, settings: Settings, tenant: str, job_id: str, key: str | None
-) -> JobRow:
+    database: Database, settings: Settings, tenant: str, job_id: str, key: str | None
+) -> Submitted:
     """Queue a new job with the same spec on the same table."""
-    old, _ = repository.get(session, tenant, job_id)
-
-    def create() -> str:
-        spec = TrainingSpec.model_validate(old.spec)
-        return _enqueue(session, settings, tenant, old.name, old.dataset_id, spec)
-
+    with database.reading() as session:
+        old, _ = repository.get(session, tenant, job_id)
+    spec = TrainingSpec.model_validate(old.spec)
     request = idempotency.fingerprint("POST /v1/jobs/{job_id}/retry", old.id)
-    return repository.get(session, tenant, idempotency.once(session, tenant, key, request, create))
+    return _enqueue(database, settings, tenant, old.name, old.dataset_id, spec, key, request)
 
 
 def cancel(session: Session, tenant: str, job_id: str, *, keep_best: bool) -> JobRow:
@@ -151,25 +176,34 @@ def machine_memory_limit() -> int:
 
 
 def _enqueue(
-    session: Session,
+    database: Database,
     settings: Settings,
     tenant: str,
     name: str | None,
     dataset_id: str,
     spec: TrainingSpec,
-) -> str:
-    waiting = repository.count_queued(session, tenant)
-    if waiting >= settings.max_queued_jobs:
-        raise TooManyQueued(
-            f"{waiting} jobs are waiting, and max_queued_jobs is {settings.max_queued_jobs}: "
-            "submit again when some have started, or cancel some."
-        )
-    job = lifecycle.enqueue(
-        session,
-        tenant=tenant,
-        name=name,
-        dataset_id=dataset_id,
-        spec=spec.model_dump(mode="json"),
-        target=spec.target,
-    )
-    return job.id
+    key: str | None,
+    request: str,
+) -> Submitted:
+    document = spec.model_dump(mode="json")
+    with database.writing() as session:
+        waiting = repository.count_queued(session, tenant)
+
+        def create() -> str:
+            if waiting >= settings.max_queued_jobs:
+                raise TooManyQueued(
+                    f"{waiting} jobs are waiting, and max_queued_jobs is "
+                    f"{settings.max_queued_jobs}: submit again when some have started, or cancel "
+                    "some."
+                )
+            return lifecycle.enqueue(
+                session,
+                tenant=tenant,
+                name=name,
+                dataset_id=dataset_id,
+                spec=document,
+                target=spec.target,
+            ).id
+
+        job_id = idempotency.once(session, tenant, key, request, create)
+        return Submitted(repository.get(session, tenant, job_id), is_next=waiting == 0)

@@ -35,6 +35,7 @@ PROCESS_BYTES = 420 * 1024 * 1024
 LANE_BYTES = 60 * 1024 * 1024
 # Inputs of all folds that take no more than this are encoded once, larger ones block by block.
 ENCODED_BYTES = 1024 * 1024 * 1024
+BLOCKS_BYTES = 256 * 1024 * 1024  # what the latter take in all lanes
 
 # Seconds on one core whose `core_rate` is REFERENCE_RATE, fitted to measured runs
 # (benchmarks/estimates.py compares the two).
@@ -83,7 +84,7 @@ def estimate(spec: TrainingSpec, profile: Profile, machine: Machine) -> Estimate
     table = TABLE_COPIES * 8 * profile.rows * (len(spec.features.kinds) + 1)
     encoded = encoded_bytes(spec.k_folds, profile.rows, inputs)
     if encoded > ENCODED_BYTES:
-        encoded = 0
+        encoded = BLOCKS_BYTES
     memory = (
         PROCESS_BYTES + LANE_BYTES * lanes + table + encoded + members * member_bytes(spec, inputs)
     )

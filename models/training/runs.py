@@ -271,7 +271,7 @@ def _train_chunks(
         try:
             last = _train_chunk(members[first:end], inputs, state, monitor)
         except (MemoryError, RuntimeError) as error:
-            if end - first == 1 or not _out_of_memory(error):
+            if end - first == 1 or not is_out_of_memory(error):
                 raise
             middle = (first + end) // 2
             halves = [(first, middle), (middle, end)]
@@ -292,7 +292,7 @@ def _train_chunk(
     return trainer.save()
 
 
-def _out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """torch has an exception for CUDA; its CPU allocator raises a RuntimeError."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         "not enough memory" in str(error) or "can't allocate memory" in str(error)

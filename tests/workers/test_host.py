@@ -6,13 +6,14 @@ import io
 from pathlib import Path
 
 import pytest
+import torch
 
 from app.jobs.attempts import EpochRecord
 from app.storage.blobs import Blobs
 from models import experiment
 from models.experiment import EpochRow, Progress
 from workers.checkpoints import Checkpoints
-from workers.host import Host, resolve_device, train
+from workers.host import OUT_OF_MEMORY, Host, resolve_device, train
 from workers.protocol import REPORT, Failed, Order, Progressed, Report, Stop, Stopped
 
 PROGRESS = Progress(0.5, 1, 2, folds_total=1, folds_active=1, eta_s=None)
@@ -141,6 +142,12 @@ def order(tmp_path: Path) -> Order:
     [
         (experiment.Stopped("release"), Stopped(reason="release")),
         (experiment.TrainingFailed("lower learning_rate"), Failed(detail="lower learning_rate")),
+        (MemoryError(), Failed(detail=OUT_OF_MEMORY)),
+        (torch.OutOfMemoryError("CUDA out of memory"), Failed(detail=OUT_OF_MEMORY)),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+            Failed(detail=OUT_OF_MEMORY),
+        ),
     ],
 )
 def test_how_a_run_can_end(

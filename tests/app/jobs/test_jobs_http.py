@@ -184,6 +184,20 @@ def test_a_job_above_the_memory_limit_is_refused(tmp_path: Path, sqlite_url: str
     assert "max_job_memory_bytes, 700,000,000" in large.json()["detail"]
 
 
+def test_a_model_that_no_file_holds_is_refused(tmp_path: Path, sqlite_url: str) -> None:
+    settings = Settings(
+        data_dir=tmp_path / "data", database_url=sqlite_url, max_job_memory_bytes=2**40
+    )
+    wide = {"type": "mlp", "hidden_sizes": [16_384] * 2}
+    with serving(settings) as client:
+        upload(client)
+        refused = client.post("/v1/jobs:validate", json={**SPEC, "architecture": wide})
+
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["pointer"] == "/architecture"
+    assert "an ONNX file holds at most 2,147,483,647" in refused.json()["detail"]
+
+
 def test_the_limit_of_the_machine() -> None:
     assert 2**28 < service.machine_memory_limit() < 2**50
 

@@ -280,7 +280,7 @@ def test_a_body_above_the_limit_is_refused(tmp_path: Path, sqlite_url: str) -> N
             client.post("/v1/predict", json={"rows": [ROW] * 100}),
             client.post("/v1/predict", content=text, headers=CSV),
             client.post("/v1/predict", files={"file": text}),
-            client.post("/v1/jobs", json={"dataset_id": "latest", "target": "x" * 3000}),
+            client.post("/v1/jobs", json={"dataset_id": "latest", "target": "x" * 300_000}),
         ]
 
     for response in responses:

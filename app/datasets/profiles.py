@@ -1,0 +1,35 @@
+"""Profiles of the tables that specs are about: each is parsed once, a dataset never changes."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from app.storage.tables import Dataset
+from models.data.profile import Profile
+
+KEPT = 4  # one of two thousand columns takes megabytes
+
+
+class Profiles:
+    """A cache for all threads of the process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._parsed: OrderedDict[str, Profile] = OrderedDict()
+
+    def get(self, session: Session, dataset_id: str) -> Profile:
+        with self._lock:
+            if dataset_id in self._parsed:
+                self._parsed.move_to_end(dataset_id)
+                return self._parsed[dataset_id]
+        document = session.scalars(select(Dataset.profile).where(Dataset.id == dataset_id)).one()
+        profile = Profile.model_validate(document)
+        with self._lock:
+            self._parsed[dataset_id] = profile
+            if len(self._parsed) > KEPT:
+                self._parsed.popitem(last=False)
+        return profile
