@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from house_api import ROWS, houses_csv, price, resources_of, serving, submit, train, upload
+from house_api import ROWS, houses_csv, price, resources_of, serving, train, upload
 
 from app.predictions.answers import BATCH_ROWS
 from app.settings import Settings
@@ -274,13 +274,11 @@ def test_a_body_above_the_limit_is_refused(tmp_path: Path, sqlite_url: str) -> N
     settings = Settings(data_dir=tmp_path / "data", database_url=sqlite_url, max_body_bytes=2000)
     with serving(settings) as client:
         upload(client)
-        submit(client)
         text = houses_csv(rows=200)
         responses = [
             client.post("/v1/predict", json={"rows": [ROW] * 100}),
             client.post("/v1/predict", content=text, headers=CSV),
             client.post("/v1/predict", files={"file": text}),
-            client.post("/v1/jobs", json={"dataset_id": "latest", "target": "x" * 300_000}),
         ]
 
     for response in responses:
