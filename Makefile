@@ -8,7 +8,7 @@ CYCLES ?= 60
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt --editable
 
-.PHONY: demo serve setup test test-slow check audit bench chaos browser clean
+.PHONY: demo serve setup test test-slow test-gpu check audit bench chaos browser clean
 .NOTPARALLEL:
 
 demo: .venv/worker.stamp  ## a CSV becomes a cross-validated model that prices three houses
@@ -20,7 +20,7 @@ serve: .venv/worker.stamp  ## the service on http://127.0.0.1:8000, everything i
 setup: .venv/dev.stamp  ## the environment with all tools of a developer
 
 test: .venv/dev.stamp browser
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not gpu"
 
 test-slow: .venv/dev.stamp  ## the longest acceptance tests: real processes, killed, starved and frozen
 	$(BIN)/python -m pytest -m slow
@@ -30,6 +30,9 @@ check: .venv/dev.stamp
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+test-gpu: .venv/dev.stamp  ## on a machine with a CUDA device and build of torch
+	$(BIN)/python -m pytest -m gpu -n 0
 
 audit: .venv/dev.stamp  ## known vulnerabilities of the pinned versions; asks the internet
 	$(INSTALL) . pip-audit
