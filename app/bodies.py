@@ -18,10 +18,10 @@ from app.errors import TooLarge, TooSlow
 MAX_DOCUMENT = 256 * 1024
 
 
-# A client that keeps a request open must send: after the first seconds, so much of its body for
-# each that passes. A modem is faster.
+# A client that keeps a request open must send: so many bytes in every so many seconds. A modem is
+# faster.
 PATIENCE = 30.0  # s
-SLOWEST = 1024  # bytes a second
+LEAST = 32 * 1024  # bytes
 
 
 async def bounded(
@@ -34,20 +34,21 @@ async def bounded(
     TooLarge, TooSlow
     """
     clock = asyncio.get_running_loop()
-    deadline = clock.time() + PATIENCE
-    size = 0
+    size, due, deadline = 0, LEAST, clock.time() + PATIENCE
     while True:
         try:
-            async with asyncio.timeout_at(deadline + size / SLOWEST):
+            async with asyncio.timeout_at(deadline):
                 chunk = await anext(body, None)
         except TimeoutError:
             raise TooSlow(
-                f"{size} bytes of the body came in more than {PATIENCE:g} seconds. Send at least "
-                f"{SLOWEST} bytes a second."
+                f"Of the body {size} bytes have come, and hardly any for {PATIENCE:g} seconds. "
+                f"Send at least {LEAST} bytes in that time."
             ) from None
         if chunk is None:
             return
         size += len(chunk)
+        if size >= due:
+            due, deadline = size + LEAST, clock.time() + PATIENCE
         if size > limit:
             raise too_large
         yield chunk
@@ -87,10 +88,10 @@ class DocumentRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
 
-        async def bounded(request: Request) -> Response:
+        async def answer_bounded(request: Request) -> Response:
             return await answer(self.request_class(request.scope, request.receive))
 
-        return bounded
+        return answer_bounded
 
 
 class RowsRoute(DocumentRoute):

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.storage.blobs import Blobs
+from app.storage.blobs import Blobs, checkpoints_key
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class Checkpoints:
 
     def __init__(self, blobs: Blobs, shard_id: str, workdir: Path) -> None:
         self._blobs = blobs
-        self._folder = _folder(shard_id)
+        self._folder = checkpoints_key(shard_id)
         self._workdir = workdir
         self._sequence = max((sequence for sequence, _ in self._whole()), default=0)
 
@@ -58,8 +58,4 @@ class Checkpoints:
 
 
 def remove_checkpoints(blobs: Blobs, shard_id: str) -> None:
-    blobs.delete(_folder(shard_id))
-
-
-def _folder(shard_id: str) -> str:
-    return f"checkpoints/{shard_id}"
+    blobs.delete(checkpoints_key(shard_id))

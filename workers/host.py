@@ -22,6 +22,7 @@ from models.training.runs import is_out_of_memory
 from workers.checkpoints import Checkpoints
 from workers.protocol import (
     Failed,
+    Hindered,
     LastReport,
     Order,
     Progressed,
@@ -30,6 +31,7 @@ from workers.protocol import (
     Stopped,
     StopReason,
     Succeeded,
+    describe_os_error,
 )
 
 logger = logging.getLogger(__name__)
@@ -112,8 +114,9 @@ def train(order: Order, host: Host, blobs: Blobs) -> LastReport:
         if death.signal is not None:  # the supervisor knows what to say of it
             os.kill(os.getpid(), death.signal)
         raise
-    except OSError:
-        raise
+    except OSError as error:
+        logger.exception("the machine hinders the run")
+        return Hindered(detail=describe_os_error(error))
     except Exception as error:
         if is_out_of_memory(error):
             return Failed(detail=OUT_OF_MEMORY)

@@ -53,8 +53,8 @@ class Locks:
     def all(self) -> list[tuple[str, str]]:
         """Shard and owner of every file."""
         paths = self._folder.glob(f"*.*{SUFFIX}")
-        names = (path.name.removesuffix(SUFFIX).split(".") for path in paths)
-        return [(shard_id, owner) for shard_id, owner in names]
+        names = (path.name.removesuffix(SUFFIX).partition(".") for path in paths)
+        return [(shard_id, owner) for shard_id, _, owner in names]
 
     def remove(self, shard_id: str, owner: str) -> None:
         self._path(shard_id, owner).unlink(missing_ok=True)

@@ -67,6 +67,13 @@ class Failed(BaseModel):
     detail: str
 
 
+class Hindered(BaseModel):
+    """The machine did not let the run go on, such as its disk; it was not the job's doing."""
+
+    kind: Literal["hindered"] = "hindered"
+    detail: str
+
+
 class Stopped(BaseModel):
     """The child did what it was asked to."""
 
@@ -74,6 +81,14 @@ class Stopped(BaseModel):
     reason: StopReason
 
 
-LastReport = Succeeded | Failed | Stopped
+LastReport = Succeeded | Failed | Hindered | Stopped
 Report = Progressed | LastReport
 REPORT: TypeAdapter[Report] = TypeAdapter(Annotated[Report, Field(discriminator="kind")])
+
+
+def describe_os_error(error: OSError) -> str:
+    """What a file that cannot be written or read says to the user."""
+    return (
+        f"The worker could not keep the attempt's files: {error.strerror or error}. Look whether "
+        "its disk or its storage is full."
+    )

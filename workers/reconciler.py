@@ -31,7 +31,8 @@ class Reconciler:
 
     def __init__(self, workplace: Workplace) -> None:
         self._workplace = workplace
-        self._expire_after = 0.0
+        # A worker may start at the moment that the database returns.
+        self._expire_after = time.monotonic() + GRACE
         self._slept = _seconds_asleep()
 
     def reconcile(self) -> None:
@@ -63,7 +64,7 @@ class Reconciler:
 
     def _lose(self, fence: Fence) -> None:
         with self._workplace.database.writing() as session:
-            state = lifecycle.lose(session, fence, WORKER_DIED, worker_died=True)
+            state = lifecycle.lose(session, fence, WORKER_DIED, blame="worker")
         if state is not None:
             logger.warning("shard %s: attempt %d of %s is dead: %s", *fence, state)
 

@@ -19,7 +19,14 @@ from app.storage.database import DATABASE_AWAY
 from workers.child import Spare, describe_exit
 from workers.lease import kept_lease
 from workers.outages import persist, reason
-from workers.protocol import Failed, Order, Stopped, Succeeded
+from workers.protocol import (
+    Failed,
+    Hindered,
+    Order,
+    Stopped,
+    Succeeded,
+    describe_os_error,
+)
 from workers.slots import Slots
 from workers.watch import TIMING, Ending, Exited, Lost, Timing, Watch
 from workers.workplace import Workplace
@@ -85,8 +92,8 @@ class Supervisor:
             raise
         except Exception as error:
             logger.exception("job %s: attempt %d broke off", claim.job_id, claim.fence.attempt)
-            detail = describe_error(error)
-            self._persist(lambda s: lifecycle.lose(s, claim.fence, detail))
+            ending = hindrance(error)
+            self._persist(lambda s: write_end(s, claim.fence, ending, {}))
         finally:
             if child is not None:
                 child.kill()
@@ -156,17 +163,18 @@ def write_end(session: Session, fence: Fence, ending: Ending, artifacts: dict[st
             return lifecycle.cancel(session, fence)
         case Stopped():
             return lifecycle.release(session, fence)
+        case Hindered():
+            return lifecycle.lose(session, fence, ending.detail, blame="machine") is not None
         case Exited():
             return lifecycle.lose(session, fence, describe_exit(ending.status)) is not None
         case Lost():
             return False
 
 
-def describe_error(error: Exception) -> str:
+def hindrance(error: Exception) -> Hindered:
     """What an attempt's failure in the worker itself says to the user."""
     if isinstance(error, OSError):
-        return (
-            f"The worker could not keep the attempt's files: {error.strerror or error}. Look "
-            "whether its disk or its storage is full."
-        )
-    return "The worker failed in a way that was not foreseen. Its log has the traceback."
+        return Hindered(detail=describe_os_error(error))
+    return Hindered(
+        detail="The worker failed in a way that was not foreseen. Its log has the traceback."
+    )

@@ -61,8 +61,9 @@ def refusing() -> Iterator[None]:
 
     from app.storage.backup import NotEmpty
     from app.storage.blobs import ArtifactCorrupt
+    from app.storage.migrate import DatabaseTooNew
 
     try:
         yield
-    except (NotEmpty, ArtifactCorrupt, OSError, SQLAlchemyError) as error:
-        refuse(f"{error}")
+    except (NotEmpty, ArtifactCorrupt, DatabaseTooNew, OSError, SQLAlchemyError) as error:
+        refuse(str(getattr(error, "orig", None) or error).partition("\n")[0])

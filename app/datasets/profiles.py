@@ -8,6 +8,7 @@ from collections import OrderedDict
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from app.errors import NotFound
 from app.storage.tables import Dataset
 from models.data.profile import Profile
 
@@ -22,11 +23,14 @@ class Profiles:
         self._parsed: OrderedDict[str, Profile] = OrderedDict()
 
     def get(self, session: Session, dataset_id: str) -> Profile:
+        """Raises NotFound."""
         with self._lock:
             if dataset_id in self._parsed:
                 self._parsed.move_to_end(dataset_id)
                 return self._parsed[dataset_id]
-        document = session.scalars(select(Dataset.profile).where(Dataset.id == dataset_id)).one()
+        document = session.scalar(select(Dataset.profile).where(Dataset.id == dataset_id))
+        if document is None:  # deleted a moment ago
+            raise NotFound(f"There is no dataset {dataset_id}.")
         profile = Profile.model_validate(document)
         with self._lock:
             self._parsed[dataset_id] = profile

@@ -17,7 +17,7 @@ from app.datasets.upload import Upload
 from app.errors import Conflict, InvalidTable, TooLarge
 from app.settings import Settings
 from app.storage.blobs import ArtifactCorrupt, Blobs, dataset_key
-from app.storage.database import Database, database_now
+from app.storage.database import DATABASE_AWAY, Database, database_now
 from app.storage.tables import Dataset
 from app.validation import table_faults
 from models.data.profile import Profile
@@ -122,6 +122,9 @@ def _create(
         if other is None:
             raise
         return other, False
+    except DATABASE_AWAY:
+        # The row may be there: the connection can break after the commit.
+        raise
     except BaseException:
         blobs.delete(dataset_key(dataset_id))
         raise

@@ -76,10 +76,12 @@ def upload_folder(root: Path) -> Iterator[Path]:
     lock.
     """
     folder = root / new_id("ds")
-    folder.mkdir(parents=True)
-    descriptor = os.open(folder, os.O_RDONLY)
+    unlocked = root / f".{folder.name}"
+    unlocked.mkdir(parents=True)
+    descriptor = os.open(unlocked, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+        unlocked.rename(folder)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -89,7 +91,10 @@ def upload_folder(root: Path) -> Iterator[Path]:
 def remove_abandoned(root: Path, database: Database, blobs: Blobs) -> None:
     """Remove what killed processes left of uploads, in storage too where no row came of it."""
     for folder in root.glob("ds_*"):
-        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:  # its upload has just ended
+            continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with database.reading() as session:

@@ -15,7 +15,7 @@ or False when it no longer holds, and have then written nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
@@ -89,19 +89,22 @@ def request_cancel(session: Session, job: Job, *, keep_best: bool = False) -> No
 
     Raises
     ------
-    Conflict: the job is finished.
+    Conflict: the job is finished, or being cancelled without its best.
     """
     shard = session.scalars(_locked().where(Shard.job_id == job.id)).one()
     session.refresh(job)
     if job.status in FINISHED:
         raise Conflict(f"The job is already finished, as {job.status}: nothing is left to cancel.")
-    if shard.state is State.QUEUED and not (keep_best and shard.progress):
+    has_learnt = shard.progress is not None and shard.progress["epoch"] > 0
+    if shard.state is State.QUEUED and not (keep_best and has_learnt):
         _move(session, shard, State.CANCELLED)
     elif job.cancel_requested_at is None:
         job.cancel_requested_at = database_now()
         job.keep_best = keep_best
     elif not keep_best:
         job.keep_best = False
+    elif not job.keep_best:
+        raise Conflict("The job is being cancelled: nothing is kept of it.")
 
 
 def claim(session: Session, shard_id: str, *, owner: str, boot_id: str) -> Claim | None:
@@ -136,13 +139,16 @@ def claim(session: Session, shard_id: str, *, owner: str, boot_id: str) -> Claim
 def succeed(
     session: Session, fence: Fence, result: dict[str, Any], artifacts: dict[str, str]
 ) -> str | None:
-    """Register the model of a finished run; returns its id.
+    """Register the model of a finished run; returns its id, None where it is cancelled by now.
 
     `result` is what the run reported, without `model_id`; `artifacts` maps file names to the
     SHA-256 under which they are in storage already.
     """
     shard = _lock(session, fence)
     if shard is None:
+        return None
+    if _cancel_requested(session, shard):
+        _move(session, shard, State.CANCELLED)
         return None
     job = session.get_one(Job, shard.job_id)
     model = Model(
@@ -209,22 +215,30 @@ def release(session: Session, fence: Fence) -> bool:
     return True
 
 
-def lose(session: Session, fence: Fence, detail: str, *, worker_died: bool = False) -> State | None:
+def lose(
+    session: Session,
+    fence: Fence,
+    detail: str,
+    *,
+    blame: Literal["job", "worker", "machine"] = "job",
+) -> State | None:
     """The attempt's process or worker died: queue the shard again, or fail it after the last.
 
     `detail` says what happened and, should this have been the last attempt, what to do about it.
-    `worker_died`: a process that dies alone is probably the job's doing, a worker's death is not,
-    unless it goes on (docs/decisions/0006-deaths-of-workers.md).
+    `blame`: a process that dies alone is probably the job's doing. The death of a worker, or a full
+    disk, is not, unless it goes on (docs/decisions/0006-deaths-of-workers.md).
     """
     shard = _lock(session, fence)
     if shard is None:
         return None
-    if worker_died:
+    if blame != "job":
         shard.max_attempts = min(shard.max_attempts + 1, MOST_ATTEMPTS)
     if _cancel_requested(session, shard):
         _move(session, shard, State.CANCELLED, detail)
     elif shard.attempt < shard.max_attempts:
-        shard.due_at = database_now(BACKOFF * 2 ** (shard.attempt - 1))
+        # Whoever takes over from a dead worker is another one, and may do so at once.
+        doublings = 0 if blame == "worker" else shard.attempt - 1
+        shard.due_at = database_now(BACKOFF * 2**doublings)
         _move(session, shard, State.QUEUED, detail)
     else:
         title = f"Gave up after {shard.attempt} attempts (attempts_exhausted)"

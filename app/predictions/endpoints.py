@@ -15,6 +15,7 @@ from app.errors import (
     InvalidTable,
     NotFound,
     TooLarge,
+    TooSlow,
     Unavailable,
     UnsupportedMedia,
 )
@@ -72,6 +73,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         InvalidRows,
         NotFound,
         TooLarge,
+        TooSlow,
         UnsupportedMedia,
         Unavailable,
         DamagedFile,

@@ -22,7 +22,7 @@ from uuid import uuid4
 from kombu import exceptions
 from kombu.transport import filesystem
 
-from app.queue.hints import read_hint
+from app.queue.messages import read_hint
 
 logger = logging.getLogger(__name__)
 
@@ -80,9 +80,12 @@ class Channel(filesystem.Channel):
 
     def _quarantine(self, path: Path, content: bytes, error: Exception) -> None:
         folder = self._messages / "quarantine"
-        folder.mkdir(exist_ok=True)
-        (folder / path.name).write_bytes(content)
-        logger.error("%s is no hint and was moved to %s: %r", path.name, folder, error)
+        logger.error("%s is no hint and is moved to %s: %r", path.name, folder, error)
+        try:
+            folder.mkdir(exist_ok=True)
+            (folder / path.name).write_bytes(content)
+        except OSError as full:
+            logger.error("%s is lost: %s", path.name, full)
 
 
 class Transport(filesystem.Transport):

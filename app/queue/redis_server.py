@@ -12,7 +12,7 @@ from typing import Any
 
 from kombu.transport import redis
 
-from app.queue.hints import read_hint
+from app.queue.messages import read_hint
 
 logger = logging.getLogger(__name__)
 

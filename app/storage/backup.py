@@ -7,7 +7,6 @@ after it. Checkpoints and broker messages are left out; a job that was running i
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import sqlite3
 import tempfile
@@ -16,7 +15,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Table, delete, func, insert, select, text
 
-from app.storage.blobs import CHUNK, ArtifactCorrupt, Blobs, artifact_key
+from app.storage.blobs import ArtifactCorrupt, Blobs, artifact_key, file_sha256
 from app.storage.database import Database
 from app.storage.migrate import upgrade
 from app.storage.tables import Alias, Base, Dataset, Job, Model
@@ -51,13 +50,17 @@ def back_up(database: Database, blobs: Blobs, folder: Path) -> Copied:
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise NotEmpty(f"{folder} is not empty")
-    copy = Database(f"sqlite:///{folder / DATABASE_FILE}")
+    # What breaks off has no database under that name, and cannot be taken for a backup.
+    partial = folder / f".{DATABASE_FILE}"
+    _copy_database(database, partial)
+    copy = Database(f"sqlite:///{partial}")
     try:
-        _copy_database(database, folder / DATABASE_FILE)
         size = _copy_files(copy, database, blobs, Blobs(str(folder / STORAGE_FOLDER)))
-        return _count(copy, size)
+        copied = _count(copy, size)
     finally:
         copy.close()
+    partial.rename(folder / DATABASE_FILE)
+    return copied
 
 
 def restore(folder: Path, database: Database, blobs: Blobs) -> Copied:
@@ -87,7 +90,7 @@ def restore(folder: Path, database: Database, blobs: Blobs) -> Copied:
 
 
 def _copy_database(database: Database, path: Path) -> None:
-    """As it is at one moment; who writes meanwhile does not wait for it."""
+    """As it is at one moment. Who writes waits for a copy of SQLite: seconds a gigabyte."""
     if database.engine.dialect.name == "sqlite":
         with (
             database.engine.connect() as source,
@@ -159,20 +162,14 @@ def _copy_files(rows: Database, live: Database, source: Blobs, target: Blobs) ->
 
 
 def _copy_file(source: Blobs, target: Blobs, key: str, sha256: str | None = None) -> int:
-    with tempfile.NamedTemporaryFile(prefix="foldhouse-") as copy:
-        hashed = hashlib.sha256()
-        try:
-            with source.open(key) as file:
-                while chunk := file.read(CHUNK):
-                    hashed.update(chunk)
-                    copy.write(chunk)
-        except FileNotFoundError as error:
-            raise ArtifactCorrupt(key) from error
-        if sha256 is not None and hashed.hexdigest() != sha256:
-            raise ArtifactCorrupt(key)
-        copy.flush()
-        target.put(key, Path(copy.name))
-        return copy.tell()
+    try:
+        with source.local_copy(key) as path:
+            if sha256 is not None and file_sha256(path) != sha256:
+                raise ArtifactCorrupt(key)
+            target.put(key, path)
+            return path.stat().st_size
+    except FileNotFoundError as error:
+        raise ArtifactCorrupt(key) from error
 
 
 def _deleted(live: Database, table: type[Model | Dataset], id_: str) -> bool:

@@ -19,7 +19,7 @@ import fsspec
 
 CHUNK = 1024 * 1024  # bytes
 PROBE = ".writable"
-DATASETS, ARTIFACTS = "datasets", "artifacts"
+DATASETS, ARTIFACTS, CHECKPOINTS = "datasets", "artifacts", "checkpoints"
 
 
 class ArtifactCorrupt(Exception):
@@ -51,6 +51,11 @@ def artifacts_key(job_id: str) -> str:
 
 def artifact_key(job_id: str, sha256: str) -> str:
     return f"{artifacts_key(job_id)}/{sha256}"
+
+
+def checkpoints_key(shard_id: str) -> str:
+    """The folder of a shard's checkpoints."""
+    return f"{CHECKPOINTS}/{shard_id}"
 
 
 class Blobs:

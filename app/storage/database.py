@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -140,7 +140,7 @@ class Database:
         # SQLite has one writer at a time, and who finds it busy sleeps up to 0.1 s before he looks
         # again: threads of one process wait for each other here, where they are woken.
         sqlite = self.engine.dialect.name == "sqlite"
-        self._turn: AbstractContextManager[object] = threading.Lock() if sqlite else nullcontext()
+        self._writer: threading.Lock | None = threading.Lock() if sqlite else None
         self._writers = sessionmaker(self.engine, expire_on_commit=False)
         # On SQLite a reader must not queue for the write lock.
         self._readers = sessionmaker(
@@ -150,7 +150,7 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A session whose work is committed at the end, or rolled back on an error."""
-        with self._turn, self._writers.begin() as session:
+        with self._turn(), self._writers.begin() as session:
             yield session
 
     @contextmanager
@@ -158,6 +158,19 @@ class Database:
         """A session that only reads; on SQLite it takes no lock against other readers."""
         with self._readers.begin() as session:
             yield session
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Raises as a database does that is busy for too long."""
+        if self._writer is None:
+            yield
+            return
+        if not self._writer.acquire(timeout=BUSY_TIMEOUT / 1000):
+            raise PoolTimeoutError("other writers take too long")
+        try:
+            yield
+        finally:
+            self._writer.release()
 
     def close(self) -> None:
         self.engine.dispose()

@@ -61,8 +61,7 @@ class State(enum.StrEnum):
 FINISHED = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
 
 TRANSITIONS: dict[State, tuple[State, ...]] = {
-    # A queued shard fails when its attempts are used up while it waits to be claimed again.
-    State.QUEUED: (State.RUNNING, State.CANCELLED, State.FAILED),
+    State.QUEUED: (State.RUNNING, State.CANCELLED),
     # Back to queued: its worker stopped or died.
     State.RUNNING: (State.QUEUED, *FINISHED),
     State.SUCCEEDED: (),

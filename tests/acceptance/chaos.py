@@ -31,6 +31,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import redis
 from polling import wait_until
@@ -183,7 +184,14 @@ def unfinished(stack: Stack, jobs: list[str]) -> list[str]:
 
 def harm_to(stack: Stack, job_id: str) -> dict[str, str]:
     """By kind, what is wrong with an accepted job."""
-    job = stack.job(job_id)
+    try:
+        return harm_found(stack, stack.job(job_id))
+    except httpx.HTTPStatusError as error:
+        return {"lost" if error.response.status_code == 404 else "corrupt": str(error)}
+
+
+def harm_found(stack: Stack, job: dict[str, Any]) -> dict[str, str]:
+    job_id = job["id"]
     if job["status"] not in FINISHED:
         return {"lost": f"it is {job['status']}"}
     with stack.database.reading() as session:

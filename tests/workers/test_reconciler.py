@@ -22,6 +22,12 @@ from workers.reconciler import Reconciler
 from workers.workplace import Workplace
 
 
+@pytest.fixture(autouse=True)
+def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that has just started waits before it believes in an expired lease."""
+    monkeypatch.setattr("workers.reconciler.GRACE", 0.0)
+
+
 def let_leases_run_out(database: Database) -> None:
     with database.writing() as session:
         session.execute(update(Shard).values(lease_until=database_now(-1)))
@@ -37,6 +43,18 @@ def test_a_lease_that_ran_out(workplace: Workplace) -> None:
     reconciler.reconcile()
     row, job = stored(workplace.database, shard)
     assert (row.state, row.attempt, job.status) == (State.QUEUED, 1, State.QUEUED)
+
+
+def test_a_worker_that_has_just_started_lets_owners_renew(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been started at the end of an outage."""
+    shard = submit(workplace.database)
+    claim(workplace.database, shard, "wrk_elsewhere", boot_id="another host")
+    let_leases_run_out(workplace.database)
+    monkeypatch.setattr("workers.reconciler.GRACE", 10.0)
+    Reconciler(workplace).reconcile()
+    assert stored(workplace.database, shard)[0].state is State.RUNNING
 
 
 def test_a_free_lock_on_this_host_means_that_the_owner_is_dead(workplace: Workplace) -> None:
@@ -77,6 +95,7 @@ def test_after_an_outage_owners_may_first_renew(
     claim(workplace.database, shard, "wrk_elsewhere", boot_id="another host")
     let_leases_run_out(workplace.database)
     reconciler = Reconciler(workplace)
+    monkeypatch.setattr("workers.reconciler.GRACE", 10.0)
     away = Away(database_url)
     monkeypatch.setattr(reconciler, "_workplace", replace(workplace, database=away))
     with pytest.raises(OperationalError):

@@ -198,7 +198,7 @@ def test_the_death_of_a_worker_does_not_use_attempts_up_unless_it_goes_on(
         fence = claim(database, shard).fence
         assert fence.attempt == attempt
         with database.writing() as session:
-            state = lifecycle.lose(session, fence, "killed", worker_died=True)
+            state = lifecycle.lose(session, fence, "killed", blame="worker")
         make_due(database, shard)
     assert state is State.FAILED
     assert stored(database, shard)[0].max_attempts == MOST_ATTEMPTS
@@ -301,7 +301,7 @@ def test_a_job_to_keep_its_best_is_finished_by_the_next_attempt(
     shard = submit(database)
     fence = claim(database, shard).fence
     with database.writing() as session:
-        assert attempts.record_progress(session, fence, {"fraction": 0.5}, [epoch(1)])
+        assert attempts.record_progress(session, fence, {"epoch": 1}, [epoch(1)])
     request_cancel(database, shard, keep_best=True)
     with database.reading() as session:
         assert attempts.standing(session, fence) == "keep_best"
@@ -318,6 +318,20 @@ def test_a_job_to_keep_its_best_is_finished_by_the_next_attempt(
     request_cancel(database, shard)  # for good
     with database.reading() as session:
         assert attempts.standing(session, fence) == "cancel"
+
+
+def test_a_run_that_ends_after_its_cancellation_gives_no_model(database: Database) -> None:
+    """Whoever was answered that the job is being cancelled will not find a model of it."""
+    shard = submit(database)
+    fence = claim(database, shard).fence
+    request_cancel(database, shard)
+    with pytest.raises(Conflict, match="nothing is kept"):
+        request_cancel(database, shard, keep_best=True)
+    with database.writing() as session:
+        assert lifecycle.succeed(session, fence, result(), {}) is None
+    assert stored(database, shard)[1].status is State.CANCELLED
+    with database.reading() as session:
+        assert session.scalars(select(Model)).all() == []
 
 
 def test_a_queued_job_that_has_learnt_nothing_is_cancelled(database: Database) -> None:
@@ -359,16 +373,18 @@ def test_cancel_at_the_same_moment_as(other: str, database: Database) -> None:
                 else:
                     lifecycle.succeed(session, fence, result(), {})
 
-        def cancel(shard: Shard = shard, start: threading.Barrier = start) -> None:
+        def cancel(shard: Shard = shard, start: threading.Barrier = start) -> bool:
             start.wait()
             try:
                 request_cancel(database, shard)
             except Conflict:
-                assert other == "succeed"
+                return False
+            return True
 
         with ThreadPoolExecutor(2) as pool:
-            for future in [pool.submit(act), pool.submit(cancel)]:
-                future.result()
+            acting, cancelling = pool.submit(act), pool.submit(cancel)
+            acting.result()
+            accepted = cancelling.result()
         row, job = stored(database, shard)
         assert row.state is job.status
         if other == "claim":
@@ -376,7 +392,7 @@ def test_cancel_at_the_same_moment_as(other: str, database: Database) -> None:
         elif other == "release":
             assert job.status is State.CANCELLED
         else:
-            assert job.status is State.SUCCEEDED
+            assert job.status is (State.CANCELLED if accepted else State.SUCCEEDED)
 
 
 def test_a_finished_shard_stays_as_it_is(database: Database) -> None:

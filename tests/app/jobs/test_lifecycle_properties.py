@@ -124,7 +124,7 @@ class Lifecycle(RuleBasedStateMachine):
                 row = session.get_one(Job, job.shard.job_id)
                 lifecycle.request_cancel(session, row, keep_best=keep_best)
         except Conflict:
-            assert job.state in FINISHED
+            assert job.state in FINISHED or (keep_best and job.cancel == "cancel")
             assert self.rows(job) == before
             return
         assert job.state not in FINISHED
@@ -164,14 +164,18 @@ class Lifecycle(RuleBasedStateMachine):
     @rule(fence=fences, epoch=st.integers(1, 3))
     def record_progress(self, fence: Fence, epoch: int) -> None:
         record = EpochRecord(0, epoch, 0.5, 0.5, learning_rate=0.1)
-        progress = {"fraction": epoch / 3}
+        progress = {"epoch": epoch}
         if self.holds(fence, attempts.record_progress, progress, [record]):
             self.job(fence).learnt = True
 
     @rule(fence=fences)
     def succeed(self, fence: Fence) -> None:
-        if model_id := self.holds(fence, lifecycle.succeed, result(), {"core.onnx": "00"}):
-            job = self.job(fence)
+        job = self.job(fence)
+        if fence == job.fence and job.cancel == "cancel":
+            with self.database.writing() as session:
+                assert lifecycle.succeed(session, fence, result(), {}) is None
+            job.move(State.CANCELLED)
+        elif model_id := self.holds(fence, lifecycle.succeed, result(), {"core.onnx": "00"}):
             job.model_id = model_id
             job.move(State.SUCCEEDED)
 
@@ -198,11 +202,11 @@ class Lifecycle(RuleBasedStateMachine):
         # It stops: who claims after it has another id.
         self.workers = [new_id("wrk") if id == fence.owner else id for id in self.workers]
 
-    @rule(fence=fences, worker_died=st.booleans())
-    def lose(self, fence: Fence, worker_died: bool) -> None:
-        state = self.holds(fence, lifecycle.lose, "killed", worker_died=worker_died)
+    @rule(fence=fences, blame=st.sampled_from(["job", "worker", "machine"]))
+    def lose(self, fence: Fence, blame: str) -> None:
+        state = self.holds(fence, lifecycle.lose, "killed", blame=blame)
         if state is not None:
-            self.lost(self.job(fence), state, worker_died)
+            self.lost(self.job(fence), state, blame)
 
     # What time does, and the reconcilers.
 
@@ -220,7 +224,7 @@ class Lifecycle(RuleBasedStateMachine):
             expired = attempts.expired(session)
         assert set(expired) == over
         for fence in expired:
-            self.lose(fence, worker_died=True)
+            self.lose(fence, blame="worker")
 
     @rule(job=jobs)
     def backoff_ends(self, job: Known) -> None:
@@ -246,8 +250,8 @@ class Lifecycle(RuleBasedStateMachine):
         assert self.rows(job) == before
         return None
 
-    def lost(self, job: Known, state: State, worker_died: bool) -> None:
-        if worker_died:
+    def lost(self, job: Known, state: State, blame: str) -> None:
+        if blame != "job":
             job.max_attempts = min(job.max_attempts + 1, MOST_ATTEMPTS)
         if job.cancel == "cancel":
             job.move(State.CANCELLED)
@@ -341,7 +345,7 @@ class Lifecycle(RuleBasedStateMachine):
                     if job.fence is None:
                         self.claim(job, 0)
                     assert job.fence is not None
-                    self.lose(job.fence, worker_died=True)
+                    self.lose(job.fence, blame="worker")
                 self.the_rows_are_as_the_steps_say()
         finally:
             with self.database.writing() as session:

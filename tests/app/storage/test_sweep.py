@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from jobs_in_database import add_dataset, claim, stored, submit
+from jobs_in_database import claim, stored, submit
 from sqlalchemy import update
-from ulid import ULID
 
 from app import idempotency
 from app.jobs import lifecycle
-from app.storage.blobs import ARTIFACTS, DATASETS, Blobs, artifacts_key, dataset_key
+from app.storage.blobs import (
+    ARTIFACTS,
+    CHECKPOINTS,
+    Blobs,
+    artifacts_key,
+    checkpoints_key,
+    dataset_key,
+)
 from app.storage.database import Database, database_now
 from app.storage.sweep import sweep
 from app.storage.tables import LOCAL_TENANT, IdempotencyKey, State
@@ -30,17 +35,17 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def created(ago: timedelta) -> str:
-    return f"ds_{str(ULID.from_datetime(datetime.now(UTC) - ago)).lower()}"
-
-
-def test_files_of_tables(database: Database, blobs: Blobs, file: Path) -> None:
-    """An upload has its files before its row: only what is old belongs to nothing."""
-    known, arriving, orphan = add_dataset(database), created(timedelta(0)), created(timedelta(2))
-    for name in (known, arriving, orphan, "notes"):
-        blobs.put(f"{dataset_key(name)}/table.csv", file)
+def test_what_is_not_known_here_stays(database: Database, blobs: Blobs, file: Path) -> None:
+    """It may be another installation's, or on its way in: a new database takes nothing away."""
+    keys = [
+        f"{dataset_key('ds_unknown')}/table.csv",
+        f"{artifacts_key('job_unknown')}/file",
+        f"{checkpoints_key('shd_unknown')}/a",
+    ]
+    for key in keys:
+        blobs.put(key, file)
     sweep(database, blobs)
-    assert sorted(blobs.names(DATASETS)) == sorted([known, arriving, "notes"])
+    assert all(map(blobs.exists, keys))
 
 
 def test_files_of_models(database: Database, blobs: Blobs, file: Path) -> None:
@@ -49,15 +54,16 @@ def test_files_of_models(database: Database, blobs: Blobs, file: Path) -> None:
     for shard in (finished, running, failed):
         fence = claim(database, shard).fence
         blobs.put_artifact(shard.job_id, file)
+        blobs.put(f"{checkpoints_key(shard.id)}/a", file)
         with database.writing() as session:
             if shard is finished:
                 lifecycle.succeed(session, fence, {"metrics": {}, "folds": []}, {})
             elif shard is failed:
                 lifecycle.fail(session, fence, "it could not")
-    blobs.put(f"{artifacts_key('job_deleted')}/file", file)
     assert stored(database, failed)[1].status is State.FAILED
     sweep(database, blobs)
     assert sorted(blobs.names(ARTIFACTS)) == sorted([finished.job_id, running.job_id])
+    assert blobs.names(CHECKPOINTS) == [running.id]
 
 
 def test_keys_are_forgotten_in_time(database: Database, blobs: Blobs) -> None:

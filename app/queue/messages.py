@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from kombu.transport import virtual
 
 from app.queue.config import RUN_SHARD
+
+SHARD = re.compile("shd_[0-9a-z]+")
 
 
 def read_hint(content: bytes, channel: virtual.Channel) -> dict[str, Any]:
@@ -23,6 +26,6 @@ def read_hint(content: bytes, channel: virtual.Channel) -> dict[str, Any]:
     if message.headers["task"] != RUN_SHARD or not message.headers["id"]:
         raise ValueError(f"the task is {message.headers['task']!r}")
     (shard_id,) = arguments
-    if not isinstance(shard_id, str):
-        raise TypeError(f"the shard is {shard_id!r}")
+    if not SHARD.fullmatch(shard_id):
+        raise ValueError(f"the shard is {shard_id!r}")
     return payload
