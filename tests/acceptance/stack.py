@@ -25,7 +25,7 @@ LONG: dict[str, Any] = {
     "architecture": {"type": "mlp", "hidden_sizes": [32]},
     "k_folds": 2,
     "batch_size": 16,
-    "max_epochs": 1_200,
+    "max_epochs": 700,
     "early_stopping": None,
 }
 ENDLESS = LONG | {"max_epochs": 10_000}

@@ -17,7 +17,7 @@ from worker_process import START_SECONDS
 from app.queue.config import QUEUE, RUN_SHARD, sender_celery
 from app.settings import Settings
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400)]
 
 OUTAGE_SECONDS = 60.0
 BACK_AT_WORK_SECONDS = 10.0
@@ -35,6 +35,7 @@ GARBAGE = [
 ]
 
 
+@pytest.mark.slow
 def test_a_wiped_broker_loses_no_job(stack: Stack) -> None:
     jobs = [stack.submit(SHORT) for _ in range(20)]
     if stack.on_redis:
@@ -42,13 +43,14 @@ def test_a_wiped_broker_loses_no_job(stack: Stack) -> None:
             assert server.flushall()
     else:
         shutil.rmtree(stack.settings.root / "broker")
-    with stack.worker():
+    with stack.worker(slots=2):
         for job_id in jobs:
             done = stack.wait(job_id, "succeeded", "failed", seconds=2 * JOB_SECONDS)
             assert (done["status"], done["attempt"]) == ("succeeded", 1), done["error"]
     assert len(stack.http.get("/v1/models").json()["data"]) == 20
 
 
+@pytest.mark.slow
 def test_while_the_broker_is_away_jobs_are_accepted(
     stack: Stack, request: pytest.FixtureRequest
 ) -> None:

@@ -16,7 +16,7 @@ from app.jobs import lifecycle
 from app.storage.database import Database
 from app.storage.tables import Job, Model, State
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400)]
 
 RACES = 200
 RUNNING_SECONDS = 15.0

@@ -34,7 +34,11 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-@pytest.mark.parametrize("damage", [flip_a_bit, truncate])
+@pytest.mark.parametrize(
+    ("settings", "damage"),
+    [("sqlite and files", flip_a_bit), ("postgresql and redis", truncate)],
+    indirect=["settings"],
+)
 def test_a_damaged_checkpoint_is_passed_over(stack: Stack, damage) -> None:
     """For the one before it."""
     job_id = stack.submit(ENDLESS)
@@ -82,6 +86,7 @@ def test_a_changed_artifact_is_refused_by_name(stack: Stack) -> None:
     assert stack.price(model_id) > 0
 
 
+@pytest.mark.parametrize("settings", ["postgresql and redis"], indirect=True)
 def test_a_changed_table_is_refused_by_name(stack: Stack) -> None:
     dataset = stack.http.get("/v1/datasets/latest").json()["id"]
     folder = Path(stack.settings.resolved_storage_url) / "datasets" / dataset
@@ -182,6 +187,7 @@ def test_a_full_disk_at_a_submit(stack_on_disk: Stack, disk: Path) -> None:
     assert stack_on_disk.submit(SHORT)
 
 
+@pytest.mark.parametrize("settings", ["postgresql and redis"], indirect=True)
 def test_a_full_disk_while_training(stack_on_disk: Stack, disk: Path) -> None:
     """There is no checkpoint for a while, and training goes on."""
     stack_on_disk.upload()

@@ -19,7 +19,7 @@ from app.queue.config import RUN_SHARD, sender_celery
 from app.storage.database import database_now
 from app.storage.tables import Shard
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(500)]
 
 RESTART_SECONDS = 10.0  # from a worker's start to the next attempt, on the same machine
 STOP_SECONDS = 45.0
@@ -34,6 +34,7 @@ def out_of_fold(stack: Stack, job_id: str) -> Any:
     return stack.http.get(f"/v1/jobs/{job_id}/oof").json()["data"]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_followed_by_one_that_goes_on(stack: Stack) -> None:
     """From the checkpoint, on the same machine within seconds; the model is that of a run that
     nobody disturbed, and no epoch is there twice or missing."""
@@ -71,6 +72,7 @@ def test_a_killed_worker_is_followed_by_one_that_goes_on(stack: Stack) -> None:
     assert sorted(jobs_of_models) == sorted([undisturbed["id"], job_id])
 
 
+@pytest.mark.slow
 def test_a_child_that_is_killed_three_times_gives_up(stack: Stack) -> None:
     job_id = stack.submit(ENDLESS)
     with stack.worker() as worker:
@@ -142,6 +144,7 @@ def thaw(worker: WorkerProcess, children: list[int]) -> None:
         os.kill(pid, signal.SIGCONT)
 
 
+@pytest.mark.slow
 def test_a_frozen_worker_comes_back_too_late(stack: Stack, tmp_path: Any) -> None:
     """Its lease runs out; what it writes when it wakes up is refused."""
     job_id = stack.submit(LONG)
@@ -164,6 +167,7 @@ def test_a_frozen_worker_comes_back_too_late(stack: Stack, tmp_path: Any) -> Non
         assert len(curve(stack, job_id)) == 2 * LONG["max_epochs"]
 
 
+@pytest.mark.slow
 def test_duplicate_and_stale_messages(stack: Stack) -> None:
     """A hundred of each make one attempt."""
     done = stack.submit(SHORT)
@@ -192,6 +196,8 @@ def lease_ends(stack: Stack) -> None:
         session.execute(update(Shard).values(lease_until=database_now(-1)))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", ["postgresql and redis"], indirect=True)
 def test_two_workers_that_find_the_same_dead_attempt(stack: Stack) -> None:
     """One of them acts."""
     job_id = stack.submit(ENDLESS)
