@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
@@ -30,11 +30,7 @@ from app.registry import endpoints as registry
 from app.settings import Settings
 from app.storage.blobs import Blobs
 from app.storage.database import Database
-from models.data.estimate import usable_cores
 
-# Requests that are worked on at a time; the rest wait. With forty threads, which is the default of
-# anyio, fifty submits at once take a third longer: they interrupt each other.
-THREADS_A_CORE = 4
 PARSED_AT_A_TIME = 1  # uploaded tables: each takes several times its file in memory
 
 DESCRIPTION = """\
@@ -53,7 +49,6 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        to_thread.current_default_thread_limiter().total_tokens = THREADS_A_CORE * usable_cores()
         resources = _open(settings)
         remove_abandoned(uploads_root(settings), resources.database, resources.blobs)
         app.state.resources = resources
