@@ -190,9 +190,7 @@ def retry_job(
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> JobOut:
     """A new job with the same spec on the same table."""
-    submitted = service.retry(
-        resources.database, resources.settings, tenant, job_id, idempotency_key
-    )
+    submitted = service.retry(resources, tenant, job_id, idempotency_key)
     return _announced(submitted, resources, background, response)
 
 

@@ -148,10 +148,9 @@ def submit(resources: Resources, tenant: str, body: JobCreate, key: str | None) 
     )
 
 
-def retry(
-    database: Database, settings: Settings, tenant: str, job_id: str, key: str | None
-) -> Submitted:
+def retry(resources: Resources, tenant: str, job_id: str, key: str | None) -> Submitted:
     """Queue a new job with the same spec on the same table."""
+    database, settings = resources.database, resources.settings
     with database.reading() as session:
         old, _ = repository.get(session, tenant, job_id)
     spec = TrainingSpec.model_validate(old.spec)

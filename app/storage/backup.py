@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import tempfile
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,10 +93,7 @@ def restore(folder: Path, database: Database, blobs: Blobs) -> Copied:
 def _copy_database(database: Database, path: Path) -> None:
     """As it is at one moment. Who writes waits for a copy of SQLite: seconds a gigabyte."""
     if database.engine.dialect.name == "sqlite":
-        with (
-            database.engine.connect() as source,
-            sqlite3.connect(path) as target,
-        ):
+        with database.engine.connect() as source, closing(sqlite3.connect(path)) as target:
             connection = source.connection.driver_connection
             assert isinstance(connection, sqlite3.Connection)
             connection.backup(target)

@@ -108,6 +108,14 @@ def test_validate_creates_nothing(client: TestClient) -> None:
     assert len(client.get("/v1/jobs").json()["data"]) == 1
 
 
+def test_workers_are_told_of_a_job_that_waits_alone(client: TestClient, hints: list[str]) -> None:
+    """Of those that queue up behind it they learn by looking."""
+    upload(client)
+    for _ in range(3):
+        submit(client)
+    assert len(hints) == 1
+
+
 def test_an_idempotency_key_makes_one_job(client: TestClient, hints: list[str]) -> None:
     upload(client)
     key = {"Idempotency-Key": "once"}
