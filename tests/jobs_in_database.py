@@ -43,7 +43,7 @@ def submit(
     """Enqueue a job; gives its one shard."""
     dataset_id = dataset_id or add_dataset(database)
     with database.writing() as session:
-        job = lifecycle.enqueue(
+        job_id = lifecycle.enqueue(
             session,
             tenant=tenant,
             name=None,
@@ -52,7 +52,7 @@ def submit(
             target="SalePrice",
         )
     with database.reading() as session:
-        return session.scalars(select(Shard).where(Shard.job_id == job.id)).one()
+        return session.scalars(select(Shard).where(Shard.job_id == job_id)).one()
 
 
 def claim(database: Database, shard: Shard, owner: str = "wrk_a", boot_id: str = BOOT) -> Claim:

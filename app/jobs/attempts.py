@@ -82,7 +82,7 @@ def record_progress(
     if epochs:
         shard = session.get_one(Shard, fence.shard_id)
         owner = {"tenant": shard.tenant, "job_id": shard.job_id}
-        statement = insert(session, EpochMetric)
+        statement = upsert(session, EpochMetric)
         key = ("job_id", "fold", "epoch")
         measured = [field.name for field in fields(EpochRecord) if field.name not in key]
         session.execute(
@@ -131,7 +131,7 @@ def registered_artifacts(session: Session, shard_id: str) -> dict[str, set[str]]
     return {job_id: set((artifacts or {}).values()) for job_id, artifacts in rows}
 
 
-def insert(session: Session, table: type[Base]) -> postgresql.Insert | sqlite.Insert:
+def upsert(session: Session, table: type[Base]) -> postgresql.Insert | sqlite.Insert:
     """An INSERT with ON CONFLICT, which SQLAlchemy has per dialect."""
     if session.get_bind().dialect.name == "sqlite":
         return sqlite.insert(table)

@@ -202,7 +202,7 @@ def _enqueue(
                 dataset_id=dataset_id,
                 spec=document,
                 target=spec.target,
-            ).id
+            )
 
         job_id = idempotency.once(session, tenant, key, request, create)
         return Submitted(repository.get(session, tenant, job_id), is_next=waiting == 0)
