@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -32,6 +33,8 @@ class Resources:
     profiles: Profiles
     metrics: Metrics
     parsing: CapacityLimiter
+    # Blocks of long tables: the graph and the reading of cells leave Python's lock to others.
+    pricing: ThreadPoolExecutor
 
 
 # Trivial dependencies are async: a sync one costs a switch to another thread and back.

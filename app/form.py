@@ -16,7 +16,7 @@ MAX_FIELD = 4096  # bytes of a form field other than the file
 class FormReader:
     """Passes the part `file` to `write_file` and keeps the part `name`; refuses other parts."""
 
-    def __init__(self, boundary: bytes | None, write_file: Callable[[bytes], None]) -> None:
+    def __init__(self, boundary: bytes | None, write_file: Callable[[bytes], object]) -> None:
         if boundary is None:
             raise bad_form("its Content-Type names no boundary")
         self._write_file = write_file

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
@@ -53,6 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
         remove_abandoned(uploads_root(settings), resources.database, resources.blobs)
         app.state.resources = resources
         yield
+        resources.pricing.shutdown()
         resources.hints.close()
         resources.database.close()
 
@@ -89,4 +92,5 @@ def _open(settings: Settings) -> Resources:
         profiles=Profiles(),
         metrics=Metrics(database),
         parsing=CapacityLimiter(PARSED_AT_A_TIME),
+        pricing=ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="pricing"),
     )

@@ -57,10 +57,12 @@ class Settings(BaseSettings):
         default=1_000, ge=1, description="Jobs of one tenant that may wait; one more gets a 429."
     )
     max_body_bytes: int = Field(
-        default=16 * MIB, ge=1, description="Largest body of rows to price, JSON or CSV."
+        default=16 * MIB,
+        ge=1,
+        description="Largest JSON of rows to price; a CSV may be as large as an upload.",
     )
     max_predict_rows: int = Field(
-        default=200_000, ge=1, description="Most rows to price in one request."
+        default=200_000, ge=1, description="Most rows to price in one JSON request."
     )
     max_job_memory_bytes: int = Field(
         default=0,

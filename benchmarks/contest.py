@@ -19,8 +19,7 @@ from models.data.design import as_levels, as_numbers
 from models.data.features import resolve
 from models.data.profile import profile
 from models.data.table import TypedTable
-from models.evaluation.scores import predict
-from models.serving.served import ServedModel
+from models.serving.served import ServedModel, predict
 from models.spec import TrainingSpec
 from models.training.engine import TrainedPopulation
 
@@ -72,7 +71,7 @@ class Trained:
 
     def _predict(self, contest: Contest, served: ServedModel) -> Vector:
         unseen = self.task.encode(contest.unseen)
-        return contest.learnt(predict(served, unseen, unseen.rows))
+        return contest.learnt(predict(served, unseen.numbers, unseen.codes)[0])
 
 
 def deal(rows: pa.Table, target: str, split: int) -> Contest:

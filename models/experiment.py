@@ -172,7 +172,16 @@ def run(
     clock.lap("evaluate")
 
     receipt = _receipt(spec, dataset_sha256, device)
-    manifest = describe(design, spec, scores.metrics, served.members, receipt)
+    manifest = describe(
+        design,
+        spec,
+        metrics=scores.metrics,
+        calibration=scores.calibration,
+        intervals=scores.intervals,
+        importance=scores.importance,
+        members=served.members,
+        receipt=receipt,
+    )
     core = core_graph(served, design)
     full = full_graph(core, design)
     core_bytes, full_bytes = core.SerializeToString(), full.SerializeToString()

@@ -139,7 +139,16 @@ def build(case: Case) -> Built:
     core = core_graph(served, case.design)
     full = full_graph(core, case.design)
     members = len(case.folds) * case.spec.members_per_fold
-    manifest = describe(case.design, case.spec, scores.metrics, members, receipt={})
+    manifest = describe(
+        case.design,
+        case.spec,
+        metrics=scores.metrics,
+        calibration=scores.calibration,
+        intervals=scores.intervals,
+        importance=scores.importance,
+        members=members,
+        receipt={},
+    )
     return Built(
         case, trained, served, scores, core.SerializeToString(), full.SerializeToString(), manifest
     )

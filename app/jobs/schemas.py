@@ -11,6 +11,7 @@ from app.errors import ProblemDocument
 from app.paging import Identified
 from app.parameters import ID_PATTERN, PRINTABLE
 from app.storage.tables import Job, Shard, State
+from models.serving.manifest import MeasuredInterval
 from models.spec import TrainingSpec
 
 SPEC_EXAMPLE: dict[str, Any] = {
@@ -113,6 +114,9 @@ class HoldoutOut(BaseModel):
 
     rows: int
     metrics: dict[str, float | None]
+    intervals: list[MeasuredInterval] = Field(
+        default=[], description="Of the finished model: empty for a job of an earlier version."
+    )
 
 
 class FindingOut(BaseModel):
@@ -132,7 +136,11 @@ class ResultOut(BaseModel):
     fold_mean: dict[str, float | None]
     fold_std: dict[str, float | None]
     holdout: HoldoutOut | None
-    intervals: None
+    intervals: list[MeasuredInterval] | None = Field(
+        description="Each coverage that was asked for, and the share of out-of-fold rows whose "
+        "truth lay inside, by the residuals of the other folds; null for a job of an earlier "
+        "version."
+    )
     diagnosis: list[FindingOut]
     seconds: dict[str, float]
     receipt: dict[str, Any] = Field(description="What it takes to train the same model again.")
@@ -212,6 +220,11 @@ class OutOfFoldOut(BaseModel):
     fold: int
     actual: float
     prediction: float | None = Field(description="Null where it is no finite number.")
+    low: float | None = Field(
+        description="Of an interval of 90 % by the residuals of the other folds; null where these "
+        "are too few."
+    )
+    high: float | None
 
 
 def _progress(job: Job, shard: Shard) -> dict[str, Any]:

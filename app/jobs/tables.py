@@ -27,7 +27,7 @@ EPOCH_COLUMNS = (
     "dead_units",
     "saturated_units",
 )
-OOF_COLUMNS = ("row", "fold", "actual", "prediction")
+OOF_COLUMNS = ("row", "fold", "actual", "prediction", "low", "high")
 OOF_FILE = "oof.parquet"
 BATCH_ROWS = 5_000
 
@@ -71,8 +71,12 @@ def out_of_fold_batches(model: Model, blobs: Blobs) -> Iterator[Sequence[Sequenc
 
 
 def _batches(table: pq.ParquetFile) -> Iterator[Sequence[Sequence[Cell]]]:
-    for batch in table.iter_batches(BATCH_ROWS, columns=list(OOF_COLUMNS)):
-        columns = (column.to_pylist() for column in batch.select(OOF_COLUMNS).columns)
+    for batch in table.iter_batches(BATCH_ROWS):
+        nothing = [None] * batch.num_rows  # an earlier version wrote no bounds
+        columns = (
+            batch[name].to_pylist() if name in batch.schema.names else nothing
+            for name in OOF_COLUMNS
+        )
         yield [tuple(map(_finite, row)) for row in zip(*columns, strict=True)]
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Annotated
 from urllib.parse import quote
 
+import numpy as np
 from fastapi import Depends, Query
 from fastapi.responses import Response, StreamingResponse
 from pydantic import TypeAdapter
@@ -17,12 +20,15 @@ from app.csv_text import Cell, csv_lines
 from app.errors import Fault, Invalid
 from app.media import CSV, JSON
 from app.parameters import PRINTABLE
-from app.predictions.schemas import PredictionOut
-from app.predictions.service import Priced
+from app.predictions.rows import SPOOLED_BYTES, Spooled, spool
+from app.predictions.schemas import ExplainedOut, ExplanationOut, IntervalOut, PredictionOut
+from app.predictions.service import Block, Priced
+from app.settings import Settings
 from models.serving.predictor import Predictions
+from models.serving.reference import Vector
 
 PREDICTION, LOW, HIGH, WARNINGS = COLUMNS = ("prediction", "low", "high", "warnings")
-PREDICTION_LIST = TypeAdapter(list[PredictionOut])
+PREDICTION_LIST = TypeAdapter(list[ExplainedOut | PredictionOut])
 BATCH_ROWS = 1_000
 MAX_HEADER = 4_096  # characters; proxies cut or refuse longer ones
 
@@ -38,6 +44,10 @@ class CsvLayout:
     @property
     def is_default(self) -> bool:
         return not self.passthrough and self.name == PREDICTION and self.columns == [*COLUMNS]
+
+    def header(self, copied: list[str]) -> list[str]:
+        own = [self.name if name == PREDICTION else name for name in self.columns]
+        return [*copied, *own]
 
     def copied(self, available: Sequence[str]) -> list[str]:
         """The columns to copy; a parameter that is no column's name may list several.
@@ -88,67 +98,119 @@ async def _csv_layout(
 CsvLayoutDep = Annotated[CsvLayout, Depends(_csv_layout)]
 
 
-def answer(priced: Priced, layout: CsvLayout, *, as_csv: bool) -> Response:
-    """A PredictionsOut, or a CSV; a long one is written while it is sent.
+def answer(
+    priced: Priced, layout: CsvLayout, settings: Settings, *, as_csv: bool, explained: bool
+) -> Response:
+    """A PredictionsOut, or a CSV; it is whole before it is sent, so that what is wrong with the
+    last row is told as an error.
 
     Raises
     ------
-    Invalid: a layout for JSON, or of columns that the rows have not.
+    Invalid: a layout for JSON, an explanation as CSV, or columns that the rows have not.
     """
-    predictions = priced.predictions
-    headers = _headers(predictions.ignored)
-    if not as_csv:
-        if not layout.is_default:
-            raise Invalid(
-                "passthrough, name and columns shape a CSV: ask for it with Accept: text/csv."
-            )
-        batches = _json_batches(priced.model_id, predictions)
-        if len(predictions.values) <= BATCH_ROWS:
-            # A stream switches threads for each piece: twice the time of a row's answer.
-            return Response(next(batches), media_type=JSON, headers=headers)
-        return StreamingResponse(batches, media_type=JSON, headers=headers)
-    names = layout.copied(priced.rows.columns) if layout.passthrough else []
-    copied = {name: priced.rows.column(name) for name in names}
-    header = [*copied, *(layout.name if name == PREDICTION else name for name in layout.columns)]
-    return StreamingResponse(
-        csv_lines(header, _csv_batches(layout, list(copied.values()), predictions)),
-        media_type=CSV,
-        headers=headers,
+    if not as_csv and not layout.is_default:
+        raise Invalid(
+            "passthrough, name and columns shape a CSV: ask for it with Accept: text/csv."
+        )
+    if as_csv and explained:
+        raise Invalid("A CSV has no place for explanations: ask for JSON with Accept.")
+    first = next(priced.blocks)
+    blocks = chain([first], priced.blocks)
+    headers = _headers(first.predictions.ignored)
+    media_type = CSV if as_csv else JSON
+    file = spool(settings)
+    with closing_on_error(file):
+        if as_csv:
+            names = layout.copied(first.rows.columns) if layout.passthrough else []
+            for text in csv_lines(layout.header(names), _csv_batches(layout, names, blocks)):
+                file.write(text.encode())
+        else:
+            for piece in _json(priced.model_id, priced.columns, blocks):
+                file.write(piece)
+    size = file.tell()
+    file.seek(0)
+    if size > SPOOLED_BYTES:
+        headers["Content-Length"] = str(size)
+        return StreamingResponse(_sent(file), media_type=media_type, headers=headers)
+    # A stream switches threads for each piece: twice the time of a row's answer.
+    with file:
+        return Response(file.read(), media_type=media_type, headers=headers)
+
+
+@contextmanager
+def closing_on_error(file: Spooled) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        file.close()
+        raise
+
+
+def _sent(file: Spooled) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(SPOOLED_BYTES):
+            yield chunk
+
+
+def _json(model_id: str, columns: list[str], blocks: Iterable[Block]) -> Iterator[bytes]:
+    yield b'{"model_id":%s,"predictions":[' % json.dumps(model_id).encode()
+    separator = b""
+    for block in blocks:
+        for start in range(0, len(block.rows), BATCH_ROWS):
+            batch = _outcomes(columns, block.predictions, slice(start, start + BATCH_ROWS))
+            yield separator + PREDICTION_LIST.dump_json(batch)[1:-1]
+            separator = b","
+    yield b"]}\n"
+
+
+def _outcomes(
+    columns: list[str], found: Predictions, part: slice
+) -> list[ExplainedOut | PredictionOut]:
+    cells = zip(
+        _finite(found.values[part]),
+        _finite(found.low[part]),
+        _finite(found.high[part]),
+        found.warnings[part],
+        strict=True,
     )
-
-
-def _json_batches(model_id: str, predictions: Predictions) -> Iterator[bytes]:
-    separator = b'{"model_id":%s,"predictions":[' % json.dumps(model_id).encode()
-    rows = len(predictions.values)
-    for start in range(0, rows, BATCH_ROWS):
-        part = slice(start, start + BATCH_ROWS)
-        batch = [
-            PredictionOut(value=_finite(value), interval=None, warnings=warnings)
-            for value, warnings in zip(
-                predictions.values[part].tolist(), predictions.warnings[part], strict=True
-            )
-        ]
-        end = b"]}" if start + BATCH_ROWS >= rows else b""
-        yield separator + PREDICTION_LIST.dump_json(batch)[1:-1] + end
-        separator = b","
+    outcomes = [
+        PredictionOut.model_construct(
+            value=value,
+            interval=IntervalOut.model_construct(low=low, high=high, coverage=found.coverage),
+            warnings=warnings,
+        )
+        for value, low, high, warnings in cells
+    ]
+    if found.explanations is None:
+        return list(outcomes)
+    return [
+        ExplainedOut(
+            **dict(outcome),
+            explanation=ExplanationOut(
+                base=told.base,
+                contributions=dict(zip(columns, told.contributions.tolist(), strict=True)),
+            ),
+        )
+        for outcome, told in zip(outcomes, found.explanations[part], strict=True)
+    ]
 
 
 def _csv_batches(
-    layout: CsvLayout, copied: list[Sequence[Cell]], predictions: Predictions
+    layout: CsvLayout, names: list[str], blocks: Iterable[Block]
 ) -> Iterator[list[list[Cell]]]:
-    for start in range(0, len(predictions.values), BATCH_ROWS):
-        part = slice(start, start + BATCH_ROWS)
-        values = [_finite(value) for value in predictions.values[part].tolist()]
+    for block in blocks:
+        found = block.predictions
         cells: dict[str, Sequence[Cell]] = {
-            PREDICTION: values,
-            LOW: [None] * len(values),
-            HIGH: [None] * len(values),
+            PREDICTION: _finite(found.values),
+            LOW: _finite(found.low),
+            HIGH: _finite(found.high),
             WARNINGS: [
-                "; ".join(f"{odd.code} {odd.column}" for odd in warnings)
-                for warnings in predictions.warnings[part]
+                "; ".join(f"{odd.code} {odd.column or ''}".rstrip() for odd in warnings)
+                for warnings in found.warnings
             ],
         }
-        columns = [*(column[part] for column in copied), *(cells[name] for name in layout.columns)]
+        copied = [block.rows.column(name) for name in names]
+        columns = [*copied, *(cells[name] for name in layout.columns)]
         yield [list(row) for row in zip(*columns, strict=True)]
 
 
@@ -163,5 +225,9 @@ def _headers(ignored: list[str]) -> dict[str, str]:
     return headers
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _finite(values: Vector) -> list[float | None]:
+    """null for what is no finite number."""
+    numbers: list[float | None] = values.tolist()
+    if np.isfinite(values).all():
+        return numbers
+    return [number if math.isfinite(number) else None for number in values.tolist()]

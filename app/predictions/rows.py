@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Annotated
 
 import pyarrow as pa
@@ -14,32 +13,60 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from app.csv_text import Cell
+from app.deps import SettingsDep
 from app.errors import InvalidTable, TooLarge, UnsupportedMedia
 from app.form import FORM, FormReader
 from app.media import CSV, JSON, content_type
-from app.predictions.schemas import OnUnknown, PredictRequest
+from app.predictions.schemas import PredictRequest
 from app.settings import Settings
 from app.validation import table_faults
-from models.data.table import Limits, TableError, read_text
-from models.serving.predictor import Predictions, Predictor
+from models.data.table import Limits, TableError, read_blocks
+from models.serving.predictor import Predictions, Predictor, Question
+
+# Rows of a CSV that are priced together: enough to share the cost of a block, few enough that two
+# cores have both something to do.
+BLOCK_ROWS = 4_096
+SPOOLED_BYTES = 1024 * 1024  # a longer file is written to the disk
+
+Spooled = tempfile.SpooledTemporaryFile[bytes]
 
 
-@dataclass(frozen=True)
-class RowsBody:
-    """A body that has arrived and is not parsed yet: that is work for a thread."""
+class JsonBody:
+    """A JSON document that has arrived and is not parsed yet: that is work for a thread."""
 
-    data: bytes
-    is_csv: bool
+    is_csv = False
 
-    def parse(self, settings: Settings) -> JsonRows | CsvRows:
-        """Raises InvalidTable, TooLarge, or RequestValidationError as FastAPI does elsewhere."""
-        if self.is_csv:
-            table = _parse_csv(self.data, settings)
-            _check_size(table.num_rows, settings)
-            return CsvRows(table)
-        request = _parse_json(self.data)
-        _check_size(len(request.rows), settings)
-        return JsonRows(request)
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def blocks(self, settings: Settings) -> Iterator[JsonRows]:
+        """All rows at once; raises TooLarge, and RequestValidationError as FastAPI does."""
+        request = _parse_json(self._data)
+        if len(request.rows) > settings.max_predict_rows:
+            raise TooLarge(
+                f"There are {len(request.rows):,} rows, above max_predict_rows, "
+                f"{settings.max_predict_rows:,}: send them in parts, or as a CSV."
+            )
+        yield JsonRows(request)
+
+
+class CsvBody:
+    """A CSV that has arrived in a file."""
+
+    is_csv = True
+
+    def __init__(self, file: Spooled) -> None:
+        self._file = file
+
+    def blocks(self, settings: Settings) -> Iterator[CsvRows]:
+        """The rows in order, in blocks; raises InvalidTable."""
+        self._file.seek(0)
+        try:
+            for batch in read_blocks(self._file, Limits(settings.max_rows, settings.max_columns)):
+                for start in range(0, batch.num_rows, BLOCK_ROWS):
+                    yield CsvRows(batch.slice(start, BLOCK_ROWS))
+        except TableError as error:
+            raise InvalidTable(error.detail, table_faults(error)) from None
 
 
 class JsonRows:
@@ -47,7 +74,10 @@ class JsonRows:
 
     def __init__(self, request: PredictRequest) -> None:
         self._rows = request.rows
-        self._on_unknown = request.on_unknown
+        self._request = request
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
     @property
     def columns(self) -> list[str]:
@@ -57,47 +87,72 @@ class JsonRows:
         cells = (row.get(name) for row in self._rows)
         return [str(cell).lower() if isinstance(cell, bool) else cell for cell in cells]
 
-    def price(self, predictor: Predictor, on_unknown: OnUnknown) -> Predictions:
-        return predictor.predict_rows(self._rows, self._on_unknown or on_unknown)
+    def price(self, predictor: Predictor, question: Question) -> Predictions:
+        """What the document asks for comes before what the address does."""
+        request = self._request
+        own = Question(
+            coverage=request.coverage or question.coverage,
+            on_unknown=request.on_unknown or question.on_unknown,
+            explain=question.explain,
+        )
+        return predictor.predict_rows(self._rows, own)
 
 
 class CsvRows:
-    """A table of texts as they are written."""
+    """A block of a table, texts as they are written."""
 
-    def __init__(self, table: pa.Table) -> None:
+    def __init__(self, table: pa.RecordBatch) -> None:
         self._table = table
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
 
     @property
     def columns(self) -> list[str]:
-        names: list[str] = self._table.column_names
+        names: list[str] = self._table.schema.names
         return names
 
     def column(self, name: str) -> Sequence[Cell]:
         cells: list[Cell] = self._table[name].to_pylist()
         return cells
 
-    def price(self, predictor: Predictor, on_unknown: OnUnknown) -> Predictions:
-        return predictor.predict_table(self._table, on_unknown)
+    def price(self, predictor: Predictor, question: Question) -> Predictions:
+        return predictor.predict_table(self._table, question)
 
 
-async def _rows_body(request: Request) -> RowsBody:
+Rows = JsonRows | CsvRows
+RowsBody = JsonBody | CsvBody
+
+
+async def _rows_body(request: Request, settings: SettingsDep) -> AsyncIterator[RowsBody]:
     media_type, options = content_type(request)
-    if media_type in (JSON, CSV):
-        return RowsBody(await request.body(), is_csv=media_type == CSV)
-    if media_type == FORM:
-        file = bytearray()
-        form = FormReader(options.get(b"boundary"), file.extend)
-        async for chunk in request.stream():
-            form.write(chunk)
-        form.finish()
-        return RowsBody(bytes(file), is_csv=True)
+    if media_type == JSON:
+        yield JsonBody(await request.body())
+        return
+    if media_type in (CSV, FORM):
+        with spool(settings) as file:
+            if media_type == CSV:
+                async for chunk in request.stream():
+                    file.write(chunk)
+            else:
+                form = FormReader(options.get(b"boundary"), file.write)
+                async for chunk in request.stream():
+                    form.write(chunk)
+                form.finish()
+            yield CsvBody(file)
+        return
     raise UnsupportedMedia(
         "Send rows as application/json or text/csv, or as the file of multipart/form-data; "
         f"Content-Type is {media_type or 'missing'}."
     )
 
 
-RowsBodyDep = Annotated[RowsBody, Depends(_rows_body)]
+RowsBodyDep = Annotated[RowsBody, Depends(_rows_body, scope="function")]
+
+
+def spool(settings: Settings) -> Spooled:
+    """A file without a name, in memory while it is small; it is gone when it is closed."""
+    return tempfile.SpooledTemporaryFile(SPOOLED_BYTES, dir=str(settings.root))
 
 
 def _parse_json(data: bytes) -> PredictRequest:
@@ -110,18 +165,3 @@ def _parse_json(data: bytes) -> PredictRequest:
             [{**finding, "loc": ("body", *finding["loc"])} for finding in findings],
             body=from_json(data) if is_json else None,
         ) from None
-
-
-def _check_size(rows: int, settings: Settings) -> None:
-    if rows > settings.max_predict_rows:
-        raise TooLarge(
-            f"There are {rows:,} rows, above max_predict_rows, {settings.max_predict_rows:,}: send "
-            "them in parts."
-        )
-
-
-def _parse_csv(data: bytes, settings: Settings) -> pa.Table:
-    try:
-        return read_text(io.BytesIO(data), Limits(settings.max_rows, settings.max_columns))
-    except TableError as error:
-        raise InvalidTable(error.detail, table_faults(error)) from None

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, FailFast, Field, FiniteFloat
 
 from models.serving.encoding import RowWarning
+from models.serving.intervals import DEFAULT_COVERAGE, HIGHEST_COVERAGE, LOWEST_COVERAGE
 
 OnUnknown = Literal["warn", "error"]
 JsonCell = FiniteFloat | int | str | bool | None
@@ -29,12 +30,18 @@ ROWS_EXAMPLE: dict[str, Any] = {
 
 
 class PredictRequest(BaseModel):
-    """Rows as JSON objects, by column. `coverage` is not built yet."""
+    """Rows as JSON objects, by column."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [ROWS_EXAMPLE]})
 
     rows: Annotated[list[JsonRow], Field(min_length=1), FailFast()]
-    coverage: None = None
+    coverage: float | None = Field(
+        default=None,
+        ge=LOWEST_COVERAGE,
+        le=HIGHEST_COVERAGE,
+        description="Share of the truths that the intervals are to hold. Default: the query "
+        f"parameter's, which is {DEFAULT_COVERAGE}.",
+    )
     on_unknown: OnUnknown | None = Field(
         default=None,
         description="`error` refuses rows with unknown levels, wrong types or missing cells, "
@@ -42,12 +49,36 @@ class PredictRequest(BaseModel):
     )
 
 
+class IntervalOut(BaseModel):
+    """Holds the truth with probability `coverage`; the bounds are null where the model has too few
+    rows to say, of which a warning tells."""
+
+    low: float | None
+    high: float | None
+    coverage: float
+
+
+class ExplanationOut(BaseModel):
+    """What each column adds to a price: base + the sum of contributions = value."""
+
+    base: float = Field(description="The mean price of a sample of the rows of training.")
+    contributions: dict[str, float] = Field(
+        description="Shapley values by column, on the target's own scale."
+    )
+
+
 class PredictionOut(BaseModel):
     """`value` is on the target's own scale; null where it is no finite number."""
 
     value: float | None
-    interval: None
+    interval: IntervalOut
     warnings: list[RowWarning]
+
+
+class ExplainedOut(PredictionOut):
+    """A price, and why; with `explain=true`."""
+
+    explanation: ExplanationOut
 
 
 class PredictionsOut(BaseModel):
@@ -56,4 +87,4 @@ class PredictionsOut(BaseModel):
     model_config = ConfigDict(protected_namespaces=())
 
     model_id: str
-    predictions: list[PredictionOut]
+    predictions: list[ExplainedOut | PredictionOut]

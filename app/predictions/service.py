@@ -2,46 +2,85 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 
 from app.deps import Resources
-from app.errors import InvalidRows
-from app.predictions.rows import CsvRows, JsonRows, RowsBody
-from app.predictions.schemas import OnUnknown
+from app.errors import Invalid, InvalidRows
+from app.predictions.rows import Rows, RowsBody
 from app.registry import repository as registry
 from app.validation import table_faults
-from models.serving.predictor import Predictions, RowError
+from models.data.faults import TableFault
+from models.serving.predictor import Predictions, Predictor, Question, RowError
+
+MOST_EXPLAINED = 100  # rows of a request: each takes thousands of prices
+# Blocks that are priced and not yet written.
+AHEAD = 4
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows with what a model says of them."""
+
+    rows: Rows
+    predictions: Predictions
 
 
 @dataclass(frozen=True)
 class Priced:
-    """Rows with what a model says of them."""
+    """Blocks of rows in order, priced as they are asked for."""
 
     model_id: str
-    rows: JsonRows | CsvRows
-    predictions: Predictions
+    columns: list[str]  # of the model
+    blocks: Iterator[Block]
 
 
 def price(
-    resources: Resources,
-    tenant: str,
-    reference: str,
-    body: RowsBody,
-    on_unknown: OnUnknown,
+    resources: Resources, tenant: str, reference: str, body: RowsBody, question: Question
 ) -> Priced:
     """Price rows with the model that an id or an alias names.
 
     Raises
     ------
-    NotFound, InvalidTable, InvalidRows, TooLarge, RequestValidationError, ArtifactCorrupt
+    NotFound, ArtifactCorrupt; and, when a block is asked for, InvalidTable, InvalidRows, TooLarge
+    and RequestValidationError.
     """
     with resources.database.reading() as session:
         model = registry.get(session, tenant, reference)
     predictor = resources.predictors.get(model)
-    rows = body.parse(resources.settings)
+    return Priced(model.id, predictor.columns, _blocks(resources, predictor, body, question))
+
+
+def _blocks(
+    resources: Resources, predictor: Predictor, body: RowsBody, question: Question
+) -> Iterator[Block]:
+    first = 0
+    waiting: deque[Future[Block]] = deque()
+    for rows in body.blocks(resources.settings):
+        if question.explain and first + len(rows) > MOST_EXPLAINED:
+            raise Invalid(f"At most {MOST_EXPLAINED} rows can be explained in one request.")
+        resources.metrics.predicted_rows.inc(len(rows))
+        if body.is_csv:
+            waiting.append(resources.pricing.submit(_price, predictor, rows, question, first))
+        else:
+            yield _price(predictor, rows, question, first)
+        first += len(rows)
+        if len(waiting) > AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _price(predictor: Predictor, rows: Rows, question: Question, first: int) -> Block:
+    """`first`: the place of the block's first row, from 0."""
     try:
-        predictions = rows.price(predictor, on_unknown)
+        return Block(rows, rows.price(predictor, question))
     except RowError as error:
+        error.faults = [_moved(fault, first) for fault in error.faults]
         raise InvalidRows(f"{error.detail}.", table_faults(error)) from None
-    resources.metrics.predicted_rows.inc(len(predictions.values))
-    return Priced(model.id, rows, predictions)
+
+
+def _moved(fault: TableFault, first: int) -> TableFault:
+    return fault if fault.row is None else replace(fault, row=fault.row + first)

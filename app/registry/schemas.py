@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.paging import Identified
 from app.parameters import ID_PATTERN
 from app.storage.tables import Alias, Model
-from models.serving.manifest import CategoricalFeature, Manifest, NumericFeature
+from models.serving.manifest import (
+    CategoricalFeature,
+    Importance,
+    Manifest,
+    MeasuredInterval,
+    NumericFeature,
+)
 
 
 class ModelOut(Identified):
@@ -38,14 +45,27 @@ class ModelOut(Identified):
 
 
 class ModelDetail(ModelOut):
-    """A model and the columns that it takes."""
+    """A model, the columns that it takes, how far its intervals can be relied on, and which
+    columns it leans on."""
 
     numeric: list[NumericFeature]
     categorical: list[CategoricalFeature]
+    intervals: list[MeasuredInterval]
+    importance: list[Importance]
+    spec: dict[str, Any] = Field(description="What it was trained with, every default filled in.")
+    receipt: dict[str, Any]
 
     @classmethod
     def with_columns(cls, model: ModelOut, manifest: Manifest) -> ModelDetail:
-        return cls(**dict(model), numeric=manifest.numeric, categorical=manifest.categorical)
+        return cls(
+            **dict(model),
+            numeric=manifest.numeric,
+            categorical=manifest.categorical,
+            intervals=manifest.intervals,
+            importance=manifest.importance,
+            spec=manifest.spec,
+            receipt=manifest.receipt,
+        )
 
 
 class AliasPut(BaseModel):

@@ -6,7 +6,7 @@ import codecs
 import io
 import re
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,7 +25,7 @@ END_MARK = b"\n" * 64
 _UNDECODABLE = re.compile("[\udc80-\udcff]")  # what "surrogateescape" makes of invalid bytes
 
 
-def read_rows(head: bytes, rest: BinaryIO, header: Header) -> Iterator[pa.RecordBatch]:
+def read_rows(head: bytes, rest: IO[bytes], header: Header) -> Iterator[pa.RecordBatch]:
     """Trimmed cells, a batch a block.
 
     Parameters
@@ -58,7 +58,7 @@ class _TextStream(io.RawIOBase):
     silently where it cannot decode it for the handler of such rows.
     """
 
-    def __init__(self, head: bytes, rest: BinaryIO) -> None:
+    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
         self.undecodable = False
         self._parts = [io.BytesIO(head), rest, io.BytesIO(END_MARK)]
         # pyarrow loses the line feed of a quoted CR LF that two blocks share: every line break

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import pyarrow as pa
 
@@ -20,6 +21,7 @@ __all__ = [
     "TableError",
     "TableFault",
     "TypedTable",
+    "read_blocks",
     "read_table",
     "read_text",
 ]
@@ -71,22 +73,25 @@ def read_text(source: Path | BinaryIO, limits: Limits) -> pa.Table:
     if isinstance(source, Path):
         with source.open("rb") as stream:
             return read_text(stream, limits)
+    return pa.Table.from_batches(read_blocks(source, limits))
+
+
+def read_blocks(source: IO[bytes], limits: Limits) -> Iterator[pa.RecordBatch]:
+    """The same, a block of rows at a time; what is wrong with a later one is raised later."""
     head = b""
     while len(head) < HEAD_BYTES and (part := source.read(HEAD_BYTES - len(head))):
         head += part
     header = read_header(head, limits.max_columns)
-    batches: list[pa.RecordBatch] = []
     rows = 0
     for batch in read_rows(head[header.length :], source, header):
-        batches.append(batch)
         rows += batch.num_rows
         if rows > limits.max_rows:
             raise TableError(
                 f"The table has more than {limits.max_rows:,} rows, the limit of this server."
             )
+        yield batch
     if rows == 0:
         raise TableError("The table has a header and no rows: it needs at least one row below it.")
-    return pa.Table.from_batches(batches)
 
 
 def _numeric_header(names: list[str]) -> list[ReadingWarning]:

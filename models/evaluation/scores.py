@@ -16,13 +16,19 @@ from numpy.typing import NDArray
 from models.data.design import Design
 from models.data.folds import FoldRows
 from models.data.metrics import REGRESSION_METRICS, mean_and_deviation, regression_metrics
+from models.evaluation.calibration import (
+    MEASURED,
+    Residuals,
+    calibrate,
+    cross_intervals,
+    measure,
+)
 from models.evaluation.diagnosis import diagnose
-from models.serving.served import ServedModel
+from models.evaluation.importance import permutation_importance
+from models.serving.intervals import DEFAULT_COVERAGE, Calibration, spread_within_folds
+from models.serving.served import ServedModel, predict
 from models.spec import TrainingSpec
 from models.training.progress import Course
-
-# Rows that are scored at once.
-CHUNK_ROWS = 256
 
 Vector = NDArray[np.float64]
 
@@ -32,16 +38,22 @@ class Scores:
     """What a model is worth.
 
     out_of_fold : (n,) predictions of the rows of the design, NaN for a row that no fold scored
+    low, high : (n,) bounds of their intervals of 90 %, by the residuals of other folds
     fold_of : (n,) the fold that scored a row, −1 for none
     """
 
     out_of_fold: Vector
+    low: Vector
+    high: Vector
     fold_of: NDArray[np.int64]
     actual: Vector
     rows: NDArray[np.int64]
     metrics: dict[str, float | None]
     folds: list[dict[str, Any]]
     holdout: dict[str, Any] | None
+    calibration: Calibration
+    intervals: list[dict[str, Any]]
+    importance: list[dict[str, Any]]
     diagnosis: list[Any]
 
     def result(self) -> dict[str, Any]:
@@ -55,12 +67,13 @@ class Scores:
             "fold_mean": means,
             "fold_std": deviations,
             "holdout": self.holdout,
-            "intervals": None,
+            "intervals": self.intervals,
             "diagnosis": self.diagnosis,
         }
 
     def write_out_of_fold(self, path: Path) -> None:
-        """Write a Parquet file of row (from 0), fold, actual and prediction, in row order."""
+        """Write a Parquet file of row (from 0), fold, actual, prediction, low and high, in row
+        order."""
         scored = np.flatnonzero(self.fold_of >= 0)
         table = pa.table(
             {
@@ -68,6 +81,8 @@ class Scores:
                 "fold": self.fold_of[scored],
                 "actual": self.actual[scored],
                 "prediction": self.out_of_fold[scored],
+                "low": self.low[scored],
+                "high": self.high[scored],
             }
         )
         pq.write_table(table, path)
@@ -85,7 +100,9 @@ def evaluate(
 
     A fold that has no model has no metrics, and its rows have no prediction.
     """
-    out_of_fold = np.full(len(design), np.nan)
+    transform = spec.preprocessing.target_transform
+    assert transform is not None
+    out_of_fold, spread = np.full(len(design), np.nan), np.full(len(design), np.nan)
     fold_of = np.full(len(design), -1)
     summaries: list[dict[str, Any]] = []
     train_r2, validation_r2 = [], []
@@ -93,8 +110,9 @@ def evaluate(
         metrics: dict[str, float | None] = dict.fromkeys(REGRESSION_METRICS)
         if number in served.folds:
             member = served.fold(served.folds.index(number))
-            predicted = predict(member, design, fold.validation)
+            predicted, members = _predict(member, design, fold.validation)
             out_of_fold[fold.validation] = predicted
+            spread[fold.validation] = spread_within_folds(members, len(members), transform)
             fold_of[fold.validation] = number
             train_r2.append(_explained(member, design, fold.train))
             validation_r2.append(_explained(member, design, fold.validation))
@@ -112,14 +130,33 @@ def evaluate(
             }
         )
     scored = fold_of >= 0
+    residuals = Residuals(
+        design.target[scored], out_of_fold[scored], spread[scored], fold_of[scored], transform
+    )
+    calibration = calibrate(residuals)
+    in_time = spec.folds.type == "time"
+    low, high = np.full(len(design), np.nan), np.full(len(design), np.nan)
+    intervals = []
+    for coverage in MEASURED:
+        bounds = cross_intervals(residuals, coverage, in_time=in_time)
+        intervals.append(measure(residuals.actual, *bounds, coverage))
+        if coverage == DEFAULT_COVERAGE:
+            low[scored], high[scored] = bounds
     return Scores(
         out_of_fold=out_of_fold,
+        low=low,
+        high=high,
         fold_of=fold_of,
         actual=design.target,
         rows=design.rows,
         metrics=regression_metrics(design.target[scored], out_of_fold[scored]),
         folds=summaries,
-        holdout=_score_holdout(served, design, holdout),
+        holdout=_score_holdout(served, spec, design, holdout, calibration),
+        calibration=calibration,
+        intervals=intervals,
+        importance=permutation_importance(
+            served, spec, design, [folds[fold].validation for fold in served.folds]
+        ),
         diagnosis=list(
             diagnose(
                 train_r2=train_r2,
@@ -144,33 +181,39 @@ def _reason(members: list[str]) -> str:
     return Counter(members).most_common(1)[0][0]
 
 
-@torch.no_grad()
-def predict(served: ServedModel, design: Design, rows: np.ndarray) -> Vector:
-    """(len(rows),) predictions on the target's own scale, averaged over the members."""
-    values = [np.empty(0)]
-    for start in range(0, len(rows), CHUNK_ROWS):
-        part = rows[start : start + CHUNK_ROWS]
-        numbers = torch.from_numpy(design.numbers[part])
-        value, _ = served(numbers, torch.from_numpy(design.codes[part]))
-        values.append(value.numpy())
-    return np.concatenate(values)
+def _predict(served: ServedModel, design: Design, rows: np.ndarray) -> tuple[Vector, Vector]:
+    """Value (len(rows),) and members of rows of the design."""
+    return predict(served, design.numbers[rows], design.codes[rows])
 
 
 def _score_holdout(
-    served: ServedModel, design: Design, holdout: np.ndarray
+    served: ServedModel,
+    spec: TrainingSpec,
+    design: Design,
+    holdout: np.ndarray,
+    calibration: Calibration,
 ) -> dict[str, Any] | None:
     if len(holdout) == 0:
         return None
+    transform = spec.preprocessing.target_transform
+    assert transform is not None
+    actual = design.target[holdout]
+    value, members = _predict(served, design, holdout)
+    spread = spread_within_folds(members, served.members_per_fold, transform)
     return {
         "rows": len(holdout),
-        "metrics": regression_metrics(design.target[holdout], predict(served, design, holdout)),
+        "metrics": regression_metrics(actual, value),
+        "intervals": [
+            measure(actual, *calibration.interval(value, spread, coverage, transform), coverage)
+            for coverage in MEASURED
+        ],
     }
 
 
 def _explained(member: ServedModel, design: Design, rows: np.ndarray) -> float:
     """R² on the scale that the network learnt; 0 where the targets do not vary."""
     actual = member.target.standardize(torch.from_numpy(design.target[rows])).numpy()[0]
-    predicted = member.target.standardize(torch.from_numpy(predict(member, design, rows)))
+    predicted = member.target.standardize(torch.from_numpy(_predict(member, design, rows)[0]))
     residual = float(np.mean((actual - predicted.numpy()[0]) ** 2))
     variance = float(np.var(actual))
     return 1 - residual / variance if variance > 0 else 0.0

@@ -31,7 +31,13 @@ from models.data.faults import TableFault, quoted
 from models.serving.manifest import CategoricalFeature, Manifest, NumericFeature
 
 WarningCode = Literal[
-    "unknown_category", "not_a_number", "missing_value", "missing_column", "out_of_range"
+    "unknown_category",
+    "not_a_number",
+    "missing_value",
+    "missing_column",
+    "out_of_range",
+    "outlier",
+    "no_interval",
 ]
 REFUSED: tuple[WarningCode, ...] = ("unknown_category", "not_a_number", "missing_value")
 
@@ -42,10 +48,10 @@ _ABSENT = object()
 
 @dataclass(frozen=True, slots=True)
 class RowWarning:
-    """Something odd about one cell, or about a column that is not there."""
+    """Something odd about one cell, about a column that is not there, or about the whole row."""
 
     code: WarningCode
-    column: str
+    column: str | None
     detail: str
 
 
@@ -95,7 +101,7 @@ class RowEncoder:
                 codes[place, column] = _code(feature_, known, row.get(feature_.name, _ABSENT), odd)
         return EncodedRows(numbers, codes, warnings)
 
-    def table(self, cells: pa.Table) -> EncodedRows:
+    def table(self, cells: pa.Table | pa.RecordBatch) -> EncodedRows:
         """Encode a table of trimmed texts."""
         numbers = np.empty((len(cells), len(self._numeric)))
         codes = np.empty((len(cells), len(self._categorical)), np.int64)

@@ -7,33 +7,65 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel
 
-from models.data.design import Design
+from models.data.design import Design, Vocabulary
+from models.randomness import stream_seed
+from models.serving.intervals import Calibration
+from models.serving.reference import Background, Outliers
 from models.spec import TargetTransform, TrainingSpec
 
 OUTPUTS = ["value", "members"]
 # Names inside `model.onnx` that no column's name may meet.
 PREFIX = "foldhouse:"
+# Bins of a column of numbers; fewer where many rows have one number.
+BINS = 10
 
 
 class NumericFeature(BaseModel):
-    """A column of numbers; a date is seconds since 1970, UTC. `low` and `high`: as trained."""
+    """A column of numbers; a date is seconds since 1970, UTC. `low` and `high`: as trained.
+
+    `shares`: of the rows of training by their bin between `edges`, bin b being (edge b − 1,
+    edge b], and of those without a number last.
+    """
 
     kind: Literal["numeric", "datetime"]
     name: str
     low: float | None
     high: float | None
+    edges: list[float] = []
+    shares: list[float] = []
 
 
 class CategoricalFeature(BaseModel):
     """A column of words, or of numbers taken as words.
 
-    A level's code is its place in `levels`; null is the level of missing cells.
+    A level's code is its place in `levels`; null is the level of missing cells. `shares`: of the
+    rows of training by level, and of those with none of them last.
     """
 
     kind: Literal["categorical"]
     name: str
     numbers: bool
     levels: list[str | None]
+    shares: list[float] = []
+
+
+class Importance(BaseModel):
+    """By what share the out-of-fold error grows while the column's cells are shuffled."""
+
+    column: str
+    error_growth: float
+
+
+class MeasuredInterval(BaseModel):
+    """A coverage asked for, and the share of `rows` unseen rows whose truth lay inside.
+
+    `mean_width` is on the target's own scale. None: no interval could be had.
+    """
+
+    coverage: float
+    rows: int
+    measured: float | None
+    mean_width: float | None
 
 
 class Manifest(BaseModel):
@@ -41,7 +73,7 @@ class Manifest(BaseModel):
 
     `core.onnx` takes `numbers` (N, D) float64 and `codes` (N, C) int64 in the order of the two
     lists of features; an unknown level's code is the number of levels. `model.onnx` takes each
-    column under its `inputs` name.
+    column under its `inputs` name. What models of an earlier version lack is None or empty.
     """
 
     format: Literal[1] = 1
@@ -54,6 +86,15 @@ class Manifest(BaseModel):
     metrics: dict[str, float | None]
     spec: dict[str, Any]
     receipt: dict[str, Any]
+    calibration: Calibration | None = None
+    intervals: list[MeasuredInterval] = []
+    importance: list[Importance] = []
+    outliers: Outliers | None = None
+    background: Background | None = None
+
+    @property
+    def members_per_fold(self) -> int:
+        return int(self.spec["members_per_fold"])
 
 
 def input_names(design: Design) -> dict[str, str]:
@@ -72,12 +113,21 @@ def input_names(design: Design) -> dict[str, str]:
 def describe(
     design: Design,
     spec: TrainingSpec,
+    *,
     metrics: dict[str, float | None],
+    calibration: Calibration,
+    intervals: list[dict[str, Any]],
+    importance: list[dict[str, Any]],
     members: int,
     receipt: dict[str, Any],
 ) -> Manifest:
     """The manifest of a model trained with a resolved spec."""
     assert spec.preprocessing.target_transform is not None
+    ranked = [row["column"] for row in importance]
+    places = sorted(
+        range(len(design.numeric)), key=lambda place: ranked.index(design.numeric[place])
+    )
+    chance = np.random.default_rng(stream_seed(spec.seed, "background"))
     return Manifest(
         target=spec.target,
         target_transform=spec.preprocessing.target_transform,
@@ -88,23 +138,54 @@ def describe(
             )
         ],
         categorical=[
-            CategoricalFeature(
-                kind="categorical",
-                name=vocabulary.name,
-                numbers=vocabulary.numbers,
-                levels=vocabulary.levels,
-            )
-            for vocabulary in design.categorical
+            _categorical(vocabulary, codes)
+            for vocabulary, codes in zip(design.categorical, design.codes.T, strict=True)
         ],
         inputs=input_names(design),
         members=members,
         metrics=metrics,
         spec=spec.model_dump(mode="json"),
         receipt=receipt,
+        calibration=calibration,
+        intervals=[MeasuredInterval(**row) for row in intervals],
+        importance=[Importance(**row) for row in importance],
+        outliers=Outliers.of(design.numbers, places),
+        background=Background.of(design.numbers, design.codes, chance),
     )
 
 
 def _numeric(name: str, kind: Literal["numeric", "datetime"], column: np.ndarray) -> NumericFeature:
     known = column[~np.isnan(column)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (None, None)
-    return NumericFeature(kind=kind, name=name, low=low, high=high)
+    edges: list[float] = []
+    if len(known):
+        inner = np.quantile(known, np.linspace(0, 1, BINS + 1)[1:-1], method="inverted_cdf")
+        edges = np.unique(inner).tolist()
+    return NumericFeature(
+        kind=kind,
+        name=name,
+        low=low,
+        high=high,
+        edges=edges,
+        shares=_shares(bins(column, edges), len(edges) + 2),
+    )
+
+
+def bins(column: np.ndarray, edges: list[float]) -> np.ndarray:
+    """(N,) the bin of each number among `edges`, and len(edges) + 1 for a missing one."""
+    return np.where(np.isnan(column), len(edges) + 1, np.searchsorted(edges, column))
+
+
+def _categorical(vocabulary: Vocabulary, codes: np.ndarray) -> CategoricalFeature:
+    return CategoricalFeature(
+        kind="categorical",
+        name=vocabulary.name,
+        numbers=vocabulary.numbers,
+        levels=vocabulary.levels,
+        shares=_shares(codes, vocabulary.unknown + 1),
+    )
+
+
+def _shares(places: np.ndarray, count: int) -> list[float]:
+    shares: list[float] = (np.bincount(places, minlength=count) / len(places)).tolist()
+    return shares

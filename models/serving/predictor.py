@@ -9,11 +9,14 @@ from typing import Literal
 import numpy as np
 import onnxruntime
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from models.data.design import Codes, Numbers
 from models.data.faults import TableError
 from models.serving.encoding import EncodedRows, RowEncoder, RowWarning
-from models.serving.manifest import Manifest
+from models.serving.explain import Explanation, explain
+from models.serving.intervals import DEFAULT_COVERAGE, Calibration, spread_within_folds
+from models.serving.manifest import OUTPUTS, Manifest
+from models.serving.reference import OutlierCheck, Vector
 
 # Rows that go through the graph at once: their activations stay in the cache, which is twice as
 # fast as 4,096 rows at a time, and a large table takes little memory.
@@ -28,15 +31,34 @@ class RowError(TableError):
 
 @dataclass(frozen=True)
 class Predictions:
-    """values (N,) and members (K, N) on the target's own scale, and N lists of warnings.
+    """values, low and high (N,) and members (K, N) on the target's own scale, and N lists of
+    warnings.
 
-    `ignored`: columns that came and are not the model's.
+    low, high : bounds of an interval of `coverage`; NaN where it cannot be had
+    ignored : columns that came and are not the model's
+    explanations : of each row, if they were asked for
     """
 
-    values: NDArray[np.float64]
-    members: NDArray[np.float64]
+    values: Vector
+    low: Vector
+    high: Vector
+    coverage: float
+    members: Vector
     warnings: list[list[RowWarning]]
     ignored: list[str]
+    explanations: list[Explanation] | None = None
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a model about rows."""
+
+    coverage: float = DEFAULT_COVERAGE
+    on_unknown: OnUnknown = "warn"
+    explain: bool = False
+
+
+PLAIN = Question()
 
 
 class Predictor:
@@ -50,53 +72,128 @@ class Predictor:
             core, options, providers=["CPUExecutionProvider"]
         )
         self._encoder = RowEncoder(manifest)
+        self._outliers = None if manifest.outliers is None else OutlierCheck(manifest.outliers)
+
+    @property
+    def columns(self) -> list[str]:
+        """Those that the model uses, numbers first."""
+        return self._encoder.columns
 
     def predict_rows(
-        self, rows: Sequence[Mapping[str, object]], on_unknown: OnUnknown = "warn"
+        self, rows: Sequence[Mapping[str, object]], question: Question = PLAIN
     ) -> Predictions:
         """Price JSON objects.
 
         Raises
         ------
         RowError: no row has a column of the model, or `on_unknown` is "error" and a cell is
-            unknown, no number, or missing.
+            unknown, no number, or missing; or the model is too old to be explained.
         """
         given: dict[str, None] = {}
         for row in rows:
             given.update(dict.fromkeys(row))
-        return self._predict(self._encoder.rows(rows), list(given), on_unknown)
+        return self._predict(self._encoder.rows(rows), list(given), question)
 
-    def predict_table(self, cells: pa.Table, on_unknown: OnUnknown = "warn") -> Predictions:
+    def predict_table(
+        self, cells: pa.Table | pa.RecordBatch, question: Question = PLAIN
+    ) -> Predictions:
         """Price the rows of a table of texts, as `models.data.table.read_text` gives it.
 
         Raises
         ------
         RowError: as in `predict_rows`.
         """
-        return self._predict(self._encoder.table(cells), cells.column_names, on_unknown)
+        return self._predict(self._encoder.table(cells), cells.column_names, question)
 
-    def _predict(
-        self, encoded: EncodedRows, given: list[str], on_unknown: OnUnknown
-    ) -> Predictions:
+    def _predict(self, encoded: EncodedRows, given: list[str], question: Question) -> Predictions:
         used = set(self._encoder.columns)
         if len(encoded.numbers) > 0 and not used.intersection(given):
             names = ", ".join(self._encoder.columns[:5])
             raise RowError(f"none of the columns is one that the model uses, such as {names}")
-        if on_unknown == "error" and (faults := encoded.faults()):
+        if question.on_unknown == "error" and (faults := encoded.faults()):
             raise RowError(f"{len(faults)} cells cannot be taken as they are", faults)
-        parts = [
-            self._session.run(
-                ["value", "members"],
-                {
-                    "numbers": encoded.numbers[start : start + CHUNK_ROWS],
-                    "codes": encoded.codes[start : start + CHUNK_ROWS],
-                },
-            )
-            for start in range(0, max(1, len(encoded.numbers)), CHUNK_ROWS)
-        ]
+        values, members = self._run(encoded.numbers, encoded.codes)
+        self._warn_of_outliers(encoded)
+        low, high = self._interval(values, members, question.coverage, encoded.warnings)
         return Predictions(
-            values=np.concatenate([value for value, _ in parts]),
-            members=np.concatenate([members for _, members in parts], axis=1),
+            values=values,
+            low=low,
+            high=high,
+            coverage=question.coverage,
+            members=members,
             warnings=encoded.warnings,
             ignored=[name for name in given if name not in used],
+            explanations=self._explain(encoded) if question.explain else None,
         )
+
+    def _run(self, numbers: Numbers, codes: Codes) -> tuple[Vector, Vector]:
+        """value (N,) and members (K, N)."""
+        parts = [
+            self._session.run(
+                OUTPUTS,
+                {
+                    "numbers": numbers[start : start + CHUNK_ROWS],
+                    "codes": codes[start : start + CHUNK_ROWS],
+                },
+            )
+            for start in range(0, max(1, len(numbers)), CHUNK_ROWS)
+        ]
+        if len(parts) == 1:
+            return parts[0][0], parts[0][1]
+        return (
+            np.concatenate([value for value, _ in parts]),
+            np.concatenate([members for _, members in parts], axis=1),
+        )
+
+    def _interval(
+        self, values: Vector, members: Vector, coverage: float, warnings: list[list[RowWarning]]
+    ) -> tuple[Vector, Vector]:
+        calibration, transform = self.manifest.calibration, self.manifest.target_transform
+        if calibration is None or calibration.bound(coverage) is None:
+            odd = _no_interval(calibration, coverage)
+            for row in warnings:
+                row.append(odd)
+            nothing = np.full(len(values), np.nan)
+            return nothing, nothing
+        spread = spread_within_folds(members, self.manifest.members_per_fold, transform)
+        return calibration.interval(values, spread, coverage, transform)
+
+    def _warn_of_outliers(self, encoded: EncodedRows) -> None:
+        if self._outliers is None:
+            return
+        parts = self._outliers.parts(encoded.numbers)
+        for row in np.flatnonzero(parts.sum(1) > self._outliers.limit):
+            names = [self._encoder.columns[place] for place in self._outliers.most(parts[row])]
+            encoded.warnings[row].append(_outlier(names))
+
+    def _explain(self, encoded: EncodedRows) -> list[Explanation]:
+        background = self.manifest.background
+        if background is None:
+            raise RowError(
+                "the model was trained by a version that kept nothing to explain its prices "
+                "with: train it again"
+            )
+        return [
+            explain(lambda *rows: self._run(*rows)[0], background, numbers, codes)
+            for numbers, codes in zip(encoded.numbers, encoded.codes, strict=True)
+        ]
+
+
+def _no_interval(calibration: Calibration | None, coverage: float) -> RowWarning:
+    if calibration is None:
+        detail = "the model was trained by a version without intervals: train it again"
+    else:
+        detail = (
+            f"an interval that holds {coverage:.0%} of the truths needs "
+            f"{calibration.rows_needed(coverage)} scored rows, and the model has "
+            f"{calibration.rows}: ask for a smaller coverage"
+        )
+    return RowWarning("no_interval", None, detail)
+
+
+def _outlier(names: list[str]) -> RowWarning:
+    return RowWarning(
+        "outlier",
+        names[0] if names else None,
+        "the row is unlike those of training, mostly in " + ", ".join(map(repr, names)),
+    )

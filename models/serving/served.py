@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.networks.encoder import Encoder
 from models.networks.population import Network, take
 from models.networks.target import TargetScale
 from models.training.engine import TrainedPopulation
+
+# Rows that go through at once.
+CHUNK_ROWS = 256
 
 
 class ServedModel(nn.Module):
@@ -82,3 +87,23 @@ class ServedModel(nn.Module):
             take(self.target, fold),
             [self.folds[place]],
         )
+
+
+@torch.no_grad()
+def predict(
+    served: ServedModel, numbers: NDArray[np.float64], codes: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """value (N,) and members (F·m, N) of rows, numbers (N, D) and codes (N, C)."""
+    parts = [
+        served(
+            torch.from_numpy(numbers[start : start + CHUNK_ROWS]),
+            torch.from_numpy(codes[start : start + CHUNK_ROWS]),
+        )
+        for start in range(0, len(numbers), CHUNK_ROWS)
+    ]
+    if not parts:
+        return np.empty(0), np.empty((served.members, 0))
+    return (
+        torch.cat([value for value, _ in parts]).numpy(),
+        torch.cat([members for _, members in parts], dim=1).numpy(),
+    )

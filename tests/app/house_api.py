@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,7 +18,9 @@ from app.jobs import lifecycle, repository
 from app.main import create_app
 from app.settings import Settings
 from app.storage.tables import LOCAL_TENANT
+from models.serving.intervals import Calibration, Difficulty
 from models.serving.manifest import CategoricalFeature, Manifest, NumericFeature
+from models.serving.reference import Background
 
 ROWS = 60
 ZONES = ["north", "south"]
@@ -133,6 +136,8 @@ def write_artifacts(folder: Path, columns: Columns = OWN_COLUMNS) -> list[Path]:
             "fold": [row % 2 for row in rows],
             "actual": [row + 0.1 for row in rows],
             "prediction": [row + 0.1 / 3 for row in rows],
+            "low": [row - 1.0 for row in rows],
+            "high": [row + 1.0 for row in rows],
         }
     )
     pq.write_table(table, folder / "oof.parquet")
@@ -154,8 +159,10 @@ def manifest(columns: Columns = OWN_COLUMNS) -> Manifest:
         inputs={name: name for name in columns},
         members=2,
         metrics={"rmse": 1.5},
-        spec={},
+        spec={"members_per_fold": 1},
         receipt={},
+        calibration=Calibration.of(np.arange(1.0, ROWS + 1), Difficulty()),
+        background=Background(numbers=[[50, 0], [100, None]], codes=[[0], [1]]),
     )
 
 

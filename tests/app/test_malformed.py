@@ -192,7 +192,8 @@ ROWS: dict[str, tuple[dict[str, Any], str]] = {
     "a list for a row": ({"rows": [GOOD_ROW, [1, 2]]}, "/rows/1"),
     "a list for a cell": ({"rows": [{"Area": [1]}]}, "/rows/0/Area"),
     "an object for a cell": ({"rows": [GOOD_ROW, {"Zone": {"a": 1}}]}, "/rows/1/Zone"),
-    "coverage, not built": ({"rows": [GOOD_ROW], "coverage": 0.9}, "/coverage"),
+    "a coverage of all": ({"rows": [GOOD_ROW], "coverage": 1}, "/coverage"),
+    "a coverage in per cent": ({"rows": [GOOD_ROW], "coverage": 90}, "/coverage"),
     "another on_unknown": ({"rows": [GOOD_ROW], "on_unknown": "ignore"}, "/on_unknown"),
     "an unknown field": ({"rows": [GOOD_ROW], "row": 1}, "/row"),
 }

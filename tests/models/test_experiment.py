@@ -256,7 +256,7 @@ def test_a_run_that_is_to_keep_its_best_ends_with_a_model(case: Case, tmp_path: 
         outcome.artifacts["core.onnx"].read_bytes(),
         Manifest.model_validate_json(outcome.artifacts["manifest.json"].read_bytes()),
     )
-    assert all(map(math.isfinite, model.predict_table(case.cells, "warn").values))
+    assert all(map(math.isfinite, model.predict_table(case.cells).values))
 
 
 def test_a_run_that_has_learnt_nothing_yet_keeps_nothing(case: Case, tmp_path: Path) -> None:

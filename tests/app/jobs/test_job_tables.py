@@ -93,7 +93,8 @@ def test_out_of_fold_predictions_are_the_same_in_both_formats(
     text = client.get("/v1/jobs/latest/oof", headers=CSV).text
 
     assert [row["row"] for row in rows] == list(range(ROWS))
-    assert rows[3] == {"row": 3, "fold": 1, "actual": 3.1, "prediction": 3 + 0.1 / 3}
+    bounds = {"low": 2.0, "high": 4.0}
+    assert rows[3] == {"row": 3, "fold": 1, "actual": 3.1, "prediction": 3 + 0.1 / 3} | bounds
     written = list(csv.DictReader(io.StringIO(text)))
     assert [{key: float(cell) for key, cell in row.items()} for row in written] == rows
 

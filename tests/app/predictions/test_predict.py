@@ -13,12 +13,15 @@ from fastapi.testclient import TestClient
 from house_api import ROWS, houses_csv, price, resources_of, serving, train, upload
 
 from app.predictions.answers import BATCH_ROWS
+from app.predictions.rows import BLOCK_ROWS
+from app.predictions.service import MOST_EXPLAINED
 from app.settings import Settings
 from app.storage.blobs import artifact_key
 
 CSV = {"Content-Type": "text/csv"}
 ACCEPT_CSV = {"Accept": "text/csv"}
 ROW = {"Area": 100, "Quality": 3, "Zone": "south"}
+RADIUS = 55.0  # the 55th of 60 scores from 1 to 60: ⌈61 · 0.9⌉
 
 
 @pytest.fixture
@@ -40,9 +43,11 @@ def test_a_row_has_its_price(client: TestClient) -> None:
     response = client.post("/v1/predict", json={"rows": [ROW]})
 
     model_id = client.get("/v1/models/champion").json()["id"]
+    value = price(100, 3, "south")
+    interval = {"low": value - RADIUS, "high": value + RADIUS, "coverage": 0.9}
     assert response.json() == {
         "model_id": model_id,
-        "predictions": [{"value": price(100, 3, "south"), "interval": None, "warnings": []}],
+        "predictions": [{"value": value, "interval": interval, "warnings": []}],
     }
     for path in (f"/v1/models/{model_id}/predict", "/v1/models/champion/predict"):
         assert client.post(path, json={"rows": [ROW]}).json() == response.json()
@@ -83,8 +88,8 @@ def test_csv_in_is_csv_out(client: TestClient) -> None:
     assert response.headers["Content-Type"].startswith("text/csv")
     assert response.text == (
         "prediction,low,high,warnings\n"
-        "101750.0,,,\n"
-        "2000.0,,,missing_value Area; unknown_category Zone\n"
+        "101750.0,101695.0,101805.0,\n"
+        "2000.0,1945.0,2055.0,missing_value Area; unknown_category Zone\n"
     )
 
 
@@ -191,20 +196,106 @@ def test_answers_of_several_batches_are_whole(client: TestClient) -> None:
 
 
 def test_more_rows_than_the_limit_are_refused(tmp_path: Path, settings: Settings) -> None:
-    with serving(settings.model_copy(update={"max_predict_rows": 2})) as client:
+    limits = {"max_predict_rows": 2, "max_rows": 3}
+    with serving(settings) as client:
         train(client, tmp_path / "model")
-        text = houses_csv(rows=3)
-        responses = [
-            client.post("/v1/predict", json={"rows": [ROW] * 3}),
+    with serving(settings.model_copy(update=limits)) as client:
+        text = houses_csv(rows=4)
+        document = client.post("/v1/predict", json={"rows": [ROW] * 3})
+        tables = [
             client.post("/v1/predict", content=text, headers=CSV),
             client.post("/v1/predict", files={"file": text}),
         ]
         enough = client.post("/v1/predict", json={"rows": [ROW] * 2})
 
-    for response in responses:
-        assert response.status_code == 413
-        assert "3 rows, above max_predict_rows, 2" in response.json()["detail"]
+    assert document.status_code == 413
+    assert "3 rows, above max_predict_rows, 2" in document.json()["detail"]
+    for response in tables:
+        assert response.status_code == 422
+        assert "more than 3 rows" in response.json()["detail"]
     assert enough.status_code == 200
+
+
+@pytest.mark.parametrize("rows", [BLOCK_ROWS - 1, BLOCK_ROWS, 5 * BLOCK_ROWS + 1])
+def test_long_tables_are_priced_in_order(client: TestClient, rows: int) -> None:
+    text = "Area,Quality,Zone\n" + "".join(f"{area},3,south\n" for area in range(rows))
+    answer = client.post("/v1/predict?columns=prediction", content=text, headers=CSV)
+
+    assert list(map(float, answer.text.splitlines()[1:])) == [
+        price(area, 3, "south") for area in range(rows)
+    ]
+
+
+def test_a_fault_at_the_end_of_a_long_table_is_an_error(client: TestClient) -> None:
+    rows = "100,3,south\n" * (2 * BLOCK_ROWS)
+    ragged = client.post("/v1/predict", content=f"Area,Quality,Zone\n{rows}1,2\n", headers=CSV)
+    odd = client.post(
+        "/v1/predict?on_unknown=error",
+        content=f"Area,Quality,Zone\n{rows}large,3,south\n",
+        headers=CSV,
+    )
+
+    for response in (ragged, odd):
+        assert response.status_code == 422
+        assert response.json()["errors"][0]["row"] == 2 * BLOCK_ROWS + 1
+
+
+def test_any_coverage_may_be_asked_for(client: TestClient) -> None:
+    value = price(100, 3, "south")
+    (asked,) = priced(client, [ROW], coverage=0.5)
+    document = client.post("/v1/predict?coverage=0.5", json={"rows": [ROW], "coverage": 0.8})
+    text = client.post(
+        "/v1/predict?coverage=0.95&columns=low,high",
+        content="Area,Quality,Zone\n100,3,south\n",
+        headers=CSV,
+    ).text
+
+    # ⌈61 · c⌉: the 31st, 49th and 58th of the scores 1 to 60.
+    assert asked["interval"] == {"low": value - 31, "high": value + 31, "coverage": 0.5}
+    assert document.json()["predictions"][0]["interval"]["high"] == value + 49
+    assert text == f"low,high\n{value - 58:.1f},{value + 58:.1f}\n"
+
+
+@pytest.mark.parametrize("coverage", ["0.49", "1", "nan", "much"])
+def test_a_coverage_that_cannot_be_meant_is_refused(client: TestClient, coverage: str) -> None:
+    response = client.post(f"/v1/predict?coverage={coverage}", json={"rows": [ROW]})
+
+    assert response.status_code == 422
+    assert "coverage" in response.json()["errors"][0]["detail"]
+
+
+def test_too_few_rows_for_a_coverage_are_told(client: TestClient) -> None:
+    (found,) = priced(client, [ROW], coverage=0.99)
+    line = client.post(
+        "/v1/predict?coverage=0.99", content="Area,Quality,Zone\n100,3,south\n", headers=CSV
+    ).text.splitlines()[1]
+
+    assert found["interval"] == {"low": None, "high": None, "coverage": 0.99}
+    (warning,) = found["warnings"]
+    assert (warning["code"], warning["column"]) == ("no_interval", None)
+    assert "needs 99 scored rows, and the model has 60" in warning["detail"]
+    assert line == f"{found['value']},,,no_interval"
+
+
+def test_a_price_is_explained(client: TestClient) -> None:
+    (found,) = priced(client, [ROW], explain=True)
+    explanation = found["explanation"]
+
+    # Two rows: 50 and quality 0 in the first zone, 100 without a quality in the second.
+    assert explanation["base"] == (50_000 + 100_250) / 2
+    assert explanation["contributions"] == {"Area": 25_000.0, "Quality": 1_500.0, "Zone": 125.0}
+    assert explanation["base"] + sum(explanation["contributions"].values()) == found["value"]
+
+
+def test_what_cannot_be_explained_is_refused(client: TestClient) -> None:
+    many = client.post("/v1/predict?explain=true", json={"rows": [ROW] * (MOST_EXPLAINED + 1)})
+    table = client.post(
+        "/v1/predict?explain=true", json={"rows": [ROW]}, headers={"Accept": "text/csv"}
+    )
+
+    assert many.status_code == table.status_code == 422
+    assert "At most 100 rows" in many.json()["detail"]
+    assert "JSON" in table.json()["detail"]
 
 
 def test_a_form_is_read_as_an_upload_is(client: TestClient) -> None:
@@ -271,16 +362,22 @@ def test_rows_are_counted(client: TestClient) -> None:
 
 
 def test_a_body_above_the_limit_is_refused(tmp_path: Path, sqlite_url: str) -> None:
-    settings = Settings(data_dir=tmp_path / "data", database_url=sqlite_url, max_body_bytes=2000)
+    settings = Settings(
+        data_dir=tmp_path / "data",
+        database_url=sqlite_url,
+        max_body_bytes=2000,
+        max_upload_bytes=4000,
+    )
     with serving(settings) as client:
         upload(client)
-        text = houses_csv(rows=200)
+        text = houses_csv(rows=400)
         responses = [
             client.post("/v1/predict", json={"rows": [ROW] * 100}),
             client.post("/v1/predict", content=text, headers=CSV),
             client.post("/v1/predict", files={"file": text}),
         ]
 
-    for response in responses:
+    limits = ["max_body_bytes, 2000", "max_upload_bytes, 4000", "max_upload_bytes, 4000"]
+    for response, limit in zip(responses, limits, strict=True):
         assert response.status_code == 413
-        assert "max_body_bytes, 2000" in response.json()["detail"]
+        assert limit in response.json()["detail"]

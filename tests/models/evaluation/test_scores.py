@@ -11,7 +11,7 @@ import torch
 from houses import Built
 
 from models.data.metrics import regression_metrics
-from models.evaluation.scores import predict
+from models.serving.served import predict
 
 
 def by_hand(model: Built, fold: int, rows: np.ndarray) -> np.ndarray:
@@ -92,19 +92,21 @@ def test_the_out_of_fold_file(houses_model: Built, tmp_path: Path) -> None:
     scores = houses_model.scores
     scores.write_out_of_fold(tmp_path / "oof.parquet")
     table = pd.read_parquet(tmp_path / "oof.parquet")
-    assert list(table) == ["row", "fold", "actual", "prediction"]
+    assert list(table) == ["row", "fold", "actual", "prediction", "low", "high"]
     scored = np.flatnonzero(scores.fold_of >= 0)
     assert table["row"].tolist() == scored.tolist()  # no row of this table is without a price
     assert table["fold"].tolist() == scores.fold_of[scored].tolist()
     assert table["actual"].tolist() == scores.actual[scored].tolist()
     assert table["prediction"].tolist() == scores.out_of_fold[scored].tolist()
+    inside = (table["low"] <= table["actual"]) & (table["actual"] <= table["high"])
+    (ninety,) = [row for row in scores.intervals if row["coverage"] == 0.9]
+    assert inside.mean() == ninety["measured"]
 
 
 def test_chunks_make_no_difference(houses_model: Built, monkeypatch: pytest.MonkeyPatch) -> None:
     design = houses_model.case.design
-    rows = np.arange(len(design))
-    whole = predict(houses_model.served, design, rows)
-    monkeypatch.setattr("models.evaluation.scores.CHUNK_ROWS", 7)
-    parts = predict(houses_model.served, design, rows)
+    whole = predict(houses_model.served, design.numbers, design.codes)[0]
+    monkeypatch.setattr("models.serving.served.CHUNK_ROWS", 7)
+    parts = predict(houses_model.served, design.numbers, design.codes)[0]
     np.testing.assert_allclose(parts, whole, rtol=1e-6)
-    assert predict(houses_model.served, design, rows[:0]).shape == (0,)
+    assert predict(houses_model.served, design.numbers[:0], design.codes[:0])[0].shape == (0,)

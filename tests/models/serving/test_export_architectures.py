@@ -10,9 +10,9 @@ import pytest
 import torch
 from houses import Built, build, house_frame, lay
 
-from models.evaluation.scores import predict
 from models.serving.export import session, verify
 from models.serving.manifest import OUTPUTS
+from models.serving.served import predict
 
 FOLDS = 3
 PIECEWISE = {"type": "piecewise_linear", "bins": 4}
@@ -98,7 +98,8 @@ def test_each_member_is_the_network_of_its_place(model: Built) -> None:
         assert own.shape == (replicas, len(design))
         found = members[fold * replicas : (fold + 1) * replicas]
         np.testing.assert_allclose(found, own.numpy(), rtol=1e-4)
-        np.testing.assert_allclose(found.mean(0), predict(served, design, rows), rtol=1e-4)
+        value, _ = predict(served, design.numbers[rows], design.codes[rows])
+        np.testing.assert_allclose(found.mean(0), value, rtol=1e-4)
     for one, other in pairwise(members):
         assert np.abs(one / other - 1).max() > 1e-3
 

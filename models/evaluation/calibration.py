@@ -1,0 +1,120 @@
+"""Calibrates prediction intervals on out-of-fold residuals, and measures their coverage.
+
+The interval is centred on the served price, the mean over all folds, and as wide as the residuals
+of the single folds' models say: `docs/decisions/0007-intervals.md` compares it with CV+ (Barber et
+al. 2021, arXiv 1905.02928). Coverage is measured fold by fold, with the residuals of the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from models.serving.intervals import DEFAULT_COVERAGE, Calibration, Difficulty
+from models.spec import TargetTransform
+
+MEASURED = (0.5, 0.8, 0.9, 0.95, 0.99)
+# Intervals that vary by row must be shorter by this share in the mean, or all have one width.
+WORTH = 0.99
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Rows that were scored by a model that did not see them; all of shape (n,), finite.
+
+    spread : deviation between the fold's members, on the transformed target's scale
+    """
+
+    actual: Vector
+    prediction: Vector
+    spread: Vector
+    fold: NDArray[np.int64]
+    transform: TargetTransform
+
+    def __len__(self) -> int:
+        return len(self.actual)
+
+    def take(self, kept: NDArray[np.bool_]) -> Residuals:
+        return Residuals(
+            self.actual[kept],
+            self.prediction[kept],
+            self.spread[kept],
+            self.fold[kept],
+            self.transform,
+        )
+
+    @property
+    def errors(self) -> Vector:
+        """|truth − prediction| on the transformed scale."""
+        errors: Vector
+        if self.transform == "log":
+            errors = np.abs(np.log(self.actual) - np.log(self.prediction))
+        else:
+            errors = np.abs(self.actual - self.prediction)
+        return errors
+
+
+def calibrate(residuals: Residuals) -> Calibration:
+    """Of n ≥ 1 rows. The width varies with the spread of the members where that shortens it."""
+    plain = Calibration.of(residuals.errors, Difficulty())
+    fitted = _fit(residuals)
+    if fitted is None:
+        return plain
+    difficulty = fitted.of(residuals.spread)
+    varied = Calibration.of(residuals.errors / difficulty, fitted)
+    narrow, wide = varied.bound(DEFAULT_COVERAGE), plain.bound(DEFAULT_COVERAGE)
+    if narrow is None or wide is None or narrow * difficulty.mean() >= WORTH * wide:
+        return plain
+    return varied
+
+
+def _fit(residuals: Residuals) -> Difficulty | None:
+    """Least squares of the errors on the spread, neither coefficient below zero; None: the spread
+    tells nothing."""
+    errors = residuals.errors
+    features = np.column_stack([np.ones(len(residuals)), residuals.spread])
+    (constant, spread), _ = nnls(features, errors)
+    # Without a constant, a row on which the members agree would have no interval at all.
+    if spread == 0 or constant <= 0:
+        return None
+    return Difficulty(constant=float(constant), spread=float(spread))
+
+
+def cross_intervals(
+    residuals: Residuals, coverage: float, *, in_time: bool
+) -> tuple[Vector, Vector]:
+    """Bounds (n,) of each row by the residuals of the other folds; NaN where they are too few.
+
+    `in_time`: of the folds before it alone.
+    """
+    low, high = np.full(len(residuals), np.nan), np.full(len(residuals), np.nan)
+    for fold in np.unique(residuals.fold):
+        own = residuals.fold == fold
+        others = residuals.take(residuals.fold < fold if in_time else ~own)
+        if len(others) == 0:
+            continue
+        low[own], high[own] = calibrate(others).interval(
+            residuals.prediction[own], residuals.spread[own], coverage, residuals.transform
+        )
+    return low, high
+
+
+def measure(actual: Vector, low: Vector, high: Vector, coverage: float) -> dict[str, Any]:
+    """How many truths lie within their bounds, and how wide these are in the mean; over the rows
+    that have any."""
+    known = np.isfinite(low) & np.isfinite(high)
+    if not known.any():
+        return {"coverage": coverage, "rows": 0, "measured": None, "mean_width": None}
+    inside = (low <= actual) & (actual <= high)
+    return {
+        "coverage": coverage,
+        "rows": int(known.sum()),
+        "measured": float(inside[known].mean()),
+        "mean_width": float((high - low)[known].mean()),
+    }

@@ -1,0 +1,98 @@
+"""Prediction intervals: how far around a price the truth lies, as often as was asked.
+
+Conformal prediction (Vovk et al. 2005): the scores of n rows that a model did not see are ordered,
+and the ⌈(n + 1)·c⌉-th smallest bounds the score of a new row with probability c or more.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from models.spec import TargetTransform
+
+DEFAULT_COVERAGE = 0.9
+LOWEST_COVERAGE, HIGHEST_COVERAGE = 0.5, 0.99
+# Order statistics that are kept of a larger table; a rank between two takes the wider one.
+KEPT = 2_000
+
+Vector = NDArray[np.float64]
+
+
+class Difficulty(BaseModel):
+    """How uncertain a row is: `constant + spread · s`, with s the deviation between the members
+    that share a fold, on the transformed target's scale."""
+
+    constant: float = 1.0
+    spread: float = 0.0
+
+    def of(self, spread: Vector) -> Vector:
+        return self.constant + self.spread * spread
+
+
+class Calibration(BaseModel):
+    """The out-of-fold scores |truth − prediction| / difficulty of `rows` rows, on the transformed
+    target's scale: the upper ones in ascending order, with their ranks from 1."""
+
+    rows: int
+    ranks: list[int]
+    scores: list[float]
+    difficulty: Difficulty
+
+    @classmethod
+    def of(cls, scores: Vector, difficulty: Difficulty) -> Calibration:
+        """From all n scores, in any order."""
+        lowest = min(max(1, rank(len(scores), LOWEST_COVERAGE)), len(scores))
+        count = min(KEPT, len(scores) - lowest + 1)
+        ranks = np.linspace(lowest, len(scores), count).round().astype(int)
+        return cls(
+            rows=len(scores),
+            ranks=ranks.tolist(),
+            scores=np.sort(scores)[ranks - 1].tolist(),
+            difficulty=difficulty,
+        )
+
+    def bound(self, coverage: float) -> float | None:
+        """The score that a new row's stays below with probability `coverage`; None: the rows are
+        too few to say."""
+        place = np.searchsorted(self.ranks, rank(self.rows, coverage))
+        return self.scores[place] if place < len(self.scores) else None
+
+    def interval(
+        self, value: Vector, spread: Vector, coverage: float, transform: TargetTransform
+    ) -> tuple[Vector, Vector]:
+        """Bounds (N,) around values (N,) on the target's own scale; NaN where there are none."""
+        bound = self.bound(coverage)
+        radius = self.difficulty.of(spread) * (math.nan if bound is None else bound)
+        # A bound beyond the largest float is none: it is told as null.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if transform == "log":
+                return value * np.exp(-radius), value * np.exp(radius)
+            return value - radius, value + radius
+
+    def rows_needed(self, coverage: float) -> int:
+        """The fewest rows with which this coverage can be had."""
+        return math.ceil(coverage / (1 - coverage) - 1e-9)
+
+
+def rank(rows: int, coverage: float) -> int:
+    """⌈(n + 1)·c⌉, from 1."""
+    return math.ceil((rows + 1) * coverage - 1e-9)
+
+
+def spread_within_folds(members: Vector, per_fold: int, transform: TargetTransform) -> Vector:
+    """(N,) deviation between the members of a fold, the mean over the folds.
+
+    Parameters
+    ----------
+    members : (F·m, N) on the target's own scale, fold f owns members f·m … f·m + m − 1
+    """
+    if per_fold == 1:
+        return np.zeros(members.shape[1])
+    scale = np.log(members) if transform == "log" else members
+    by_fold: Vector = scale.reshape(-1, per_fold, scale.shape[1])
+    mean: Vector = by_fold.std(axis=1).mean(axis=0)
+    return mean
