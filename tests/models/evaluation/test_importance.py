@@ -30,6 +30,7 @@ def test_what_the_price_depends_on_comes_first(tmp_path: Path) -> None:
         k_folds=3,
         max_epochs=60,
         early_stopping=None,
+        optimizer={"learning_rate": 0.03},
     )
     importance = score(case, train(case)).importance
 
