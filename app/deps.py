@@ -15,6 +15,7 @@ from app.datasets.profiles import Profiles
 from app.operations.metrics import Metrics
 from app.predictions.predictors import Predictors
 from app.queue.dispatch import Hints
+from app.registry.names import ModelNames
 from app.settings import Settings
 from app.storage.blobs import Blobs
 from app.storage.database import Database
@@ -29,6 +30,7 @@ class Resources:
     database: Database
     blobs: Blobs
     hints: Hints
+    names: ModelNames
     predictors: Predictors
     profiles: Profiles
     metrics: Metrics

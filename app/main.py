@@ -29,6 +29,7 @@ from app.predictions.schemas import PredictRequest
 from app.problems import HANDLERS
 from app.queue.dispatch import Hints
 from app.registry import endpoints as registry
+from app.registry.names import ModelNames
 from app.settings import Settings
 from app.storage.blobs import Blobs
 from app.storage.database import Database
@@ -88,6 +89,7 @@ def _open(settings: Settings) -> Resources:
         database=database,
         blobs=blobs,
         hints=Hints(settings),
+        names=ModelNames(database),
         predictors=Predictors(blobs),
         profiles=Profiles(),
         metrics=Metrics(database),

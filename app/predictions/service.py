@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from app.deps import Resources
 from app.errors import Invalid, InvalidRows
 from app.predictions.rows import Rows, RowsBody
-from app.registry import repository as registry
 from app.validation import table_faults
 from models.data.faults import TableFault
 from models.serving.predictor import Predictions, Predictor, Question, RowError
@@ -47,8 +46,7 @@ def price(
     NotFound, ArtifactCorrupt; and, when a block is asked for, InvalidTable, InvalidRows, TooLarge
     and RequestValidationError.
     """
-    with resources.database.reading() as session:
-        model = registry.get(session, tenant, reference)
+    model = resources.names.resolve(tenant, reference)
     predictor = resources.predictors.get(model)
     return Priced(model.id, predictor.columns, _blocks(resources, predictor, body, question))
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, BackgroundTasks, Response
 from fastapi.responses import StreamingResponse
 
 from app.bodies import DocumentRoute
-from app.deps import BlobsDep, DatabaseDep, ReadSession, Tenant
+from app.deps import BlobsDep, DatabaseDep, ReadSession, ResourcesDep, Tenant
 from app.errors import (
     Conflict,
     DamagedFile,
@@ -107,10 +107,15 @@ def list_aliases(session: ReadSession, tenant: Tenant) -> AliasList:
     summary="Point an alias at a model",
     responses=problems(NotFound, TooLarge, UnsupportedMedia),
 )
-def put_alias(database: DatabaseDep, tenant: Tenant, alias: AliasName, body: AliasPut) -> AliasOut:
-    """A new alias, or one that is there: whoever predicts by it gets the new model at once."""
-    with database.writing() as session:
-        return AliasOut.of(service.put_alias(session, tenant, alias, body.model_id))
+def put_alias(
+    resources: ResourcesDep, tenant: Tenant, alias: AliasName, body: AliasPut
+) -> AliasOut:
+    """A new alias, or one that is there: whoever predicts by it gets the new model at once, and
+    through other processes of the API within a second."""
+    with resources.database.writing() as session:
+        row = service.put_alias(session, tenant, alias, body.model_id)
+    resources.names.forget()
+    return AliasOut.of(row)
 
 
 @removal.delete(
@@ -120,17 +125,17 @@ def put_alias(database: DatabaseDep, tenant: Tenant, alias: AliasName, body: Ali
     responses=problems(NotFound, Conflict),
 )
 def delete_model(
-    database: DatabaseDep,
-    blobs: BlobsDep,
+    resources: ResourcesDep,
     tenant: Tenant,
     model_id: ModelId,
     background: BackgroundTasks,
 ) -> None:
     """And its files, out-of-fold predictions included; only while no alias points at it."""
     # After the commit: a row without its files would be worse than files without their row.
-    with database.writing() as session:
+    with resources.database.writing() as session:
         model = service.delete(session, tenant, model_id)
-    background.add_task(blobs.delete, artifacts_key(model.job_id))
+    resources.names.forget()
+    background.add_task(resources.blobs.delete, artifacts_key(model.job_id))
 
 
 @removal.delete(
@@ -139,10 +144,11 @@ def delete_model(
     status_code=204,
     responses=problems(NotFound),
 )
-def delete_alias(database: DatabaseDep, tenant: Tenant, alias: AliasName) -> None:
+def delete_alias(resources: ResourcesDep, tenant: Tenant, alias: AliasName) -> None:
     """The model stays."""
-    with database.writing() as session:
+    with resources.database.writing() as session:
         service.delete_alias(session, tenant, alias)
+    resources.names.forget()
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:

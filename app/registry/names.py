@@ -1,0 +1,44 @@
+"""Which model a name stands for, remembered for a moment: looking it up in the database takes
+longer than pricing a row."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from app.parameters import LATEST
+from app.registry import repository
+from app.storage.database import Database
+from app.storage.tables import Model
+
+FRESH = 1.0  # s until another process's change of an alias is seen
+MOST_NAMES = 1_000
+
+
+class ModelNames:
+    """A cache for all threads of the process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._known: dict[tuple[str, str], tuple[Model, float]] = {}
+
+    def resolve(self, tenant: str, reference: str) -> Model:
+        """A model by its id or by an alias, or the newest for `latest`; raises NotFound."""
+        name, now = (tenant, reference), time.monotonic()
+        found = self._known.get(name)
+        if found is not None and now < found[1]:
+            return found[0]
+        with self._database.reading() as session:
+            model = repository.get(session, tenant, reference)
+        if reference != LATEST:
+            with self._lock:
+                if len(self._known) >= MOST_NAMES:
+                    self._known.clear()
+                self._known[name] = (model, now + FRESH)
+        return model
+
+    def forget(self) -> None:
+        """Called when this process has changed what names stand for."""
+        with self._lock:
+            self._known.clear()
