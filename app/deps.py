@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 
 from app.datasets.profiles import Profiles
+from app.monitoring.usage import Usage
 from app.operations.metrics import Metrics
 from app.predictions.predictors import Predictors
 from app.queue.dispatch import Hints
@@ -34,6 +35,7 @@ class Resources:
     predictors: Predictors
     profiles: Profiles
     metrics: Metrics
+    usage: Usage
     parsing: CapacityLimiter
     # Blocks of long tables: the graph and the reading of cells leave Python's lock to others.
     pricing: ThreadPoolExecutor

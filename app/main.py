@@ -19,6 +19,8 @@ from app.deps import Resources
 from app.errors import Forbidden, ProblemDocument
 from app.guard import Guard
 from app.jobs import endpoints as jobs
+from app.monitoring import endpoints as monitoring
+from app.monitoring.usage import Usage
 from app.observe import Observe
 from app.openapi import TAGS, add_schemas, problems
 from app.operations import endpoints as operations
@@ -55,8 +57,10 @@ def create_app(settings: Settings) -> FastAPI:
         resources = _open(settings)
         remove_abandoned(uploads_root(settings), resources.database, resources.blobs)
         app.state.resources = resources
+        resources.usage.start()
         yield
         resources.pricing.shutdown()
+        resources.usage.stop()
         resources.hints.close()
         resources.database.close()
 
@@ -73,7 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(Guard, any_host=settings.trusted_network)
     app.add_middleware(Observe)  # outside
-    for part in (datasets, jobs, registry, predictions, operations):
+    for part in (datasets, jobs, registry, monitoring, predictions, operations):
         app.include_router(part.router)
     for part in (datasets, registry):
         app.include_router(part.removal)
@@ -93,6 +97,7 @@ def _open(settings: Settings) -> Resources:
         predictors=Predictors(blobs),
         profiles=Profiles(),
         metrics=Metrics(database),
+        usage=Usage(database),
         parsing=CapacityLimiter(PARSED_AT_A_TIME),
         pricing=ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="pricing"),
     )

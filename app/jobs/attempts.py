@@ -11,11 +11,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import ColumnElement, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from app.storage.database import database_now
-from app.storage.tables import FINISHED, Base, EpochMetric, Job, Model, Shard, State
+from app.storage.database import database_now, upsert
+from app.storage.tables import FINISHED, EpochMetric, Job, Model, Shard, State
 
 LEASE = 30.0  # seconds
 
@@ -129,13 +128,6 @@ def registered_artifacts(session: Session, shard_id: str) -> dict[str, set[str]]
         .where(Shard.id == shard_id)
     )
     return {job_id: set((artifacts or {}).values()) for job_id, artifacts in rows}
-
-
-def upsert(session: Session, table: type[Base]) -> postgresql.Insert | sqlite.Insert:
-    """An INSERT with ON CONFLICT, which SQLAlchemy has per dialect."""
-    if session.get_bind().dialect.name == "sqlite":
-        return sqlite.insert(table)
-    return postgresql.insert(table)
 
 
 def _write(session: Session, fence: Fence, **values: Any) -> bool:

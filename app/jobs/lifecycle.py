@@ -22,8 +22,8 @@ from sqlalchemy.orm import Session
 
 from app.errors import TYPE_PREFIX, Conflict, ProblemDocument
 from app.ids import new_id
-from app.jobs.attempts import LEASE, Fence, upsert
-from app.storage.database import database_now
+from app.jobs.attempts import LEASE, Fence
+from app.storage.database import database_now, upsert
 from app.storage.tables import (
     FINISHED,
     MOST_ATTEMPTS,

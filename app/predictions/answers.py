@@ -125,7 +125,7 @@ def answer(
             for text in csv_lines(layout.header(names), _csv_batches(layout, names, blocks)):
                 file.write(text.encode())
         else:
-            for piece in _json(priced.model_id, priced.columns, blocks):
+            for piece in _json(priced.model_id, priced.manifest.columns, blocks):
                 file.write(piece)
     size = file.tell()
     file.seek(0)

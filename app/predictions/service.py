@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -12,6 +13,7 @@ from app.errors import Invalid, InvalidRows
 from app.predictions.rows import Rows, RowsBody
 from app.validation import table_faults
 from models.data.faults import TableFault
+from models.serving.manifest import Manifest
 from models.serving.predictor import Predictions, Predictor, Question, RowError
 
 MOST_EXPLAINED = 100  # rows of a request: each takes thousands of prices
@@ -32,7 +34,7 @@ class Priced:
     """Blocks of rows in order, priced as they are asked for."""
 
     model_id: str
-    columns: list[str]  # of the model
+    manifest: Manifest
     blocks: Iterator[Block]
 
 
@@ -48,7 +50,22 @@ def price(
     """
     model = resources.names.resolve(tenant, reference)
     predictor = resources.predictors.get(model)
-    return Priced(model.id, predictor.columns, _blocks(resources, predictor, body, question))
+    blocks = _blocks(resources, predictor, body, question)
+    return Priced(
+        model.id, predictor.manifest, _counted(resources, tenant, model.id, predictor, blocks)
+    )
+
+
+def _counted(
+    resources: Resources, tenant: str, model_id: str, predictor: Predictor, blocks: Iterator[Block]
+) -> Iterator[Block]:
+    began = time.perf_counter()
+    usage, manifest = resources.usage, predictor.manifest
+    for block in blocks:
+        resources.metrics.predicted_rows.inc(len(block.rows))
+        usage.add_rows(tenant, model_id, manifest, block.predictions.encoded)
+        yield block
+    usage.add_request(tenant, model_id, manifest, time.perf_counter() - began)
 
 
 def _blocks(
@@ -59,7 +76,6 @@ def _blocks(
     for rows in body.blocks(resources.settings):
         if question.explain and first + len(rows) > MOST_EXPLAINED:
             raise Invalid(f"At most {MOST_EXPLAINED} rows can be explained in one request.")
-        resources.metrics.predicted_rows.inc(len(rows))
         if body.is_csv:
             waiting.append(resources.pricing.submit(_price, predictor, rows, question, first))
         else:

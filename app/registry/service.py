@@ -6,6 +6,7 @@ import tempfile
 import zipfile
 from typing import BinaryIO
 
+from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid, NotFound
@@ -13,7 +14,7 @@ from app.parameters import LATEST
 from app.registry import repository
 from app.storage.blobs import Blobs
 from app.storage.database import database_now
-from app.storage.tables import Alias, Model
+from app.storage.tables import Alias, Model, ModelUsage
 from models.serving.manifest import Manifest
 
 MANIFEST_FILE = "manifest.json"
@@ -84,6 +85,7 @@ def delete(session: Session, tenant: str, reference: str) -> Model:
             f"Model {model.id} is what the alias {', '.join(names)} points at: point it at "
             "another model or delete it first."
         )
+    session.execute(delete_rows(ModelUsage).where(ModelUsage.model_id == model.id))
     session.delete(model)
     return model
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -219,6 +219,26 @@ class Alias(TenantRow):
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
     model_id: Mapped[str] = mapped_column(ForeignKey("models.id"), index=True)
     updated_at: Mapped[datetime] = mapped_column(insert_default=database_now())
+
+
+class ModelUsage(TenantRow):
+    """What one process of the API was asked of a model on one day (UTC).
+
+    seconds : requests by the place of their duration among `app.monitoring.usage.SECONDS`
+    columns : by column, rows by their bin as the model's manifest counts those of training
+    warnings : rows by the code of a warning
+    """
+
+    __tablename__ = "model_usage"
+
+    model_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    process: Mapped[str] = mapped_column(String(40), primary_key=True)
+    requests: Mapped[int] = mapped_column(BigInteger)
+    rows: Mapped[int] = mapped_column(BigInteger)
+    seconds: Mapped[list[int]] = mapped_column(JSON)
+    columns: Mapped[dict[str, Any]]
+    warnings: Mapped[dict[str, Any]]
 
 
 class Worker(Base):

@@ -82,11 +82,7 @@ class RowEncoder:
             (feature, {level: code for code, level in enumerate(feature.levels)})
             for feature in manifest.categorical
         ]
-
-    @property
-    def columns(self) -> list[str]:
-        """The columns that the model uses."""
-        return [f.name for f in self._numeric] + [f.name for f, _ in self._categorical]
+        self.columns = manifest.columns
 
     def rows(self, rows: Sequence[Mapping[str, object]]) -> EncodedRows:
         """Encode JSON objects: a cell is a number, a text, a boolean or null."""

@@ -7,6 +7,7 @@ and the ⌈(n + 1)·c⌉-th smallest bounds the score of a new row with probabil
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +59,7 @@ class Calibration(BaseModel):
     def bound(self, coverage: float) -> float | None:
         """The score that a new row's stays below with probability `coverage`; None: the rows are
         too few to say."""
-        place = np.searchsorted(self.ranks, rank(self.rows, coverage))
+        place = bisect_left(self.ranks, rank(self.rows, coverage))
         return self.scores[place] if place < len(self.scores) else None
 
     def interval(

@@ -93,6 +93,12 @@ class Manifest(BaseModel):
     background: Background | None = None
 
     @property
+    def columns(self) -> list[str]:
+        """Those that the model uses, numbers first."""
+        numbers = [feature.name for feature in self.numeric]
+        return numbers + [feature.name for feature in self.categorical]
+
+    @property
     def members_per_fold(self) -> int:
         return int(self.spec["members_per_fold"])
 

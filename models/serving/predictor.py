@@ -31,9 +31,9 @@ class RowError(TableError):
 
 @dataclass(frozen=True)
 class Predictions:
-    """values, low and high (N,) and members (K, N) on the target's own scale, and N lists of
-    warnings.
+    """values, low and high (N,) and members (K, N) on the target's own scale.
 
+    encoded : the rows as the graph took them, and what is odd about each
     low, high : bounds of an interval of `coverage`; NaN where it cannot be had
     ignored : columns that came and are not the model's
     explanations : of each row, if they were asked for
@@ -44,9 +44,13 @@ class Predictions:
     high: Vector
     coverage: float
     members: Vector
-    warnings: list[list[RowWarning]]
+    encoded: EncodedRows
     ignored: list[str]
     explanations: list[Explanation] | None = None
+
+    @property
+    def warnings(self) -> list[list[RowWarning]]:
+        return self.encoded.warnings
 
 
 @dataclass(frozen=True)
@@ -72,12 +76,8 @@ class Predictor:
             core, options, providers=["CPUExecutionProvider"]
         )
         self._encoder = RowEncoder(manifest)
+        self._used = frozenset(self._encoder.columns)
         self._outliers = None if manifest.outliers is None else OutlierCheck(manifest.outliers)
-
-    @property
-    def columns(self) -> list[str]:
-        """Those that the model uses, numbers first."""
-        return self._encoder.columns
 
     def predict_rows(
         self, rows: Sequence[Mapping[str, object]], question: Question = PLAIN
@@ -106,8 +106,7 @@ class Predictor:
         return self._predict(self._encoder.table(cells), cells.column_names, question)
 
     def _predict(self, encoded: EncodedRows, given: list[str], question: Question) -> Predictions:
-        used = set(self._encoder.columns)
-        if len(encoded.numbers) > 0 and not used.intersection(given):
+        if len(encoded.numbers) > 0 and self._used.isdisjoint(given):
             names = ", ".join(self._encoder.columns[:5])
             raise RowError(f"none of the columns is one that the model uses, such as {names}")
         if question.on_unknown == "error" and (faults := encoded.faults()):
@@ -121,8 +120,8 @@ class Predictor:
             high=high,
             coverage=question.coverage,
             members=members,
-            warnings=encoded.warnings,
-            ignored=[name for name in given if name not in used],
+            encoded=encoded,
+            ignored=[name for name in given if name not in self._used],
             explanations=self._explain(encoded) if question.explain else None,
         )
 

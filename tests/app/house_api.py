@@ -150,11 +150,26 @@ def manifest(columns: Columns = OWN_COLUMNS) -> Manifest:
         target="Price",
         target_transform="none",
         numeric=[
-            NumericFeature(kind="numeric", name=area, low=50, high=139),
-            NumericFeature(kind="numeric", name=quality, low=0, high=9),
+            NumericFeature(
+                kind="numeric",
+                name=area,
+                low=50,
+                high=139,
+                edges=[79, 109],  # a third of the areas below each
+                shares=[1 / 3, 1 / 3, 1 / 3, 0],
+            ),
+            NumericFeature(
+                kind="numeric", name=quality, low=0, high=9, edges=[4], shares=[0.5, 0.5, 0]
+            ),
         ],
         categorical=[
-            CategoricalFeature(kind="categorical", name=zone, numbers=False, levels=[*ZONES])
+            CategoricalFeature(
+                kind="categorical",
+                name=zone,
+                numbers=False,
+                levels=[*ZONES],
+                shares=[1 / len(ZONES)] * len(ZONES) + [0],
+            )
         ],
         inputs={name: name for name in columns},
         members=2,

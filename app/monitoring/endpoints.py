@@ -1,0 +1,41 @@
+"""/v1/models/{model_id}/monitoring"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from app.bodies import DocumentRoute
+from app.deps import ResourcesDep, Tenant
+from app.errors import DamagedFile, Invalid, NotFound, Unavailable
+from app.monitoring import service
+from app.monitoring.schemas import ModelMonitoring
+from app.openapi import problems
+from app.parameters import name_path
+from app.registry import repository
+from app.registry.service import manifest
+
+router = APIRouter(prefix="/v1", tags=["models"], route_class=DocumentRoute)
+
+
+@router.get(
+    "/models/{model_id}/monitoring",
+    summary="What a model was asked",
+    responses=problems(Invalid, NotFound, Unavailable, DamagedFile),
+)
+def show_monitoring(
+    resources: ResourcesDep,
+    tenant: Tenant,
+    model_id: Annotated[str, name_path("champion", "A model's id, or an alias.")],
+    days: Annotated[int, Query(ge=1, le=365, description="How many, today included.")] = 7,
+) -> ModelMonitoring:
+    """Requests, rows, how long they took, what was odd about them, and how far each column has
+    drifted from the rows of training. Other processes' counts are up to ten seconds old."""
+    resources.usage.write()
+    since = datetime.now(UTC).date() - timedelta(days=days - 1)
+    with resources.database.reading() as session:
+        model = repository.get(session, tenant, model_id)
+        usage = service.usage_since(session, tenant, model.id, since)
+    return service.summarize(model, manifest(model, resources.blobs), since, usage)

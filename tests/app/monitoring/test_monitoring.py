@@ -1,0 +1,157 @@
+"""What a model was asked: counts, latencies and drift, over threads, processes and outages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from house_api import manifest, price, resources_of, serving, train
+from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
+
+from app.monitoring.service import stability_index
+from app.monitoring.usage import PUT_ASIDE, Usage
+from app.settings import Settings
+from app.storage.tables import LOCAL_TENANT, ModelUsage
+from models.serving.encoding import EncodedRows
+
+ROW = {"Area": 100, "Quality": 3, "Zone": "south"}
+CSV = {"Content-Type": "text/csv"}
+
+
+@pytest.fixture
+def client(settings: Settings, tmp_path: Path) -> Iterator[TestClient]:
+    """The application with a champion."""
+    with serving(settings) as client:
+        train(client, tmp_path / "model")
+        yield client
+
+
+def monitored(client: TestClient, **params: Any) -> dict[str, Any]:
+    response = client.get("/v1/models/champion/monitoring", params=params)
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def encoded(areas: np.ndarray) -> EncodedRows:
+    rows = len(areas)
+    numbers = np.column_stack([areas, np.full(rows, 5.0)])
+    return EncodedRows(numbers, np.zeros((rows, 1), np.int64), [[] for _ in range(rows)])
+
+
+def test_a_model_that_was_asked_nothing(client: TestClient) -> None:
+    found = monitored(client)
+    assert (found["requests"], found["rows"], found["columns"]) == (0, 0, [])
+    assert found["latency_seconds"] == {"p50": None, "p90": None, "p99": None}
+
+
+def test_requests_rows_and_warnings_are_counted(client: TestClient) -> None:
+    client.post("/v1/predict", json={"rows": [ROW, ROW | {"Zone": "west", "Area": None}]})
+    client.post("/v1/predict", content="Area,Quality,Zone\n100,3,west\n", headers=CSV)
+    refused = client.post("/v1/predict?on_unknown=error", json={"rows": [ROW | {"Zone": "west"}]})
+
+    found = monitored(client)
+    assert refused.status_code == 422
+    assert (found["requests"], found["rows"]) == (2, 3)
+    assert found["warnings"] == {"unknown_category": 2, "missing_value": 1}
+    assert 0 < found["latency_seconds"]["p50"] <= found["latency_seconds"]["p99"] <= 60
+    assert {column["column"] for column in found["columns"]} == {"Area", "Quality", "Zone"}
+
+
+def test_rows_like_those_of_training_do_not_drift_and_others_do(client: TestClient) -> None:
+    usual = "".join(f"{50 + place % 90},{place % 10},south\n" for place in range(900))
+    client.post("/v1/predict", content="Area,Quality,Zone\n" + usual, headers=CSV)
+    before = {row["column"]: row for row in monitored(client)["columns"]}
+    odd = "".join(f"{130 + place % 10},{place % 10},south\n" for place in range(3000))
+    client.post("/v1/predict", content="Area,Quality,Zone\n" + odd, headers=CSV)
+    after = monitored(client)["columns"]
+
+    assert before["Area"]["drift"] == before["Quality"]["drift"] == "none"
+    assert before["Area"]["psi"] == pytest.approx(0, abs=0.02)
+    assert (after[0]["column"], after[0]["drift"]) in (("Area", "large"), ("Zone", "large"))
+    assert {row["column"]: row["drift"] for row in after} == {
+        "Area": "large",
+        "Zone": "large",  # all are in the south
+        "Quality": "none",
+    }
+
+
+def test_the_stability_index_is_what_its_formula_says() -> None:
+    seen, trained = np.array([0.5, 0.3, 0.2]), np.array([0.2, 0.3, 0.5])
+    assert stability_index(seen, trained) == pytest.approx(2 * 0.3 * np.log(2.5))
+    assert stability_index(trained, trained) == 0
+    assert np.isfinite(stability_index(np.array([1.0, 0.0]), np.array([0.0, 1.0])))
+
+
+def test_threads_lose_no_rows(client: TestClient) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: client.post("/v1/predict", json={"rows": [ROW] * 5}), range(40)))
+    found = monitored(client)
+    assert (found["requests"], found["rows"]) == (40, 200)
+
+
+def test_processes_add_up_and_a_second_writing_counts_nothing_twice(client: TestClient) -> None:
+    resources, model_id = resources_of(client), client.get("/v1/models/champion").json()["id"]
+    others = [Usage(resources.database) for _ in range(2)]
+    for usage in others:
+        usage.add_rows(LOCAL_TENANT, model_id, manifest(), encoded(np.full(PUT_ASIDE + 1, 60.0)))
+        usage.add_request(LOCAL_TENANT, model_id, manifest(), 0.003)
+        usage.write()
+        usage.write()
+    client.post("/v1/predict", json={"rows": [ROW]})
+
+    found = monitored(client)
+    assert (found["requests"], found["rows"]) == (3, 2 * (PUT_ASIDE + 1) + 1)
+
+
+def test_counts_outlive_an_outage_of_the_database(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = resources_of(client).usage
+    client.post("/v1/predict", json={"rows": [ROW]})
+
+    def away(*_: object) -> None:
+        raise OperationalError("", {}, Exception("away"))
+
+    with monkeypatch.context() as outage:
+        outage.setattr("app.monitoring.usage.upsert", away)
+        usage.write()
+    client.post("/v1/predict", json={"rows": [ROW]})
+
+    assert monitored(client)["rows"] == 2
+
+
+def test_what_was_counted_is_written_when_the_process_ends(
+    settings: Settings, tmp_path: Path
+) -> None:
+    with serving(settings) as client:
+        train(client, tmp_path / "model")
+        client.post("/v1/predict", json={"rows": [ROW]})
+    with serving(settings) as client:
+        assert monitored(client)["rows"] == 1
+        assert client.post("/v1/predict", json={"rows": [ROW]}).json()["predictions"][0][
+            "value"
+        ] == price(100, 3, "south")
+        assert monitored(client)["rows"] == 2
+
+
+def test_a_deleted_model_leaves_no_counts(client: TestClient) -> None:
+    client.post("/v1/predict", json={"rows": [ROW]})
+    monitored(client)
+    model_id = client.get("/v1/models/champion").json()["id"]
+    client.delete("/v1/aliases/champion")
+    assert client.delete(f"/v1/models/{model_id}").status_code == 204
+    assert client.get(f"/v1/models/{model_id}/monitoring").status_code == 404
+    with resources_of(client).database.reading() as session:
+        assert session.scalar(select(func.count()).select_from(ModelUsage)) == 0
+
+
+@pytest.mark.parametrize("days", ["0", "366", "week"])
+def test_days_that_cannot_be_meant_are_refused(client: TestClient, days: str) -> None:
+    assert client.get(f"/v1/models/champion/monitoring?days={days}").status_code == 422
