@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
 import signal
 import socket
+import threading
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 import typer
 import uvicorn
+from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
 
 from app.main import create_app
 from app.settings import Settings
 
 REQUEST_GRACE = 2  # s that a stopping server lets requests finish
+START_DEADLINE = 60  # s until each of several processes must be ready
 SHUTDOWN_DEADLINE = 9  # s from a signal to the end of this process, whatever still runs in it
 
 
@@ -28,7 +35,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        typer.echo(f"foldhouse answers at {self._url} (try {self._url}/docs); Ctrl-C stops it")
+        _announce(self._url)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # The kernel's default for SIGALRM ends the process, even while a thread in native code
@@ -40,20 +47,81 @@ class Server(uvicorn.Server):
 
 
 def run(
-    settings: Settings, listener: socket.socket, on_stop: Callable[[], None] = lambda: None
+    settings: Settings,
+    listener: socket.socket,
+    workers: int = 1,
+    on_stop: Callable[[], None] = lambda: None,
 ) -> None:
-    """Answer requests until a signal; `on_stop` is called from its handler."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    """Answer requests until a signal; `on_stop` is called as soon as it comes.
+
+    Several `workers` are processes that share the listener and are started again when they die.
+    """
+    log_to_terminal()
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    config = uvicorn.Config(
-        create_app(settings),
+    if workers == 1:
+        Server(_config(create_app(settings)), url, on_stop).run(sockets=[listener])
+        return
+    config = _config("app.cli.server:application", factory=True, workers=workers)
+    Processes(config, [listener], url, on_stop).run()
+
+
+class Processes(Multiprocess):
+    """Says when all are ready, and tells the worker at once when they are to stop."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        sockets: list[socket.socket],
+        url: str,
+        on_stop: Callable[[], None],
+    ) -> None:
+        super().__init__(config, sockets)
+        self._url = url
+        self._on_stop = on_stop
+
+    def init_processes(self) -> None:
+        super().init_processes()
+        if all(process.wait_until_ready(START_DEADLINE) for process in self.processes):
+            _announce(self._url)
+
+    def terminate_all(self) -> None:
+        self._on_stop()
+        super().terminate_all()
+
+
+def application() -> FastAPI:
+    """The application of one of several processes."""
+    log_to_terminal()
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+    return create_app(Settings())
+
+
+def _end_with_parent() -> None:
+    """Nobody would stop the processes of a parent that was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _config(app: FastAPI | str, **other: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
         log_config=None,
         access_log=False,
         # httptools would collect the headers of a request for as long as they come; this one stops
         # at 16 KiB.
         http="h11",
         timeout_graceful_shutdown=REQUEST_GRACE,
+        **other,
     )
-    Server(config, url, on_stop).run(sockets=[listener])
+
+
+def log_to_terminal() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+
+
+def _announce(url: str) -> None:
+    typer.echo(f"foldhouse answers at {url} (try {url}/docs); Ctrl-C stops it")

@@ -24,12 +24,17 @@ if TYPE_CHECKING:
     from sqlalchemy.exc import SQLAlchemyError
 
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Workers = Annotated[
+    int,
+    typer.Option(min=1, max=64, help="Processes that answer requests, such as one a core."),
+]
 Port = Annotated[int, typer.Option(min=0, max=65_535, help="0 takes any free port.")]
 
 
 def serve(
     host: Host = "127.0.0.1",
     port: Port = 8000,
+    workers: Workers = 1,
     data_dir: Annotated[
         Path | None,
         typer.Option(
@@ -50,10 +55,10 @@ def serve(
             # Imported only now: the worker starts while this process imports the API.
             from app.cli.server import run
 
-            run(settings, listener, on_stop=worker.stop_soon)
+            run(settings, listener, workers, on_stop=worker.stop_soon)
 
 
-def api(host: Host = "127.0.0.1", port: Port = 8000) -> None:
+def api(host: Host = "127.0.0.1", port: Port = 8000, workers: Workers = 1) -> None:
     """Run the API alone; workers run elsewhere."""
     settings = load_settings()
     require_trust(host, settings)
@@ -62,7 +67,7 @@ def api(host: Host = "127.0.0.1", port: Port = 8000) -> None:
         end_on_signals()
         from app.cli.server import run
 
-        run(settings, listener)
+        run(settings, listener, workers)
 
 
 def worker() -> None:
