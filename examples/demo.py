@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.markup import escape
 from rich.table import Table
@@ -28,6 +29,7 @@ FOLDHOUSE = Path(sys.executable).parent / "foldhouse"
 TARGET = "SalePrice"
 UNSEEN = ("250", "1250", "2250")  # Ids of the houses that are kept from the training
 STOP_SECONDS = 15
+COVERAGE = 0.9  # of the intervals, where none is asked for
 
 Row = dict[str, str]
 
@@ -66,7 +68,12 @@ def run(client: Foldhouse, training_csv: Path, unseen: list[Row], spec: display.
     model_id = job["result"]["model_id"]
     predictions = client.predict([without_target(row) for row in unseen], model_id)
     say("\nThree houses that no fold has seen:")
-    console.print(prices(unseen, [prediction["value"] for prediction in predictions]))
+    console.print(prices(unseen, predictions))
+    (measured,) = [row for row in job["result"]["intervals"] if row["coverage"] == COVERAGE]
+    say(
+        f"Of {measured['rows']:,} houses priced by folds that had not seen them, "
+        f"{measured['measured']:.1%} sold within such an interval."
+    )
 
 
 def split(source: Path, training_csv: Path) -> list[Row]:
@@ -86,11 +93,12 @@ def without_target(row: Row) -> Row:
     return {column: cell for column, cell in row.items() if column != TARGET}
 
 
-def prices(houses: list[Row], values: list[float]) -> Table:
+def prices(houses: list[Row], predictions: list[dict[str, Any]]) -> Table:
     table = Table("house", "neighborhood", "built", box=None, pad_edge=False)
-    for header in ("living area", "priced at", "sold for", "error"):
+    for header in ("living area", "priced at", f"{COVERAGE:.0%} interval", "sold for", "error"):
         table.add_column(header, justify="right")
-    for house, value in zip(houses, values, strict=True):
+    for house, prediction in zip(houses, predictions, strict=True):
+        value, interval = prediction["value"], prediction["interval"]
         sold = float(house[TARGET])
         table.add_row(
             house["Id"],
@@ -98,6 +106,7 @@ def prices(houses: list[Row], values: list[float]) -> Table:
             house["YearBuilt"],
             f"{house['GrLivArea']} ft²",
             f"${value:,.0f}",
+            f"${interval['low']:,.0f} – ${interval['high']:,.0f}",
             f"${sold:,.0f}",
             f"{value / sold - 1:+.1%}",
         )

@@ -102,4 +102,8 @@ def test_the_demo_prices_three_houses(tmp_path: Path) -> None:
     assert demo.returncode == 0, demo.stdout + demo.stderr
     assert re.search(r"pooled: .*rmsle 0\.1[0-5]", demo.stdout)
     _, table = demo.stdout.split("Three houses that no fold has seen:\n")
-    assert len(re.findall(r"\$[\d,]+ +\$[\d,]+ +[+-]\d+\.\d%", table)) == 3
+    money = r"\$[\d,]+"
+    line = rf"{money} +{money} – {money} +{money} +[+-]\d+\.\d%"
+    assert len(re.findall(line, table)) == 3
+    (covered,) = re.findall(r"([\d.]+)% sold within such an interval", demo.stdout)
+    assert 85 < float(covered) < 95

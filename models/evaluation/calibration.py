@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from models.serving.intervals import DEFAULT_COVERAGE, Calibration, Difficulty
+from models.serving.intervals import Calibration, Difficulty
 from models.spec import TargetTransform
 
 MEASURED = (0.5, 0.8, 0.9, 0.95, 0.99)
-# Intervals that vary by row must be shorter by this share in the mean, or all have one width.
+# Intervals that vary by row must be shorter by this share in the mean, for each of these coverages,
+# or all have one width.
 WORTH = 0.99
+COMPARED = (0.8, 0.9, 0.95)
 
 Vector = NDArray[np.float64]
 
@@ -68,9 +70,10 @@ def calibrate(residuals: Residuals) -> Calibration:
         return plain
     difficulty = fitted.of(residuals.spread)
     varied = Calibration.of(residuals.errors / difficulty, fitted)
-    narrow, wide = varied.bound(DEFAULT_COVERAGE), plain.bound(DEFAULT_COVERAGE)
-    if narrow is None or wide is None or narrow * difficulty.mean() >= WORTH * wide:
-        return plain
+    for coverage in COMPARED:
+        narrow, wide = varied.bound(coverage), plain.bound(coverage)
+        if narrow is None or wide is None or narrow * difficulty.mean() >= WORTH * wide:
+            return plain
     return varied
 
 
