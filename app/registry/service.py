@@ -8,11 +8,10 @@ from typing import BinaryIO
 
 from sqlalchemy.orm import Session
 
-from app.errors import Conflict, Invalid, NotFound
+from app.errors import Conflict, Invalid
 from app.parameters import LATEST
-from app.registry import repository
+from app.registry import history, repository
 from app.storage.blobs import Blobs
-from app.storage.database import database_now
 from app.storage.tables import Alias, Model
 from models.serving.manifest import Manifest
 
@@ -52,21 +51,7 @@ def put_alias(session: Session, tenant: str, name: str, reference: str) -> Alias
     if name.startswith(repository.ID_PREFIX):
         raise Invalid(f"An alias must not begin with '{repository.ID_PREFIX}', as models' ids do.")
     model = repository.get(session, tenant, reference)
-    alias = session.get(Alias, (tenant, name)) or Alias(tenant=tenant, name=name)
-    alias.model_id = model.id
-    alias.updated_at = database_now()
-    session.add(alias)
-    session.flush()
-    session.refresh(alias)
-    return alias
-
-
-def delete_alias(session: Session, tenant: str, name: str) -> None:
-    """Raises NotFound."""
-    alias = session.get(Alias, (tenant, name))
-    if alias is None:
-        raise NotFound(f"There is no alias '{name}'.")
-    session.delete(alias)
+    return history.point(session, tenant, name, model.id)
 
 
 def delete(session: Session, tenant: str, reference: str) -> Model:
