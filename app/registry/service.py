@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
+from importlib import resources
 from typing import BinaryIO
 
 from sqlalchemy.orm import Session
 
 from app.errors import Conflict, Invalid
+from app.jobs.tables import OOF_FILE
 from app.parameters import LATEST
 from app.registry import history, repository
 from app.storage.blobs import Blobs
@@ -18,19 +20,23 @@ from models.serving.manifest import Manifest
 MANIFEST_FILE = "manifest.json"
 ONNX_FILE = "model.onnx"
 # What is needed elsewhere: core.onnx is for serving here.
-EXPORTED = (ONNX_FILE, MANIFEST_FILE, "weights.safetensors", "oof.parquet")
+EXPORTED = (ONNX_FILE, MANIFEST_FILE, "weights.safetensors", OOF_FILE)
+# An example that is tested, in the zip under the name `predict.py`.
+SCRIPT = resources.files("models.serving") / "standalone.py"
 
 README = """\
+predict.py           Prices the rows of a CSV file, each with an interval that holds 90 % of the
+                     truths, with numpy and onnxruntime alone; to be read and changed:
+
+                         python predict.py houses.csv > prices.csv
+
 model.onnx           The model, preprocessing included, for any ONNX runtime. One input a column,
                      [N, 1]: double (NaN is missing) or string (empty is missing). Outputs:
                      value [N] and members [K, N], on the scale of the target.
-manifest.json        Its columns, their levels and ranges, its metrics, what it was trained with.
+manifest.json        Its columns, their levels and ranges, its metrics, what it was trained with,
+                     and the scores from which intervals follow.
 weights.safetensors  Its weights by name.
 oof.parquet          The out-of-fold predictions that its metrics were computed from.
-
-    import numpy, onnxruntime
-    session = onnxruntime.InferenceSession("model.onnx")
-    [value] = session.run(["value"], {input.name: ... for input in session.get_inputs()})
 """
 
 
@@ -83,6 +89,7 @@ def export_zip(model: Model, blobs: Blobs) -> BinaryIO:
     target = tempfile.TemporaryFile()
     with zipfile.ZipFile(target, "w") as archive:
         archive.writestr("README.txt", README)
+        archive.writestr("predict.py", SCRIPT.read_bytes())
         for name in EXPORTED:
             archive.writestr(name, read_file(model, blobs, name))
     target.seek(0)
