@@ -14,13 +14,16 @@ Answers are the JSON objects of the HTTP API. Errors:
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 import time
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Literal, Self
+from typing import Any, BinaryIO, Self
 
 import httpx
 
@@ -164,12 +167,27 @@ class Foldhouse:
         """Registered models, newest first."""
         return self._pages("/v1/models", {})
 
-    def export(
-        self, model: str, target: str | Path, format: Literal["zip", "onnx"] = "zip"
-    ) -> None:
-        """Save a model: everything in a zip file, or `model.onnx` alone."""
-        params = {"format": "onnx"} if format == "onnx" else {}
-        self._download(target, "GET", f"/v1/models/{model}/export", params=params)
+    def model(self, model: str) -> Json:
+        return self._json("GET", f"/v1/models/{model}")
+
+    def export(self, model: str, folder: str | Path) -> None:
+        """Save a model's files in a new folder, with a script that prices rows without a service.
+
+        Raises
+        ------
+        OSError: the folder holds something already, or cannot be written.
+        """
+        folder = Path(folder)
+        if folder.exists() and any(folder.iterdir()):
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(folder))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Moved there whole at the end.
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".foldhouse-") as scratch:
+            archive, unpacked = Path(scratch) / "export.zip", Path(scratch) / "export"
+            self._download(archive, "GET", f"/v1/models/{model}/export")
+            unpacked.mkdir()
+            unpack(archive, unpacked)
+            unpacked.replace(folder)
 
     def predict(self, rows: Sequence[Mapping[str, Any]], model: str = "champion") -> list[Json]:
         """A prediction for each row; `value` is on the target's own scale."""
@@ -264,6 +282,19 @@ def writing(target: str | Path | BinaryIO) -> Iterator[BinaryIO]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Raises FoldhouseError for anything but a zip of files without folders: no name leads away."""
+    try:
+        with zipfile.ZipFile(archive) as files:
+            names = files.namelist()
+            led_away = [name for name in names if Path(name).name != name or name == ".."]
+            if led_away:
+                raise FoldhouseError("No export", None, f"it has a file {led_away[0]!r}")
+            files.extractall(folder)
+    except zipfile.BadZipFile as error:
+        raise FoldhouseError("No export", None, f"what came is no zip file: {error}") from error
 
 
 def problem(response: httpx.Response) -> FoldhouseError:

@@ -1,4 +1,7 @@
-"""Pages of a list, newest first: ids sort by creation, so a page begins after an id."""
+"""Pages of a list, newest first: ids sort by creation, so a page begins after an id.
+
+Ids are texts, but for rows that the database numbers.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from app.parameters import ID_PATTERN
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
+LARGEST_NUMBER = 2**63 - 1  # of both databases
 
 
 class Identified(BaseModel):
@@ -40,9 +44,11 @@ class PageQuery:
     """Which part of a list is asked for."""
 
     limit: int
-    after: str | None
+    after: str | int | None
 
-    def apply(self, query: SelectT, id_column: InstrumentedAttribute[str]) -> SelectT:
+    def apply(
+        self, query: SelectT, id_column: InstrumentedAttribute[str] | InstrumentedAttribute[int]
+    ) -> SelectT:
         """One row more than asked for: it tells whether another page follows."""
         if self.after is not None:
             query = query.where(id_column < self.after)
@@ -55,13 +61,23 @@ class PageQuery:
         return Page(data=data, has_more=has_more, next=data[-1].id if has_more else None)
 
 
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
+NEXT = "`next` of the page before."
+
+
 async def _page_query(
-    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
-    after: Annotated[
-        str | None, Query(pattern=ID_PATTERN, description="`next` of the page before.")
-    ] = None,
+    limit: Limit = DEFAULT_LIMIT,
+    after: Annotated[str | None, Query(pattern=ID_PATTERN, description=NEXT)] = None,
+) -> PageQuery:
+    return PageQuery(limit, after)
+
+
+async def _numbered_page_query(
+    limit: Limit = DEFAULT_LIMIT,
+    after: Annotated[int | None, Query(ge=1, le=LARGEST_NUMBER, description=NEXT)] = None,
 ) -> PageQuery:
     return PageQuery(limit, after)
 
 
 PageQueryDep = Annotated[PageQuery, Depends(_page_query)]
+NumberedPageQueryDep = Annotated[PageQuery, Depends(_numbered_page_query)]

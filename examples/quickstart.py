@@ -27,4 +27,4 @@ with Foldhouse() as client:
     for prediction in client.predict([house], result["model_id"]):
         print(f"${prediction['value']:,.0f}", [w["detail"] for w in prediction["warnings"]][:3])
 
-    client.export(result["model_id"], "model.zip")
+    client.export(result["model_id"], result["model_id"])

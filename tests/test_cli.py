@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import socket
 import sqlite3
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -317,21 +319,40 @@ def test_predict_writes_to_standard_output_or_to_a_file(
     assert prices.read_text() == "prediction\n208500\n"
 
 
-def test_export_saves_the_zip_or_the_graph(
-    run: Callable[..., Result], answers: dict[str, Any], tmp_path: Path
+def exported() -> httpx.Response:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("predict.py", "print(1)")
+    return httpx.Response(200, content=content.getvalue())
+
+
+def test_export_writes_a_folder_named_after_the_model(
+    run: Callable[..., Result],
+    answers: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    target = tmp_path / "model.zip"
-    answers["GET /v1/models/champion/export"] = [httpx.Response(200, content=b"12345")]
-    assert f"{target}: 5 bytes" in run("export", "--output", target).output
-    assert target.read_bytes() == b"12345"
+    monkeypatch.chdir(tmp_path)
+    answers["GET /v1/models/champion"] = [{"id": "mdl_1"}]
+    answers["GET /v1/models/mdl_1/export"] = [exported(), exported()]
+    named, elsewhere = run("export", "champion"), run("export", "champion", "--to", "elsewhere")
+    assert "mdl_1: mdl_1; `python mdl_1/predict.py rows.csv` prices rows" in named.output
+    assert "elsewhere: mdl_1" in elsewhere.output
+    assert (tmp_path / "mdl_1" / "predict.py").read_text() == "print(1)"
+    assert (tmp_path / "elsewhere" / "predict.py").read_text() == "print(1)"
+
+    again = run("export", "champion")
+    assert again.exit_code == 2
+    assert again.output == "foldhouse: mdl_1: Directory not empty\n"
 
 
 def test_a_file_that_cannot_be_written_costs_one_line(
     run: Callable[..., Result], answers: dict[str, Any], tmp_path: Path
 ) -> None:
-    target = tmp_path / "nowhere" / "model.zip"
-    answers["GET /v1/models/champion/export"] = [httpx.Response(200, content=b"12345")]
-    result = run("export", "--output", target)
+    rows, target = tmp_path / "houses.csv", tmp_path / "nowhere" / "prices.csv"
+    rows.write_text("LotArea\n8450\n")
+    answers["POST /v1/predict"] = [httpx.Response(200, content=b"prediction\n208500\n")]
+    result = run("predict", rows, "--output", target)
     assert result.exit_code == 2
     assert result.output == f"foldhouse: {target}.part: No such file or directory\n"
 

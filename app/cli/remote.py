@@ -150,18 +150,18 @@ def predict(
 
 def export(
     model: Annotated[str, typer.Argument(help="A model's id, or an alias.")] = "champion",
-    output: Annotated[
+    to: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="File to write. Default: the model's name, here."),
+        typer.Option(help="Folder to write. Default: the model's id, here.", show_default=False),
     ] = None,
-    onnx: Annotated[bool, typer.Option("--onnx", help="`model.onnx` alone, not a zip.")] = False,
     url: Url = None,
 ) -> None:
-    """Save a model's files for use elsewhere."""
-    target = output or Path(f"{model}.onnx" if onnx else f"{model}.zip")
+    """Save a model as a folder that prices rows anywhere, with numpy and onnxruntime alone."""
     with connect(url) as client:
-        client.export(model, target, format="onnx" if onnx else "zip")
-    typer.echo(f"{target}: {target.stat().st_size:,} bytes")
+        model_id = client.model(model)["id"]
+        folder = to or Path(model_id)
+        client.export(model_id, folder)
+    typer.echo(f"{folder}: {model_id}; `python {folder / 'predict.py'} rows.csv` prices rows")
 
 
 def read_spec(path: Path) -> dict[str, Any]:

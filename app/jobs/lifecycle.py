@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 from app.errors import TYPE_PREFIX, Conflict, ProblemDocument
 from app.ids import new_id
 from app.jobs.attempts import LEASE, Fence
+from app.registry import history
 from app.storage.database import database_now, upsert
 from app.storage.tables import (
     FINISHED,
@@ -181,7 +182,9 @@ def succeed(
     session.flush()
     # Does nothing where the tenant has a champion.
     champion = {"tenant": model.tenant, "name": CHAMPION, "model_id": model.id}
-    session.execute(upsert(session, Alias).values(champion).on_conflict_do_nothing())
+    first = upsert(session, Alias).values(champion).on_conflict_do_nothing()
+    if session.scalar(first.returning(Alias.name)) is not None:
+        history.record(session, model.tenant, CHAMPION, model.id)
     job.result = {"model_id": model.id, **result}
     _move(session, shard, State.SUCCEEDED)
     return model.id

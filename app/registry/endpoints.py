@@ -20,10 +20,17 @@ from app.errors import (
     UnsupportedMedia,
 )
 from app.openapi import problems
-from app.paging import Page, PageQueryDep
+from app.paging import NumberedPageQueryDep, Page, PageQueryDep
 from app.parameters import name_path
-from app.registry import repository, service
-from app.registry.schemas import AliasList, AliasOut, AliasPut, ModelDetail, ModelOut
+from app.registry import history, promotion, repository, service
+from app.registry.schemas import (
+    AliasChangeOut,
+    AliasList,
+    AliasOut,
+    AliasPut,
+    ModelDetail,
+    ModelOut,
+)
 from app.storage.blobs import CHUNK, artifacts_key
 
 ZIP = "application/zip"
@@ -105,17 +112,62 @@ def list_aliases(session: ReadSession, tenant: Tenant) -> AliasList:
 @router.put(
     "/aliases/{alias}",
     summary="Point an alias at a model",
-    responses=problems(NotFound, TooLarge, UnsupportedMedia),
+    responses=problems(NotFound, Conflict, TooLarge, UnsupportedMedia, Unavailable, DamagedFile),
 )
 def put_alias(
     resources: ResourcesDep, tenant: Tenant, alias: AliasName, body: AliasPut
 ) -> AliasOut:
     """A new alias, or one that is there: whoever predicts by it gets the new model at once, and
-    through other processes of the API within a second."""
-    with resources.database.writing() as session:
-        row = service.put_alias(session, tenant, alias, body.model_id)
+    through other processes of the API within a second.
+
+    With `if_better_than` only when the model errs less than that one on the rows of their table
+    for which both have out-of-fold predictions; otherwise 409 gives both errors, or says why the
+    two cannot be compared.
+    """
+    if body.if_better_than is not None:
+        moved = promotion.put_if_better(
+            resources.database,
+            resources.blobs,
+            tenant,
+            alias,
+            body.model_id,
+            body.if_better_than,
+        )
+        found = AliasOut.of(*moved)
+    else:
+        with resources.database.writing() as session:
+            found = AliasOut.of(service.put_alias(session, tenant, alias, body.model_id))
     resources.names.forget()
-    return AliasOut.of(row)
+    return found
+
+
+@router.get(
+    "/aliases/{alias}/history",
+    summary="List where an alias has pointed",
+    responses=problems(NotFound),
+)
+def alias_history(
+    session: ReadSession, tenant: Tenant, alias: AliasName, query: NumberedPageQueryDep
+) -> Page[AliasChangeOut]:
+    """Every change of it, newest first; models that are deleted and an alias that is, too."""
+    changes = repository.changes(session, tenant, alias, query)
+    return query.page([AliasChangeOut.of(change) for change in changes])
+
+
+@router.post(
+    "/aliases/{alias}/rollback",
+    summary="Point an alias back",
+    responses=problems(NotFound, Conflict),
+)
+def roll_back_alias(resources: ResourcesDep, tenant: Tenant, alias: AliasName) -> AliasOut:
+    """To the model it pointed at before its present one, of those that are still there.
+
+    Once more goes back a step further, not forth again; 409 where there is no step left.
+    """
+    with resources.database.writing() as session:
+        found = AliasOut.of(history.roll_back(session, tenant, alias))
+    resources.names.forget()
+    return found
 
 
 @removal.delete(
@@ -145,9 +197,9 @@ def delete_model(
     responses=problems(NotFound),
 )
 def delete_alias(resources: ResourcesDep, tenant: Tenant, alias: AliasName) -> None:
-    """The model stays."""
+    """The model stays, and the history."""
     with resources.database.writing() as session:
-        service.delete_alias(session, tenant, alias)
+        history.delete(session, tenant, alias)
     resources.names.forget()
 
 

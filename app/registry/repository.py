@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
 from app.paging import PageQuery
 from app.parameters import LATEST
-from app.storage.tables import Alias, Model
+from app.storage.tables import Alias, AliasChange, Model
 
 ID_PREFIX = "mdl_"
 
@@ -52,3 +52,24 @@ def alias_names(session: Session, model_ids: Iterable[str]) -> dict[str, list[st
     for alias in session.scalars(query):
         names.setdefault(alias.model_id, []).append(alias.name)
     return names
+
+
+def lock_alias(session: Session, tenant: str, name: str) -> Alias | None:
+    """An alias that stays as it is until the transaction ends."""
+    return session.get(Alias, (tenant, name), with_for_update=True)
+
+
+def newest_change(session: Session, tenant: str, name: str) -> AliasChange | None:
+    return session.scalar(_changes(tenant, name).order_by(AliasChange.id.desc()).limit(1))
+
+
+def changes(session: Session, tenant: str, name: str, query: PageQuery) -> Sequence[AliasChange]:
+    """Part of an alias's history, newest first; raises NotFound for a name never given."""
+    found = session.scalars(query.apply(_changes(tenant, name), AliasChange.id)).all()
+    if not found and newest_change(session, tenant, name) is None:
+        raise NotFound(f"There has never been an alias '{name}'.")
+    return found
+
+
+def _changes(tenant: str, name: str) -> Select[AliasChange]:
+    return select(AliasChange).where(AliasChange.tenant == tenant, AliasChange.alias == name)

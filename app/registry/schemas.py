@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.paging import Identified
 from app.parameters import ID_PATTERN
-from app.storage.tables import Alias, Model
+from app.storage.tables import Alias, AliasChange, Model
+from models.evaluation.comparison import Comparison
 from models.serving.manifest import (
     CategoricalFeature,
     Importance,
@@ -72,10 +74,33 @@ class AliasPut(BaseModel):
     """What the alias is to point at."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{"model_id": "champion"}]}
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"model_id": "champion"},
+                {"model_id": "latest", "if_better_than": "champion"},
+            ]
+        },
     )
 
     model_id: str = Field(pattern=ID_PATTERN, description="A model's id, or another alias.")
+    if_better_than: str | None = Field(
+        None,
+        pattern=ID_PATTERN,
+        description="A model's id, or an alias: nothing is moved unless the error of `model_id` is "
+        "smaller, on the rows for which both have out-of-fold predictions.",
+    )
+
+
+class ComparisonOut(BaseModel):
+    """The errors of two models on the same rows, out of fold."""
+
+    metric: Literal["rmse_log", "rmse"] = Field(
+        description="`rmse_log`, on the logarithms, where all targets and predictions are positive."
+    )
+    rows: int
+    challenger: float = Field(description="Of the model that the alias now points at.")
+    champion: float = Field(description="Of the model that it was compared with.")
 
 
 class AliasOut(BaseModel):
@@ -84,10 +109,27 @@ class AliasOut(BaseModel):
     alias: str
     model_id: str
     updated_at: datetime
+    comparison: ComparisonOut | None = Field(description="What `if_better_than` asked for.")
 
     @classmethod
-    def of(cls, alias: Alias) -> AliasOut:
-        return cls(alias=alias.name, model_id=alias.model_id, updated_at=alias.updated_at)
+    def of(cls, alias: Alias, comparison: Comparison | None = None) -> AliasOut:
+        return cls(
+            alias=alias.name,
+            model_id=alias.model_id,
+            updated_at=alias.updated_at,
+            comparison=None if comparison is None else ComparisonOut(**asdict(comparison)),
+        )
+
+
+class AliasChangeOut(Identified):
+    """That an alias was pointed at a model, or deleted: null."""
+
+    model_id: str | None
+    changed_at: datetime
+
+    @classmethod
+    def of(cls, change: AliasChange) -> AliasChangeOut:
+        return cls(id=str(change.id), model_id=change.model_id, changed_at=change.changed_at)
 
 
 class AliasList(BaseModel):

@@ -4,35 +4,40 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
+from importlib import resources
 from typing import BinaryIO
 
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from app.errors import Conflict, Invalid, NotFound
+from app.errors import Conflict, Invalid
+from app.jobs.tables import OOF_FILE
 from app.parameters import LATEST
-from app.registry import repository
+from app.registry import history, repository
 from app.storage.blobs import Blobs
-from app.storage.database import database_now
 from app.storage.tables import Alias, Model, ModelUsage
 from models.serving.manifest import Manifest
 
 MANIFEST_FILE = "manifest.json"
 ONNX_FILE = "model.onnx"
 # What is needed elsewhere: core.onnx is for serving here.
-EXPORTED = (ONNX_FILE, MANIFEST_FILE, "weights.safetensors", "oof.parquet")
+EXPORTED = (ONNX_FILE, MANIFEST_FILE, "weights.safetensors", OOF_FILE)
+# An example that is tested, in the zip under the name `predict.py`.
+SCRIPT = resources.files("models.serving") / "standalone.py"
 
 README = """\
+predict.py           Prices the rows of a CSV file, each with an interval that holds 90 % of the
+                     truths, with numpy and onnxruntime alone; to be read and changed:
+
+                         python predict.py houses.csv > prices.csv
+
 model.onnx           The model, preprocessing included, for any ONNX runtime. One input a column,
                      [N, 1]: double (NaN is missing) or string (empty is missing). Outputs:
                      value [N] and members [K, N], on the scale of the target.
-manifest.json        Its columns, their levels and ranges, its metrics, what it was trained with.
+manifest.json        Its columns, their levels and ranges, its metrics, what it was trained with,
+                     and the scores from which intervals follow.
 weights.safetensors  Its weights by name.
 oof.parquet          The out-of-fold predictions that its metrics were computed from.
-
-    import numpy, onnxruntime
-    session = onnxruntime.InferenceSession("model.onnx")
-    [value] = session.run(["value"], {input.name: ... for input in session.get_inputs()})
 """
 
 
@@ -53,21 +58,7 @@ def put_alias(session: Session, tenant: str, name: str, reference: str) -> Alias
     if name.startswith(repository.ID_PREFIX):
         raise Invalid(f"An alias must not begin with '{repository.ID_PREFIX}', as models' ids do.")
     model = repository.get(session, tenant, reference)
-    alias = session.get(Alias, (tenant, name)) or Alias(tenant=tenant, name=name)
-    alias.model_id = model.id
-    alias.updated_at = database_now()
-    session.add(alias)
-    session.flush()
-    session.refresh(alias)
-    return alias
-
-
-def delete_alias(session: Session, tenant: str, name: str) -> None:
-    """Raises NotFound."""
-    alias = session.get(Alias, (tenant, name))
-    if alias is None:
-        raise NotFound(f"There is no alias '{name}'.")
-    session.delete(alias)
+    return history.point(session, tenant, name, model.id)
 
 
 def delete(session: Session, tenant: str, reference: str) -> Model:
@@ -100,6 +91,7 @@ def export_zip(model: Model, blobs: Blobs) -> BinaryIO:
     target = tempfile.TemporaryFile()
     with zipfile.ZipFile(target, "w") as archive:
         archive.writestr("README.txt", README)
+        archive.writestr("predict.py", SCRIPT.read_bytes())
         for name in EXPORTED:
             archive.writestr(name, read_file(model, blobs, name))
     target.seek(0)

@@ -241,6 +241,25 @@ class ModelUsage(TenantRow):
     warnings: Mapped[dict[str, Any]]
 
 
+class AliasChange(Base):
+    """That an alias was pointed at a model, or deleted: `model_id` is then null.
+
+    `previous_id` : the change to which a rollback goes on from this one, see
+    `app.registry.history`. Neither id is a foreign key: a model may be deleted later.
+    """
+
+    __tablename__ = "alias_changes"
+    __table_args__ = (Index("ix_alias_changes_tenant_alias", "tenant", "alias"),)
+
+    # Not a ULID: the order of changes must not depend on the clocks of several machines.
+    id: Mapped[int] = mapped_column(RowNumber, primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64))
+    alias: Mapped[str] = mapped_column(String(64))
+    model_id: Mapped[str | None] = mapped_column(String(40))
+    previous_id: Mapped[int | None] = mapped_column(BigInteger)
+    changed_at: Mapped[datetime] = mapped_column(insert_default=database_now())
+
+
 class Worker(Base):
     """A worker process; it serves all tenants."""
 

@@ -84,10 +84,12 @@ def train(client: TestClient, folder: Path) -> str:
 
 def finish(resources: Resources, job_id: str, folder: Path, columns: Columns = OWN_COLUMNS) -> str:
     """Succeed a queued job with the stand-in model; returns the model's id."""
-    artifacts = {
-        path.name: resources.blobs.put_artifact(job_id, path)
-        for path in write_artifacts(folder, columns)
-    }
+    return register(resources, job_id, write_artifacts(folder, columns))
+
+
+def register(resources: Resources, job_id: str, files: list[Path]) -> str:
+    """Succeed a queued job with a model of these files; returns the model's id."""
+    artifacts = {path.name: resources.blobs.put_artifact(job_id, path) for path in files}
     with resources.database.writing() as session:
         shard = repository.get(session, LOCAL_TENANT, job_id).Shard
         claim = lifecycle.claim(session, shard.id, owner=new_id("wrk"), boot_id="boot")

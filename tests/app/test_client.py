@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -200,7 +201,8 @@ def test_predict_csv_asks_for_csv_and_writes_what_comes(tmp_path: Path) -> None:
 
 
 def test_a_download_that_breaks_off_leaves_the_old_file(tmp_path: Path) -> None:
-    target = tmp_path / "model.zip"
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_bytes(b"LotArea\n8450\n")
     target.write_bytes(b"old")
 
     def half() -> Iterator[bytes]:
@@ -208,6 +210,53 @@ def test_a_download_that_breaks_off_leaves_the_old_file(tmp_path: Path) -> None:
         raise httpx.ReadError("cut")
 
     with pytest.raises(Unreachable):
-        answering(lambda _: httpx.Response(200, content=half())).export("champion", target)
+        answering(lambda _: httpx.Response(200, content=half())).predict_csv(source, target)
     assert target.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [target]
+    assert set(tmp_path.iterdir()) == {source, target}
+
+
+def zipped(*names: str) -> bytes:
+    content = BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name in names:
+            archive.writestr(name, name)
+    return content.getvalue()
+
+
+def test_export_unpacks_into_a_new_or_empty_folder(tmp_path: Path) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        assert request.url.path == "/v1/models/mdl_1/export"
+        return httpx.Response(200, content=zipped("model.onnx", "predict.py"))
+
+    (tmp_path / "empty").mkdir()
+    for name in ("empty", "new/folder"):
+        answering(handler).export("mdl_1", tmp_path / name)
+        assert (tmp_path / name / "predict.py").read_text() == "predict.py"
+        assert len(list((tmp_path / name).iterdir())) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"empty", "new"}
+
+
+def test_export_overwrites_nothing(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+
+    def handler(_: httpx.Request) -> httpx.Response:
+        pytest.fail("there is nothing to ask for")
+
+    with pytest.raises(OSError, match="not empty"):
+        answering(handler).export("mdl_1", tmp_path)
+    with pytest.raises(NotADirectoryError):
+        answering(handler).export("mdl_1", tmp_path / "notes.txt")
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "content", [zipped("model.onnx", "../away"), zipped("/etc/away"), zipped(".."), b"no zip"]
+)
+def test_an_export_that_leads_out_of_its_folder_is_not_unpacked(
+    tmp_path: Path, content: bytes
+) -> None:
+    client = answering(lambda _: httpx.Response(200, content=content))
+
+    with pytest.raises(FoldhouseError, match="No export"):
+        client.export("mdl_1", tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []

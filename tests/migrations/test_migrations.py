@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,12 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, inspect, select, text
 from sqlalchemy.orm import Session
 
 from app.storage.database import make_engine
 from app.storage.migrate import DatabaseTooNew, alembic_config, upgrade
-from app.storage.tables import Base, Dataset, Job, State
+from app.storage.tables import AliasChange, Base, Dataset, Job, State
 
 UPGRADE_WHEN_TOLD = """
 import sys
@@ -52,6 +53,16 @@ JOB_OF_REVISION_1 = (
     """
     INSERT INTO jobs (id, tenant, dataset_id, target, spec, status, created_at)
     VALUES ('job_1', 'local', 'ds_1', 'y', '{}', 'running', '2026-01-01')
+    """,
+)
+CHAMPION_OF_REVISION_3 = (
+    """
+    INSERT INTO models (id, tenant, job_id, dataset_id, target, metrics, artifacts, created_at)
+    VALUES ('mdl_1', 'local', 'job_1', 'ds_1', 'y', '{}', '{}', '2026-01-02')
+    """,
+    """
+    INSERT INTO aliases (tenant, name, model_id, updated_at)
+    VALUES ('local', 'champion', 'mdl_1', '2026-01-02 00:00:00')
     """,
 )
 EPOCH_OF_REVISION_1 = """
@@ -142,6 +153,20 @@ def test_workers_of_revision_1_keep_writing_epochs(url: str, engine: Engine) -> 
     assert schema(engine) == first
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT sum(epoch) FROM epoch_metrics")) == 3
+
+
+def test_the_history_of_an_alias_begins_with_where_it_points(url: str, engine: Engine) -> None:
+    config = alembic_config(url)
+    command.upgrade(config, "0003")
+    with engine.begin() as connection:
+        for statement in (*JOB_OF_REVISION_1, *CHAMPION_OF_REVISION_3):
+            connection.execute(text(statement))
+
+    command.upgrade(config, "0004")
+    with Session(engine) as session:
+        [change] = session.scalars(select(AliasChange))
+    assert (change.tenant, change.alias, change.model_id) == ("local", "champion", "mdl_1")
+    assert (change.previous_id, change.changed_at) == (None, datetime(2026, 1, 2, tzinfo=UTC))
 
 
 def test_processes_that_upgrade_at_once_wait_for_one_another(url: str, engine: Engine) -> None:

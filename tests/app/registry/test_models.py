@@ -144,6 +144,7 @@ def test_exports(client: TestClient, tmp_path: Path) -> None:
         assert archive.read("model.onnx") == alone.content
     assert set(names) == {
         "README.txt",
+        "predict.py",
         "model.onnx",
         "manifest.json",
         "weights.safetensors",

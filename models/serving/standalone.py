@@ -1,0 +1,115 @@
+"""Price the rows of a CSV file: python predict.py houses.csv > prices.csv
+
+Needs Python 3.11, numpy and onnxruntime, and the files beside it, which are the model.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+COVERAGE = 0.9  # from 0.5 to 0.99
+MISSING = {"", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A", "<NA>", "NaT"}
+MISSING_AMONG_NUMBERS = MISSING | {"None", "none", "?", "-", "."}
+MONTH = r"(?:19|20)[0-9]{2}-[0-9]{2}"
+CLOCK = r"[0-9]{2}(?::[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?)?"
+OFFSET = r"Z|[+-][0-9]{2}(?::?[0-9]{2})?"
+DATE = rf"([0-9]{{4}})([-/])([0-9]{{1,2}})\2([0-9]{{1,2}})(?:[T ]({CLOCK})(?: ?({OFFSET}))?)?"
+
+
+def number(text: str) -> float:
+    """NaN where the cell is missing or no finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) and "_" not in text else math.nan
+
+
+def seconds(text: str) -> float:
+    """A date as seconds since 1970, in UTC where it names no offset; NaN where it is none."""
+    found = re.fullmatch(DATE, text + "-01" if re.fullmatch(MONTH, text) else text)
+    if found is None:
+        return math.nan
+    year, _, month, day, clock, offset = found.groups()
+    try:
+        iso = f"{year}-{month:0>2}-{day:0>2}T{clock or '00'}{offset or 'Z'}"
+        return datetime.fromisoformat(iso).timestamp()
+    except ValueError:  # the 30th of February
+        return math.nan
+
+
+def level(text: str, numbers: bool) -> str:
+    """A word, "" where it is missing. Numbers that are taken as words: 60.0 is 60."""
+    if text in (MISSING_AMONG_NUMBERS if numbers else MISSING):
+        return ""
+    value = number(text) if numbers else math.nan
+    if math.isnan(value):
+        return text
+    return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+
+
+def interval(
+    value: np.ndarray, members: np.ndarray, manifest: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds between which COVERAGE of the truths lie; NaN where none can be had."""
+    calibration = manifest.get("calibration")
+    if calibration is None:  # trained by a version without intervals
+        return np.full(len(value), math.nan), np.full(len(value), math.nan)
+    rank = math.ceil((calibration["rows"] + 1) * COVERAGE - 1e-9)
+    scores = zip(calibration["ranks"], calibration["scores"], strict=True)
+    bound = next((score for place, score in scores if place >= rank), math.nan)
+    is_log = manifest["target_transform"] == "log"
+    scale = np.log(members) if is_log else members
+    by_fold = scale.reshape(-1, manifest["spec"]["members_per_fold"], len(value))
+    spread = by_fold.std(axis=1).mean(axis=0)
+    difficulty = calibration["difficulty"]
+    radius = (difficulty["constant"] + difficulty["spread"] * spread) * bound
+    if is_log:
+        return value * np.exp(-radius), value * np.exp(radius)
+    return value - radius, value + radius
+
+
+def main(path: str) -> None:
+    folder = Path(__file__).parent
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
+
+    with open(path, encoding="utf-8-sig") as file:
+        separator = max(",;\t|", key=file.readline().count)
+        file.seek(0)
+        table = [row for row in csv.reader(file, delimiter=separator) if row]
+    cells = {
+        name.strip(): [cell.strip() for cell in column]
+        for name, *column in zip(*table, strict=True)
+    }
+    missing = [""] * (len(table) - 1)  # a column that is not there
+
+    inputs: dict[str, np.ndarray] = {}
+    for feature in manifest["numeric"]:
+        read = seconds if feature["kind"] == "datetime" else number
+        values = [read(cell) for cell in cells.get(feature["name"], missing)]
+        inputs[manifest["inputs"][feature["name"]]] = np.array(values, np.float64)[:, None]
+    for feature in manifest["categorical"]:
+        words = [level(cell, feature["numbers"]) for cell in cells.get(feature["name"], missing)]
+        inputs[manifest["inputs"][feature["name"]]] = np.array(words, object)[:, None]
+
+    value, members = session.run(["value", "members"], inputs)
+    low, high = interval(value, members, manifest)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["prediction", "low", "high"])
+    for row in zip(value.tolist(), low.tolist(), high.tolist(), strict=True):
+        writer.writerow(["" if math.isnan(cell) else cell for cell in row])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

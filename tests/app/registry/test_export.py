@@ -1,0 +1,126 @@
+"""An export prices rows without the service, and as the service does."""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+from fastapi.testclient import TestClient
+from house_api import register, resources_of, submit, upload
+from houses import Built, build, house_frame, lay
+
+from app.client import Foldhouse
+
+PRICE = {"Content-Type": "text/csv", "Accept": "text/csv"}
+COLUMNS = ["prediction", "low", "high"]
+# Fails where more is imported than the export promises to need.
+ALONE = """
+import runpy, sys
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+unwanted = {"app", "models", "onnx", "pandas", "pyarrow", "pydantic", "torch"} & set(sys.modules)
+assert not unwanted, unwanted
+"""
+
+
+def registered(client: TestClient, built: Built, folder: Path) -> str:
+    """Puts a trained model into the registry; gives its id."""
+    upload(client, built.case.cells.to_pandas().to_csv(index=False))
+    job = submit(client, target="price")
+    files = {
+        "core.onnx": built.core,
+        "model.onnx": built.full,
+        "manifest.json": built.manifest.model_dump_json().encode(),
+        "weights.safetensors": b"weights",
+        "oof.parquet": b"out of fold",
+    }
+    folder.mkdir()
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return register(resources_of(client), job["id"], [folder / name for name in files])
+
+
+def exported(client: TestClient, model_id: str, folder: Path) -> Path:
+    """The folder of an export, fetched by the client."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        response = client.get(request.url.path)
+        return httpx.Response(response.status_code, content=response.content)
+
+    with Foldhouse(transport=httpx.MockTransport(answer)) as service:
+        service.export(model_id, folder)
+    return folder
+
+
+def odd_houses() -> pd.DataFrame:
+    """Houses with missing cells, unknown levels, and numbers that came as categories."""
+    frame = house_frame(rows=60, seed=1).drop(columns="price").astype(object)
+    odd: dict[str, list[Any]] = {
+        "area": ["", "NA", "?", "none", "big", "1e400", "1_000", " 80 ", "-5", "1e9"],
+        "year": ["", "1950.0", "+1.95e3", "-", ".", "N/A", "long ago", "NaN", "inf", "0"],
+        "quarter": ["", "NA", "atlantis", "None", "?", "-", "old town", " mill ", "null", "Mill"],
+        "heating": ["", "<NA>", "wood", "NaT", "none", ".", "GAS", "oil", "n/a", "#N/A"],
+        "stars": ["", "1", "1.0", "9.5", "many", "?", "None", "1.50", "inf", "2.5e0"],
+        "sold": ["", "yesterday", "2020/3/1", "2020-03", "2020-03-01 12:30+02", "?", "20200301"],
+    }
+    for place, (column, cells) in enumerate(odd.items()):
+        for row, cell in enumerate(cells):
+            frame.loc[(7 * row + place) % len(frame), column] = cell
+    return frame
+
+
+def numbers(text: str) -> np.ndarray:
+    """(N, 3) prices and their bounds; NaN for an empty cell."""
+    rows = csv.DictReader(io.StringIO(text))
+    return np.array([[float(row[name] or "nan") for name in COLUMNS] for row in rows])
+
+
+@pytest.mark.parametrize(
+    ("spec", "has_intervals"),
+    [
+        ({"members_per_fold": 2}, True),
+        ({"preprocessing": {"target_transform": "none"}}, True),
+        ({}, False),
+    ],
+    ids=["spread within folds", "target's own scale", "of a version without intervals"],
+)
+def test_the_script_gives_the_prices_and_bounds_of_the_service(
+    client: TestClient, tmp_path: Path, spec: dict[str, Any], has_intervals: bool
+) -> None:
+    training = {
+        "architecture": {"type": "mlp", "hidden_sizes": [8]},
+        "features": {"kinds": {"stars": "categorical"}},
+        "max_epochs": 5,
+        **spec,
+    }
+    built = build(lay(tmp_path, house_frame(), **training))
+    if not has_intervals:
+        built.manifest.calibration = None
+    model_id = registered(client, built, tmp_path / "artifacts")
+    folder = exported(client, model_id, tmp_path / "export")
+    houses = tmp_path / "unpriced.csv"
+    frame = odd_houses()
+    tables = [
+        frame.to_csv(index=False),
+        frame.drop(columns=["heating", "area"]).to_csv(index=False, sep=";", lineterminator="\r\n"),
+    ]
+
+    for table in tables:
+        houses.write_bytes(b"\xef\xbb\xbf" + table.encode())
+        command = [sys.executable, "-c", ALONE, folder / "predict.py", houses]
+        script = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=60)
+        assert script.returncode == 0, script.stderr
+        answer = client.post("/v1/predict", content=houses.read_bytes(), headers=PRICE)
+
+        assert script.stdout.startswith("prediction,low,high\n")
+        expected = numbers(answer.text)
+        assert np.isfinite(expected[:, 1:]).all() == has_intervals
+        np.testing.assert_allclose(numbers(script.stdout), expected, rtol=1e-6)

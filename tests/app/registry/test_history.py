@@ -1,0 +1,123 @@
+"""Where an alias has pointed, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from house_api import finish, resources_of, submit, upload
+from sqlalchemy import update
+
+from app.storage.tables import Alias
+
+HISTORY = "/v1/aliases/champion/history"
+
+
+@pytest.fixture
+def model(both_clients: TestClient, tmp_path: Path) -> Callable[[], str]:
+    """Registers a model; gives its id."""
+    upload(both_clients)
+    resources = resources_of(both_clients)
+    return lambda: finish(resources, submit(both_clients)["id"], tmp_path / "model")
+
+
+def point(client: TestClient, model_id: str) -> None:
+    assert client.put("/v1/aliases/champion", json={"model_id": model_id}).status_code == 200
+
+
+def back(client: TestClient) -> str | None:
+    """Where the champion points after a rollback; None: it was refused."""
+    answer = client.post("/v1/aliases/champion/rollback")
+    if answer.status_code == 409:
+        assert "nothing to go back to" in answer.json()["detail"]
+        return None
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["model_id"] == client.get("/v1/models/champion").json()["id"]
+    return str(answer.json()["model_id"])
+
+
+def history(client: TestClient, **params: Any) -> list[str | None]:
+    answer = client.get(HISTORY, params=params)
+    assert answer.status_code == 200, answer.text
+    return [change["model_id"] for change in answer.json()["data"]]
+
+
+def test_every_change_is_kept(both_clients: TestClient, model: Callable[[], str]) -> None:
+    client = both_clients
+    first, second = model(), model()
+    point(client, second)
+    point(client, second)  # it points there already
+    client.delete("/v1/aliases/champion")
+    third = model()  # the first without a champion
+
+    assert history(client) == [third, None, second, first]
+    page = client.get(HISTORY, params={"limit": 3}).json()
+    assert page["has_more"]
+    assert history(client, after=page["next"]) == [first]
+    times = [change["changed_at"] for change in client.get(HISTORY).json()["data"]]
+    assert times == sorted(times, reverse=True)
+    assert client.get("/v1/aliases/nobody/history").status_code == 404
+    assert client.get(HISTORY, params={"after": "x"}).status_code == 422
+
+
+def test_each_rollback_goes_back_a_step(both_clients: TestClient, model: Callable[[], str]) -> None:
+    client = both_clients
+    first, second, third = model(), model(), model()
+    point(client, second)
+    point(client, third)
+
+    assert [back(client), back(client), back(client)] == [second, first, None]
+    assert history(client) == [first, second, third, second, first]
+
+
+def test_what_was_rolled_back_is_passed_over(
+    both_clients: TestClient, model: Callable[[], str]
+) -> None:
+    client = both_clients
+    first, second, third = model(), model(), model()
+    point(client, second)
+    assert back(client) == first
+    point(client, third)
+
+    assert [back(client), back(client)] == [first, None]
+
+
+def test_a_model_may_come_twice(both_clients: TestClient, model: Callable[[], str]) -> None:
+    client = both_clients
+    first, second = model(), model()
+    point(client, second)
+    point(client, first)
+
+    assert [back(client), back(client), back(client)] == [second, first, None]
+
+
+def test_deleted_models_and_aliases_are_skipped(
+    both_clients: TestClient, model: Callable[[], str]
+) -> None:
+    client = both_clients
+    first, second, third = model(), model(), model()
+    point(client, second)
+    point(client, third)
+    client.delete("/v1/aliases/champion")
+    assert client.post("/v1/aliases/champion/rollback").status_code == 404
+    point(client, third)
+    assert client.delete(f"/v1/models/{second}").status_code == 204
+
+    assert [back(client), back(client)] == [first, None]
+    assert client.delete(f"/v1/models/{first}").status_code == 409
+    assert history(client) == [first, third, None, third, second, first]
+
+
+def test_a_change_by_the_version_before_is_gone_back_from_too(
+    both_clients: TestClient, model: Callable[[], str]
+) -> None:
+    """It writes no history, and may work beside this one."""
+    client = both_clients
+    first, second = model(), model()
+    with resources_of(client).database.writing() as session:
+        session.execute(update(Alias).values(model_id=second))
+
+    assert [back(client), back(client)] == [first, None]

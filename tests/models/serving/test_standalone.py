@@ -1,0 +1,60 @@
+"""The script in an export reads cells as the service does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from models.data.cells import (
+    MISSING,
+    MISSING_AMONG_NUMBERS,
+    epoch_seconds,
+    parse_dates,
+    parse_numbers,
+)
+from models.data.design import level_of
+from models.serving import standalone
+
+NUMBERS = """8450 +1.5e3 .5 5. -0 1e400 -1e400 1_000 inf -Infinity nan 12,5 0x10 e5 1e 1.e2 ١٢ ½
+60.0 9007199254740993 1e22 big""".split()
+DATES = """2010-07-31|2010-7-1|2010/7/31|2010/07-31|2010-07|1899-07|2010-13|2010-02-30|20100731
+2010-W01-1|2010-07-31T18|2010-07-31T18:3|2010-07-31T1830|2010-07-31 18:30+02:00
+2010-07-31T18:30:00.5Z|2010-07-31 18:30:00.123456789 -0330|2010-07-31T18:30:61|2010-07-31Z
+2010-07-31T18+05|2010-07-31 18:30:00,5|1969-12-31|1850-01-01|0001-01-01|9999-12-31
+05/06/2010|yesterday|1280534400|2010-07-31T18:30+02:0|2010-07-31T""".replace("\n", "|").split("|")
+
+
+def column(texts: list[str]) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(texts, pa.string())])
+
+
+def test_the_texts_that_mean_missing() -> None:
+    assert set(MISSING) == standalone.MISSING
+    assert set(MISSING_AMONG_NUMBERS) == standalone.MISSING_AMONG_NUMBERS
+
+
+def test_numbers() -> None:
+    cells = [*NUMBERS, *MISSING_AMONG_NUMBERS]
+    values, odd = parse_numbers(column(cells))
+    np.testing.assert_array_equal([standalone.number(cell) for cell in cells], values)
+
+    levels = [
+        cell if bad else "" if np.isnan(value) else level_of(value)
+        for cell, value, bad in zip(cells, values.tolist(), odd, strict=True)
+    ]
+    assert [standalone.level(cell, numbers=True) for cell in cells] == levels
+
+
+@pytest.mark.parametrize("text", [*DATES, *MISSING_AMONG_NUMBERS])
+def test_dates(text: str) -> None:
+    [value] = epoch_seconds(parse_dates(column([text]))[0])
+    np.testing.assert_array_equal(standalone.seconds(text), value)
+
+
+def test_words() -> None:
+    words = ["north", "None", "?", "60.0", *MISSING]
+    assert [standalone.level(word, numbers=False) for word in words] == [
+        *words[:4],
+        *[""] * len(MISSING),
+    ]
