@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from pydantic_core import from_json
 
 from app.errors import TooLarge, TooSlow
-from app.media import JSON, content_type
+from app.media import CSV, FORM, content_type
 
 # Bytes of a spec: the names of two thousand columns fit. FastAPI checks it on the event loop, where
 # a megabyte of mistakes would keep all other requests waiting for five seconds.
@@ -72,13 +72,13 @@ class DocumentRequest(Request):
 
 
 class RowsRequest(Request):
-    """Its body holds rows to price: a document in memory, or a CSV that may be as large as an
-    upload; whatever its Content-Length says."""
+    """Its body holds rows to price: a document or tensors in memory, or a CSV that may be as large
+    as an upload; whatever its Content-Length says."""
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         settings = self.app.state.resources.settings
         media_type, _ = content_type(self)
-        name = "max_body_bytes" if media_type == JSON else "max_upload_bytes"
+        name = "max_upload_bytes" if media_type in (CSV, FORM) else "max_body_bytes"
         limit = getattr(settings, name)
         too_large = TooLarge(f"The body is larger than {name}, {limit} bytes.")
         async for chunk in bounded(super().stream(), limit, too_large):

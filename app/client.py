@@ -27,7 +27,7 @@ from typing import Any, BinaryIO, Self
 
 import httpx
 
-from app.errors import PROBLEM_MEDIA_TYPE, Fault
+from app.errors import PROBLEM_MEDIA_TYPE, Fault, describe
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 FINISHED = ("succeeded", "failed", "cancelled")
@@ -59,13 +59,6 @@ class FoldhouseError(Exception):
 
 class Unreachable(FoldhouseError):
     """No service answers at the client's address."""
-
-
-def describe(fault: Fault) -> str:
-    """One fault as a line of text."""
-    places = {"row": fault.row, "column": fault.column, "field": fault.pointer}
-    where = ", ".join(f"{name} {place}" for name, place in places.items() if place is not None)
-    return f"  {where}: {fault.detail}" if where else f"  {fault.detail}"
 
 
 class Foldhouse:

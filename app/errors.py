@@ -40,6 +40,13 @@ class Fault(BaseModel):
     column: str | None = None
 
 
+def describe(fault: Fault) -> str:
+    """One fault as a line of text."""
+    places = {"row": fault.row, "column": fault.column, "field": fault.pointer}
+    where = ", ".join(f"{name} {place}" for name, place in places.items() if place is not None)
+    return f"  {where}: {fault.detail}" if where else f"  {fault.detail}"
+
+
 class ProblemDocument(BaseModel):
     """RFC 9457."""
 

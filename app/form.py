@@ -9,7 +9,6 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from app.errors import Fault, Invalid
 
-FORM = "multipart/form-data"
 MAX_FIELD = 4096  # bytes of a form field other than the file
 
 

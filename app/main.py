@@ -16,6 +16,7 @@ from app.datasets import endpoints as datasets
 from app.datasets.profiles import Profiles
 from app.datasets.upload import remove_abandoned, uploads_root
 from app.deps import Resources
+from app.doors import mlflow, open_inference, tensors
 from app.errors import Forbidden, ProblemDocument
 from app.guard import Guard
 from app.jobs import endpoints as jobs
@@ -77,11 +78,20 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(Guard, any_host=settings.trusted_network)
     app.add_middleware(Observe)  # outside
-    for part in (datasets, jobs, registry, monitoring, predictions, operations):
+    parts = (datasets, jobs, registry, monitoring, predictions, mlflow, open_inference, operations)
+    for part in parts:
         app.include_router(part.router)
     for part in (datasets, registry):
         app.include_router(part.removal)
-    add_schemas(app, ProblemDocument, PredictRequest)
+    add_schemas(
+        app,
+        ProblemDocument,
+        PredictRequest,
+        mlflow.ScoringRequest,
+        mlflow.ScoringError,
+        tensors.InferRequest,
+        open_inference.InferenceError,
+    )
     return app
 
 

@@ -7,6 +7,8 @@ from python_multipart.multipart import parse_options_header
 
 CSV = "text/csv"
 JSON = "application/json"
+FORM = "multipart/form-data"
+BINARY = "application/octet-stream"
 
 
 def content_type(request: Request) -> tuple[str, dict[bytes, bytes]]:

@@ -17,6 +17,10 @@ TAGS = [
     {"name": "jobs", "description": "Train a cross-validated network; watch it; read its numbers."},
     {"name": "models", "description": "What succeeded jobs registered, and aliases for it."},
     {"name": "predictions", "description": "Price rows, as JSON or as CSV."},
+    {
+        "name": "other protocols",
+        "description": "Price rows with clients of MLflow and of KServe or Triton, as they are.",
+    },
     {"name": "operations", "description": "For probes and monitoring."},
     {"name": "removal", "description": "Delete what nothing refers to any more."},
 ]

@@ -1,4 +1,5 @@
-"""Every error that leaves the service, as an `application/problem+json` answer."""
+"""Every error that leaves the service, as an `application/problem+json` answer, or as the protocol
+of its route has it."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
+from app.doors.route import DoorRoute
 from app.errors import (
     PROBLEM_MEDIA_TYPE,
     TYPE_PREFIX,
@@ -39,7 +41,7 @@ FAULTS_TOLD = 3  # in the detail; all of them stand in `errors`
 
 
 def problem_response(request: Request, problem: Problem) -> Response:
-    return _answer(problem.document(request.url.path), dict(problem.headers))
+    return _answer(request, problem.document(request.url.path), dict(problem.headers))
 
 
 def internal_error(request: Request, request_id: str) -> Response:
@@ -53,7 +55,10 @@ def internal_error(request: Request, request_id: str) -> Response:
     )
 
 
-def _answer(document: ProblemDocument, headers: dict[str, str]) -> Response:
+def _answer(request: Request, document: ProblemDocument, headers: dict[str, str]) -> Response:
+    route = request.scope.get("route")
+    if isinstance(route, DoorRoute):
+        return route.write_problem(document, headers)
     body = document.model_dump_json(exclude_none=True)
     return Response(body, document.status, headers, PROBLEM_MEDIA_TYPE)
 
@@ -82,7 +87,7 @@ async def _http_exception(request: Request, error: HTTPException) -> Response:
         instance=request.url.path,
         errors=[],
     )
-    return _answer(document, headers)
+    return _answer(request, document, headers)
 
 
 def _methods(request: Request) -> list[str]:

@@ -17,9 +17,9 @@ from starlette.concurrency import run_in_threadpool
 
 from app.bodies import bounded
 from app.errors import TooLarge, UnsupportedMedia
-from app.form import FORM, FormReader
+from app.form import FormReader
 from app.ids import new_id
-from app.media import CSV, content_type
+from app.media import CSV, FORM, content_type
 from app.settings import Settings
 from app.storage.blobs import Blobs, dataset_key
 from app.storage.database import DATABASE_AWAY, Database

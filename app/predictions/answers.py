@@ -116,7 +116,7 @@ def answer(
         raise Invalid("A CSV has no place for explanations: ask for JSON with Accept.")
     first = next(priced.blocks)
     blocks = chain([first], priced.blocks)
-    headers = _headers(first.predictions.ignored)
+    headers = {"Vary": "Accept", **ignored_header(first.predictions.ignored)}
     media_type = CSV if as_csv else JSON
     file = spool(settings)
     with closing_on_error(file):
@@ -167,9 +167,9 @@ def _outcomes(
     columns: list[str], found: Predictions, part: slice
 ) -> list[ExplainedOut | PredictionOut]:
     cells = zip(
-        _finite(found.values[part]),
-        _finite(found.low[part]),
-        _finite(found.high[part]),
+        finite(found.values[part]),
+        finite(found.low[part]),
+        finite(found.high[part]),
         found.warnings[part],
         strict=True,
     )
@@ -201,31 +201,35 @@ def _csv_batches(
     for block in blocks:
         found = block.predictions
         cells: dict[str, Sequence[Cell]] = {
-            PREDICTION: _finite(found.values),
-            LOW: _finite(found.low),
-            HIGH: _finite(found.high),
-            WARNINGS: [
-                "; ".join(f"{odd.code} {odd.column or ''}".rstrip() for odd in warnings)
-                for warnings in found.warnings
-            ],
+            PREDICTION: finite(found.values),
+            LOW: finite(found.low),
+            HIGH: finite(found.high),
+            WARNINGS: warning_texts(found),
         }
         copied = [block.rows.column(name) for name in names]
         columns = [*copied, *(cells[name] for name in layout.columns)]
         yield [list(row) for row in zip(*columns, strict=True)]
 
 
-def _headers(ignored: list[str]) -> dict[str, str]:
+def warning_texts(found: Predictions) -> list[str]:
+    """For each row, the code and the column of each of its warnings."""
+    return [
+        "; ".join(f"{odd.code} {odd.column or ''}".rstrip() for odd in warnings)
+        for warnings in found.warnings
+    ]
+
+
+def ignored_header(ignored: list[str]) -> dict[str, str]:
     """Names are percent-encoded: a header is latin-1, and a name may hold a comma."""
-    headers = {"Vary": "Accept"}
-    if ignored:
-        names = ",".join(quote(name) for name in ignored)
-        headers["X-Ignored-Columns"] = (
-            names if len(names) <= MAX_HEADER else names[:MAX_HEADER].rpartition(",")[0] + ",..."
-        )
-    return headers
+    if not ignored:
+        return {}
+    names = ",".join(quote(name) for name in ignored)
+    if len(names) > MAX_HEADER:
+        names = names[:MAX_HEADER].rpartition(",")[0] + ",..."
+    return {"X-Ignored-Columns": names}
 
 
-def _finite(values: Vector) -> list[float | None]:
+def finite(values: Vector) -> list[float | None]:
     """null for what is no finite number."""
     numbers: list[float | None] = values.tolist()
     if np.isfinite(values).all():

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Annotated
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from functools import partial
+from typing import Annotated, TypeVar
 
 import pyarrow as pa
 from fastapi import Depends, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from app.csv_text import Cell
 from app.deps import SettingsDep
 from app.errors import InvalidTable, TooLarge, UnsupportedMedia
-from app.form import FORM, FormReader
-from app.media import CSV, JSON, content_type
+from app.form import FormReader
+from app.media import CSV, FORM, JSON, content_type
 from app.predictions.schemas import PredictRequest
 from app.settings import Settings
 from app.validation import table_faults
@@ -29,25 +30,20 @@ BLOCK_ROWS = 4_096
 SPOOLED_BYTES = 1024 * 1024  # a longer file is written to the disk
 
 Spooled = tempfile.SpooledTemporaryFile[bytes]
+Document = TypeVar("Document", bound=BaseModel)
 
 
 class JsonBody:
-    """A JSON document that has arrived and is not parsed yet: that is work for a thread."""
+    """Rows as objects by column; `read` gives them in order: parsing is work for a thread."""
 
     is_csv = False
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
+    def __init__(self, read: Callable[[Settings], Iterator[PredictRequest]]) -> None:
+        self._read = read
 
     def blocks(self, settings: Settings) -> Iterator[JsonRows]:
-        """All rows at once; raises TooLarge, and RequestValidationError as FastAPI does."""
-        request = _parse_json(self._data)
-        if len(request.rows) > settings.max_predict_rows:
-            raise TooLarge(
-                f"There are {len(request.rows):,} rows, above max_predict_rows, "
-                f"{settings.max_predict_rows:,}: send them in parts, or as a CSV."
-            )
-        yield JsonRows(request)
+        """Raises what `read` does: TooLarge, and RequestValidationError as FastAPI does."""
+        return map(JsonRows, self._read(settings))
 
 
 class CsvBody:
@@ -124,30 +120,52 @@ Rows = JsonRows | CsvRows
 RowsBody = JsonBody | CsvBody
 
 
-async def _rows_body(request: Request, settings: SettingsDep) -> AsyncIterator[RowsBody]:
-    media_type, options = content_type(request)
-    if media_type == JSON:
-        yield JsonBody(await request.body())
-        return
-    if media_type in (CSV, FORM):
-        with spool(settings) as file:
-            if media_type == CSV:
-                async for chunk in request.stream():
-                    file.write(chunk)
-            else:
-                form = FormReader(options.get(b"boundary"), file.write)
-                async for chunk in request.stream():
-                    form.write(chunk)
-                form.finish()
-            yield CsvBody(file)
-        return
-    raise UnsupportedMedia(
-        "Send rows as application/json or text/csv, or as the file of multipart/form-data; "
-        f"Content-Type is {media_type or 'missing'}."
-    )
+def rows_body(
+    read_json: Callable[[bytes, Settings], Iterator[PredictRequest]],
+) -> Callable[[Request, Settings], AsyncIterator[RowsBody]]:
+    """The dependency of an operation that takes a table or, as `read_json` reads it, JSON."""
+
+    async def body(request: Request, settings: SettingsDep) -> AsyncIterator[RowsBody]:
+        media_type, options = content_type(request)
+        if media_type == JSON:
+            yield JsonBody(partial(read_json, await request.body()))
+            return
+        if media_type in (CSV, FORM):
+            with spool(settings) as file:
+                if media_type == CSV:
+                    async for chunk in request.stream():
+                        file.write(chunk)
+                else:
+                    form = FormReader(options.get(b"boundary"), file.write)
+                    async for chunk in request.stream():
+                        form.write(chunk)
+                    form.finish()
+                yield CsvBody(file)
+            return
+        raise UnsupportedMedia(
+            "Send rows as application/json or text/csv, or as the file of multipart/form-data; "
+            f"Content-Type is {media_type or 'missing'}."
+        )
+
+    return body
 
 
-RowsBodyDep = Annotated[RowsBody, Depends(_rows_body, scope="function")]
+def _read_json(data: bytes, settings: Settings) -> Iterator[PredictRequest]:
+    request = parse_document(PredictRequest, data)
+    check_row_count(len(request.rows), settings)
+    yield request
+
+
+RowsBodyDep = Annotated[RowsBody, Depends(rows_body(_read_json), scope="function")]
+
+
+def check_row_count(rows: int, settings: Settings) -> None:
+    """Raises TooLarge."""
+    if rows > settings.max_predict_rows:
+        raise TooLarge(
+            f"There are {rows:,} rows, above max_predict_rows, {settings.max_predict_rows:,}: "
+            "send them in parts, or as a CSV."
+        )
 
 
 def spool(settings: Settings) -> Spooled:
@@ -155,9 +173,10 @@ def spool(settings: Settings) -> Spooled:
     return tempfile.SpooledTemporaryFile(SPOOLED_BYTES, dir=str(settings.root))
 
 
-def _parse_json(data: bytes) -> PredictRequest:
+def parse_document(model: type[Document], data: bytes) -> Document:
+    """Raises RequestValidationError as FastAPI does."""
     try:
-        return PredictRequest.model_validate_json(data)
+        return model.model_validate_json(data)
     except ValidationError as error:
         findings = error.errors(include_url=False)
         is_json = findings[0]["type"] != "json_invalid"

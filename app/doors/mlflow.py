@@ -1,0 +1,237 @@
+"""MLflow's scoring protocol: /ping, /version and /invocations, answered by the champion.
+
+https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Response
+from fastapi.responses import PlainTextResponse
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Tag,
+    model_validator,
+)
+
+from app.deps import ResourcesDep, Tenant
+from app.doors.route import TAG, DoorRoute, error_responses, message
+from app.doors.rows import FIRST_FAULT, Asked, DoorCell, Row, in_blocks, of_columns, whole
+from app.errors import Invalid, ProblemDocument
+from app.media import CSV, JSON
+from app.openapi import REF
+from app.predictions import service
+from app.predictions.answers import ignored_header
+from app.predictions.rows import RowsBody, parse_document, rows_body
+from app.predictions.schemas import ROWS_EXAMPLE, PredictRequest
+from app.registry import repository as registry
+from app.settings import Settings
+from models.data.faults import quoted
+from models.serving.predictor import PLAIN
+
+PROTOCOL_VERSION = "3.17.2"  # of MLflow, whose client the tests speak with
+CHAMPION = "champion"
+
+# https://github.com/mlflow/mlflow/blob/master/mlflow/protos/databricks.proto
+ERROR_CODES = {
+    404: "RESOURCE_DOES_NOT_EXIST",
+    413: "REQUEST_LIMIT_EXCEEDED",
+    500: "INTERNAL_ERROR",
+    503: "TEMPORARILY_UNAVAILABLE",
+    507: "RESOURCE_EXHAUSTED",
+}
+
+
+class ScoringError(BaseModel):
+    """MLflow's."""
+
+    error_code: str
+    message: str
+
+
+class MlflowRoute(DoorRoute):
+    """An operation whose errors are MLflow's."""
+
+    def error(self, document: ProblemDocument) -> ScoringError:
+        code = ERROR_CODES.get(document.status, "BAD_REQUEST")
+        return ScoringError(error_code=code, message=message(document))
+
+
+def _named(table: Any) -> Any:
+    if isinstance(table, list) and table and not isinstance(table[0], dict):
+        raise ValueError(
+            'must be rows, [{"LotArea": 8450}], or columns, {"LotArea": [8450]}: numbers alone do '
+            "not tell which column they are of"
+        )
+    return table
+
+
+def _unnested(column: Any) -> Any:
+    """[[1], [2]] for [1, 2]: so a model takes its columns that was exported to ONNX."""
+    if isinstance(column, list):
+        return [cell[0] if isinstance(cell, list) and len(cell) == 1 else cell for cell in column]
+    return column
+
+
+Cells = Annotated[list[DoorCell], FIRST_FAULT]
+Records = Annotated[list[Annotated[dict[str, DoorCell], FIRST_FAULT]], FIRST_FAULT]
+Columns = Annotated[dict[str, Annotated[Cells, BeforeValidator(_unnested)]], FIRST_FAULT]
+Table = Annotated[
+    Annotated[Records, Tag("rows")] | Annotated[Columns, Tag("columns")],
+    Discriminator(lambda table: "columns" if isinstance(table, dict) else "rows"),
+    BeforeValidator(_named),
+]
+
+
+class DataframeSplit(BaseModel):
+    """A table as pandas writes it with orient="split"; its index is not used."""
+
+    columns: Annotated[list[str], FIRST_FAULT]
+    data: Annotated[list[Cells], FIRST_FAULT]
+
+    @model_validator(mode="after")
+    def _is_a_table(self) -> DataframeSplit:
+        name, times = Counter(self.columns).most_common(1)[0] if self.columns else ("", 0)
+        if times > 1:
+            raise ValueError(f"has the column {quoted(name)} twice")
+        for place, row in enumerate(self.data):
+            if len(row) != len(self.columns):
+                raise ValueError(
+                    f"has {len(self.columns)} columns, however row {place + 1} has {len(row)} cells"
+                )
+        return self
+
+
+class Params(Asked):
+    """Of a request."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _are_known(cls, params: Any) -> Any:
+        """With extra="forbid" each of a million unknown names would be a finding."""
+        if isinstance(params, dict):
+            unknown = next((name for name in params if name not in cls.model_fields), None)
+            if unknown is not None:
+                known = " and ".join(cls.model_fields)
+                raise ValueError(f"may have {known}, however there is {quoted(unknown)}")
+        return params
+
+
+class ScoringRequest(BaseModel):
+    """Rows in exactly one of four forms. Other members are ignored, as MLflow does."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"dataframe_records": ROWS_EXAMPLE["rows"]}]}
+    )
+
+    dataframe_split: DataframeSplit | None = None
+    dataframe_records: Records | None = None
+    instances: Table | None = None
+    inputs: Table | None = None
+    params: Params | None = None
+
+    @model_validator(mode="after")
+    def _has_one_form(self) -> ScoringRequest:
+        given = [self.dataframe_split, self.dataframe_records, self.instances, self.inputs]
+        if sum(form is not None for form in given) != 1:
+            raise ValueError(
+                "the body must have exactly one of dataframe_split, dataframe_records, instances "
+                "and inputs"
+            )
+        return self
+
+
+class ScoringAnswer(BaseModel):
+    """`predictions` is all that MLflow's clients read; the others are in the same order."""
+
+    predictions: list[float | None]
+    low: list[float | None]
+    high: list[float | None]
+    warnings: list[str]
+
+
+router = APIRouter(tags=[TAG], route_class=MlflowRoute, responses=error_responses(ScoringError))
+
+
+@router.get("/ping", summary="Is there a champion?", response_class=PlainTextResponse)
+def ping(resources: ResourcesDep, tenant: Tenant) -> str:
+    """MLflow's health check: 200 where the champion can be loaded."""
+    with resources.database.reading() as session:
+        model = registry.get(session, tenant, CHAMPION)
+    resources.predictors.get(model)
+    return "\n"
+
+
+@router.get(
+    "/version", summary="Which MLflow's protocol is spoken", response_class=PlainTextResponse
+)
+async def version() -> str:
+    """MLflow's version, not foldhouse's, which `/openapi.json` tells."""
+    return PROTOCOL_VERSION
+
+
+def _read_scoring(data: bytes, settings: Settings) -> Iterator[PredictRequest]:
+    request = parse_document(ScoringRequest, data)
+    asked = request.params or Params()
+    table = request.dataframe_records or request.instances or request.inputs or []
+    rows: Iterable[Row]
+    if request.dataframe_split is not None:
+        names, lines = request.dataframe_split.columns, request.dataframe_split.data
+        count, rows = len(lines), (dict(zip(names, cells, strict=True)) for cells in lines)
+    elif isinstance(table, dict):
+        count, rows = _length(table), of_columns(table)
+    else:
+        count, rows = len(table), table
+    return in_blocks(rows, count, asked, settings)
+
+
+def _length(columns: Mapping[str, Sequence[DoorCell]]) -> int:
+    """Of all columns; raises Invalid where they differ."""
+    if not columns:
+        return 0
+    first, *others = columns
+    length = len(columns[first])
+    for name in others:
+        if len(columns[name]) != length:
+            raise Invalid(
+                f"Columns must be of one length: {quoted(first)} has {length} cells, "
+                f"{quoted(name)} {len(columns[name])}."
+            )
+    return length
+
+
+@router.post(
+    "/invocations",
+    summary="Price rows as MLflow does",
+    response_class=Response,
+    responses={200: {"model": ScoringAnswer}},
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                JSON: {"schema": {"$ref": REF.format(model=ScoringRequest.__name__)}},
+                CSV: {"schema": {"type": "string"}},
+            },
+        }
+    },
+)
+def invocations(
+    resources: ResourcesDep,
+    tenant: Tenant,
+    body: Annotated[RowsBody, Depends(rows_body(_read_scoring), scope="function")],
+) -> Response:
+    """Rows as `dataframe_split`, `dataframe_records`, `instances`, `inputs` or CSV. The champion
+    answers with a number a row; beside it stand the bounds of its interval and its warnings, as
+    in the CSV of `POST /v1/predict`."""
+    answer = whole(service.price(resources, tenant, CHAMPION, body, PLAIN))
+    scored = ScoringAnswer(
+        predictions=answer.values, low=answer.low, high=answer.high, warnings=answer.warnings
+    )
+    headers = ignored_header([*answer.ignored])
+    return Response(scored.model_dump_json(), media_type=JSON, headers=headers)
