@@ -14,7 +14,7 @@ from fastapi.responses import Response
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
-from starlette.routing import Match, Route
+from starlette.routing import Match
 
 from app.doors.route import DoorRoute
 from app.errors import (
@@ -36,6 +36,7 @@ from app.validation import not_json, request_faults
 
 log = logging.getLogger(__name__)
 
+METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 FAULTS_TOLD = 3  # in the detail; all of them stand in `errors`
 
@@ -92,12 +93,14 @@ async def _http_exception(request: Request, error: HTTPException) -> Response:
 
 def _methods(request: Request) -> list[str]:
     """What the path answers, over all routes that it has; Starlette names those of the first."""
-    return sorted(
+    return [
         method
-        for route in request.app.routes
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
-        for method in route.methods or ()
-    )
+        for method in METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    ]
 
 
 # Not async: a body can be wrong in many places, and the event loop has other requests to serve.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from typing import Annotated, TypeVar
 
 import pyarrow as pa
@@ -152,6 +153,11 @@ def rows_body(
 
 def _read_json(data: bytes, settings: Settings) -> Iterator[PredictRequest]:
     request = parse_document(PredictRequest, data)
+    for name, value in islice((request.model_extra or {}).items(), 1):
+        unknown = {"type": "extra_forbidden", "loc": ("body", name), "input": value}
+        raise RequestValidationError(
+            [unknown | {"msg": "Extra inputs are not permitted"}], body={name: value}
+        )
     check_row_count(len(request.rows), settings)
     yield request
 

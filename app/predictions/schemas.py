@@ -32,7 +32,11 @@ ROWS_EXAMPLE: dict[str, Any] = {
 class PredictRequest(BaseModel):
     """Rows as JSON objects, by column."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [ROWS_EXAMPLE]})
+    # Other members are refused when all is read: with "forbid", each of a million would be told.
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra={"examples": [ROWS_EXAMPLE], "additionalProperties": False},
+    )
 
     rows: Annotated[list[JsonRow], Field(min_length=1), FailFast()]
     coverage: float | None = Field(

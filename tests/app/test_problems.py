@@ -152,3 +152,16 @@ def test_a_failed_commit_is_not_answered_with_success(
 
     assert response.status_code == 503
     assert client.get("/v1/jobs").json()["data"] == []
+
+
+def test_what_a_path_does_not_answer_is_told_with_what_it_does(settings: Settings) -> None:
+    with serving(settings) as client:
+        predict = client.put("/v1/predict")
+        model = client.post("/v1/models/mdl_1")
+        health = client.delete("/healthz")
+
+    assert [answer.status_code for answer in (predict, model, health)] == [405] * 3
+    assert predict.headers["Allow"] == "POST"
+    assert model.headers["Allow"] == "DELETE, GET"
+    assert health.headers["Allow"] == "GET"
+    assert predict.json()["detail"] == "PUT is not answered at /v1/predict: POST is."

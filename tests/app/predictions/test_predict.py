@@ -188,6 +188,15 @@ def test_rows_that_are_no_rows_cost_little(client: TestClient) -> None:
     assert [fault["pointer"] for fault in response.json()["errors"]] == ["/rows/1/Area"]
 
 
+def test_members_that_nobody_knows_cost_little(client: TestClient) -> None:
+    response = client.post(
+        "/v1/predict", json={"rows": [ROW]} | dict.fromkeys(map(str, range(10_000)))
+    )
+
+    assert response.status_code == 422
+    assert [fault["pointer"] for fault in response.json()["errors"]] == ["/0"]
+
+
 def test_answers_of_several_batches_are_whole(client: TestClient) -> None:
     rows = [{**ROW, "Area": area} for area in range(2 * BATCH_ROWS)]
     for count in (BATCH_ROWS - 1, BATCH_ROWS, BATCH_ROWS + 1, 2 * BATCH_ROWS):
