@@ -23,7 +23,7 @@ test: .venv/dev.stamp browser
 	$(BIN)/python -m pytest -m "not slow and not gpu"
 
 test-slow: .venv/dev.stamp  ## the longest acceptance tests: real processes, killed, starved and frozen
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow tests/acceptance
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check

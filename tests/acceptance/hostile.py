@@ -14,11 +14,9 @@ from typing import Any, NamedTuple
 import httpx
 from polling import wait_until
 from sqlalchemy import func, select
-from stack import Stack, resident_bytes, running
+from stack import Stack, embedded, resident_bytes, running
 
 from app.errors import PROBLEM_MEDIA_TYPE
-from app.settings import Settings
-from app.storage.migrate import upgrade
 from app.storage.tables import Dataset
 
 MIB = 1024 * 1024
@@ -45,15 +43,7 @@ def besieged(folder: Path, prepare: Callable[[Stack], object], **settings: Any) 
 
     `prepare` brings it to the state from which growth counts, with a good request of each kind.
     """
-    given = Settings(
-        data_dir=folder / "data",
-        database_url=f"sqlite:///{folder / 'foldhouse.sqlite'}",
-        broker_url="",
-        device="cpu",
-        **settings,
-    )
-    upgrade(given.resolved_database_url)
-    with running(given) as stack:
+    with running(embedded(folder, **settings)) as stack:
         stack.http.timeout = httpx.Timeout(ANSWER_SECONDS)
         prepare(stack)
         pid, before = stack.api.pid, resident_bytes(stack.api.pid)

@@ -7,14 +7,18 @@ import random
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 from polling import free_port, wait_until
+from sqlalchemy import select
 from worker_process import FOLDHOUSE, START_SECONDS, WorkerProcess, environment
 
 from app.settings import Settings
 from app.storage.database import Database
+from app.storage.migrate import upgrade
+from app.storage.tables import Shard
 
 HOUSES = 400
 JOB_SECONDS = 120.0  # for two cores that other tests share
@@ -136,16 +140,34 @@ class Stack:
     def cancel(self, job_id: str, *, keep_best: bool = False) -> httpx.Response:
         return self.http.post(f"/v1/jobs/{job_id}/cancel", json={"keep_best": keep_best})
 
-    def checkpoints(self) -> list[str]:
+    def shard(self, job_id: str) -> str:
+        """The id that messages and checkpoints of the job go by."""
+        with self.database.reading() as session:
+            return session.scalars(select(Shard.id).where(Shard.job_id == job_id)).one()
+
+    def checkpoints(self, shard: str = "*") -> list[str]:
         """Whole ones: their names do not begin with a dot."""
         folder = self.settings.root / "storage" / "checkpoints"
-        return [str(path) for path in folder.glob("*/[!.]*")]
+        return [str(path) for path in folder.glob(f"{shard}/[!.]*")]
 
     def price(self, model_id: str) -> float:
         """Of one house, by that model."""
         row = {"area": 120, "rooms": 4, "street": "Pave"}
         answer = self.http.post(f"/v1/models/{model_id}/predict", json={"rows": [row]})
         return float(answer.raise_for_status().json()["predictions"][0]["value"])
+
+
+def embedded(folder: Path, **other: Any) -> Settings:
+    """Of a stack on SQLite with the embedded broker; its database is there."""
+    settings = Settings(
+        data_dir=folder / "data",
+        database_url=f"sqlite:///{folder / 'foldhouse.sqlite'}",
+        broker_url="",
+        device="cpu",
+        **other,
+    )
+    upgrade(settings.resolved_database_url)
+    return settings
 
 
 @contextmanager

@@ -11,8 +11,8 @@ import pytest
 from polling import wait_until
 from services import unavailable
 from sqlalchemy import select
-from stack import ENDLESS, JOB_SECONDS, SHORT, Stack, houses, running
-from worker_process import START_SECONDS
+from stack import ENDLESS, JOB_SECONDS, SHORT, Json, Stack, embedded, houses, running
+from worker_process import WorkerProcess
 
 from app.settings import Settings
 from app.storage.blobs import artifact_key
@@ -34,31 +34,49 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-@pytest.mark.parametrize(
-    ("settings", "damage"),
-    [("sqlite and files", flip_a_bit), ("postgresql and redis", truncate)],
-    indirect=["settings"],
-)
-def test_a_damaged_checkpoint_is_passed_over(stack: Stack, damage) -> None:
-    """For the one before it."""
-    job_id = stack.submit(ENDLESS)
-    with stack.worker():
-        wait_until(lambda: len(stack.checkpoints()) == 2, JOB_SECONDS)
-        reached = stack.epoch(job_id)
-    newest = max(map(Path, stack.checkpoints()), key=lambda path: path.stat().st_mtime_ns)
-    damage(newest)
-    with stack.worker() as worker:
-        wait_until(lambda: stack.job(job_id)["attempt"] == 2, START_SECONDS)
-        wait_until(lambda: f"{newest.name} is broken" in worker.log(), START_SECONDS)
-        seen: list[int] = []
-        wait_until(lambda: seen.append(stack.epoch(job_id)) or seen[-1] > 0, JOB_SECONDS)
-        assert seen[-1] > reached / 4  # the one before is half as old; from the start it is 1
-        assert stack.cancel(job_id).status_code == 202
+# A file is read alike whichever database and broker are beside it: these run on one stack.
 
 
-def test_a_changed_artifact_is_refused_by_name(stack: Stack) -> None:
-    with stack.worker():
-        done = stack.wait(stack.submit(SHORT), "succeeded", "failed")
+@pytest.mark.parametrize("settings", ["sqlite and files"], indirect=True)
+def test_a_damaged_checkpoint_is_passed_over(stack: Stack) -> None:
+    """For the one before it; two jobs at once, one for each kind of damage."""
+    jobs = [stack.submit(ENDLESS), stack.submit(ENDLESS)]
+    with stack.worker(slots=2):
+        wait_until(lambda: len(stack.checkpoints()) == 4, JOB_SECONDS)
+        reached = {job_id: stack.epoch(job_id) for job_id in jobs}
+    broken: dict[str, str] = {}
+    for job_id, damage in zip(jobs, (flip_a_bit, truncate), strict=True):
+        kept = map(Path, stack.checkpoints(stack.shard(job_id)))
+        newest = max(kept, key=lambda path: path.stat().st_mtime_ns)
+        damage(newest)
+        broken[job_id] = f"{newest.parent.name}/{newest.name} is broken"
+    with stack.worker(slots=2) as worker:
+        seen: dict[str, int] = {}
+
+        def both_went_on() -> bool:
+            for job_id in set(jobs) - set(seen):
+                if broken[job_id] in worker.log() and (epoch := stack.epoch(job_id)):
+                    seen[job_id] = epoch
+            return len(seen) == len(jobs)
+
+        wait_until(both_went_on, JOB_SECONDS)
+        for job_id in jobs:
+            assert stack.job(job_id)["attempt"] == 2
+            # The one before is half as old; from the start it is 1.
+            assert seen[job_id] > reached[job_id] / 4
+            assert stack.cancel(job_id).status_code == 202
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Json]]:
+    """A stack with a worker, and its first job, which has succeeded."""
+    with running(embedded(tmp_path_factory.mktemp("trained"))) as stack, stack.worker():
+        stack.upload()
+        yield stack, stack.wait(stack.submit(SHORT), "succeeded", "failed")
+
+
+def test_a_changed_artifact_is_refused_by_name(trained: tuple[Stack, Json]) -> None:
+    stack, done = trained
     model_id = done["result"]["model_id"]
     with stack.database.reading() as session:
         artifacts = session.scalars(select(Model.artifacts)).one()
@@ -87,9 +105,9 @@ def test_a_changed_artifact_is_refused_by_name(stack: Stack) -> None:
     assert stack.price(model_id) > 0
 
 
-@pytest.mark.parametrize("settings", ["postgresql and redis"], indirect=True)
-def test_a_changed_table_is_refused_by_name(stack: Stack) -> None:
-    dataset = stack.http.get("/v1/datasets/latest").json()["id"]
+def test_a_changed_table_is_refused_by_name(trained: tuple[Stack, Json]) -> None:
+    stack, _ = trained
+    dataset = stack.upload(houses(seed=1))["id"]
     folder = Path(stack.settings.resolved_storage_url) / "datasets" / dataset
     flip_a_bit(folder / "table.csv")
     answer = stack.http.get(f"/v1/datasets/{dataset}/content")
@@ -100,8 +118,7 @@ def test_a_changed_table_is_refused_by_name(stack: Stack) -> None:
     answer = stack.http.post("/v1/jobs:validate", json=body)
     assert answer.status_code == 503
     assert "table.parquet" in answer.json()["detail"]
-    with stack.worker():
-        failed = stack.wait(stack.submit(SHORT), "succeeded", "failed")
+    failed = stack.wait(stack.submit(SHORT), "succeeded", "failed")
     assert (failed["status"], failed["attempt"]) == ("failed", 1)
     assert "stored table cannot be read" in failed["error"]["detail"]
 
@@ -189,23 +206,10 @@ def test_a_full_disk_at_a_submit(stack_on_disk: Stack, disk: Path) -> None:
 
 
 @pytest.mark.parametrize("settings", ["postgresql and redis"], indirect=True)
-def test_a_full_disk_while_training(stack_on_disk: Stack, disk: Path) -> None:
-    """There is no checkpoint for a while, and training goes on."""
-    stack_on_disk.upload()
-    with stack_on_disk.worker() as worker:
-        job_id = stack_on_disk.submit(ENDLESS)
-        wait_until(stack_on_disk.checkpoints, JOB_SECONDS)
-        with filled(disk):
-            wait_until(lambda: "no checkpoint this time" in worker.log(), JOB_SECONDS)
-        assert stack_on_disk.cancel(job_id, keep_best=True).status_code == 202
-        done = stack_on_disk.wait(job_id, "succeeded", "failed", seconds=2 * JOB_SECONDS)
-    assert (done["status"], done["attempt"]) == ("succeeded", 1), done["error"]
-
-
-@pytest.mark.parametrize("settings", ["postgresql and redis"], indirect=True)
-def test_a_full_disk_at_the_model(stack_on_disk: Stack, disk: Path) -> None:
-    """The attempt is lost by name, nothing half is registered, and the next one succeeds. With
-    SQLite on the same disk there would be no attempt."""
+def test_a_full_disk_at_the_model_and_while_training(stack_on_disk: Stack, disk: Path) -> None:
+    """At the model the attempt is lost by name, nothing half is registered, and the next one
+    succeeds; at a checkpoint there is none for a while, and training goes on. With SQLite on the
+    same disk there would be no attempt."""
     stack_on_disk.upload()
     with stack_on_disk.worker() as worker:
         worker.wait_until_ready()
@@ -214,9 +218,23 @@ def test_a_full_disk_at_the_model(stack_on_disk: Stack, disk: Path) -> None:
             wait_until(lambda: told(stack_on_disk, job_id), JOB_SECONDS)
             assert stack_on_disk.http.get("/v1/models").json()["data"] == []
         done = stack_on_disk.wait(job_id, "succeeded", "failed")
-    assert done["status"] == "succeeded", done["error"]
-    assert done["max_attempts"] == MAX_ATTEMPTS + done["attempt"] - 1  # none was used up
-    assert stack_on_disk.price(done["result"]["model_id"]) > 0
+        assert done["status"] == "succeeded", done["error"]
+        assert done["max_attempts"] == MAX_ATTEMPTS + done["attempt"] - 1  # none was used up
+        assert stack_on_disk.price(done["result"]["model_id"]) > 0
+
+        wait_until(lambda: not stack_on_disk.checkpoints())
+        job_id = stack_on_disk.submit(ENDLESS)
+        wait_until(stack_on_disk.checkpoints, JOB_SECONDS)
+        missed = misses(worker)
+        with filled(disk):
+            wait_until(lambda: misses(worker) > missed, JOB_SECONDS)
+        assert stack_on_disk.cancel(job_id, keep_best=True).status_code == 202
+        done = stack_on_disk.wait(job_id, "succeeded", "failed", seconds=2 * JOB_SECONDS)
+    assert (done["status"], done["attempt"]) == ("succeeded", 1), done["error"]
+
+
+def misses(worker: WorkerProcess) -> int:
+    return worker.log().count("no checkpoint this time")
 
 
 def told(stack: Stack, job_id: str) -> bool:

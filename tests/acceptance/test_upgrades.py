@@ -31,9 +31,10 @@ def test_todays_processes_on_tomorrows_database(stack: Stack) -> None:
     stack.kill_api()
     stack.start_api()
     with stack.worker():
-        done.append(stack.wait(stack.submit(SHORT), "succeeded", "failed"))
+        waiting = [stack.submit(SHORT)]
         stack.upload(houses(seed=1))
-        done.append(stack.wait(stack.submit(SHORT), "succeeded", "failed"))
+        waiting.append(stack.submit(SHORT))
+        done += [stack.wait(job_id, "succeeded", "failed") for job_id in waiting]
     assert [job["status"] for job in done] == ["succeeded"] * 4
     assert len(stack.http.get(f"/v1/jobs/{done[0]['id']}/metrics").json()["data"]) == 6
 
