@@ -95,7 +95,7 @@ def without_target(row: Row) -> Row:
 
 def prices(houses: list[Row], predictions: list[dict[str, Any]]) -> Table:
     table = Table("house", "neighborhood", "built", box=None, pad_edge=False)
-    for header in ("living area", "priced at", f"{COVERAGE:.0%} interval", "sold for", "error"):
+    for header in ("priced at", f"{COVERAGE:.0%} interval", "sold for", "error"):
         table.add_column(header, justify="right")
     for house, prediction in zip(houses, predictions, strict=True):
         value, interval = prediction["value"], prediction["interval"]
@@ -104,7 +104,6 @@ def prices(houses: list[Row], predictions: list[dict[str, Any]]) -> Table:
             house["Id"],
             house["Neighborhood"],
             house["YearBuilt"],
-            f"{house['GrLivArea']} ft²",
             f"${value:,.0f}",
             f"${interval['low']:,.0f} – ${interval['high']:,.0f}",
             f"${sold:,.0f}",

@@ -166,7 +166,7 @@ def run(
     _heed(host)
     clock.lap("train")
 
-    served = ServedModel.of(trained)
+    served = ServedModel.of(trained, latest_alone=spec.folds.type == "time")
     scores = evaluate(served, spec, design, folds, split.holdout, trained.courses)
     _heed(host)
     clock.lap("evaluate")
@@ -187,7 +187,7 @@ def run(
     core_bytes, full_bytes = core.SerializeToString(), full.SerializeToString()
     try:
         scored = [folds[fold].validation for fold in served.folds]
-        verify(core_bytes, full_bytes, design, scored, scores.out_of_fold)
+        verify(core_bytes, full_bytes, design, scored, scores.out_of_fold, served.first_served)
     except ExportMismatch as mismatch:
         raise TrainingFailed(f"the model was not registered: {mismatch}") from mismatch
     artifacts = {

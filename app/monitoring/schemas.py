@@ -16,19 +16,21 @@ class ColumnDrift(BaseModel):
     column: str
     psi: float = Field(
         description="Population stability index: Σ (p − q)·ln(p / q) over the column's bins, p the "
-        "shares of the rows priced and q those of training."
+        "shares of the rows priced and q those of training; half a row is added to each bin, and "
+        "bins in which fewer than five rows are expected count as one."
     )
     by_chance: float = Field(
-        description="About what rows drawn from those of training would give: (bins − 1) / rows."
+        description="What rows drawn as those of training were stay below 999 times in 1,000."
     )
     drift: Drift = Field(
-        description="By psi − by_chance: from 0.1 on moderate, from 0.25 on large."
+        description="None while psi is below by_chance; else from 0.1 on moderate, from 0.25 on "
+        "large."
     )
 
 
 class Latency(BaseModel):
-    """Seconds from a request's arrival to its last price: the bound of the bin in which the
-    quantile lies; null without requests, or above a minute."""
+    """Seconds that pricing a request's rows and writing the answer took: the bound of the bin in
+    which the quantile lies; null without requests, or above a minute."""
 
     p50: float | None
     p90: float | None

@@ -17,8 +17,9 @@ from models.serving.manifest import Manifest
 
 # Siddiqi 2006, Credit Risk Scorecards, chapter 8.
 MODERATE, LARGE = 0.1, 0.25
-# A bin's share is never taken to be less: the logarithm of none is infinite.
-LEAST_SHARE = 1e-4
+LEAST_EXPECTED = 5  # rows of a bin; with fewer it is counted together with others
+SMOOTHING = 0.5  # rows added to each bin: the logarithm of none is infinite
+Z_999 = 3.090  # the normal distribution's 0.999 quantile
 
 
 def usage_since(session: Session, tenant: str, model_id: str, since: date) -> Sequence[ModelUsage]:
@@ -40,10 +41,11 @@ def summarize(
         warnings.update(row.warnings)
     trained = {feature.name: feature.shares for feature in manifest.numeric}
     trained |= {feature.name: feature.shares for feature in manifest.categorical}
+    rows = manifest.calibration.rows if manifest.calibration else 0  # of training, about
     drifts = [
         drift
         for name, shares in trained.items()
-        if (drift := _drift(name, shares, usage)) is not None
+        if (drift := _drift(name, shares, rows, usage)) is not None
     ]
     return ModelMonitoring(
         model_id=model.id,
@@ -59,13 +61,16 @@ def summarize(
 
 
 def stability_index(seen: np.ndarray, trained: np.ndarray) -> float:
-    """Σ (p − q)·ln(p / q) of two sets of shares, (bins,) each."""
-    p, q = np.maximum(seen, LEAST_SHARE), np.maximum(trained, LEAST_SHARE)
-    return float(((p - q) * np.log(p / q)).sum())
+    """Σ (p − q)·ln(p / q) of two sets of shares above 0, (bins,) each."""
+    return float(((seen - trained) * np.log(seen / trained)).sum())
 
 
-def _drift(name: str, shares: list[float], usage: Sequence[ModelUsage]) -> ColumnDrift | None:
+def _drift(
+    name: str, shares: list[float], rows: int, usage: Sequence[ModelUsage]
+) -> ColumnDrift | None:
     """None: nothing was priced, or the model is of a version that kept no shares."""
+    if not shares:
+        return None
     trained = np.array(shares)
     counts = np.zeros(len(trained))
     for row in usage:
@@ -73,11 +78,29 @@ def _drift(name: str, shares: list[float], usage: Sequence[ModelUsage]) -> Colum
     total = counts.sum()
     if total == 0:
         return None
-    psi = stability_index(counts / total, trained)
-    by_chance = max(0, int((trained > 0).sum()) - 1) / total
-    excess = psi - by_chance
-    drift: Drift = "none" if excess < MODERATE else "moderate" if excess < LARGE else "large"
+    # Bins that few rows are expected in say nothing by themselves.
+    rare = trained * total < LEAST_EXPECTED
+    counts = np.append(counts[~rare], counts[rare].sum())
+    trained = np.append(trained[~rare], trained[rare].sum())
+    bins = len(counts)
+    smooth = SMOOTHING * bins
+    psi = stability_index(
+        (counts + SMOOTHING) / (total + smooth),
+        (trained * rows + SMOOTHING) / (rows + smooth),
+    )
+    by_chance = _chi_squared(bins - 1) * (1 / total + 1 / rows)
+    drift: Drift = "none"
+    if psi > by_chance:
+        drift = "none" if psi < MODERATE else "moderate" if psi < LARGE else "large"
     return ColumnDrift(column=name, psi=psi, by_chance=by_chance, drift=drift)
+
+
+def _chi_squared(degrees: int) -> float:
+    """What a χ² variable stays below with probability 0.999; Wilson and Hilferty 1931."""
+    if degrees == 0:
+        return 0.0
+    step = 2 / (9 * degrees)
+    return float(degrees * (1 - step + Z_999 * step**0.5) ** 3)
 
 
 def _quantile(counts: np.ndarray, share: float) -> float | None:

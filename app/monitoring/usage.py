@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 import numpy as np
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.ids import new_id
 from app.storage.database import Database, upsert
-from app.storage.tables import ModelUsage
+from app.storage.tables import Model, ModelUsage
 from models.data.design import Codes, Numbers
 from models.serving.encoding import EncodedRows
 from models.serving.manifest import Manifest, bins
@@ -120,6 +121,12 @@ class Usage:
             return
         try:
             with self._database.writing() as session:
+                named = {str(row["model_id"]) for row in rows}
+                known = set(session.scalars(select(Model.id).where(Model.id.in_(named))))
+                # A model may have been deleted since it priced.
+                rows = [row for row in rows if row["model_id"] in known]
+                if not rows:
+                    return
                 statement = upsert(session, ModelUsage)
                 kept = ("requests", "rows", "seconds", "columns", "warnings")
                 session.execute(

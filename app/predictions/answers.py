@@ -17,7 +17,7 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import TypeAdapter
 
 from app.csv_text import Cell, csv_lines
-from app.errors import Fault, Invalid
+from app.errors import Fault, Invalid, TooLarge
 from app.media import CSV, JSON
 from app.parameters import PRINTABLE
 from app.predictions.rows import SPOOLED_BYTES, Spooled, spool
@@ -118,15 +118,22 @@ def answer(
     blocks = chain([first], priced.blocks)
     headers = {"Vary": "Accept", **ignored_header(first.predictions.ignored)}
     media_type = CSV if as_csv else JSON
+    if as_csv:
+        names = layout.copied(first.rows.columns) if layout.passthrough else []
+        lines = csv_lines(layout.header(names), _csv_batches(layout, names, blocks))
+        pieces: Iterator[bytes] = map(str.encode, lines)
+    else:
+        pieces = _json(priced.model_id, priced.manifest.columns, blocks)
     file = spool(settings)
     with closing_on_error(file):
-        if as_csv:
-            names = layout.copied(first.rows.columns) if layout.passthrough else []
-            for text in csv_lines(layout.header(names), _csv_batches(layout, names, blocks)):
-                file.write(text.encode())
-        else:
-            for piece in _json(priced.model_id, priced.manifest.columns, blocks):
-                file.write(piece)
+        for piece in pieces:
+            file.write(piece)
+            if file.tell() > settings.max_upload_bytes:
+                raise TooLarge(
+                    "The answer would be larger than max_upload_bytes, "
+                    f"{settings.max_upload_bytes} bytes: send the rows in parts, with all columns "
+                    "of the model, or ask for fewer with ?columns=prediction."
+                )
     size = file.tell()
     file.seek(0)
     if size > SPOOLED_BYTES:

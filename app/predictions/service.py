@@ -16,7 +16,7 @@ from models.data.faults import TableFault
 from models.serving.manifest import Manifest
 from models.serving.predictor import Predictions, Predictor, Question, RowError
 
-MOST_EXPLAINED = 100  # rows of a request: each takes thousands of prices
+MOST_EXPLAINED = 20  # rows of a request: each takes thousands of prices
 # Blocks that are priced and not yet written.
 AHEAD = 4
 

@@ -21,6 +21,7 @@ class ModelNames:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()
+        self._changes = 0
         self._known: dict[tuple[str, str], tuple[Model, float]] = {}
 
     def resolve(self, tenant: str, reference: str) -> Model:
@@ -29,16 +30,19 @@ class ModelNames:
         found = self._known.get(name)
         if found is not None and now < found[1]:
             return found[0]
+        changes = self._changes
         with self._database.reading() as session:
             model = repository.get(session, tenant, reference)
         if reference != LATEST:
             with self._lock:
                 if len(self._known) >= MOST_NAMES:
                     self._known.clear()
-                self._known[name] = (model, now + FRESH)
+                if changes == self._changes:  # else what was read may be old already
+                    self._known[name] = (model, now + FRESH)
         return model
 
     def forget(self) -> None:
         """Called when this process has changed what names stand for."""
         with self._lock:
+            self._changes += 1
             self._known.clear()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from app.errors import Conflict
 from app.jobs.tables import OOF_FILE
 from app.registry import repository, service
@@ -59,9 +61,20 @@ def _compare(challenger: Model, champion: Model, blobs: Blobs) -> Comparison:
         raise Conflict(
             f"{pair}: one predicts '{challenger.target}', the other '{champion.target}'."
         )
+    ours = service.manifest(challenger, blobs).spec["folds"]
+    theirs = service.manifest(champion, blobs).spec["folds"]
+    if (ours["type"], ours["column"]) != (theirs["type"], theirs["column"]):
+        raise Conflict(
+            f"{pair}: one was scored on {_folds(ours)} folds, the other on {_folds(theirs)} ones, "
+            "and what is hard for one kind is easy for another. Train both with the same folds."
+        )
     comparison = compare(
         service.read_file(challenger, blobs, OOF_FILE), service.read_file(champion, blobs, OOF_FILE)
     )
     if comparison is None:
         raise Conflict(f"{pair}: no row has an out-of-fold prediction of both.")
     return comparison
+
+
+def _folds(folds: dict[str, Any]) -> str:
+    return f"{folds['type']} ({folds['column']})" if folds["column"] else str(folds["type"])

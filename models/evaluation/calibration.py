@@ -31,6 +31,7 @@ class Residuals:
     """Rows that were scored by a model that did not see them; all of shape (n,), finite.
 
     spread : deviation between the fold's members, on the transformed target's scale
+    group : the groups of `group` folds; None for others
     """
 
     actual: Vector
@@ -38,6 +39,7 @@ class Residuals:
     spread: Vector
     fold: NDArray[np.int64]
     transform: TargetTransform
+    group: NDArray[np.generic] | None = None
 
     def __len__(self) -> int:
         return len(self.actual)
@@ -49,7 +51,12 @@ class Residuals:
             self.spread[kept],
             self.fold[kept],
             self.transform,
+            None if self.group is None else self.group[kept],
         )
+
+    @property
+    def groups(self) -> int | None:
+        return None if self.group is None else len(np.unique(self.group))
 
     @property
     def errors(self) -> Vector:
@@ -64,12 +71,13 @@ class Residuals:
 
 def calibrate(residuals: Residuals) -> Calibration:
     """Of n ≥ 1 rows. The width varies with the spread of the members where that shortens it."""
-    plain = Calibration.of(residuals.errors, Difficulty())
+    groups = residuals.groups
+    plain = Calibration.of(residuals.errors, Difficulty(), groups)
     fitted = _fit(residuals)
     if fitted is None:
         return plain
     difficulty = fitted.of(residuals.spread)
-    varied = Calibration.of(residuals.errors / difficulty, fitted)
+    varied = Calibration.of(residuals.errors / difficulty, fitted, groups)
     for coverage in COMPARED:
         narrow, wide = varied.bound(coverage), plain.bound(coverage)
         if narrow is None or wide is None or narrow * difficulty.mean() >= WORTH * wide:

@@ -130,8 +130,14 @@ def evaluate(
             }
         )
     scored = fold_of >= 0
+    by_group = spec.folds.type == "group"
     residuals = Residuals(
-        design.target[scored], out_of_fold[scored], spread[scored], fold_of[scored], transform
+        design.target[scored],
+        out_of_fold[scored],
+        spread[scored],
+        fold_of[scored],
+        transform,
+        design.fold_column[scored] if by_group and design.fold_column is not None else None,
     )
     calibration = calibrate(residuals)
     in_time = spec.folds.type == "time"
@@ -199,7 +205,7 @@ def _score_holdout(
     assert transform is not None
     actual = design.target[holdout]
     value, members = _predict(served, design, holdout)
-    spread = spread_within_folds(members, served.members_per_fold, transform)
+    spread = spread_within_folds(members[served.first_served :], served.members_per_fold, transform)
     return {
         "rows": len(holdout),
         "metrics": regression_metrics(actual, value),

@@ -36,29 +36,37 @@ class Difficulty(BaseModel):
 
 class Calibration(BaseModel):
     """The out-of-fold scores |truth − prediction| / difficulty of `rows` rows, on the transformed
-    target's scale: the upper ones in ascending order, with their ranks from 1."""
+    target's scale: the upper ones in ascending order, with their ranks from 1.
+
+    `groups`: of folds by group; rows of one group err alike, so that few groups say little however
+    many rows they have. None for other folds.
+    """
 
     rows: int
+    groups: int | None = None
     ranks: list[int]
     scores: list[float]
     difficulty: Difficulty
 
     @classmethod
-    def of(cls, scores: Vector, difficulty: Difficulty) -> Calibration:
+    def of(cls, scores: Vector, difficulty: Difficulty, groups: int | None = None) -> Calibration:
         """From all n scores, in any order."""
         lowest = min(max(1, rank(len(scores), LOWEST_COVERAGE)), len(scores))
         count = min(KEPT, len(scores) - lowest + 1)
         ranks = np.linspace(lowest, len(scores), count).round().astype(int)
         return cls(
             rows=len(scores),
+            groups=groups,
             ranks=ranks.tolist(),
             scores=np.sort(scores)[ranks - 1].tolist(),
             difficulty=difficulty,
         )
 
     def bound(self, coverage: float) -> float | None:
-        """The score that a new row's stays below with probability `coverage`; None: the rows are
-        too few to say."""
+        """The score that a new row's stays below with probability `coverage`; None: the rows, or
+        the groups, are too few to say."""
+        if self.units < self.units_needed(coverage):
+            return None
         place = bisect_left(self.ranks, rank(self.rows, coverage))
         return self.scores[place] if place < len(self.scores) else None
 
@@ -74,8 +82,13 @@ class Calibration(BaseModel):
                 return value * np.exp(-radius), value * np.exp(radius)
             return value - radius, value + radius
 
-    def rows_needed(self, coverage: float) -> int:
-        """The fewest rows with which this coverage can be had."""
+    @property
+    def units(self) -> int:
+        """What is drawn anew for a new row: a row, or a group with all of its rows."""
+        return self.rows if self.groups is None else self.groups
+
+    def units_needed(self, coverage: float) -> int:
+        """The fewest with which this coverage can be had."""
         return math.ceil(coverage / (1 - coverage) - 1e-9)
 
 

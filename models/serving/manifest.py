@@ -99,6 +99,12 @@ class Manifest(BaseModel):
         return numbers + [feature.name for feature in self.categorical]
 
     @property
+    def first_served(self) -> int:
+        """The first of the members whose mean is the value: of folds in time the last fold's."""
+        in_time = self.spec.get("folds", {}).get("type") == "time"
+        return self.members - self.members_per_fold if in_time else 0
+
+    @property
     def members_per_fold(self) -> int:
         return int(self.spec["members_per_fold"])
 

@@ -154,7 +154,8 @@ class Predictor:
                 row.append(odd)
             nothing = np.full(len(values), np.nan)
             return nothing, nothing
-        spread = spread_within_folds(members, self.manifest.members_per_fold, transform)
+        served = members[self.manifest.first_served :]
+        spread = spread_within_folds(served, self.manifest.members_per_fold, transform)
         return calibration.interval(values, spread, coverage, transform)
 
     def _warn_of_outliers(self, encoded: EncodedRows) -> None:
@@ -182,10 +183,11 @@ def _no_interval(calibration: Calibration | None, coverage: float) -> RowWarning
     if calibration is None:
         detail = "the model was trained by a version without intervals: train it again"
     else:
+        what = "scored rows" if calibration.groups is None else "scored groups"
         detail = (
-            f"an interval that holds {coverage:.0%} of the truths needs "
-            f"{calibration.rows_needed(coverage)} scored rows, and the model has "
-            f"{calibration.rows}: ask for a smaller coverage"
+            f"an interval that holds {100 * coverage:g} % of the truths needs "
+            f"{calibration.units_needed(coverage)} {what}, and the model has "
+            f"{calibration.units}: ask for a smaller coverage"
         )
     return RowWarning("no_interval", None, detail)
 

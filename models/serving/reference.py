@@ -16,6 +16,8 @@ OUTLIER_SHARE = 0.002
 # Added to the covariance's diagonal: columns that are copies of each other have no inverse.
 SHRINKAGE = 0.05
 BACKGROUND_ROWS = 64
+PARTS = 10  # of the rows, each of which is held against the others
+FARTHEST = 1e6  # of asinh: what overflows is no further away
 # Columns that are named of an outlier.
 NAMED = 3
 
@@ -46,24 +48,20 @@ class Outliers(BaseModel):
         cells = numbers[:, varied]
         center = np.nanmedian(cells, axis=0)
         low, high = np.nanquantile(cells, [0.05, 0.95], axis=0)
-        deviation = np.nanstd(cells, axis=0)
-        scale = np.where(high > low, (high - low) / 4, deviation)
-        seen = np.arcsinh((cells - center) / scale)
-        mean = np.nanmean(seen, axis=0)
-        away = np.nan_to_num(seen - mean)
-        covariance = away.T @ away / len(away)
-        ridge = SHRINKAGE * np.maximum(np.diag(covariance), 1e-9)
+        # Halved first: the difference of the largest numbers is none.
+        width = high / 4 - low / 4
+        scale = np.where(width > 0, width, np.nanstd(cells / 4, axis=0) * 4)
+        with np.errstate(over="ignore"):
+            seen = np.arcsinh((cells - center) / scale)
+        mean, precision = _fit(seen)
         found = cls(
             columns=varied,
             center=center.tolist(),
             scale=scale.tolist(),
             mean=mean.tolist(),
-            precision=np.linalg.inv(covariance + np.diag(ridge)).tolist(),
-            limit=0.0,
+            precision=precision.tolist(),
+            limit=_limit(seen),
         )
-        distances = np.sort(OutlierCheck(found).parts(numbers).sum(1))
-        place = min(len(distances) - 1, int(len(distances) * (1 - OUTLIER_SHARE)))
-        found.limit = float(distances[place])
         return found
 
 
@@ -80,10 +78,9 @@ class OutlierCheck:
 
     def parts(self, numbers: Numbers) -> Vector:
         """(N, K) squared distances, by the column that they come from."""
-        seen = np.arcsinh((numbers[:, self._columns] - self._center) / self._scale)
-        away = np.nan_to_num(seen - self._mean)
-        parts: Vector = away * (away @ self._precision)
-        return parts
+        with np.errstate(over="ignore"):
+            seen = np.arcsinh((numbers[:, self._columns] - self._center) / self._scale)
+        return _parts(seen, self._mean, self._precision)
 
     def most(self, parts: Vector) -> list[int]:
         """The columns that most of one row's distance comes from, places among the numbers."""
@@ -113,6 +110,36 @@ class Background(BaseModel):
             np.array(self.numbers, np.float64).reshape(rows, -1),
             np.array(self.codes, np.int64).reshape(rows, -1),
         )
+
+
+def _fit(seen: Vector) -> tuple[Vector, Vector]:
+    """Mean (K,) and inverse covariance (K, K) of (n, K), where NaN is missing."""
+    mean = np.nanmean(seen, axis=0)
+    away = np.nan_to_num(seen - mean)
+    covariance = away.T @ away / len(away)
+    ridge = SHRINKAGE * np.maximum(np.diag(covariance), 1e-9)
+    return mean, np.linalg.inv(covariance + np.diag(ridge))
+
+
+def _parts(seen: Vector, mean: Vector, precision: Vector) -> Vector:
+    """(N, K) squared distances, by the column that they come from."""
+    away = np.clip(np.nan_to_num(seen - mean), -FARTHEST, FARTHEST)
+    parts: Vector = away * (away @ precision)
+    return parts
+
+
+def _limit(seen: Vector) -> float:
+    """The distance that few rows exceed of which the covariance knows nothing: each part of the
+    rows is held against the others. Against its own, a row of a small table is always near."""
+    distances = np.zeros(len(seen))
+    for part in range(PARTS):
+        own = np.arange(len(seen)) % PARTS == part
+        others = seen[~own]
+        if not own.any() or np.isnan(others).all(0).any():
+            continue
+        distances[own] = _parts(seen[own], *_fit(others)).sum(1)
+    place = min(len(seen) - 1, int(len(seen) * (1 - OUTLIER_SHARE)))
+    return float(np.sort(distances)[place])
 
 
 def _known(column: Vector) -> Vector:

@@ -26,12 +26,19 @@ class ServedModel(nn.Module):
 
     Output
     ------
-    value : (N,) float64, the members' mean on the target's own scale
+    value : (N,) float64, on the target's own scale: the mean of the members, or of the last fold's
+        where that has seen the most: of folds in time the first know only the oldest rows
     members : (F·m, N) float64, fold f owns members f·m … f·m + m − 1
     """
 
     def __init__(
-        self, encoder: Encoder, network: Network, target: TargetScale, folds: list[int]
+        self,
+        encoder: Encoder,
+        network: Network,
+        target: TargetScale,
+        folds: list[int],
+        *,
+        latest_alone: bool = False,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -40,9 +47,10 @@ class ServedModel(nn.Module):
         self.folds = folds  # their numbers
         self.members = len(next(network.parameters()))
         self.members_per_fold = self.members // len(folds)
+        self.first_served = self.members - self.members_per_fold if latest_alone else 0
 
     @classmethod
-    def of(cls, trained: TrainedPopulation) -> ServedModel:
+    def of(cls, trained: TrainedPopulation, *, latest_alone: bool = False) -> ServedModel:
         """What was learnt, without what failed: a fold in which no member has weights is left out,
         and a member without weights gives its place to the next of its fold that has some.
 
@@ -67,6 +75,7 @@ class ServedModel(nn.Module):
             take(trained.network, torch.tensor(places)),
             take(trained.target, kept),
             folds,
+            latest_alone=latest_alone,
         )
 
     def forward(self, numbers: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,7 +83,7 @@ class ServedModel(nn.Module):
         outputs = self.network(inputs.repeat_interleave(self.members_per_fold, 0)).mean(2)[..., 0]
         by_fold = outputs.unflatten(0, (-1, self.members_per_fold)).transpose(0, 1)  # (m, F, N)
         members = self.target.restore(by_fold).transpose(0, 1).flatten(0, 1)
-        return members.mean(0), members
+        return members[self.first_served :].mean(0), members
 
     def fold(self, place: int) -> ServedModel:
         """The members of one fold alone."""

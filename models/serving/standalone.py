@@ -68,9 +68,14 @@ def interval(
     rank = math.ceil((calibration["rows"] + 1) * COVERAGE - 1e-9)
     scores = zip(calibration["ranks"], calibration["scores"], strict=True)
     bound = next((score for place, score in scores if place >= rank), math.nan)
+    if (calibration["groups"] or rank) < COVERAGE / (1 - COVERAGE) - 1e-9:
+        bound = math.nan  # few groups say little, however many rows they have
     is_log = manifest["target_transform"] == "log"
     scale = np.log(members) if is_log else members
-    by_fold = scale.reshape(-1, manifest["spec"]["members_per_fold"], len(value))
+    per_fold = manifest["spec"]["members_per_fold"]
+    if manifest["spec"]["folds"]["type"] == "time":  # the last fold's alone are the value
+        scale = scale[-per_fold:]
+    by_fold = scale.reshape(-1, per_fold, len(value))
     spread = by_fold.std(axis=1).mean(axis=0)
     difficulty = calibration["difficulty"]
     radius = (difficulty["constant"] + difficulty["spread"] * spread) * bound

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from models.evaluation.calibration import Residuals, calibrate, cross_intervals, measure
+from models.serving.intervals import Calibration
 
 ROWS, FOLDS = 4_000, 5
 
@@ -29,8 +30,8 @@ def test_a_spread_that_tells_of_errors_shortens_the_intervals() -> None:
     assert plain.difficulty.spread == 0
     unseen = residuals(telling=True, seed=1)
 
-    def widths(calibration: object) -> tuple[float, float]:
-        low, high = calibration.interval(unseen.prediction, unseen.spread, 0.9, "log")  # type: ignore[attr-defined]
+    def widths(calibration: Calibration) -> tuple[float, float]:
+        low, high = calibration.interval(unseen.prediction, unseen.spread, 0.9, "log")
         report = measure(unseen.actual, low, high, 0.9)
         return report["measured"], report["mean_width"]
 

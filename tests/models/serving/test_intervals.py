@@ -28,7 +28,7 @@ def test_the_bound_is_the_conformal_rank(rows: int, coverage: float, bound: floa
 
 @pytest.mark.parametrize("coverage", COVERAGES)
 def test_the_fewest_rows_that_are_enough(coverage: float) -> None:
-    needed = calibration(5).rows_needed(coverage)
+    needed = calibration(5).units_needed(coverage)
     assert calibration(needed).bound(coverage) == needed
     if needed > 1:
         assert calibration(needed - 1).bound(coverage) is None
@@ -79,3 +79,12 @@ def test_the_spread_is_that_within_folds() -> None:
     np.testing.assert_allclose(spread_within_folds(members, 2, "none"), [0.5, 0.5])
     np.testing.assert_allclose(spread_within_folds(np.exp(members / 10), 2, "log"), [0.05, 0.05])
     assert spread_within_folds(members, 1, "none").tolist() == [0, 0]
+
+
+def test_few_groups_say_little_however_many_rows_they_have() -> None:
+    """A new row is of a new group: 9 of them are the fewest for 90 %, as 9 rows would be."""
+    scores = np.arange(1.0, 1_001)
+    for groups, has_any in ((8, False), (9, True)):
+        found = Calibration.of(scores, Difficulty(), groups)
+        assert (found.bound(0.9) is not None) == has_any
+        assert found.bound(0.8) is not None
