@@ -470,3 +470,39 @@ def test_a_model_that_differs_from_its_scores_is_not_handed_on(
     with pytest.raises(TrainingFailed, match="not registered"):
         start(case, tmp_path / "run")
     assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_of_folds_in_time_the_last_prices(tmp_path: Path) -> None:
+    """On a table with a trend: the mean over all folds would lag years behind."""
+    chance = np.random.default_rng(0)
+    day = np.arange(600)
+    frame = pd.DataFrame({"area": chance.uniform(50, 150, 600), "day": day})
+    noise = chance.normal(0, 0.05, 600)
+    frame["price"] = np.exp(11 + 0.004 * frame["area"] + 0.0025 * day + noise)
+    case = lay(
+        tmp_path,
+        frame,
+        architecture={"type": "linear"},
+        folds={"type": "time", "column": "day"},
+        holdout={"fraction": 0.15},
+        k_folds=5,
+        max_epochs=60,
+        optimizer={"learning_rate": 0.03},
+        early_stopping=None,
+    )
+    outcome = start(case, tmp_path / "work")
+    files = outcome.artifacts
+    model = Predictor(
+        files["core.onnx"].read_bytes(),
+        Manifest.model_validate_json(files["manifest.json"].read_bytes()),
+    )
+    late = model.predict_table(case.cells.slice(510))
+    np.testing.assert_allclose(late.values, late.members[-1])
+    truth = frame["price"].to_numpy()[510:]
+    error, of_the_mean = (
+        regression_metrics(truth, prices)["rmsle"] for prices in (late.values, late.members.mean(0))
+    )
+    assert outcome.result["holdout"]["metrics"]["rmsle"] == pytest.approx(error, rel=1e-4)
+    assert error is not None
+    assert of_the_mean is not None
+    assert error < 0.8 * of_the_mean
