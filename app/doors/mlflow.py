@@ -24,19 +24,18 @@ from app.deps import ResourcesDep, Tenant
 from app.doors.route import TAG, DoorRoute, error_responses, message
 from app.doors.rows import FIRST_FAULT, Asked, DoorCell, Row, in_blocks, of_columns, whole
 from app.errors import Invalid, ProblemDocument
+from app.jobs.lifecycle import CHAMPION
 from app.media import CSV, JSON
 from app.openapi import REF
 from app.predictions import service
 from app.predictions.answers import ignored_header
 from app.predictions.rows import RowsBody, parse_document, rows_body
 from app.predictions.schemas import ROWS_EXAMPLE, PredictRequest
-from app.registry import repository as registry
 from app.settings import Settings
 from models.data.faults import quoted
 from models.serving.predictor import PLAIN
 
 PROTOCOL_VERSION = "3.17.2"  # of MLflow, whose client the tests speak with
-CHAMPION = "champion"
 
 # https://github.com/mlflow/mlflow/blob/master/mlflow/protos/databricks.proto
 ERROR_CODES = {
@@ -162,9 +161,7 @@ router = APIRouter(tags=[TAG], route_class=MlflowRoute, responses=error_response
 @router.get("/ping", summary="Is there a champion?", response_class=PlainTextResponse)
 def ping(resources: ResourcesDep, tenant: Tenant) -> str:
     """MLflow's health check: 200 where the champion can be loaded."""
-    with resources.database.reading() as session:
-        model = registry.get(session, tenant, CHAMPION)
-    resources.predictors.get(model)
+    resources.predictors.get(resources.names.resolve(tenant, CHAMPION))
     return "\n"
 
 

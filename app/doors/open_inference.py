@@ -22,7 +22,6 @@ from app.parameters import name_path
 from app.predictions import service
 from app.predictions.answers import ignored_header
 from app.predictions.rows import JsonBody
-from app.registry import repository as registry
 from app.storage.tables import Model
 from models.serving.manifest import Manifest
 from models.serving.predictor import PLAIN, Predictor
@@ -215,8 +214,7 @@ def infer(
 
 def _load(resources: Resources, tenant: str, name: str) -> tuple[Model, Predictor]:
     """Raises NotFound and ArtifactCorrupt."""
-    with resources.database.reading() as session:
-        model = registry.get(session, tenant, name)
+    model = resources.names.resolve(tenant, name)
     return model, resources.predictors.get(model)
 
 

@@ -110,25 +110,36 @@ class Usage:
                 logger.warning("the use of models is not written down yet: %s", error)
 
     def _write(self) -> None:
+        today = _today()
         with self._lock:
+            # Days that are over and written down.
+            for key in [k for k, day in self._days.items() if k[1] != today and not day.changed]:
+                del self._days[key]
             changed = {key: day for key, day in self._days.items() if day.changed}
             rows = []
             for (model_id, of), day in changed.items():
                 day.count()
                 day.changed = False
                 rows.append(self._row(model_id, of, day))
+        try:
+            self._store(rows)
+        except BaseException:
+            with self._lock:
+                for day in changed.values():
+                    day.changed = True
+            raise
+
+    def _store(self, rows: list[dict[str, object]]) -> None:
         if not rows:
             return
-        try:
-            with self._database.writing() as session:
-                named = {str(row["model_id"]) for row in rows}
-                known = set(session.scalars(select(Model.id).where(Model.id.in_(named))))
-                # A model may have been deleted since it priced.
-                rows = [row for row in rows if row["model_id"] in known]
-                if not rows:
-                    return
+        named = {str(row["model_id"]) for row in rows}
+        kept = ("requests", "rows", "seconds", "columns", "warnings")
+        with self._database.writing() as session:
+            # A model may have been deleted since it priced.
+            there = set(session.scalars(select(Model.id).where(Model.id.in_(named))))
+            rows = [row for row in rows if row["model_id"] in there]
+            if rows:
                 statement = upsert(session, ModelUsage)
-                kept = ("requests", "rows", "seconds", "columns", "warnings")
                 session.execute(
                     statement.on_conflict_do_update(
                         index_elements=("model_id", "day", "process"),
@@ -136,15 +147,6 @@ class Usage:
                     ),
                     rows,
                 )
-        except BaseException:
-            with self._lock:
-                for day in changed.values():
-                    day.changed = True
-            raise
-        with self._lock:
-            for key, day in changed.items():
-                if key[1] != _today() and not day.changed:
-                    del self._days[key]
 
     def _row(self, model_id: str, of: date, day: _Day) -> dict[str, object]:
         return {

@@ -1,12 +1,13 @@
 """Calibrates prediction intervals on out-of-fold residuals, and measures their coverage.
 
-The interval is centred on the served price, the mean over all folds, and as wide as the residuals
+The interval is centred on the served price and as wide as the residuals
 of the single folds' models say: `docs/decisions/0007-intervals.md` compares it with CV+ (Barber et
 al. 2021, arXiv 1905.02928). Coverage is measured fold by fold, with the residuals of the others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from models.serving.intervals import Calibration, Difficulty
+from models.serving.intervals import Calibration, Difficulty, transformed
 from models.spec import TargetTransform
 
 MEASURED = (0.5, 0.8, 0.9, 0.95, 0.99)
@@ -61,11 +62,8 @@ class Residuals:
     @property
     def errors(self) -> Vector:
         """|truth − prediction| on the transformed scale."""
-        errors: Vector
-        if self.transform == "log":
-            errors = np.abs(np.log(self.actual) - np.log(self.prediction))
-        else:
-            errors = np.abs(self.actual - self.prediction)
+        truth, price = (transformed(v, self.transform) for v in (self.actual, self.prediction))
+        errors: Vector = np.abs(truth - price)
         return errors
 
 
@@ -98,22 +96,24 @@ def _fit(residuals: Residuals) -> Difficulty | None:
 
 
 def cross_intervals(
-    residuals: Residuals, coverage: float, *, in_time: bool
-) -> tuple[Vector, Vector]:
-    """Bounds (n,) of each row by the residuals of the other folds; NaN where they are too few.
+    residuals: Residuals, coverages: Sequence[float], *, in_time: bool
+) -> list[tuple[Vector, Vector]]:
+    """For each coverage, bounds (n,) of each row by the residuals of the other folds; NaN where
+    they are too few.
 
     `in_time`: of the folds before it alone.
     """
-    low, high = np.full(len(residuals), np.nan), np.full(len(residuals), np.nan)
+    bounds = [(np.full(len(residuals), np.nan), np.full(len(residuals), np.nan)) for _ in coverages]
     for fold in np.unique(residuals.fold):
         own = residuals.fold == fold
         others = residuals.take(residuals.fold < fold if in_time else ~own)
         if len(others) == 0:
             continue
-        low[own], high[own] = calibrate(others).interval(
-            residuals.prediction[own], residuals.spread[own], coverage, residuals.transform
-        )
-    return low, high
+        calibration = calibrate(others)
+        price, spread = residuals.prediction[own], residuals.spread[own]
+        for coverage, (low, high) in zip(coverages, bounds, strict=True):
+            low[own], high[own] = calibration.interval(price, spread, coverage, residuals.transform)
+    return bounds
 
 
 def measure(actual: Vector, low: Vector, high: Vector, coverage: float) -> dict[str, Any]:

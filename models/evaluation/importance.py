@@ -6,13 +6,15 @@ the error grows. Columns that say the same share theirs: shuffling one leaves th
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.design import Design
+from models.data.design import Codes, Design, Numbers
 from models.randomness import stream_seed
+from models.serving.intervals import Vector, transformed
 from models.serving.served import ServedModel, predict
 from models.spec import TargetTransform, TrainingSpec
 
@@ -45,14 +47,8 @@ def permutation_importance(
     before, after = 0.0, np.zeros(len(columns))
     for place, scored in enumerate(folds):
         rows = chance.choice(scored, max(1, round(share * len(scored))), replace=False)
-        member = served.fold(place)
+        squares = partial(_squares, served.fold(place), transform, design.target[rows])
         numbers, codes = design.numbers[rows], design.codes[rows]
-        actual = _scale(design.target[rows], transform)
-
-        def squares(numbers: np.ndarray, codes: np.ndarray) -> float:
-            value, _ = predict(member, numbers, codes)  # noqa: B023
-            return float(((_scale(value, transform) - actual) ** 2).sum())  # noqa: B023
-
         before += squares(numbers, codes)
         for column in range(len(columns)):
             order = chance.permutation(len(rows))
@@ -70,5 +66,13 @@ def permutation_importance(
     ]
 
 
-def _scale(values: np.ndarray, transform: TargetTransform) -> np.ndarray:
-    return np.log(values) if transform == "log" else values
+def _squares(
+    member: ServedModel,
+    transform: TargetTransform,
+    actual: Vector,
+    numbers: Numbers,
+    codes: Codes,
+) -> float:
+    """The sum of the squared errors, on the transformed scale."""
+    value, _ = predict(member, numbers, codes)
+    return float(((transformed(value, transform) - transformed(actual, transform)) ** 2).sum())

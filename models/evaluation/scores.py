@@ -143,8 +143,8 @@ def evaluate(
     in_time = spec.folds.type == "time"
     low, high = np.full(len(design), np.nan), np.full(len(design), np.nan)
     intervals = []
-    for coverage in MEASURED:
-        bounds = cross_intervals(residuals, coverage, in_time=in_time)
+    crossed = cross_intervals(residuals, MEASURED, in_time=in_time)
+    for coverage, bounds in zip(MEASURED, crossed, strict=True):
         intervals.append(measure(residuals.actual, *bounds, coverage))
         if coverage == DEFAULT_COVERAGE:
             low[scored], high[scored] = bounds

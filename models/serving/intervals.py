@@ -92,6 +92,11 @@ class Calibration(BaseModel):
         return math.ceil(coverage / (1 - coverage) - 1e-9)
 
 
+def transformed(values: Vector, transform: TargetTransform) -> Vector:
+    """On the scale that is learnt."""
+    return np.log(values) if transform == "log" else values
+
+
 def rank(rows: int, coverage: float) -> int:
     """⌈(n + 1)·c⌉, from 1."""
     return math.ceil((rows + 1) * coverage - 1e-9)
@@ -106,7 +111,6 @@ def spread_within_folds(members: Vector, per_fold: int, transform: TargetTransfo
     """
     if per_fold == 1:
         return np.zeros(members.shape[1])
-    scale = np.log(members) if transform == "log" else members
-    by_fold: Vector = scale.reshape(-1, per_fold, scale.shape[1])
+    by_fold = transformed(members, transform).reshape(-1, per_fold, members.shape[1])
     mean: Vector = by_fold.std(axis=1).mean(axis=0)
     return mean

@@ -49,7 +49,7 @@ def test_the_truth_of_a_fold_has_no_say_in_its_own_intervals() -> None:
     found = residuals(telling=True, rows=500)
     own = found.fold == 2
     absurd = replace(found, actual=np.where(own, found.actual * 100, found.actual))
-    before, after = (cross_intervals(r, 0.9, in_time=False) for r in (found, absurd))
+    before, after = (cross_intervals(r, [0.9], in_time=False)[0] for r in (found, absurd))
     for bound, other in zip(before, after, strict=True):
         np.testing.assert_array_equal(bound[own], other[own])
         assert (bound[~own] != other[~own]).all()
@@ -59,17 +59,17 @@ def test_in_time_only_earlier_folds_have_a_say() -> None:
     found = residuals(telling=False, rows=500)
     late = found.fold == FOLDS - 1
     absurd = replace(found, actual=np.where(late, found.actual * 100, found.actual))
-    low, high = cross_intervals(found, 0.9, in_time=True)
+    ((low, high),) = cross_intervals(found, [0.9], in_time=True)
     assert np.isnan(low[found.fold == 0]).all()
     assert np.isfinite(low[found.fold > 0]).all()
-    np.testing.assert_array_equal(cross_intervals(absurd, 0.9, in_time=True), (low, high))
+    np.testing.assert_array_equal(cross_intervals(absurd, [0.9], in_time=True)[0], (low, high))
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9, 0.95])
 @pytest.mark.parametrize("telling", [True, False])
 def test_the_measured_coverage_is_what_was_asked(coverage: float, *, telling: bool) -> None:
     found = residuals(telling=telling)
-    report = measure(found.actual, *cross_intervals(found, coverage, in_time=False), coverage)
+    report = measure(found.actual, *cross_intervals(found, [coverage], in_time=False)[0], coverage)
     noise = 3 * np.sqrt(coverage * (1 - coverage) / ROWS)
     assert report["measured"] == pytest.approx(coverage, abs=noise)
     assert report["rows"] == ROWS
@@ -77,5 +77,5 @@ def test_the_measured_coverage_is_what_was_asked(coverage: float, *, telling: bo
 
 def test_what_cannot_be_measured_is_said_to_be_so() -> None:
     found = residuals(telling=False, rows=10)
-    report = measure(found.actual, *cross_intervals(found, 0.95, in_time=False), 0.95)
+    report = measure(found.actual, *cross_intervals(found, [0.95], in_time=False)[0], 0.95)
     assert report == {"coverage": 0.95, "rows": 0, "measured": None, "mean_width": None}
