@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -11,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 from polling import wait_until
-from test_serve import alive, family
-from worker_process import FOLDHOUSE, environment
+from test_serve import alive, family, started
+from worker_process import environment
 
 from app.settings import Settings
 from app.storage.migrate import upgrade
@@ -29,25 +28,11 @@ def api(tmp_path: Path) -> Iterator[Api]:
     """Its parent process, and its address."""
     settings = Settings(data_dir=tmp_path)
     upgrade(settings.resolved_database_url)
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [FOLDHOUSE, "api", "--port", "0", "--workers", "2"],
-            env=environment(settings),
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
-    assert process.stdout is not None
-    try:
-        ready = re.search(r"http://[\d.:]+", process.stdout.readline())
-        assert ready, (tmp_path / "log").read_text()
-        yield process, ready.group()
-    finally:
+    arguments = ("api", "--workers", "2")
+    with started(tmp_path / "log", *arguments, env=environment(settings)) as (process, url):
+        yield process, url
         left = family(process.pid)
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        wait_until(lambda: not any(map(alive, left)), SECONDS)
+    wait_until(lambda: not any(map(alive, left)), SECONDS)
 
 
 def answering(parent: int) -> set[int]:

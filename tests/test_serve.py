@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -24,24 +25,31 @@ STOP_SECONDS = 10.0
 
 
 @contextmanager
-def serving(data_dir: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A service on a free port and its address, once it says that it is ready."""
-    with (data_dir.parent / "log").open("wb") as log:
+def started(
+    log: Path, *arguments: str | Path, **options: Any
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A `foldhouse` command on a free port and its address, once it says that it is ready."""
+    with log.open("wb") as errors:
         process = subprocess.Popen(
-            [FOLDHOUSE, "serve", "--port", "0", "--data-dir", data_dir],
+            [FOLDHOUSE, *arguments, "--port", "0"],
             stdout=subprocess.PIPE,
-            stderr=log,
+            stderr=errors,
             text=True,
+            **options,
         )
     assert process.stdout is not None
     try:
         ready = re.search(r"http://[\d.:]+", process.stdout.readline())
-        assert ready, (data_dir.parent / "log").read_text()
+        assert ready, log.read_text()
         yield process, ready.group()
     finally:
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+def serving(data_dir: Path) -> AbstractContextManager[tuple[subprocess.Popen[str], str]]:
+    return started(data_dir.parent / "log", "serve", "--data-dir", data_dir)
 
 
 def family(pid: int) -> set[int]:
