@@ -3,9 +3,12 @@ sends whatever a page asks it to."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from fastapi import Request
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.errors import Forbidden
@@ -27,32 +30,32 @@ class Guard:
         self._any_host = any_host
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            request = Request(scope)
-            reason = self._refusal(request)
-            if reason is not None:
-                await problem_response(request, Forbidden(reason))(scope, receive, send)
-                return
+        if scope["type"] == "http" and (reason := self._refusal(scope)) is not None:
+            response = problem_response(Request(scope), Forbidden(reason))
+            await response(scope, receive, send)
+            return
         await self._app(scope, receive, send)
 
-    def _refusal(self, request: Request) -> str | None:
+    def _refusal(self, scope: Scope) -> str | None:
+        headers = Headers(scope=scope)
         # A page can give its own name this machine's address, and is then of the same site.
-        host = request.url.hostname
+        host = headers.get("Host") or scope["server"][0]
         if not self._any_host and not _is_loopback(host):
             return (
                 f"This server answers to localhost and 127.0.0.1, not to {host}: where others "
                 "may reach it, set FOLDHOUSE_TRUSTED_NETWORK=true."
             )
-        site = request.headers.get("Sec-Fetch-Site")
-        if request.method not in SAFE_METHODS and site in OTHER_SITES:
-            return f"A web page of another site ({site}) may not send {request.method} here."
+        site = headers.get("Sec-Fetch-Site")
+        if scope["method"] not in SAFE_METHODS and site in OTHER_SITES:
+            return f"A web page of another site ({site}) may not send {scope['method']} here."
         return None
 
 
-def _is_loopback(host: str | None) -> bool:
-    if host == "localhost":
-        return True
+@lru_cache(maxsize=64)
+def _is_loopback(host: str) -> bool:
+    """Whether a Host header, a name or an address with or without a port, is this machine."""
     try:
-        return ip_address(host or "").is_loopback
+        name = urlsplit(f"//{host}").hostname
+        return name == "localhost" or ip_address(name or "").is_loopback
     except ValueError:
         return False

@@ -78,7 +78,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.add_middleware(Guard, any_host=settings.trusted_network)
     app.add_middleware(Observe)  # outside
-    parts = (datasets, jobs, registry, monitoring, predictions, mlflow, open_inference, operations)
+    # A request is matched with one router after the other: the most frequent come first.
+    parts = (predictions, jobs, datasets, registry, monitoring, mlflow, open_inference, operations)
     for part in parts:
         app.include_router(part.router)
     for part in (datasets, registry):

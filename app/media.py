@@ -25,7 +25,9 @@ def wants_csv(accept: str | None, default: bool) -> bool:
     >>> wants_csv("application/json;q=0.5, text/*", default=False)
     True
     """
-    weights = _weights(accept or "*/*")
+    if not accept:
+        return default
+    weights = _weights(accept)
     csv, json = _quality(weights, CSV), _quality(weights, JSON)
     return default if csv == json else csv > json
 

@@ -6,7 +6,6 @@ import logging
 import time
 
 from fastapi import Request
-from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
@@ -16,6 +15,7 @@ from app.problems import internal_error
 
 log = logging.getLogger(__name__)
 
+NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 CLIENT_GONE = 499  # as nginx writes it down: nobody is there to answer
 
 
@@ -37,9 +37,8 @@ class Observe:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request_id
-                headers["X-Content-Type-Options"] = "nosniff"
+                own = (b"x-request-id", request_id.encode())
+                message["headers"] = [*message["headers"], own, NO_SNIFFING]
             await send(message)
 
         try:

@@ -53,6 +53,7 @@ def serve(
         end_on_signals()
         with WorkerProcess() as worker:
             # Imported only now: the worker starts while this process imports the API.
+            use_one_thread_for_products()
             from app.cli.server import run
 
             run(settings, listener, workers, on_stop=worker.stop_soon)
@@ -65,6 +66,7 @@ def api(host: Host = "127.0.0.1", port: Port = 8000, workers: Workers = 1) -> No
     require_tables(settings)
     with listen(host, port) as listener:
         end_on_signals()
+        use_one_thread_for_products()
         from app.cli.server import run
 
         run(settings, listener, workers)
@@ -84,6 +86,12 @@ def migrate() -> None:
     make_data_dir(settings.root)
     migrate_database(settings)
     typer.echo("The database is up to date.")
+
+
+def use_one_thread_for_products() -> None:
+    """numpy's, before it is imported: requests are what runs in parallel, and threads that spin
+    beside them cost a CSV of 100,000 rows a fifth of its time."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def end_on_signals() -> None:

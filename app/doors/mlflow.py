@@ -9,7 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 from pydantic import (
     BaseModel,
@@ -20,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from app.deps import ResourcesDep, Tenant
+from app.deps import Resources, ResourcesDep, Tenant
 from app.doors.route import TAG, DoorRoute, error_responses, message
 from app.doors.rows import FIRST_FAULT, Asked, DoorCell, Row, in_blocks, of_columns, whole
 from app.errors import Invalid, ProblemDocument
@@ -29,7 +30,7 @@ from app.media import CSV, JSON
 from app.openapi import REF
 from app.predictions import service
 from app.predictions.answers import ignored_header
-from app.predictions.rows import RowsBody, parse_document, rows_body
+from app.predictions.rows import RowsBody, parse_document, received
 from app.predictions.schemas import ROWS_EXAMPLE, PredictRequest
 from app.settings import Settings
 from models.data.faults import quoted
@@ -218,14 +219,15 @@ def _length(columns: Mapping[str, Sequence[DoorCell]]) -> int:
         }
     },
 )
-def invocations(
-    resources: ResourcesDep,
-    tenant: Tenant,
-    body: Annotated[RowsBody, Depends(rows_body(_read_scoring), scope="function")],
-) -> Response:
+async def invocations(request: Request, resources: ResourcesDep, tenant: Tenant) -> Response:
     """Rows as `dataframe_split`, `dataframe_records`, `instances`, `inputs` or CSV. The champion
     answers with a number a row; beside it stand the bounds of its interval and its warnings, as
     in the CSV of `POST /v1/predict`."""
+    async with received(request, resources.settings, _read_scoring) as body:
+        return await run_in_threadpool(_score, resources, tenant, body)
+
+
+def _score(resources: Resources, tenant: str, body: RowsBody) -> Response:
     answer = whole(service.price(resources, tenant, CHAMPION, body, PLAIN))
     scored = ScoringAnswer(
         predictions=answer.values, low=answer.low, high=answer.high, warnings=answer.warnings

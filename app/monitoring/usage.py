@@ -85,11 +85,11 @@ class Usage:
         self._thread.join()
 
     def add_rows(self, tenant: str, model_id: str, manifest: Manifest, rows: EncodedRows) -> None:
-        codes = Counter(code for odd in rows.warnings for code in {one.code for one in odd})
+        told = Counter(code for odd in rows.warnings if odd for code in {one.code for one in odd})
         with self._lock:
             day = self._day(tenant, model_id, manifest)
             day.rows += len(rows.numbers)
-            day.warnings.update(codes)
+            day.warnings.update(told)
             day.waiting.append((rows.numbers, rows.codes))
             day.rows_waiting += len(rows.numbers)
             if day.rows_waiting >= PUT_ASIDE:

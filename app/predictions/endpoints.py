@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
 
 from app.bodies import RowsRoute
 from app.deps import Resources, ResourcesDep, Tenant
@@ -21,19 +22,23 @@ from app.errors import (
 )
 from app.media import CSV, JSON, wants_csv
 from app.openapi import REF, problems
-from app.parameters import ID_PATTERN, Accept, name_path
+from app.parameters import name_path, query_parameters, read_query
 from app.predictions import service
-from app.predictions.answers import CsvLayout, CsvLayoutDep, answer
-from app.predictions.rows import RowsBody, RowsBodyDep
-from app.predictions.schemas import ROWS_EXAMPLE, OnUnknown, PredictionsOut, PredictRequest
-from app.predictions.service import MOST_EXPLAINED
-from models.serving.intervals import DEFAULT_COVERAGE, HIGHEST_COVERAGE, LOWEST_COVERAGE
+from app.predictions.answers import CsvLayout, answer
+from app.predictions.rows import RowsBody, read_rows, received
+from app.predictions.schemas import (
+    ROWS_EXAMPLE,
+    NamedPricingQuery,
+    PredictionsOut,
+    PredictRequest,
+    PricingQuery,
+)
 from models.serving.predictor import Question
 
 CSV_EXAMPLE = "Id,LotArea,Neighborhood,OverallQual,YearBuilt\n1,8450,CollgCr,7,2003\n"
 
 # One operation reads three media types, so FastAPI cannot know the body.
-BODY: dict[str, Any] = {
+REQUEST_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
@@ -86,58 +91,22 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 router = APIRouter(prefix="/v1", tags=["predictions"], route_class=RowsRoute)
 
 
-async def _question(
-    coverage: Annotated[
-        float,
-        Query(
-            ge=LOWEST_COVERAGE,
-            le=HIGHEST_COVERAGE,
-            description="Share of the truths that the intervals are to hold.",
-        ),
-    ] = DEFAULT_COVERAGE,
-    on_unknown: Annotated[
-        OnUnknown,
-        Query(description="`error` refuses unknown levels, wrong types and missing cells."),
-    ] = "warn",
-    explain: Annotated[
-        bool,
-        Query(
-            description="Adds to each price what each column contributes to it (JSON alone); each "
-            f"row takes as long as thousands of prices, and a request at most {MOST_EXPLAINED}."
-        ),
-    ] = False,
-) -> Question:
-    return Question(coverage, on_unknown, explain)
-
-
-QuestionDep = Annotated[Question, Depends(_question)]
-
-
 @router.post(
     "/predict",
     summary="Price rows",
     response_class=Response,
     responses=RESPONSES,
-    openapi_extra=BODY,
+    openapi_extra={**REQUEST_BODY, "parameters": query_parameters(NamedPricingQuery)},
 )
-def predict(
-    resources: ResourcesDep,
-    tenant: Tenant,
-    body: RowsBodyDep,
-    layout: CsvLayoutDep,
-    question: QuestionDep,
-    model: Annotated[
-        str, Query(pattern=ID_PATTERN, description="A model's id, or an alias.")
-    ] = "champion",
-    accept: Accept = None,
-) -> Response:
+async def predict(request: Request, resources: ResourcesDep, tenant: Tenant) -> Response:
     """Rows as JSON or as CSV, and prices in the format that Accept asks for: by default the one
     that the rows came in. Each price has an interval, whose coverage was measured on rows that its
     model did not see. Columns may stand in any order. A missing column or cell is imputed as
     in training and warned of; a column that the model does not take is ignored and named in
     `X-Ignored-Columns`. `?passthrough=Id&name=SalePrice&columns=prediction` gives a Kaggle
     submission."""
-    return _answer(resources, tenant, model, body, layout, question, accept)
+    query = read_query(NamedPricingQuery, request)
+    return await _answer(request, resources, tenant, query.model, query)
 
 
 @router.post(
@@ -145,35 +114,36 @@ def predict(
     summary="Price rows with one model",
     response_class=Response,
     responses=RESPONSES,
-    openapi_extra=BODY,
+    openapi_extra={**REQUEST_BODY, "parameters": query_parameters(PricingQuery)},
 )
-def predict_with_model(
+async def predict_with_model(
+    request: Request,
     resources: ResourcesDep,
     tenant: Tenant,
-    body: RowsBodyDep,
-    layout: CsvLayoutDep,
-    question: QuestionDep,
     model_id: Annotated[str, name_path("champion", "A model's id, or an alias.")],
-    accept: Accept = None,
 ) -> Response:
     """As `POST /v1/predict`, which see."""
-    return _answer(resources, tenant, model_id, body, layout, question, accept)
+    query = read_query(PricingQuery, request)
+    return await _answer(request, resources, tenant, model_id, query)
 
 
-def _answer(
-    resources: Resources,
-    tenant: str,
-    model: str,
-    body: RowsBody,
-    layout: CsvLayout,
-    question: Question,
-    accept: str | None,
+async def _answer(
+    request: Request, resources: Resources, tenant: str, model: str, query: PricingQuery
 ) -> Response:
-    priced = service.price(resources, tenant, model, body, question)
-    return answer(
-        priced,
-        layout,
-        resources.settings,
-        as_csv=wants_csv(accept, default=body.is_csv),
-        explained=question.explain,
-    )
+    layout = CsvLayout.of(query)
+    question = Question(query.coverage, query.on_unknown, query.explain)
+    accept = request.headers.get("Accept")
+
+    def price(body: RowsBody) -> Response:
+        return answer(
+            service.price(resources, tenant, model, body, question),
+            layout,
+            resources.settings,
+            as_csv=wants_csv(accept, default=body.is_csv),
+            explained=question.explain,
+        )
+
+    async with received(request, resources.settings, read_rows) as body:
+        if service.is_quick(resources, tenant, model, body, question):
+            return price(body)
+        return await run_in_threadpool(price, body)

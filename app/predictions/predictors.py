@@ -24,6 +24,11 @@ class Predictors:
         self._lock = threading.Lock()
         self._loaded: OrderedDict[str, Future[Predictor]] = OrderedDict()
 
+    def has(self, model: Model) -> bool:
+        """Whether `get` answers at once."""
+        future = self._loaded.get(model.id)
+        return future is not None and future.done()
+
     def get(self, model: Model) -> Predictor:
         """The model's predictor; who asks while another thread loads it waits for that.
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from itertools import islice
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
-from fastapi import Depends, Request
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from app.csv_text import Cell
-from app.deps import SettingsDep
 from app.errors import InvalidTable, TooLarge, UnsupportedMedia
 from app.form import FormReader
 from app.media import CSV, FORM, JSON, content_type
@@ -28,6 +28,9 @@ from models.serving.predictor import Predictions, Predictor, Question
 # Rows of a CSV that are priced together: enough to share the cost of a block, few enough that two
 # cores have both something to do.
 BLOCK_ROWS = 4_096
+# Objects no longer and no more than that are small: a few milliseconds to price.
+SMALL_BYTES = 16 * 1024
+SMALL_ROWS = 4
 SPOOLED_BYTES = 1024 * 1024  # a longer file is written to the disk
 
 Spooled = tempfile.SpooledTemporaryFile[bytes]
@@ -35,12 +38,15 @@ Document = TypeVar("Document", bound=BaseModel)
 
 
 class JsonBody:
-    """Rows as objects by column; `read` gives them in order: parsing is work for a thread."""
+    """Rows as objects by column; `read` gives them in order."""
 
     is_csv = False
 
-    def __init__(self, read: Callable[[Settings], Iterator[PredictRequest]]) -> None:
+    def __init__(
+        self, read: Callable[[Settings], Iterator[PredictRequest]], *, is_small: bool = False
+    ) -> None:
         self._read = read
+        self.is_small = is_small
 
     def blocks(self, settings: Settings) -> Iterator[JsonRows]:
         """Raises what `read` does: TooLarge, and RequestValidationError as FastAPI does."""
@@ -121,37 +127,43 @@ Rows = JsonRows | CsvRows
 RowsBody = JsonBody | CsvBody
 
 
-def rows_body(
+@asynccontextmanager
+async def received(
+    request: Request,
+    settings: Settings,
     read_json: Callable[[bytes, Settings], Iterator[PredictRequest]],
-) -> Callable[[Request, Settings], AsyncIterator[RowsBody]]:
-    """The dependency of an operation that takes a table or, as `read_json` reads it, JSON."""
+) -> AsyncIterator[RowsBody]:
+    """The body of a request: a table or, as `read_json` reads it, JSON.
 
-    async def body(request: Request, settings: SettingsDep) -> AsyncIterator[RowsBody]:
-        media_type, options = content_type(request)
-        if media_type == JSON:
-            yield JsonBody(partial(read_json, await request.body()))
-            return
-        if media_type in (CSV, FORM):
-            with spool(settings) as file:
-                if media_type == CSV:
-                    async for chunk in request.stream():
-                        file.write(chunk)
-                else:
-                    form = FormReader(options.get(b"boundary"), file.write)
-                    async for chunk in request.stream():
-                        form.write(chunk)
-                    form.finish()
-                yield CsvBody(file)
-            return
-        raise UnsupportedMedia(
-            "Send rows as application/json or text/csv, or as the file of multipart/form-data; "
-            f"Content-Type is {media_type or 'missing'}."
-        )
+    Raises
+    ------
+    UnsupportedMedia, TooLarge, TooSlow
+    """
+    media_type, options = content_type(request)
+    if media_type == JSON:
+        data = await request.body()
+        is_small = len(data) <= SMALL_BYTES and data.count(b"{") <= 1 + SMALL_ROWS
+        yield JsonBody(partial(read_json, data), is_small=is_small)
+        return
+    if media_type in (CSV, FORM):
+        with spool(settings) as file:
+            if media_type == CSV:
+                async for chunk in request.stream():
+                    file.write(chunk)
+            else:
+                form = FormReader(options.get(b"boundary"), file.write)
+                async for chunk in request.stream():
+                    form.write(chunk)
+                form.finish()
+            yield CsvBody(file)
+        return
+    raise UnsupportedMedia(
+        "Send rows as application/json or text/csv, or as the file of multipart/form-data; "
+        f"Content-Type is {media_type or 'missing'}."
+    )
 
-    return body
 
-
-def _read_json(data: bytes, settings: Settings) -> Iterator[PredictRequest]:
+def read_rows(data: bytes, settings: Settings) -> Iterator[PredictRequest]:
     request = parse_document(PredictRequest, data)
     for name, value in islice((request.model_extra or {}).items(), 1):
         unknown = {"type": "extra_forbidden", "loc": ("body", name), "input": value}
@@ -160,9 +172,6 @@ def _read_json(data: bytes, settings: Settings) -> Iterator[PredictRequest]:
         )
     check_row_count(len(request.rows), settings)
     yield request
-
-
-RowsBodyDep = Annotated[RowsBody, Depends(rows_body(_read_json), scope="function")]
 
 
 def check_row_count(rows: int, settings: Settings) -> None:

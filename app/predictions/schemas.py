@@ -6,8 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, FiniteFloat
 
+from app.parameters import ID_PATTERN, PRINTABLE
 from models.serving.encoding import RowWarning
 from models.serving.intervals import DEFAULT_COVERAGE, HIGHEST_COVERAGE, LOWEST_COVERAGE
+
+PREDICTION, LOW, HIGH, WARNINGS = COLUMNS = ("prediction", "low", "high", "warnings")
+MOST_EXPLAINED = 20  # rows of a request: each takes thousands of prices
 
 OnUnknown = Literal["warn", "error"]
 JsonCell = FiniteFloat | int | str | bool | None
@@ -50,6 +54,51 @@ class PredictRequest(BaseModel):
         default=None,
         description="`error` refuses rows with unknown levels, wrong types or missing cells, "
         "`warn` prices them with a warning. Default: the query parameter's.",
+    )
+
+
+class PricingQuery(BaseModel):
+    """How to price, and what the answer is to look like."""
+
+    # A misspelt parameter would be a price that is not the one asked for.
+    model_config = ConfigDict(extra="forbid")
+
+    coverage: float = Field(
+        default=DEFAULT_COVERAGE,
+        ge=LOWEST_COVERAGE,
+        le=HIGHEST_COVERAGE,
+        description="Share of the truths that the intervals are to hold.",
+    )
+    on_unknown: OnUnknown = Field(
+        default="warn",
+        description="`error` refuses unknown levels, wrong types and missing cells.",
+    )
+    explain: bool = Field(
+        default=False,
+        description="Adds to each price what each column contributes to it (JSON alone); each "
+        f"row takes as long as thousands of prices, and a request at most {MOST_EXPLAINED}.",
+    )
+    passthrough: list[str] = Field(
+        default=[], description="Columns of the rows to copy in front of a CSV's."
+    )
+    name: str = Field(
+        default=PREDICTION,
+        min_length=1,
+        max_length=200,
+        pattern=PRINTABLE,
+        description="Of the prices' column in a CSV.",
+    )
+    columns: list[str] = Field(
+        default=[*COLUMNS],
+        description=f"Which columns a CSV is to have: {', '.join(COLUMNS)}.",
+    )
+
+
+class NamedPricingQuery(PricingQuery):
+    """The same, and with which model."""
+
+    model: str = Field(
+        default="champion", pattern=ID_PATTERN, description="A model's id, or an alias."
     )
 
 

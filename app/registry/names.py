@@ -24,12 +24,17 @@ class ModelNames:
         self._changes = 0
         self._known: dict[tuple[str, str], tuple[Model, float]] = {}
 
+    def known(self, tenant: str, reference: str) -> Model | None:
+        """What `resolve` answers without asking the database."""
+        found = self._known.get((tenant, reference))
+        return found[0] if found is not None and time.monotonic() < found[1] else None
+
     def resolve(self, tenant: str, reference: str) -> Model:
         """A model by its id or by an alias, or the newest for `latest`; raises NotFound."""
+        found = self.known(tenant, reference)
+        if found is not None:
+            return found
         name, now = (tenant, reference), time.monotonic()
-        found = self._known.get(name)
-        if found is not None and now < found[1]:
-            return found[0]
         changes = self._changes
         with self._database.reading() as session:
             model = repository.get(session, tenant, reference)

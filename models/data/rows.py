@@ -15,7 +15,7 @@ from pyarrow import csv
 from models.data.faults import TableError, TableFault, quoted
 from models.data.header import Header
 
-BLOCK_BYTES = 8 * 1024 * 1024  # read at a time; a row must lie within two neighbouring blocks
+BLOCK_BYTES = 2 * 1024 * 1024  # read at a time; a row must lie within two neighbouring blocks
 MAX_FAULTS = 20  # ragged rows named in one error
 
 # Blank lines are skipped between rows, but swallowed by a quoted cell that never closes: a last

@@ -40,9 +40,8 @@ class Encoder(nn.Module):
     scale: Tensor  # (F, 1, D + R) float64, never 0
     varies: Tensor  # (F, 1, D + R) 0 where a column does not vary among the training rows
     knots: Tensor  # (F, 1, D + R, Q) float64
-    bin_low: Tensor  # (F, 1, P) float64
-    bin_width: Tensor  # (F, 1, P) float64, never 0
-    bin_used: Tensor  # (F, 1, P) 0 where a fold does not have the bin
+    bin_low: Tensor  # (F, 1, P) float64, infinite where a fold does not have the bin
+    bin_width: Tensor  # (F, 1, P), never 0
     bin_columns: Tensor  # (P,)
     seen: Tensor  # (F, 1, W)
     offsets: Tensor  # (C,) first column of each vocabulary
@@ -71,9 +70,8 @@ class Encoder(nn.Module):
         per_fold("varies", ~constant, dtype)
         per_fold("knots", statistics.knots.transpose(0, 2, 1), torch.float64)
         unused = statistics.bin_width == 0
-        per_fold("bin_low", statistics.bin_low, torch.float64)
-        per_fold("bin_width", np.where(unused, 1.0, statistics.bin_width), torch.float64)
-        per_fold("bin_used", ~unused, dtype)
+        per_fold("bin_low", np.where(unused, np.inf, statistics.bin_low), torch.float64)
+        per_fold("bin_width", np.where(unused, 1.0, statistics.bin_width), dtype)
         per_fold("seen", statistics.seen, dtype)
         sizes = [vocabulary.unknown for vocabulary in vocabularies]
         for name, column in (
@@ -89,12 +87,13 @@ class Encoder(nn.Module):
         self.width = self.numeric + len(statistics.bin_columns) + self.levels
 
     def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
-        filled = torch.where(torch.isnan(numbers), self.fill, numbers)
+        filled, fill = torch.where(torch.isnan(numbers), self.fill, numbers), self.fill
         if len(self.pair) > 0:
-            filled = torch.cat([filled, self._turned(filled)], dim=-1)
+            numbers = filled = torch.cat([filled, self._turned(filled)], dim=-1)
+            fill = torch.cat([fill, self._turned(fill)], dim=-1)
         parts = [self._scaled(filled), self._one_hot(codes)]
         if len(self.bin_columns) > 0:
-            parts.insert(1, self._piecewise(filled))
+            parts.insert(1, self._piecewise(numbers, fill))
         return torch.cat(parts, dim=-1)
 
     def _turned(self, filled: Tensor) -> Tensor:
@@ -130,11 +129,21 @@ class Encoder(nn.Module):
         rank = torch.where(width > 0, inside.clamp(0, 1), step).mean(-1)
         return (rank - 0.5) * (2 * 3**0.5)
 
-    def _piecewise(self, filled: Tensor) -> Tensor:
-        """(F, N, P) for each bin 0 below it, 1 above it, and linear inside."""
-        numbers = filled.index_select(-1, self.bin_columns)
-        code = ((numbers - self.bin_low) / self.bin_width).clamp(0, 1)
-        return code.to(self.dtype) * self.bin_used
+    def _piecewise(self, numbers: Tensor, fill: Tensor) -> Tensor:
+        """(F, N, P) for each bin 0 below it, 1 above it, and linear inside.
+
+        A missing number gets the code of the fold's fill. Rows that all folds share are laid out
+        by bins once for all of them: of what this costs, that is half.
+        """
+        by_bin = numbers.index_select(-1, self.bin_columns)
+        code = self._within(by_bin)
+        return torch.where(
+            torch.isnan(by_bin), self._within(fill.index_select(-1, self.bin_columns)), code
+        )
+
+    def _within(self, by_bin: Tensor) -> Tensor:
+        """Where in its bin a number lies; float32 is fine for the distance from the bin's start."""
+        return ((by_bin - self.bin_low).to(self.dtype) / self.bin_width).clamp(0, 1)
 
     def _one_hot(self, codes: Tensor) -> Tensor:
         """(F, N, W). Unknown codes are written into one spare column, which is cut off."""

@@ -154,15 +154,17 @@ class Predictor:
                 row.append(odd)
             nothing = np.full(len(values), np.nan)
             return nothing, nothing
-        served = members[self.manifest.first_served :]
-        spread = spread_within_folds(served, self.manifest.members_per_fold, transform)
+        spread = np.zeros(1)
+        if calibration.difficulty.spread > 0:
+            served = members[self.manifest.first_served :]
+            spread = spread_within_folds(served, self.manifest.members_per_fold, transform)
         return calibration.interval(values, spread, coverage, transform)
 
     def _warn_of_outliers(self, encoded: EncodedRows) -> None:
         if self._outliers is None:
             return
         parts = self._outliers.parts(encoded.numbers)
-        for row in np.flatnonzero(parts.sum(1) > self._outliers.limit):
+        for row in (parts.sum(1) > self._outliers.limit).nonzero()[0]:
             names = [self._encoder.columns[place] for place in self._outliers.most(parts[row])]
             encoded.warnings[row].append(_outlier(names))
 

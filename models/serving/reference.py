@@ -70,7 +70,7 @@ class OutlierCheck:
 
     def __init__(self, outliers: Outliers) -> None:
         self.limit = outliers.limit
-        self._columns = outliers.columns
+        self._columns = np.array(outliers.columns)
         self._center = np.array(outliers.center)
         self._scale = np.array(outliers.scale)
         self._mean = np.array(outliers.mean)
@@ -79,12 +79,14 @@ class OutlierCheck:
     def parts(self, numbers: Numbers) -> Vector:
         """(N, K) squared distances, by the column that they come from."""
         with np.errstate(over="ignore"):
-            seen = np.arcsinh((numbers[:, self._columns] - self._center) / self._scale)
+            seen = np.arcsinh((numbers.take(self._columns, 1) - self._center) / self._scale)
         return _parts(seen, self._mean, self._precision)
 
     def most(self, parts: Vector) -> list[int]:
         """The columns that most of one row's distance comes from, places among the numbers."""
-        return [self._columns[place] for place in np.argsort(-parts)[:NAMED] if parts[place] > 0]
+        return [
+            int(self._columns[place]) for place in np.argsort(-parts)[:NAMED] if parts[place] > 0
+        ]
 
 
 class Background(BaseModel):
@@ -123,7 +125,9 @@ def _fit(seen: Vector) -> tuple[Vector, Vector]:
 
 def _parts(seen: Vector, mean: Vector, precision: Vector) -> Vector:
     """(N, K) squared distances, by the column that they come from."""
-    away = np.clip(np.nan_to_num(seen - mean), -FARTHEST, FARTHEST)
+    away = seen - mean
+    away[np.isnan(away)] = 0.0
+    np.maximum(np.minimum(away, FARTHEST, out=away), -FARTHEST, out=away)
     parts: Vector = away * (away @ precision)
     return parts
 

@@ -93,8 +93,8 @@ REFUSED: dict[str, Bad] = {
     "a million cells in a row": Bad(b"a,b\n" + b"1," * 10**6, "where the header has 2", {"row": 1}),
     "a row too many": Bad(b"a\n" + b"1\n" * (MAX_ROWS + 1), f"more than {MAX_ROWS:,} rows"),
     "an endless header": Bad(b"x" * 20 * MIB, "does not end within 1,024 KiB"),
-    "an endless row": Bad(b"a,b\n1," + b"x" * 17 * MIB + b"\n", "8 MiB", {"row": 1}),
-    "an endless last row": Bad(b"a,b\n1,2\n3," + b"x" * 40 * MIB, "8 MiB", {"row": 2}),
+    "an endless row": Bad(b"a,b\n1," + b"x" * 17 * MIB + b"\n", "2 MiB", {"row": 1}),
+    "an endless last row": Bad(b"a,b\n1,2\n3," + b"x" * 40 * MIB, "2 MiB", {"row": 2}),
     "an open quote": Bad(b'a,b\n1,2\n3,"4\n5,6\n', QUOTE, {"row": 2, "column": "b"}),
     "an open quote, endless": Bad(
         b'a,b\n1,2\n3,"' + b"5,6\n" * 3 * MIB, "double quote", {"row": 2}
