@@ -8,7 +8,16 @@ from __future__ import annotations
 import importlib
 import sys
 
-NAMES = ("folds_against_loop", "scaling", "estimates", "load", "rivals", "honesty", "coverage")
+NAMES = (
+    "folds_against_loop",
+    "scaling",
+    "estimates",
+    "load",
+    "serving",
+    "rivals",
+    "honesty",
+    "coverage",
+)
 
 
 def main(arguments: list[str]) -> None:

@@ -1,0 +1,175 @@
+"""A row priced over HTTP, against an endpoint that only sends it back: requests a second.
+
+Both run under uvicorn with the same settings in processes of their own, and take turns. The rival
+is bare FastAPI: an endpoint that is a coroutine, and one that is a function, which FastAPI runs in
+a thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import http.client
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uvicorn
+from fastapi import FastAPI
+
+from app.client import Foldhouse
+from benchmarks.houses import AMES
+from benchmarks.load import FOLDHOUSE
+
+SPECS: dict[str, dict[str, Any]] = {
+    "default spec": {},
+    "[256, 64], one a fold": {"architecture": {"type": "mlp", "hidden_sizes": [256, 64]}},
+}
+TARGET = "SalePrice"
+CLIENTS = (1, 4)
+ECHO_FLAG = "--echo"
+Rate = tuple[float, float]  # requests a second, and the 99th percentile of their seconds
+
+echo = FastAPI()
+
+
+@echo.post("/coroutine")
+async def _coroutine(body: dict[str, Any]) -> dict[str, Any]:
+    return body
+
+
+@echo.post("/function")
+def _function(body: dict[str, Any]) -> dict[str, Any]:
+    return body
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=3000)
+    parser.add_argument(ECHO_FLAG, type=int, metavar="PORT", help="be the rival")
+    given = parser.parse_args(arguments)
+    if given.echo is not None:
+        uvicorn.run(echo, port=given.echo, http="h11", access_log=False, log_level="warning")
+        return
+    with tempfile.TemporaryDirectory(prefix="foldhouse-") as folder:
+        models = _trained(folder)
+        body = json.dumps({"rows": [_house()]}).encode()
+        with _process([FOLDHOUSE, "api", "--port", "0"], folder) as port, _rival() as rival:
+            print("| model | clients | a second | of a coroutine | of a function | p99, times |")
+            print("| --- " + "| ---: " * 5 + "|")
+            for name, model in models.items():
+                _ask(port, f"/v1/models/{model}/predict", body, 1, 300)  # loads it
+                for clients in CLIENTS:
+                    rate, tail = _ask(
+                        port, f"/v1/models/{model}/predict", body, clients, given.requests
+                    )
+                    bare = _ask(rival, "/coroutine", body, clients, given.requests)
+                    threaded = _ask(rival, "/function", body, clients, given.requests)
+                    print(
+                        f"| {name} | {clients} | {rate:.0f} | {rate / bare[0]:.2f} "
+                        f"| {rate / threaded[0]:.2f} "
+                        f"| {tail / bare[1]:.1f}, {tail / threaded[1]:.1f} |",
+                        flush=True,
+                    )
+
+
+def _trained(folder: str) -> dict[str, str]:
+    """The id of a model of each spec."""
+    with _process([FOLDHOUSE, "serve", "--port", "0"], folder) as port:
+        client = Foldhouse(f"http://127.0.0.1:{port}")
+        client.upload(AMES)
+        jobs = {
+            name: client.submit({"dataset_id": "latest", "target": TARGET, **spec})["id"]
+            for name, spec in SPECS.items()
+        }
+        return {name: client.wait(job)["result"]["model_id"] for name, job in jobs.items()}
+
+
+def _house() -> dict[str, Any]:
+    """One of 80 columns."""
+    with AMES.open() as file:
+        row = next(csv.DictReader(file))
+    return {name: _cell(text) for name, text in row.items() if name != TARGET}
+
+
+def _cell(text: str) -> object:
+    if text in ("", "NA"):
+        return None
+    return float(text) if re.fullmatch(r"[\d.]+", text) else text
+
+
+@contextmanager
+def _process(command: Sequence[str | Path], folder: str) -> Iterator[int]:
+    """The port at which a service answers."""
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, "FOLDHOUSE_DATA_DIR": folder},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        ready = re.search(r"http://[\d.]+:(\d+)", process.stdout.readline())
+        assert ready, "the service did not start"
+        yield int(ready.group(1))
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def _rival() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen([sys.executable, "-m", "benchmarks.serving", ECHO_FLAG, str(port)])
+    try:
+        for _ in range(100):
+            time.sleep(0.1)
+            try:
+                _ask(port, "/coroutine", b"{}", 1, 300)
+                break
+            except OSError:
+                continue
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _ask(port: int, path: str, body: bytes, clients: int, requests: int) -> Rate:
+    with ThreadPoolExecutor(clients) as pool:
+        began = time.perf_counter()
+        share = requests // clients
+        parts = pool.map(lambda _: _client(port, path, body, share), range(clients))
+        seconds = [second for part in parts for second in part]
+        return len(seconds) / (time.perf_counter() - began), float(np.quantile(seconds, 0.99))
+
+
+def _client(port: int, path: str, body: bytes, requests: int) -> list[float]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    seconds = []
+    for _ in range(requests):
+        began = time.perf_counter()
+        connection.request("POST", path, body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        text = answer.read()
+        assert answer.status == 200, text
+        seconds.append(time.perf_counter() - began)
+    connection.close()
+    return seconds
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
