@@ -37,6 +37,7 @@ class Resources:
     metrics: Metrics
     usage: Usage
     parsing: CapacityLimiter
+    submitting: CapacityLimiter
     # Blocks of long tables: the graph and the reading of cells leave Python's lock to others.
     pricing: ThreadPoolExecutor
 

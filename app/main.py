@@ -38,6 +38,8 @@ from app.storage.blobs import Blobs
 from app.storage.database import Database
 
 PARSED_AT_A_TIME = 1  # uploaded tables: each takes several times its file in memory
+# Submits: more of them wait for Python's lock and for the writers' turn, and each takes longer.
+SUBMITTED_AT_A_TIME = 3
 
 DESCRIPTION = """\
 Turns a CSV of houses, or any table, into an honestly cross-validated neural network and serves it.
@@ -110,5 +112,6 @@ def _open(settings: Settings) -> Resources:
         metrics=Metrics(database),
         usage=Usage(database),
         parsing=CapacityLimiter(PARSED_AT_A_TIME),
+        submitting=CapacityLimiter(SUBMITTED_AT_A_TIME),
         pricing=ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="pricing"),
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
+from anyio import to_thread
 from fastapi import APIRouter, BackgroundTasks, Query, Response
 from fastapi.responses import StreamingResponse
 
@@ -74,7 +76,7 @@ def validate_job(resources: ResourcesDep, tenant: Tenant, body: JobCreate) -> Va
     status_code=202,
     responses=problems(*SPEC_PROBLEMS, *KEY_PROBLEMS),
 )
-def submit_job(
+async def submit_job(
     resources: ResourcesDep,
     tenant: Tenant,
     body: JobCreate,
@@ -83,7 +85,8 @@ def submit_job(
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> JobOut:
     """Queues a cross-validated training run; `Location` is where to watch it."""
-    submitted = service.submit(resources, tenant, body, idempotency_key)
+    submit = partial(service.submit, resources, tenant, body, idempotency_key)
+    submitted = await to_thread.run_sync(submit, limiter=resources.submitting)
     return _announced(submitted, resources, background, response)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Row, Select, func, select, tuple_
+from sqlalchemy import Row, Select, bindparam, func, select, tuple_
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
@@ -13,6 +13,10 @@ from app.parameters import LATEST
 from app.storage.tables import EpochMetric, Job, Model, Shard, State
 
 JobRow = Row[Job, Shard]
+
+# What each submit and each poll asks is put together once.
+JOBS = select(Job, Shard).join(Shard, Shard.job_id == Job.id)
+QUEUED = select(func.count()).where(Job.tenant == bindparam("tenant"), Job.status == State.QUEUED)
 
 
 def get(session: Session, tenant: str, job_id: str) -> JobRow:
@@ -46,8 +50,7 @@ def page(
 
 
 def count_queued(session: Session, tenant: str) -> int:
-    query = select(func.count()).where(Job.tenant == tenant, Job.status == State.QUEUED)
-    return session.scalar(query) or 0
+    return session.connection().scalar(QUEUED, {"tenant": tenant}) or 0
 
 
 def epochs(
@@ -70,4 +73,4 @@ def model_of(session: Session, job_id: str) -> Model | None:
 
 
 def _jobs(tenant: str) -> Select[Job, Shard]:
-    return select(Job, Shard).join(Shard, Shard.job_id == Job.id).where(Job.tenant == tenant)
+    return JOBS.where(Job.tenant == tenant)

@@ -87,11 +87,22 @@ class TenantRow(Base):
     tenant: Mapped[str] = mapped_column(String(64), index=True)
 
 
-class Dataset(TenantRow):
+class ListedRow(TenantRow):
+    """Lists of them are newest first, by id."""
+
+    __abstract__ = True
+
+    tenant: Mapped[str] = mapped_column(String(64))
+
+
+class Dataset(ListedRow):
     """An uploaded table. `csv` and `parquet` are keys in storage."""
 
     __tablename__ = "datasets"
-    __table_args__ = (UniqueConstraint("tenant", "sha256", name="uq_datasets_tenant_sha256"),)
+    __table_args__ = (
+        UniqueConstraint("tenant", "sha256", name="uq_datasets_tenant_sha256"),
+        Index("ix_datasets_tenant_id", "tenant", "id"),
+    )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     name: Mapped[str]
@@ -106,17 +117,21 @@ class Dataset(TenantRow):
     uploaded_at: Mapped[datetime] = mapped_column(insert_default=database_now())
 
 
-class Job(TenantRow):
+class Job(ListedRow):
     """A submitted spec and what became of it."""
 
     __tablename__ = "jobs"
+    __table_args__ = (
+        Index("ix_jobs_tenant_id", "tenant", "id"),
+        Index("ix_jobs_tenant_status_id", "tenant", "status", "id"),
+    )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     name: Mapped[str | None]
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
     target: Mapped[str]
     spec: Mapped[dict[str, Any]]
-    status: Mapped[State] = mapped_column(StateColumn, index=True)
+    status: Mapped[State] = mapped_column(StateColumn)
     cancel_requested_at: Mapped[datetime | None]
     # Whether the cancelled run ends with a model of the best weights so far.
     keep_best: Mapped[bool] = mapped_column(default=False, server_default=false())
@@ -196,10 +211,11 @@ class Event(TenantRow):
     created_at: Mapped[datetime] = mapped_column(insert_default=database_now())
 
 
-class Model(TenantRow):
+class Model(ListedRow):
     """A registered model. `artifacts` maps file names to the SHA-256 by which the job has them."""
 
     __tablename__ = "models"
+    __table_args__ = (Index("ix_models_tenant_id", "tenant", "id"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)
