@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -21,6 +21,9 @@ from app.storage.tables import LOCAL_TENANT
 from models.serving.intervals import Calibration, Difficulty
 from models.serving.manifest import CategoricalFeature, Manifest, NumericFeature
 from models.serving.reference import Background
+
+if TYPE_CHECKING:
+    from houses import Built  # which needs torch
 
 ROWS = 60
 ZONES = ["north", "south"]
@@ -97,6 +100,23 @@ def register(resources: Resources, job_id: str, files: list[Path]) -> str:
         model_id = lifecycle.succeed(session, claim.fence, result(), artifacts)
     assert model_id is not None
     return model_id
+
+
+def registered(client: TestClient, built: Built, folder: Path) -> str:
+    """Puts a trained model into the registry; gives its id."""
+    upload(client, built.case.cells.to_pandas().to_csv(index=False))
+    job = submit(client, target="price")
+    files = {
+        "core.onnx": built.core,
+        "model.onnx": built.full,
+        "manifest.json": built.manifest.model_dump_json().encode(),
+        "weights.safetensors": b"weights",
+        "oof.parquet": b"out of fold",
+    }
+    folder.mkdir()
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return register(resources_of(client), job["id"], [folder / name for name in files])
 
 
 def result() -> dict[str, Any]:

@@ -17,7 +17,11 @@ ROWS = [dict(zip(COLUMNS, cells, strict=True)) for cells in zip(*COLUMNS.values(
 
 def predict(client: TestClient, **params: Any) -> dict[str, list[Any]]:
     """The answer of /v1/predict, column by column."""
-    response = client.post("/v1/predict", json={"rows": ROWS}, params=params)
+    return by_column(client.post("/v1/predict", json={"rows": ROWS}, params=params))
+
+
+def by_column(response: Any) -> dict[str, list[Any]]:
+    """A PredictionsOut as doors give it."""
     assert response.status_code == 200, response.text
     found = response.json()["predictions"]
     return {
@@ -25,6 +29,7 @@ def predict(client: TestClient, **params: Any) -> dict[str, list[Any]]:
         "low": [row["interval"]["low"] for row in found],
         "high": [row["interval"]["high"] for row in found],
         "warnings": [
-            "; ".join(f"{odd['code']} {odd['column']}" for odd in row["warnings"]) for row in found
+            "; ".join(f"{odd['code']} {odd['column'] or ''}".rstrip() for odd in row["warnings"])
+            for row in found
         ],
     }

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
-from house_api import register, resources_of, submit, upload
-from houses import Built, build, house_frame, lay
+from house_api import registered
+from houses import build, house_frame, lay
 
 from app.client import Foldhouse
 
@@ -29,23 +29,6 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 unwanted = {"app", "models", "onnx", "pandas", "pyarrow", "pydantic", "torch"} & set(sys.modules)
 assert not unwanted, unwanted
 """
-
-
-def registered(client: TestClient, built: Built, folder: Path) -> str:
-    """Puts a trained model into the registry; gives its id."""
-    upload(client, built.case.cells.to_pandas().to_csv(index=False))
-    job = submit(client, target="price")
-    files = {
-        "core.onnx": built.core,
-        "model.onnx": built.full,
-        "manifest.json": built.manifest.model_dump_json().encode(),
-        "weights.safetensors": b"weights",
-        "oof.parquet": b"out of fold",
-    }
-    folder.mkdir()
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-    return register(resources_of(client), job["id"], [folder / name for name in files])
 
 
 def exported(client: TestClient, model_id: str, folder: Path) -> Path:
