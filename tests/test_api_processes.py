@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 from polling import wait_until
-from test_serve import alive, family, started
-from worker_process import environment
+from test_serve import alive, started
+from worker_process import environment, family
 
 from app.settings import Settings
 from app.storage.migrate import upgrade

@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from polling import wait_until
+from worker_process import family
 
 pytestmark = pytest.mark.acceptance
 
@@ -52,15 +53,6 @@ def serving(data_dir: Path) -> AbstractContextManager[tuple[subprocess.Popen[str
     return started(data_dir.parent / "log", "serve", "--data-dir", data_dir)
 
 
-def family(pid: int) -> set[int]:
-    """The processes that descend from `pid`, whichever of its threads has started them."""
-    direct: set[int] = set()
-    for file in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended meanwhile
-            direct.update(map(int, file.read_text().split()))
-    return direct.union(*map(family, direct))
-
-
 def alive(pid: int) -> bool:
     """Whether the process runs; one that nobody has waited for yet does not."""
     try:
@@ -72,7 +64,7 @@ def alive(pid: int) -> bool:
 def worker_of(service: int) -> int | None:
     """The worker that the service started, if it has one that runs."""
     for child in family(service):
-        if alive(child) and b"workers.main" in Path(f"/proc/{child}/cmdline").read_bytes():
+        if alive(child) and b"-m\0workers\0" in Path(f"/proc/{child}/cmdline").read_bytes():
             return child
     return None
 

@@ -56,10 +56,10 @@ class WorkerProcess:
         self.close_input()
 
     def wait_until_ready(self) -> None:
-        """Until it has registered, takes messages and has its spare child."""
+        """Until it has registered, takes messages and has begun to import for its children."""
         wait_until(lambda: self.rows(), START_SECONDS)
         wait_until(lambda: "Connected to" in self.log(), START_SECONDS)
-        wait_until(lambda: self.children(), START_SECONDS)
+        wait_until(lambda: self.nursery(), START_SECONDS)
 
     def log(self) -> str:
         return self._log.read_text()
@@ -73,16 +73,18 @@ class WorkerProcess:
         return list(rows)
 
     def children(self) -> list[int]:
-        """Process ids of its children that live, the spare among them."""
-        children: set[int] = set()
-        for file in Path(f"/proc/{self.process.pid}/task").glob("*/children"):
-            with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
-                children.update(map(int, file.read_text().split()))
-        return [pid for pid in children if command_line(pid)]
+        """Process ids of all that descend from it and live."""
+        return [pid for pid in family(self.process.pid) if command_line(pid)]
+
+    def nursery(self) -> int | None:
+        """The process that children are forked from, when its imports are done."""
+        return self._titled("workers.imported")
 
     def child_of(self, job_id: str) -> int | None:
         """The process that trains the job."""
-        title = f"workers.attempt {job_id}"
+        return self._titled(f"workers.attempt {job_id}")
+
+    def _titled(self, title: str) -> int | None:
         return next((pid for pid in self.children() if title in command_line(pid)), None)
 
     def close_input(self) -> None:
@@ -90,13 +92,22 @@ class WorkerProcess:
         self.process.stdin.close()
 
     def kill(self) -> None:
-        """SIGKILL, also to its children."""
+        """SIGKILL, also to its descendants."""
         children = self.children()
         self.process.kill()
         for pid in children:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
+
+
+def family(pid: int) -> set[int]:
+    """The processes that descend from `pid`, whichever of its threads has started them."""
+    direct: set[int] = set()
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended meanwhile
+            direct.update(map(int, file.read_text().split()))
+    return direct.union(*map(family, direct))
 
 
 def command_line(pid: int) -> str:

@@ -1,10 +1,7 @@
 """The child process: trains one shard, then ends.
 
-    python -m workers.attempt DESCRIPTOR
-
-DESCRIPTOR is the pipe for its reports (`workers.protocol`). It waits for its order with everything
-imported, never touches the database, and dies when its supervisor does. It leaves by `os._exit`:
-no thread of a library may keep it.
+It is forked with everything imported (`workers.child`), never touches the database, and dies when
+its supervisor does. It leaves by `os._exit`: no thread of a library may keep it.
 """
 
 from __future__ import annotations
@@ -15,6 +12,7 @@ import select
 import socket
 import sys
 import threading
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from setproctitle import setproctitle
@@ -25,18 +23,26 @@ from workers.protocol import Order
 
 logger = logging.getLogger(__name__)
 
-STANDARD_INPUT = 0
 SUPERVISOR_GONE = 70  # exit code
 
 
-def main() -> None:
-    threading.Thread(target=die_with_supervisor, daemon=True).start()
-    setproctitle("workers.attempt (spare)")
-    # Takes seconds, in which the supervisor may die.
-    from workers.host import Host, train, warm_up
+def main(supervisor: socket.socket, reports: Connection) -> None:
+    """The process, from its fork to its end."""
+    os.setsid()
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # libraries print
+    threading.Thread(target=die_with_supervisor, args=(supervisor,), daemon=True).start()
+    try:
+        run(supervisor, reports)
+    except BaseException:
+        logger.exception("the attempt broke off")
+        os._exit(1)
+    os._exit(0)
 
-    warm_up()
-    supervisor = socket.socket(fileno=STANDARD_INPUT)
+
+def run(supervisor: socket.socket, reports: Connection) -> None:
+    """Carry out the order that comes first."""
+    from workers.host import Host, train  # torch: the supervisor, which imports this, has no use
+
     # The lock file comes with the first byte; it stays open, so locked, while this process lives.
     first_byte, _lock, _, _ = socket.recv_fds(supervisor, 1, 1)
     if not first_byte:
@@ -52,24 +58,15 @@ def main() -> None:
     for chatty in ("onnx_ir", "onnxscript"):  # pages on what they optimise
         logging.getLogger(chatty).setLevel(logging.WARNING)
     blobs = Blobs(order.storage_url)
-    reports = os.fdopen(int(sys.argv[1]), "w")
-    host = Host(reports, Checkpoints(blobs, order.shard_id, order.workdir))
+    lines = os.fdopen(reports.fileno(), "w", closefd=False)
+    host = Host(lines, Checkpoints(blobs, order.shard_id, order.workdir))
     threading.Thread(target=host.obey, args=(orders,), daemon=True).start()
     host.send(train(order, host, blobs))
 
 
-def die_with_supervisor() -> None:
-    """It holds the other end of standard input, and never closes it while this process lives."""
+def die_with_supervisor(supervisor: socket.socket) -> None:
+    """It holds the other end, and never closes it while this process is to live."""
     poll = select.poll()
-    poll.register(STANDARD_INPUT, select.POLLRDHUP)
+    poll.register(supervisor, select.POLLRDHUP)
     poll.poll()
     os._exit(SUPERVISOR_GONE)
-
-
-if __name__ == "__main__":
-    try:
-        main()
-    except BaseException:
-        logger.exception("the attempt broke off")
-        os._exit(1)
-    os._exit(0)

@@ -132,8 +132,7 @@ def train(order: Order, host: Host, blobs: Blobs) -> LastReport:
 def resolve_device(device: str, gpu: int | None) -> str:
     """torch's name of the device, `cuda:1` for the second visible GPU.
 
-    By index: the exporter has asked for devices while this process was a spare, and CUDA reads
-    CUDA_VISIBLE_DEVICES only once.
+    By index: children of all slots are forked from one process, with one CUDA_VISIBLE_DEVICES.
     """
     available = torch.cuda.is_available()
     if device == "cuda" and not available:

@@ -1,10 +1,9 @@
 """What supervisor and child say to each other, as JSON lines.
 
-    supervisor ──path of the Order, then Stop──▶ child  over its standard input, a socket
+    supervisor ──path of the Order, then Stop──▶ child  over a socket
     supervisor ◀──Progressed…, last report── child      over a pipe: libraries print to stdout
 
-The order is a file: with the profile of a wide table it is larger than what a socket holds while
-the child still imports.
+The order is a file: with the profile of a wide table it is larger than what a socket holds.
 
 Together with the order the child is given the attempt's lock file. End of input tells the child
 that the supervisor is gone; end of the pipe tells the supervisor that the child is.

@@ -12,11 +12,11 @@ from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
-from app.jobs import attempts, lifecycle
+from app.jobs import lifecycle
 from app.jobs.attempts import Fence
 from app.jobs.lifecycle import Claim
 from app.storage.database import DATABASE_AWAY
-from workers.child import Spare, describe_exit
+from workers.child import Child, describe_exit
 from workers.lease import kept_lease
 from workers.outages import persist, reason
 from workers.protocol import (
@@ -40,11 +40,15 @@ class Supervisor:
     """Of one worker process; each of its threads runs one attempt at a time."""
 
     def __init__(
-        self, workplace: Workplace, slots: Slots, spare: Spare, timing: Timing = TIMING
+        self,
+        workplace: Workplace,
+        slots: Slots,
+        start: Callable[[], Child],
+        timing: Timing = TIMING,
     ) -> None:
         self._workplace = workplace
         self._slots = slots
-        self._spare = spare
+        self._start = start
         self._timing = timing
 
     def run(self, shard_id: str) -> None:
@@ -75,10 +79,8 @@ class Supervisor:
             shutil.rmtree(order.workdir, ignore_errors=True)
             order.workdir.mkdir(parents=True)
             with kept_lease(here.database, claim.fence) as lost:
-                child = self._spare.take()
+                child = self._start()
                 child.begin(order, lock)
-                if self._spare_is_wanted():
-                    self._spare.prepare()
                 watch = Watch(
                     here.database,
                     claim.fence,
@@ -98,22 +100,6 @@ class Supervisor:
             if child is not None:
                 child.kill()
             shutil.rmtree(order.workdir, ignore_errors=True)
-            if not here.stopping.is_set():
-                self._spare.prepare()
-
-    def _spare_is_wanted(self) -> bool:
-        """Whether another job may need it before this one ends.
-
-        Its imports take six seconds of a core; on two cores they would slow the only job by a
-        fifth.
-        """
-        if self._slots.free():
-            return True
-        try:
-            with self._workplace.database.reading() as session:
-                return bool(attempts.due(session, limit=1))
-        except DATABASE_AWAY:
-            return False
 
     def _order(self, claim: Claim, gpu: int | None) -> Order:
         settings = self._workplace.settings

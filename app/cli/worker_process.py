@@ -16,7 +16,7 @@ from typing import Self
 logger = logging.getLogger(__name__)
 
 # By name: `app` does not import `workers`, which imports torch.
-WORKER_COMMAND = [sys.executable, "-m", "workers.main"]
+WORKER_COMMAND = [sys.executable, "-m", "workers"]
 
 LOOK = 0.1  # s between two looks at the child
 RESTART_DELAYS = (0.5, 1.0, 2.0, 5.0, 15.0, 30.0)  # s; the last one is repeated

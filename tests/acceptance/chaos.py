@@ -78,7 +78,7 @@ class Installation:
         self._worker.process.wait()
 
     def kill_child(self) -> None:
-        """Whichever the worker has: the one that trains, or the spare."""
+        """All that descend from the worker: the one that trains, and the one it was forked from."""
         assert self._worker is not None
         for child in self._worker.children():
             with suppress(ProcessLookupError):

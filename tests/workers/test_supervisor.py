@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 
 import pytest
 from jobs_in_database import claim, history, make_due, request_cancel, stored, submit
@@ -17,34 +15,34 @@ from polling import wait_until
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
+from stand_in import behave
 
 from app.jobs import lifecycle
 from app.jobs.attempts import Fence
 from app.storage.database import Database
 from app.storage.tables import Alias, EpochMetric, Event, Fold, Model, Shard, State
-from workers.child import Spare
+from workers.child import Child
 from workers.slots import Slots
 from workers.supervisor import Supervisor
 from workers.watch import Timing
 from workers.workplace import Workplace
 
-STAND_IN = Path(__file__).with_name("stand_in.py")
 QUICK = Timing(update=0.05, terminate=0.3, kill=0.6, release=0.6)
 
 
+def child(behaviour: str) -> Callable[[], Child]:
+    """Starts one that behaves as told."""
+    return partial(Child, partial(behave, behaviour))
+
+
 @pytest.fixture
-def supervise(workplace: Workplace) -> Iterator[Callable[[str], Supervisor]]:
+def supervise(workplace: Workplace) -> Callable[[str], Supervisor]:
     """Makes a supervisor whose child behaves as told."""
-    spares = []
 
     def make(behaviour: str) -> Supervisor:
-        command = (sys.executable, str(STAND_IN), behaviour)
-        spares.append(Spare(dict(os.environ), command))
-        return Supervisor(workplace, Slots(workplace.settings), spares[-1], QUICK)
+        return Supervisor(workplace, Slots(workplace.settings), child(behaviour), QUICK)
 
-    yield make
-    for spare in spares:
-        spare.close()
+    return make
 
 
 @contextmanager
@@ -229,9 +227,11 @@ def test_a_database_that_goes_away_for_a_while(
     monkeypatch.setattr("workers.outages.RETRY_INTERVAL", 0.05)
     database = workplace.database
     flickering = Flickering(database_url)
-    spare = Spare(dict(os.environ), (sys.executable, str(STAND_IN), "succeed"))
     supervisor = Supervisor(
-        replace(workplace, database=flickering), Slots(workplace.settings), spare, QUICK
+        replace(workplace, database=flickering),
+        Slots(workplace.settings),
+        child("succeed"),
+        QUICK,
     )
     shard = submit(database)
     thread = threading.Thread(target=supervisor.run, args=(shard.id,))
@@ -241,5 +241,4 @@ def test_a_database_that_goes_away_for_a_while(
     flickering.returned, flickering.away = True, False
     thread.join(timeout=20)
     assert stored(database, shard)[0].state is State.SUCCEEDED
-    spare.close()
     flickering.close()

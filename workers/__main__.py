@@ -1,7 +1,8 @@
-"""The worker process: `python -m workers.main`.
+"""The worker process: `python -m workers`.
 
 SIGTERM, SIGINT, SIGHUP, or the end of a pipe on its standard input (its starter is gone) stop it:
-children save a checkpoint, their shards are released, and the process ends within seconds.
+children save a checkpoint, their shards are released, and the process ends within seconds. It is
+not called workers.main because multiprocessing would import that once more in every child.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from app.settings import Settings
 from app.storage import sweep
 from app.storage.database import DATABASE_AWAY
 from workers import dispatcher, reconciler, registration
-from workers.child import Spare
+from workers.child import Child, keep_imported
 from workers.dispatcher import Dispatcher
 from workers.outages import reason, repeat
 from workers.reconciler import Reconciler
@@ -45,11 +46,10 @@ def main() -> None:
     settings = Settings()
     workplace = Workplace.of(settings)
     slots = Slots(settings)
-    spare = Spare(slots.child_environment())
-    spare.prepare()
+    keep_imported(slots.child_environment())
     hints = Hints(settings)
     celery = worker_celery(settings)
-    register(celery, Supervisor(workplace, slots, spare))
+    register(celery, Supervisor(workplace, slots, Child))
 
     stop_on_signals(workplace.stopping)
     threading.Thread(target=stop_with_starter, name="starter", daemon=True).start()
@@ -73,7 +73,6 @@ def main() -> None:
     )
     controller.start()  # returns when stopped
 
-    spare.close()
     try:
         own_row.withdraw()
     except DATABASE_AWAY as error:
