@@ -218,7 +218,9 @@ def _level(
         spellings = (str(cell), str(cell).lower(), str(cell).upper())
         return next((text for text in spellings if text in known), spellings[1])
     if isinstance(cell, (int, float)):
-        return level_of(_float(cell))
+        # A CSV's 2.0 may have been a word.
+        number = _float(cell)
+        return repr(number) if repr(number) in known else level_of(number)
     text = str(cell).strip()
     if not feature.numbers:
         return None if text in MISSING else text

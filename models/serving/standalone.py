@@ -20,6 +20,7 @@ import onnxruntime
 COVERAGE = 0.9  # from 0.5 to 0.99
 MISSING = {"", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A", "<NA>", "NaT"}
 MISSING_AMONG_NUMBERS = MISSING | {"None", "none", "?", "-", "."}
+QUOTED = r'(?<![^,;\t|])"(?:[^"]|"")*"'
 MONTH = r"(?:19|20)[0-9]{2}-[0-9]{2}"
 CLOCK = r"[0-9]{2}(?::[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?)?"
 OFFSET = r"Z|[+-][0-9]{2}(?::?[0-9]{2})?"
@@ -51,6 +52,8 @@ def seconds(text: str) -> float:
 def level(text: str, numbers: bool) -> str:
     """A word, "" where it is missing. Numbers that are taken as words: 60.0 is 60."""
     if text in (MISSING_AMONG_NUMBERS if numbers else MISSING):
+        return ""
+    if numbers and text.lstrip("+-").lower() == "nan":
         return ""
     value = number(text) if numbers else math.nan
     if math.isnan(value):
@@ -84,25 +87,35 @@ def interval(
     return value - radius, value + radius
 
 
+def read(path: str) -> tuple[dict[str, list[str]], int]:
+    """The cells of each column, and how many rows there are."""
+    with open(path, encoding="utf-8-sig") as file:
+        header = re.sub(QUOTED, "", next((line for line in file if line.strip()), ""))
+        file.seek(0)
+        reader = csv.reader(file, delimiter=max(",;\t|", key=header.count), strict=True)
+        names, *rows = [row for row in reader if row]
+    for place, row in enumerate(rows, start=1):
+        if len(row) != len(names):
+            sys.exit(f"row {place} has {len(row)} cells where the header has {len(names)}")
+    columns = zip(*rows, strict=True)
+    cells = [[cell.strip() for cell in column] for column in columns]
+    return dict(zip(map(str.strip, names), cells, strict=True)), len(rows)
+
+
 def main(path: str) -> None:
     folder = Path(__file__).parent
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
 
-    with open(path, encoding="utf-8-sig") as file:
-        separator = max(",;\t|", key=file.readline().count)
-        file.seek(0)
-        table = [row for row in csv.reader(file, delimiter=separator) if row]
-    cells = {
-        name.strip(): [cell.strip() for cell in column]
-        for name, *column in zip(*table, strict=True)
-    }
-    missing = [""] * (len(table) - 1)  # a column that is not there
+    cells, rows = read(path)
+    if manifest["inputs"].keys().isdisjoint(cells):
+        sys.exit(f"none of the columns is the model's, such as {next(iter(manifest['inputs']))}")
+    missing = [""] * rows  # a column that is not there
 
     inputs: dict[str, np.ndarray] = {}
     for feature in manifest["numeric"]:
-        read = seconds if feature["kind"] == "datetime" else number
-        values = [read(cell) for cell in cells.get(feature["name"], missing)]
+        value_of = seconds if feature["kind"] == "datetime" else number
+        values = [value_of(cell) for cell in cells.get(feature["name"], missing)]
         inputs[manifest["inputs"][feature["name"]]] = np.array(values, np.float64)[:, None]
     for feature in manifest["categorical"]:
         words = [level(cell, feature["numbers"]) for cell in cells.get(feature["name"], missing)]

@@ -380,17 +380,20 @@ def test_booleans(predictor: Predictor) -> None:
     ]
 
 
-@pytest.mark.parametrize("spelling", ["True", "true", "TRUE"])
-def test_a_boolean_is_the_level_that_a_table_writes_for_it(
-    houses_model: Built, spelling: str
+@pytest.mark.parametrize(
+    ("cell", "spelling"),
+    [(True, "True"), (True, "true"), (True, "TRUE"), (2.0, "2"), (2.0, "2.0"), (2, "2")],
+)
+def test_a_json_value_is_the_level_that_a_table_writes_for_it(
+    houses_model: Built, cell: object, spelling: str
 ) -> None:
     manifest = Manifest.model_validate_json(houses_model.manifest.model_dump_json())
     heating = next(f for f in manifest.categorical if f.name == "heating")
     heating.levels[heating.levels.index("gas")] = spelling
     predictor = Predictor(houses_model.core, manifest)
-    assert warned(predictor.predict_rows([house(heating=True)])) == [[]]
-    assert price(predictor, house(heating=True)) == price(predictor, house(heating=spelling))
-    assert price(predictor, house(heating=True)) != price(predictor, house(heating="oil"))
+    assert warned(predictor.predict_rows([house(heating=cell)])) == [[]]
+    assert price(predictor, house(heating=cell)) == price(predictor, house(heating=spelling))
+    assert price(predictor, house(heating=cell)) != price(predictor, house(heating="oil"))
 
 
 HOSTILE: list[Any] = [

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -17,7 +20,7 @@ from models.data.design import level_of
 from models.serving import standalone
 
 NUMBERS = """8450 +1.5e3 .5 5. -0 1e400 -1e400 1_000 inf -Infinity nan 12,5 0x10 e5 1e 1.e2 ١٢ ½
-60.0 9007199254740993 1e22 big""".split()
+60.0 9007199254740993 1e22 big NAN Nan +nan -NaN""".split()
 DATES = """2010-07-31|2010-7-1|2010/7/31|2010/07-31|2010-07|1899-07|2010-13|2010-02-30|20100731
 2010-W01-1|2010-07-31T18|2010-07-31T18:3|2010-07-31T1830|2010-07-31 18:30+02:00
 2010-07-31T18:30:00.5Z|2010-07-31 18:30:00.123456789 -0330|2010-07-31T18:30:61|2010-07-31Z
@@ -58,3 +61,21 @@ def test_words() -> None:
         *words[:4],
         *[""] * len(MISSING),
     ]
+
+
+def csv_file(folder: Path, text: str) -> str:
+    path = folder / "houses.csv"
+    path.write_text(text)
+    return str(path)
+
+
+def test_the_separator_is_that_of_the_header(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, '\narea;year;"a, b, c, d"\n120;1950;x\n')
+
+    assert standalone.read(path) == ({"area": ["120"], "year": ["1950"], "a, b, c, d": ["x"]}, 1)
+
+
+@pytest.mark.parametrize("text", ["area,year\n120\n", 'area,year\n120,"1950\n'])
+def test_what_cannot_be_read_without_guessing(tmp_path: Path, text: str) -> None:
+    with pytest.raises((SystemExit, csv.Error)):
+        standalone.read(csv_file(tmp_path, text))
