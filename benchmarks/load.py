@@ -1,4 +1,5 @@
-"""Clients that submit, list and poll at once, while a worker trains: seconds of each request.
+"""Clients that submit all at once, without a worker; then clients that submit, list and poll
+while a worker trains: seconds of each request.
 
 By default a service of its own, on SQLite. `--url` names another, which is left with hundreds of
 short jobs.
@@ -7,6 +8,8 @@ short jobs.
 from __future__ import annotations
 
 import argparse
+import asyncio
+import json
 import os
 import re
 import subprocess
@@ -18,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
@@ -32,6 +36,7 @@ SPEC = {
     "k_folds": 2,
     "max_epochs": 3,
 }
+BURSTS = 6
 THINK_SECONDS = 2.0  # between two rounds of one client
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
@@ -44,17 +49,28 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60.0)
     given = parser.parse_args(arguments)
-    with nullcontext(given.url) if given.url else service() as url:
+    with nullcontext(given.url) if given.url else service("api") as url:
+        upload(url)
+        for _ in range(BURSTS):
+            time.sleep(1)
+            seconds = asyncio.run(burst(url, given.clients))
+            median, tail = np.quantile(seconds, (0.5, 0.99))
+            print(f"{given.clients} submits at once: median {median:.3f} s, 99 % {tail:.3f} s")
+    with nullcontext(given.url) if given.url else service("serve") as url:
+        upload(url)
         ask(url, given.clients, given.seconds)
 
 
 @contextmanager
-def service() -> Iterator[str]:
+def service(command: str) -> Iterator[str]:
     """The address of a new one in a scratch folder."""
     with tempfile.TemporaryDirectory(prefix="foldhouse-") as folder:
+        settings = {"FOLDHOUSE_MAX_QUEUED_JOBS": "100000", "FOLDHOUSE_DATA_DIR": folder}
+        environment = {**os.environ, **settings}
+        subprocess.run([FOLDHOUSE, "migrate"], env=environment, check=True, capture_output=True)
         process = subprocess.Popen(
-            [FOLDHOUSE, "serve", "--port", "0", "--data-dir", folder],
-            env={**os.environ, "FOLDHOUSE_MAX_QUEUED_JOBS": "100000"},
+            [FOLDHOUSE, command, "--port", "0"],
+            env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -69,10 +85,35 @@ def service() -> Iterator[str]:
             process.wait()
 
 
+def upload(url: str) -> None:
+    with httpx.Client(base_url=url, timeout=60) as http, AMES.open("rb") as table:
+        http.post("/v1/datasets", files={"file": table}).raise_for_status()
+
+
+async def burst(url: str, clients: int) -> list[float]:
+    """Seconds of submits that are sent in one moment over connections that are open already; in
+    one thread, which takes little of the cores that the service has."""
+    address = urlsplit(url)
+    body = json.dumps(SPEC).encode()
+    head = f"POST /v1/jobs HTTP/1.1\r\nHost: {address.netloc}\r\nConnection: close\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    open_ones = [
+        await asyncio.open_connection(address.hostname, address.port) for _ in range(clients)
+    ]
+
+    async def submit(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> float:
+        began = time.perf_counter()
+        writer.write(head.encode() + body)
+        answer = await reader.read()
+        seconds = time.perf_counter() - began
+        assert answer.startswith(b"HTTP/1.1 202"), answer
+        writer.close()
+        return seconds
+
+    return await asyncio.gather(*(submit(*streams) for streams in open_ones))
+
+
 def ask(url: str, clients: int, duration: float) -> None:
-    with httpx.Client(base_url=url, timeout=60) as http:
-        with AMES.open("rb") as table:
-            http.post("/v1/datasets", files={"file": table}).raise_for_status()
     until = time.monotonic() + duration
     with ThreadPoolExecutor(clients) as pool:
         running = [pool.submit(client, url, place / clients, until) for place in range(clients)]
