@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Header, Path, Request
@@ -41,17 +42,16 @@ def name_path(example: str, description: str, pattern: str = ID_PATTERN) -> Any:
 
 
 def read_query(model: type[Query], request: Request) -> Query:
-    """The query string's parameters; ten times as fast as FastAPI, which takes as long as a price.
+    """The query string's parameters: FastAPI takes as long as a price to look for each.
 
     Raises
     ------
     RequestValidationError: as FastAPI does.
     """
     given = request.query_params
-    properties = model.model_json_schema()["properties"] if given else {}
+    repeated = _lists(model)
     values = {
-        name: given.getlist(name) if properties.get(name, {}).get("type") == "array" else value
-        for name, value in given.items()
+        name: given.getlist(name) if name in repeated else value for name, value in given.items()
     }
     try:
         return model.model_validate(values)
@@ -62,6 +62,13 @@ def read_query(model: type[Query], request: Request) -> Query:
                 for finding in error.errors(include_url=False)
             ]
         ) from None
+
+
+@cache
+def _lists(model: type[BaseModel]) -> frozenset[str]:
+    """The parameters that may come more than once."""
+    properties = model.model_json_schema()["properties"].items()
+    return frozenset(name for name, schema in properties if schema.get("type") == "array")
 
 
 def query_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:

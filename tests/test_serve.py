@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 from polling import wait_until
-from worker_process import family
+from worker_process import alive, family
 
 pytestmark = pytest.mark.acceptance
 
@@ -51,14 +51,6 @@ def started(
 
 def serving(data_dir: Path) -> AbstractContextManager[tuple[subprocess.Popen[str], str]]:
     return started(data_dir.parent / "log", "serve", "--data-dir", data_dir)
-
-
-def alive(pid: int) -> bool:
-    """Whether the process runs; one that nobody has waited for yet does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def worker_of(service: int) -> int | None:

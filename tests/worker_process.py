@@ -110,6 +110,14 @@ def family(pid: int) -> set[int]:
     return direct.union(*map(family, direct))
 
 
+def alive(pid: int) -> bool:
+    """Whether the process runs; one that nobody has waited for yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def command_line(pid: int) -> str:
     """As `ps` shows it; nothing for a process that has ended."""
     try:

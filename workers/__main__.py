@@ -32,7 +32,7 @@ from workers.supervisor import Supervisor
 from workers.tasks import register
 from workers.workplace import Workplace
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("workers")
 
 STANDARD_INPUT = 0
 

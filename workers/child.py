@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import multiprocessing
 import os
@@ -10,8 +11,10 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import connection, forkserver
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 
 from workers import attempt
 from workers.protocol import REPORT, Order, Report, Stop, StopReason
@@ -20,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 CONTEXT = multiprocessing.get_context("forkserver")
 IMPORTED = "workers.imported"
+UNKNOWN = 255  # what multiprocessing says of a process whose status nobody has told
 
 Attempt = Callable[[socket.socket, Connection], None]
 
@@ -37,6 +41,20 @@ def keep_imported(environment: dict[str, str]) -> None:
     forkserver.ensure_running()
 
 
+def _forked(attempt: Attempt, far: socket.socket, reports: Connection) -> ForkServerProcess:
+    """A new process; raises OSError where none can be forked."""
+    for _ in range(2):
+        process = CONTEXT.Process(target=attempt, args=(far, reports))
+        try:
+            with _turn:
+                process.start()
+        except EOFError:
+            logger.warning("the process that children are forked from has died: once more")
+        else:
+            return process
+    raise OSError(errno.ECHILD, "no process can be forked that trains")
+
+
 class Child:
     """A process that runs one attempt, forked from one with everything imported.
 
@@ -47,9 +65,11 @@ class Child:
     def __init__(self, attempt: Attempt = attempt.main) -> None:
         self._socket, far = socket.socketpair()
         reports, writing = CONTEXT.Pipe(duplex=False)
-        self._process = CONTEXT.Process(target=attempt, args=(far, writing))
-        with far, writing, _turn:
-            self._process.start()
+        with far, writing:
+            self._process = _forked(attempt, far, writing)
+        # multiprocessing knows the process only as long as the one it was forked from lives.
+        self._pidfd = os.pidfd_open(self.pid)
+        self._status: int | None = None
         # Drained by a thread: a full pipe would stop the training while the database is slow.
         self._reports: queue.SimpleQueue[Report | None] = queue.SimpleQueue()
         threading.Thread(
@@ -93,23 +113,30 @@ class Child:
         return report
 
     def terminate(self) -> None:
-        self._process.terminate()
+        self._signal(signal.SIGTERM)
 
     def kill(self) -> int:
         """Make sure that it is dead; returns the exit status as `subprocess` has it."""
-        self._socket.close()
-        with _turn:
-            self._process.kill()
-            self._process.join()
-        status = self._process.exitcode
-        assert status is not None
-        return status
+        if self._status is None:
+            self._socket.close()
+            self._signal(signal.SIGKILL)
+            connection.wait([self._pidfd])
+            with _turn:
+                self._process.join()
+                self._status = self._process.exitcode
+            os.close(self._pidfd)
+        assert self._status is not None
+        return self._status
 
     def wait(self, timeout: float) -> int:
         """The exit status of a child that has closed its pipe, killed if it lingers."""
-        if not connection.wait([self._process.sentinel], timeout):
+        if not connection.wait([self._pidfd], timeout):
             logger.warning("child %d closed its pipe and lives on: killed", self.pid)
         return self.kill()
+
+    def _signal(self, signum: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signum)
 
     def _send(self, line: str) -> None:
         self._socket.sendall(line.encode() + b"\n")
@@ -131,6 +158,11 @@ def describe_exit(status: int) -> str:
         return (
             "The training process was killed, most likely because the machine ran out of memory. "
             "A smaller batch_size, smaller hidden_sizes or fewer k_folds need less."
+        )
+    if status == UNKNOWN:
+        return (
+            "The training process was killed together with the one that it was forked from, most "
+            "likely because the machine ran out of memory."
         )
     if status < 0:
         return (

@@ -62,7 +62,7 @@ def run(
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     if workers == 1:
         app = create_app(settings)
-        forget_imports()
+        freeze_imports()
         Server(_config(app), url, on_stop).run(sockets=[listener])
         return
     config = _config("app.cli.server:application", factory=True, workers=workers)
@@ -98,11 +98,11 @@ def application() -> FastAPI:
     log_to_terminal()
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     app = create_app(Settings())
-    forget_imports()
+    freeze_imports()
     return app
 
 
-def forget_imports() -> None:
+def freeze_imports() -> None:
     """Python's collector walked through all modules every few hundred requests, and kept the others
     waiting for 60 ms."""
     gc.collect()

@@ -162,7 +162,7 @@ router = APIRouter(tags=[TAG], route_class=MlflowRoute, responses=error_response
 @router.get("/ping", summary="Is there a champion?", response_class=PlainTextResponse)
 def ping(resources: ResourcesDep, tenant: Tenant) -> str:
     """MLflow's health check: 200 where the champion can be loaded."""
-    resources.predictors.get(resources.names.resolve(tenant, CHAMPION))
+    service.load(resources, tenant, CHAMPION)
     return "\n"
 
 
@@ -228,7 +228,8 @@ async def invocations(request: Request, resources: ResourcesDep, tenant: Tenant)
 
 
 def _score(resources: Resources, tenant: str, body: RowsBody) -> Response:
-    answer = whole(service.price(resources, tenant, CHAMPION, body, PLAIN))
+    champion = service.load(resources, tenant, CHAMPION)
+    answer = whole(service.price(resources, tenant, champion, body, PLAIN))
     scored = ScoringAnswer(
         predictions=answer.values, low=answer.low, high=answer.high, warnings=answer.warnings
     )

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel, ConfigDict
 
-from app.deps import Resources, ResourcesDep, Tenant
+from app.deps import ResourcesDep, Tenant
 from app.doors import tensors
 from app.doors.route import TAG, DoorRoute, error_responses, message
 from app.doors.rows import in_blocks, of_columns, whole
@@ -22,9 +22,8 @@ from app.parameters import name_path
 from app.predictions import service
 from app.predictions.answers import ignored_header
 from app.predictions.rows import JsonBody
-from app.storage.tables import Model
 from models.serving.manifest import Manifest
-from models.serving.predictor import PLAIN, Predictor
+from models.serving.predictor import PLAIN
 
 JSON_LENGTH = "Inference-Header-Content-Length"
 EXTENSIONS = ["binary_tensor_data"]
@@ -132,12 +131,12 @@ def server_ready(resources: ResourcesDep) -> Ready:
 @router.get("/models/{name}", summary="Describe a model's tensors")
 def model_metadata(resources: ResourcesDep, tenant: Tenant, name: ModelName) -> ModelMetadata:
     """An input for each column, of numbers or of texts; a date is a text."""
-    model, predictor = _load(resources, tenant, name)
+    loaded = service.load(resources, tenant, name)
     return ModelMetadata(
         name=name,
-        versions=[model.id],
+        versions=[loaded.model.id],
         platform=PLATFORM,
-        inputs=_inputs(predictor.manifest),
+        inputs=_inputs(loaded.predictor.manifest),
         outputs=[
             TensorMetadata(name=output, datatype=datatype, shape=[-1])
             for output, datatype in tensors.OUTPUTS.items()
@@ -148,7 +147,7 @@ def model_metadata(resources: ResourcesDep, tenant: Tenant, name: ModelName) -> 
 @router.get("/models/{name}/ready", summary="Can a model price?")
 def model_ready(resources: ResourcesDep, tenant: Tenant, name: ModelName) -> ModelReady:
     """200 once it is loaded."""
-    _load(resources, tenant, name)
+    service.load(resources, tenant, name)
     return ModelReady(name=name, ready=True)
 
 
@@ -198,7 +197,8 @@ def infer(
     columns = tensors.columns(request.inputs, binary)
     rows = request.inputs[0].shape[0]
     body_of_rows = JsonBody(partial(in_blocks, of_columns(columns), rows, request.parameters))
-    priced = service.price(resources, tenant, name, body_of_rows, PLAIN)
+    loaded = service.load(resources, tenant, name)
+    priced = service.price(resources, tenant, loaded, body_of_rows, PLAIN)
     answer = whole(priced)
     outputs, tail = tensors.packed(answer, requested)
     head = InferResponse(
@@ -210,12 +210,6 @@ def infer(
         return Response(text, media_type=JSON, headers=headers)
     headers[JSON_LENGTH] = str(len(text))
     return Response(text + tail, media_type=BINARY, headers=headers)
-
-
-def _load(resources: Resources, tenant: str, name: str) -> tuple[Model, Predictor]:
-    """Raises NotFound and ArtifactCorrupt."""
-    model = resources.names.resolve(tenant, name)
-    return model, resources.predictors.get(model)
 
 
 def _inputs(manifest: Manifest) -> list[TensorMetadata]:

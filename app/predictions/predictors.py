@@ -24,10 +24,10 @@ class Predictors:
         self._lock = threading.Lock()
         self._loaded: OrderedDict[str, Future[Predictor]] = OrderedDict()
 
-    def has(self, model: Model) -> bool:
-        """Whether `get` answers at once."""
+    def ready(self, model: Model) -> Predictor | None:
+        """The model's predictor, where `get` need not wait for it."""
         future = self._loaded.get(model.id)
-        return future is not None and future.done()
+        return future.result() if future is not None and future.done() else None
 
     def get(self, model: Model) -> Predictor:
         """The model's predictor; who asks while another thread loads it waits for that.

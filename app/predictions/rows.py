@@ -57,6 +57,7 @@ class CsvBody:
     """A CSV that has arrived in a file."""
 
     is_csv = True
+    is_small = False
 
     def __init__(self, file: Spooled) -> None:
         self._file = file

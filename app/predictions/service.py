@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 
 from app.deps import Resources
 from app.errors import Invalid, InvalidRows
-from app.predictions.rows import JsonBody, Rows, RowsBody
+from app.predictions.rows import Rows, RowsBody
 from app.predictions.schemas import MOST_EXPLAINED
+from app.storage.tables import Model
 from app.validation import table_faults
 from models.data.faults import TableFault
 from models.serving.manifest import Manifest
@@ -38,35 +39,37 @@ class Priced:
     blocks: Iterator[Block]
 
 
-def is_quick(
-    resources: Resources, tenant: str, reference: str, body: RowsBody, question: Question
-) -> bool:
-    """Whether pricing neither takes long nor waits for a disk or a database.
+@dataclass(frozen=True)
+class Loaded:
+    """A model that can price."""
 
-    Then it is done on the event loop: through a thread a row takes twice as long, and with four
-    clients four times, for threads wait for Python's lock in steps of 5 ms.
-    """
-    return (
-        isinstance(body, JsonBody)
-        and body.is_small
-        and not question.explain
-        and (model := resources.names.known(tenant, reference)) is not None
-        and resources.predictors.has(model)
-    )
+    model: Model
+    predictor: Predictor
+
+
+def load(resources: Resources, tenant: str, reference: str) -> Loaded:
+    """The model that an id or an alias names; raises NotFound and ArtifactCorrupt."""
+    model = resources.names.resolve(tenant, reference)
+    return Loaded(model, resources.predictors.get(model))
+
+
+def loaded(resources: Resources, tenant: str, reference: str) -> Loaded | None:
+    """The same, where it can be had without waiting for the database or the disk."""
+    model = resources.names.known(tenant, reference)
+    predictor = None if model is None else resources.predictors.ready(model)
+    return None if model is None or predictor is None else Loaded(model, predictor)
 
 
 def price(
-    resources: Resources, tenant: str, reference: str, body: RowsBody, question: Question
+    resources: Resources, tenant: str, loaded: Loaded, body: RowsBody, question: Question
 ) -> Priced:
-    """Price rows with the model that an id or an alias names.
+    """Price rows with a model.
 
     Raises
     ------
-    NotFound, ArtifactCorrupt; and, when a block is asked for, InvalidTable, InvalidRows, TooLarge
-    and RequestValidationError.
+    InvalidTable, InvalidRows, TooLarge and RequestValidationError, when a block is asked for.
     """
-    model = resources.names.resolve(tenant, reference)
-    predictor = resources.predictors.get(model)
+    model, predictor = loaded.model, loaded.predictor
     blocks = _blocks(resources, predictor, body, question)
     return Priced(
         model.id, predictor.manifest, _counted(resources, tenant, model.id, predictor, blocks)

@@ -41,7 +41,7 @@ class Encoder(nn.Module):
     varies: Tensor  # (F, 1, D + R) 0 where a column does not vary among the training rows
     knots: Tensor  # (F, 1, D + R, Q) float64
     bin_low: Tensor  # (F, 1, P) float64, infinite where a fold does not have the bin
-    bin_width: Tensor  # (F, 1, P), never 0
+    bin_width: Tensor  # (F, 1, P) float64, never 0
     bin_columns: Tensor  # (P,)
     seen: Tensor  # (F, 1, W)
     offsets: Tensor  # (C,) first column of each vocabulary
@@ -71,7 +71,7 @@ class Encoder(nn.Module):
         per_fold("knots", statistics.knots.transpose(0, 2, 1), torch.float64)
         unused = statistics.bin_width == 0
         per_fold("bin_low", np.where(unused, np.inf, statistics.bin_low), torch.float64)
-        per_fold("bin_width", np.where(unused, 1.0, statistics.bin_width), dtype)
+        per_fold("bin_width", np.where(unused, 1.0, statistics.bin_width), torch.float64)
         per_fold("seen", statistics.seen, dtype)
         sizes = [vocabulary.unknown for vocabulary in vocabularies]
         for name, column in (
@@ -87,10 +87,12 @@ class Encoder(nn.Module):
         self.width = self.numeric + len(statistics.bin_columns) + self.levels
 
     def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
-        filled, fill = torch.where(torch.isnan(numbers), self.fill, numbers), self.fill
+        fill = self.fill
+        filled = torch.where(torch.isnan(numbers), fill, numbers)
         if len(self.pair) > 0:
-            numbers = filled = torch.cat([filled, self._turned(filled)], dim=-1)
             fill = torch.cat([fill, self._turned(fill)], dim=-1)
+            filled = torch.cat([filled, self._turned(filled)], dim=-1)
+            numbers = filled
         parts = [self._scaled(filled), self._one_hot(codes)]
         if len(self.bin_columns) > 0:
             parts.insert(1, self._piecewise(numbers, fill))
@@ -142,8 +144,8 @@ class Encoder(nn.Module):
         )
 
     def _within(self, by_bin: Tensor) -> Tensor:
-        """Where in its bin a number lies; float32 is fine for the distance from the bin's start."""
-        return ((by_bin - self.bin_low).to(self.dtype) / self.bin_width).clamp(0, 1)
+        """Where in its bin a number lies, from 0 to 1."""
+        return ((by_bin - self.bin_low) / self.bin_width).clamp(0, 1).to(self.dtype)
 
     def _one_hot(self, codes: Tensor) -> Tensor:
         """(F, N, W). Unknown codes are written into one spare column, which is cut off."""

@@ -84,6 +84,9 @@ class RowEncoder:
         ]
         self._ranges = [(feature.name, *_range(feature), feature) for feature in manifest.numeric]
         self.columns = manifest.columns
+        self.has_costly_text = any(
+            feature.kind == "datetime" for feature in manifest.numeric
+        ) or any(feature.numbers for feature in manifest.categorical)
 
     def rows(self, rows: Sequence[Mapping[str, Any]]) -> EncodedRows:
         """Encode JSON objects: a cell is a number, a text, a boolean or null.
@@ -172,15 +175,15 @@ def _float(number: float) -> float:
 
 def _number_in_text(feature: NumericFeature, text: str, odd: list[RowWarning]) -> float:
     """A number or a date that came as text, read as a table's cell is."""
-    if feature.kind == "numeric" and text not in MISSING_AMONG_NUMBERS and "_" not in text:
+    if feature.kind == "numeric":
         try:
-            value = float(text)
+            value = math.nan if text in MISSING_AMONG_NUMBERS else float(text)
         except ValueError:
             value = math.inf
-        if math.isfinite(value):
-            return _number(feature, value, odd)
         if math.isnan(value):
             odd.append(_missing_value(feature.name))
+        elif math.isfinite(value) and "_" not in text:
+            return _number(feature, value, odd)
         else:
             odd.append(_not_a_number(feature, quoted(text)))
         return math.nan

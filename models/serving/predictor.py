@@ -21,6 +21,7 @@ from models.serving.reference import OutlierCheck, Vector
 # Rows that go through the graph at once: their activations stay in the cache, which is twice as
 # fast as 4,096 rows at a time, and a large table takes little memory.
 CHUNK_ROWS = 256
+QUICK_BYTES = 32 * 1024 * 1024  # of weights, which a row needs once each
 
 OnUnknown = Literal["warn", "error"]
 
@@ -76,6 +77,9 @@ class Predictor:
             core, options, providers=["CPUExecutionProvider"]
         )
         self._encoder = RowEncoder(manifest)
+        # Whether a row takes about a millisecond at the most: dates, and numbers that are levels,
+        # are read from text by vectorised code that takes as long for one cell.
+        self.is_quick = len(core) <= QUICK_BYTES and not self._encoder.has_costly_text
         self._used = frozenset(self._encoder.columns)
         self._outliers = None if manifest.outliers is None else OutlierCheck(manifest.outliers)
 

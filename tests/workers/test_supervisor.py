@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 from jobs_in_database import claim, history, make_due, request_cancel, stored, submit
@@ -16,12 +19,13 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from stand_in import behave
+from worker_process import alive
 
 from app.jobs import lifecycle
 from app.jobs.attempts import Fence
 from app.storage.database import Database
 from app.storage.tables import Alias, EpochMetric, Event, Fold, Model, Shard, State
-from workers.child import Child
+from workers.child import UNKNOWN, Child, describe_exit
 from workers.slots import Slots
 from workers.supervisor import Supervisor
 from workers.watch import Timing
@@ -242,3 +246,24 @@ def test_a_database_that_goes_away_for_a_while(
     thread.join(timeout=20)
     assert stored(database, shard)[0].state is State.SUCCEEDED
     flickering.close()
+
+
+def test_a_child_dies_though_the_process_it_was_forked_from_is_dead() -> None:
+    """multiprocessing, which has lost sight of it, would send no signal."""
+    hung, other = child("deaf")(), None
+    try:
+        os.kill(hung.pid, signal.SIGSTOP)
+        forked_from = parent(hung.pid)
+        os.kill(forked_from, signal.SIGKILL)
+        wait_until(lambda: parent(hung.pid) != forked_from)
+        other = child("obey")()  # starts another such process, and looks at all children
+        assert describe_exit(hung.kill()) == describe_exit(UNKNOWN)
+        assert not alive(hung.pid)
+    finally:
+        hung.kill()
+        if other is not None:
+            assert other.kill() == -signal.SIGKILL
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from house_api import ROWS, houses_csv, price, resources_of, serving, train, upload
 
 from app.predictions.answers import BATCH_ROWS
-from app.predictions.rows import BLOCK_ROWS
+from app.predictions.rows import BLOCK_ROWS, SMALL_ROWS
 from app.predictions.service import MOST_EXPLAINED
 from app.settings import Settings
 from app.storage.blobs import artifact_key
@@ -53,6 +53,34 @@ def test_a_row_has_its_price(client: TestClient) -> None:
         assert client.post(path, json={"rows": [ROW]}).json() == response.json()
     by_id = client.post("/v1/predict", params={"model": model_id}, json={"rows": [ROW]})
     assert by_id.json() == response.json()
+
+
+def test_a_row_is_priced_without_another_thread(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a model that is loaded; many rows leave the event loop to others."""
+    priced(client, [ROW])
+    threads: list[object] = []
+
+    async def in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
+        threads.append(work)
+        return work(*arguments)
+
+    monkeypatch.setattr("app.predictions.endpoints.run_in_threadpool", in_thread)
+    priced(client, [ROW] * SMALL_ROWS)
+    assert threads == []
+    priced(client, [ROW] * (SMALL_ROWS + 1))
+    assert len(threads) == 1
+
+
+@pytest.mark.parametrize("params", [{"explian": "true"}, {"coverage": "high"}, {"model": "a b"}])
+def test_a_parameter_that_cannot_be_meant_is_refused(
+    client: TestClient, params: dict[str, str]
+) -> None:
+    response = client.post("/v1/predict", json={"rows": [ROW]}, params=params)
+
+    assert response.status_code == 422
+    assert f"query parameter '{next(iter(params))}'" in response.json()["errors"][0]["detail"]
 
 
 def test_the_same_rows_cost_the_same_by_every_road(client: TestClient) -> None:

@@ -147,3 +147,15 @@ def test_the_largest_numbers_have_finite_codes() -> None:
     numbers[:, 0] = np.linspace(-1, 1, ROWS) * np.finfo(np.float64).max
     encoded = encode(learnt(numbers, 4), numbers)
     assert np.isfinite(encoded).all()
+
+
+@pytest.mark.parametrize("factor", [1e-46, 1e40])
+def test_numbers_that_float32_does_not_hold_have_the_codes_of_others(factor: float) -> None:
+    numbers = numbers_of()
+    scaled = numbers * factor
+    statistics = learnt(scaled, 4)
+    encoder = Encoder(statistics, [], PREPROCESSING, torch.float32)
+    none = torch.empty(1, len(numbers), 0, dtype=torch.int64)
+    codes = encoder(torch.from_numpy(scaled).unsqueeze(0), none).numpy()[:, :, numbers.shape[1] :]
+    expected = encode(learnt(numbers, 4), numbers)[:, :, numbers.shape[1] :]
+    np.testing.assert_allclose(codes, expected, rtol=0, atol=1e-6)

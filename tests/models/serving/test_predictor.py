@@ -396,6 +396,15 @@ def test_a_json_value_is_the_level_that_a_table_writes_for_it(
     assert price(predictor, house(heating=cell)) != price(predictor, house(heating="oil"))
 
 
+def test_a_model_that_reads_dates_is_not_quick(houses_model: Built, predictor: Predictor) -> None:
+    manifest = Manifest.model_validate_json(houses_model.manifest.model_dump_json())
+    manifest.numeric = [f for f in manifest.numeric if f.kind == "numeric"]
+    for feature in manifest.categorical:
+        feature.numbers = False
+    assert not predictor.is_quick
+    assert Predictor(houses_model.core, manifest).is_quick
+
+
 HOSTILE: list[Any] = [
     10**400,
     -(10**400),
