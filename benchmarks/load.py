@@ -37,6 +37,7 @@ SPEC = {
     "max_epochs": 3,
 }
 BURSTS = 6
+BURST_SECONDS = 1.0  # between two of them
 THINK_SECONDS = 2.0  # between two rounds of one client
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
@@ -49,40 +50,47 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=60.0)
     given = parser.parse_args(arguments)
-    with nullcontext(given.url) if given.url else service("api") as url:
+    with nullcontext(given.url) if given.url else new_service("api") as url:
         upload(url)
         for _ in range(BURSTS):
-            time.sleep(1)
+            time.sleep(BURST_SECONDS)
             seconds = asyncio.run(burst(url, given.clients))
             median, tail = np.quantile(seconds, (0.5, 0.99))
             print(f"{given.clients} submits at once: median {median:.3f} s, 99 % {tail:.3f} s")
-    with nullcontext(given.url) if given.url else service("serve") as url:
+    with nullcontext(given.url) if given.url else new_service("serve") as url:
         upload(url)
         ask(url, given.clients, given.seconds)
 
 
 @contextmanager
-def service(command: str) -> Iterator[str]:
-    """The address of a new one in a scratch folder."""
+def new_service(command: str) -> Iterator[str]:
+    """The address of `foldhouse COMMAND` in a scratch folder."""
     with tempfile.TemporaryDirectory(prefix="foldhouse-") as folder:
-        settings = {"FOLDHOUSE_MAX_QUEUED_JOBS": "100000", "FOLDHOUSE_DATA_DIR": folder}
-        environment = {**os.environ, **settings}
-        subprocess.run([FOLDHOUSE, "migrate"], env=environment, check=True, capture_output=True)
-        process = subprocess.Popen(
-            [FOLDHOUSE, command, "--port", "0"],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        assert process.stdout is not None
-        try:
-            ready = re.search(r"http://[\d.:]+", process.stdout.readline())
-            assert ready, "the service did not start"
-            yield ready.group()
-        finally:
-            process.terminate()
-            process.wait()
+        with service(command, folder) as url:
+            yield url
+
+
+@contextmanager
+def service(command: str, folder: str) -> Iterator[str]:
+    """The address of `foldhouse COMMAND` on the data in a folder."""
+    settings = {"FOLDHOUSE_MAX_QUEUED_JOBS": "100000", "FOLDHOUSE_DATA_DIR": folder}
+    environment = {**os.environ, **settings}
+    subprocess.run([FOLDHOUSE, "migrate"], env=environment, check=True, capture_output=True)
+    process = subprocess.Popen(
+        [FOLDHOUSE, command, "--port", "0"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        ready = re.search(r"http://[\d.:]+", process.stdout.readline())
+        assert ready, "the service did not start"
+        yield ready.group()
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def upload(url: str) -> None:

@@ -11,18 +11,17 @@ import argparse
 import csv
 import http.client
 import json
-import os
+import multiprocessing
 import re
 import socket
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import uvicorn
@@ -30,7 +29,7 @@ from fastapi import FastAPI
 
 from app.client import Foldhouse
 from benchmarks.houses import AMES
-from benchmarks.load import FOLDHOUSE
+from benchmarks.load import service
 
 SPECS: dict[str, dict[str, Any]] = {
     "default spec": {},
@@ -38,7 +37,7 @@ SPECS: dict[str, dict[str, Any]] = {
 }
 TARGET = "SalePrice"
 CLIENTS = (1, 4)
-ECHO_FLAG = "--echo"
+WARM_UP = 300  # requests
 Rate = tuple[float, float]  # requests a second, and the 99th percentile of their seconds
 
 echo = FastAPI()
@@ -57,19 +56,18 @@ def _function(body: dict[str, Any]) -> dict[str, Any]:
 def main(arguments: Sequence[str] = ()) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=3000)
-    parser.add_argument(ECHO_FLAG, type=int, metavar="PORT", help="be the rival")
     given = parser.parse_args(arguments)
-    if given.echo is not None:
-        uvicorn.run(echo, port=given.echo, http="h11", access_log=False, log_level="warning")
-        return
     with tempfile.TemporaryDirectory(prefix="foldhouse-") as folder:
         models = _trained(folder)
         body = json.dumps({"rows": [_house()]}).encode()
-        with _process([FOLDHOUSE, "api", "--port", "0"], folder) as port, _rival() as rival:
+        with service("api", folder) as url, _rival() as rival:
+            port = urlsplit(url).port
+            assert port is not None
+            _ask(rival, "/coroutine", body, 1, WARM_UP)
             print("| model | clients | a second | of a coroutine | of a function | p99, times |")
             print("| --- " + "| ---: " * 5 + "|")
             for name, model in models.items():
-                _ask(port, f"/v1/models/{model}/predict", body, 1, 300)  # loads it
+                _ask(port, f"/v1/models/{model}/predict", body, 1, WARM_UP)  # loads it
                 for clients in CLIENTS:
                     rate, tail = _ask(
                         port, f"/v1/models/{model}/predict", body, clients, given.requests
@@ -86,8 +84,8 @@ def main(arguments: Sequence[str] = ()) -> None:
 
 def _trained(folder: str) -> dict[str, str]:
     """The id of a model of each spec."""
-    with _process([FOLDHOUSE, "serve", "--port", "0"], folder) as port:
-        client = Foldhouse(f"http://127.0.0.1:{port}")
+    with service("serve", folder) as url:
+        client = Foldhouse(url)
         client.upload(AMES)
         jobs = {
             name: client.submit({"dataset_id": "latest", "target": TARGET, **spec})["id"]
@@ -110,42 +108,21 @@ def _cell(text: str) -> object:
 
 
 @contextmanager
-def _process(command: Sequence[str | Path], folder: str) -> Iterator[int]:
-    """The port at which a service answers."""
-    process = subprocess.Popen(
-        command,
-        env={**os.environ, "FOLDHOUSE_DATA_DIR": folder},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        ready = re.search(r"http://[\d.]+:(\d+)", process.stdout.readline())
-        assert ready, "the service did not start"
-        yield int(ready.group(1))
-    finally:
-        process.terminate()
-        process.wait()
-
-
-@contextmanager
 def _rival() -> Iterator[int]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    process = subprocess.Popen([sys.executable, "-m", "benchmarks.serving", ECHO_FLAG, str(port)])
-    try:
-        for _ in range(100):
-            time.sleep(0.1)
-            try:
-                _ask(port, "/coroutine", b"{}", 1, 300)
-                break
-            except OSError:
-                continue
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
+    """The port of the rival; who connects before it is ready waits in the socket's line."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        process = multiprocessing.get_context("spawn").Process(target=_echo, args=(listener,))
+        process.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            process.terminate()
+            process.join()
+
+
+def _echo(listener: socket.socket) -> None:
+    config = uvicorn.Config(echo, http="h11", access_log=False, log_level="warning")
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 def _ask(port: int, path: str, body: bytes, clients: int, requests: int) -> Rate:

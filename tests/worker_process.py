@@ -59,7 +59,7 @@ class WorkerProcess:
         """Until it has registered, takes messages and has begun to import for its children."""
         wait_until(lambda: self.rows(), START_SECONDS)
         wait_until(lambda: "Connected to" in self.log(), START_SECONDS)
-        wait_until(lambda: self.nursery(), START_SECONDS)
+        wait_until(lambda: self.children(), START_SECONDS)
 
     def log(self) -> str:
         return self._log.read_text()
@@ -76,15 +76,9 @@ class WorkerProcess:
         """Process ids of all that descend from it and live."""
         return [pid for pid in family(self.process.pid) if command_line(pid)]
 
-    def nursery(self) -> int | None:
-        """The process that children are forked from, when its imports are done."""
-        return self._titled("workers.imported")
-
     def child_of(self, job_id: str) -> int | None:
         """The process that trains the job."""
-        return self._titled(f"workers.attempt {job_id}")
-
-    def _titled(self, title: str) -> int | None:
+        title = f"workers.attempt {job_id}"
         return next((pid for pid in self.children() if title in command_line(pid)), None)
 
     def close_input(self) -> None:

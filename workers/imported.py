@@ -10,14 +10,12 @@ import os
 from setproctitle import setproctitle
 
 from app.settings import Settings
+from workers.host import warm_up
 from workers.slots import Slots
 
 setproctitle("workers.imported")
 # A forked process cannot use CUDA that its parent has asked for devices:
 # https://docs.pytorch.org/docs/stable/notes/cuda.html, PYTORCH_NVML_BASED_CUDA_CHECK.
 os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
-
-from workers.host import warm_up  # noqa: E402
-
 if Slots(Settings()).device == "cpu":
     warm_up()

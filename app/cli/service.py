@@ -51,9 +51,9 @@ def serve(
     with listen(host, port) as listener, sole_service(settings.root):
         migrate_database(settings)
         end_on_signals()
+        use_one_thread_for_products()
         with WorkerProcess() as worker:
             # Imported only now: the worker starts while this process imports the API.
-            use_one_thread_for_products()
             from app.cli.server import run
 
             run(settings, listener, workers, on_stop=worker.stop_soon)

@@ -33,6 +33,7 @@ def behave(behaviour: str, supervisor: socket.socket, reports: Connection) -> No
     _, _lock, _, _ = socket.recv_fds(supervisor, 1, 1)
     orders = supervisor.makefile("r")
     order = json.loads(Path(orders.readline().strip()).read_text())
+    os.write(1, b"libraries print to standard output\n")
 
     if behaviour == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
