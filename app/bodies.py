@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic_core import from_json
+from starlette.types import Message, Receive
 
 from app.errors import TooLarge, TooSlow
 from app.media import CSV, FORM, content_type
@@ -25,43 +26,41 @@ PATIENCE = 30.0  # s
 LEAST = 32 * 1024  # bytes
 
 
-async def bounded(
-    body: AsyncIterator[bytes], limit: int, too_large: TooLarge
-) -> AsyncGenerator[bytes, None]:
-    """A body as it arrives, as long as it keeps within `limit` bytes and comes fast enough.
+class Bounded:
+    """A request's `receive`, as long as its body keeps within `limit` bytes and comes fast enough.
 
     Raises
     ------
     TooLarge, TooSlow
     """
-    clock = asyncio.get_running_loop()
-    size, due, deadline = 0, LEAST, clock.time() + PATIENCE
-    while True:
+
+    def __init__(self, receive: Receive, limit: int, too_large: TooLarge) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._too_large = too_large
+        self._size, self._due = 0, LEAST
+        self._deadline = asyncio.get_running_loop().time() + PATIENCE
+
+    async def __call__(self) -> Message:
         try:
-            async with asyncio.timeout_at(deadline):
-                chunk = await anext(body, None)
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
         except TimeoutError:
             raise TooSlow(
-                f"Of the body {size} bytes have come, and hardly any for {PATIENCE:g} seconds. "
-                f"Send at least {LEAST} bytes in that time."
+                f"Of the body {self._size} bytes have come, and hardly any for {PATIENCE:g} "
+                f"seconds. Send at least {LEAST} bytes in that time."
             ) from None
-        if chunk is None:
-            return
-        size += len(chunk)
-        if size >= due:
-            due, deadline = size + LEAST, clock.time() + PATIENCE
-        if size > limit:
-            raise too_large
-        yield chunk
+        self._size += len(message.get("body", b""))
+        if self._size > self._limit:
+            raise self._too_large
+        if self._size >= self._due:
+            self._due = self._size + LEAST
+            self._deadline = asyncio.get_running_loop().time() + PATIENCE
+        return message
 
 
 class DocumentRequest(Request):
     """Its body is one JSON document, such as a spec."""
-
-    async def stream(self) -> AsyncGenerator[bytes, None]:
-        too_large = TooLarge(f"The body is larger than {MAX_DOCUMENT} bytes, the most for a spec.")
-        async for chunk in bounded(super().stream(), MAX_DOCUMENT, too_large):
-            yield chunk
 
     async def json(self) -> Any:
         """Stricter than the standard library: no NaN, no lone surrogates, bounded nesting."""
@@ -71,35 +70,31 @@ class DocumentRequest(Request):
             raise json.JSONDecodeError(str(error), "", 0) from None
 
 
-class RowsRequest(Request):
-    """Its body holds rows to price: a document or tensors in memory, or a CSV that may be as large
-    as an upload; whatever its Content-Length says."""
-
-    async def stream(self) -> AsyncGenerator[bytes, None]:
-        settings = self.app.state.resources.settings
-        media_type, _ = content_type(self)
-        name = "max_upload_bytes" if media_type in (CSV, FORM) else "max_body_bytes"
-        limit = getattr(settings, name)
-        too_large = TooLarge(f"The body is larger than {name}, {limit} bytes.")
-        async for chunk in bounded(super().stream(), limit, too_large):
-            yield chunk
-
-
 class DocumentRoute(APIRoute):
     """An operation that takes a JSON document, or nothing."""
-
-    request_class: type[Request] = DocumentRequest
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
 
         async def answer_bounded(request: Request) -> Response:
-            return await answer(self.request_class(request.scope, request.receive))
+            return await answer(self.bounded(request))
 
         return answer_bounded
 
+    def bounded(self, request: Request) -> Request:
+        """The request with a limit to its body, whatever its Content-Length says."""
+        too_large = TooLarge(f"The body is larger than {MAX_DOCUMENT} bytes, the most for a spec.")
+        return DocumentRequest(request.scope, Bounded(request.receive, MAX_DOCUMENT, too_large))
+
 
 class RowsRoute(DocumentRoute):
-    """An operation that takes rows."""
+    """An operation that takes rows: a document or tensors in memory, or a CSV that may be as large
+    as an upload."""
 
-    request_class = RowsRequest
+    def bounded(self, request: Request) -> Request:
+        settings = request.app.state.resources.settings
+        media_type, _ = content_type(request)
+        name = "max_upload_bytes" if media_type in (CSV, FORM) else "max_body_bytes"
+        limit = getattr(settings, name)
+        too_large = TooLarge(f"The body is larger than {name}, {limit} bytes.")
+        return Request(request.scope, Bounded(request.receive, limit, too_large))

@@ -63,7 +63,7 @@ async def _blobs(resources: ResourcesDep) -> Blobs:
     return resources.blobs
 
 
-async def _tenant() -> str:
+async def tenant() -> str:
     """Everybody is `local` until there are keys."""
     return LOCAL_TENANT
 
@@ -71,7 +71,7 @@ async def _tenant() -> str:
 SettingsDep = Annotated[Settings, Depends(_settings)]
 DatabaseDep = Annotated[Database, Depends(_database)]
 BlobsDep = Annotated[Blobs, Depends(_blobs)]
-Tenant = Annotated[str, Depends(_tenant)]
+Tenant = Annotated[str, Depends(tenant)]
 
 
 def _reading(database: DatabaseDep) -> Iterator[Session]:

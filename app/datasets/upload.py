@@ -15,7 +15,7 @@ from pathlib import Path
 from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
-from app.bodies import bounded
+from app.bodies import Bounded
 from app.errors import TooLarge, UnsupportedMedia
 from app.form import FormReader
 from app.ids import new_id
@@ -135,7 +135,8 @@ async def receive(request: Request, folder: Path, limit: int, name: str | None) 
                 f"is {media_type or 'missing'}."
             )
         write = form.write if form else sink.write
-        async for chunk in bounded(request.stream(), most, too_large(limit)):
+        arriving = Request(request.scope, Bounded(request.receive, most, too_large(limit)))
+        async for chunk in arriving.stream():
             # Hashing and writing block; the loop has other requests to serve.
             await run_in_threadpool(write, chunk)
         sent_name = form.finish() if form else None

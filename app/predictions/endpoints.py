@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from app.bodies import RowsRoute
-from app.deps import Resources, ResourcesDep, Tenant
+from app.deps import resources, tenant
 from app.errors import (
     DamagedFile,
     Invalid,
@@ -98,7 +98,7 @@ router = APIRouter(prefix="/v1", tags=["predictions"], route_class=RowsRoute)
     responses=RESPONSES,
     openapi_extra={**REQUEST_BODY, "parameters": query_parameters(NamedPricingQuery)},
 )
-async def predict(request: Request, resources: ResourcesDep, tenant: Tenant) -> Response:
+async def predict(request: Request) -> Response:
     """Rows as JSON or as CSV, and prices in the format that Accept asks for: by default the one
     that the rows came in. Each price has an interval, whose coverage was measured on rows that its
     model did not see. Columns may stand in any order. A missing column or cell is imputed as
@@ -106,7 +106,7 @@ async def predict(request: Request, resources: ResourcesDep, tenant: Tenant) -> 
     `X-Ignored-Columns`. `?passthrough=Id&name=SalePrice&columns=prediction` gives a Kaggle
     submission."""
     query = read_query(NamedPricingQuery, request)
-    return await _answer(request, resources, tenant, query.model, query)
+    return await _answer(request, query.model, query)
 
 
 @router.post(
@@ -118,34 +118,32 @@ async def predict(request: Request, resources: ResourcesDep, tenant: Tenant) -> 
 )
 async def predict_with_model(
     request: Request,
-    resources: ResourcesDep,
-    tenant: Tenant,
     model_id: Annotated[str, name_path("champion", "A model's id, or an alias.")],
 ) -> Response:
     """As `POST /v1/predict`, which see."""
     query = read_query(PricingQuery, request)
-    return await _answer(request, resources, tenant, model_id, query)
+    return await _answer(request, model_id, query)
 
 
-async def _answer(
-    request: Request, resources: Resources, tenant: str, model: str, query: PricingQuery
-) -> Response:
+async def _answer(request: Request, model: str, query: PricingQuery) -> Response:
+    # Asked for without FastAPI, which takes a tenth of a price to do so.
+    found, owner = await resources(request), await tenant()
     layout = CsvLayout.of(query)
     question = Question(query.coverage, query.on_unknown, query.explain)
     accept = request.headers.get("Accept")
 
     def price(body: RowsBody, loaded: service.Loaded | None = None) -> Response:
-        loaded = loaded or service.load(resources, tenant, model)
+        loaded = loaded or service.load(found, owner, model)
         return answer(
-            service.price(resources, tenant, loaded, body, question),
+            service.price(found, owner, loaded, body, question),
             layout,
-            resources.settings,
+            found.settings,
             as_csv=wants_csv(accept, default=body.is_csv),
             explained=question.explain,
         )
 
-    async with received(request, resources.settings, read_rows) as body:
-        loaded = service.loaded(resources, tenant, model)
+    async with received(request, found.settings, read_rows) as body:
+        loaded = service.loaded(found, owner, model)
         if loaded and loaded.predictor.is_quick and body.is_small and not question.explain:
             # Through a thread a row takes twice as long, and with four clients four times: threads
             # wait for Python's lock in steps of 5 ms.
