@@ -80,7 +80,8 @@ class ServedModel(nn.Module):
 
     def forward(self, numbers: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         inputs = self.encoder(numbers.unsqueeze(0), codes.unsqueeze(0))  # (F, N, inputs)
-        outputs = self.network(inputs.repeat_interleave(self.members_per_fold, 0)).mean(2)[..., 0]
+        by_member = inputs.repeat_interleave(self.members_per_fold, 0)
+        outputs = self.network.predict(by_member)[..., 0]  # (F·m, N)
         by_fold = outputs.unflatten(0, (-1, self.members_per_fold)).transpose(0, 1)  # (m, F, N)
         members = self.target.restore(by_fold).transpose(0, 1).flatten(0, 1)
         return members[self.first_served :].mean(0), members

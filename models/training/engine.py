@@ -301,7 +301,7 @@ class Trainer:
         for start in range(0, rows.index.shape[1], count):
             part = rows.span(start, start + count)
             x, y = self._seen.rows(part), self._seen.targets(part)
-            outputs = self.network(self._by_member(x)).mean(2)  # (K, rows, outputs)
+            outputs = self.network.predict(self._by_member(x))  # (K, rows, outputs)
             losses = row_losses(self._spec.loss, outputs, self._by_member(y))
             sums += torch.where(self._by_member(part.weight) > 0, losses, 0.0).sum(1)
         return sums / self._by_member(rows.weight.sum(1))
