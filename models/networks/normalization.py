@@ -18,6 +18,9 @@ class BatchNorm(nn.Module):
     """Batch normalisation of K members, padding left out (Ioffe and Szegedy 2015,
     arXiv 1502.03167).
 
+    A batch of one row has no variance: such a row, the last of an epoch, is normalised as in
+    prediction and moves no statistics.
+
     Input and output: (K, B, units).
     """
 
@@ -39,14 +42,17 @@ class BatchNorm(nn.Module):
             rows = present.sum(1, keepdim=True).clamp(min=1)  # (K, 1, 1)
             mean = (x * present).sum(1, keepdim=True) / rows
             variance = ((x - mean).square() * present).sum(1, keepdim=True) / rows
-            self._follow(mean.detach(), variance.detach(), rows, noise.present)
+            several = rows > 1
+            self._follow(mean.detach(), variance.detach(), rows, several)
+            mean = torch.where(several, mean, self.running_mean)
+            variance = torch.where(several, variance, self.running_variance)
         return (x - mean) / torch.sqrt(variance + EPSILON) * self.scale + self.shift
 
     @torch.no_grad()
-    def _follow(self, mean: Tensor, variance: Tensor, rows: Tensor, present: Tensor) -> None:
-        """Move the running statistics of the members that have rows."""
+    def _follow(self, mean: Tensor, variance: Tensor, rows: Tensor, several: Tensor) -> None:
+        """Move the running statistics of the members that have several rows."""
         unbiased = variance * rows / (rows - 1).clamp(min=1)
-        weight = MOMENTUM * present.any(1, keepdim=True).to(mean.dtype)
+        weight = MOMENTUM * several.to(mean.dtype)
         self.running_mean.lerp_(mean, weight)
         self.running_variance.lerp_(unbiased, weight)
 
