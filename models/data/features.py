@@ -17,6 +17,8 @@ MAX_LEVELS = 1_000
 LOG_SKEWNESS = 1.0
 # Squares of larger targets, summed over the rows, overflow float64.
 LARGEST_TARGET = 1e150
+# Squares of smaller ones vanish: any prediction would count as perfect.
+SMALLEST_TARGET = 1e-150
 # Scored rows a fold needs for its error to mean anything.
 MIN_ROWS_PER_FOLD = 2
 Refuse = Callable[[str, str], None]
@@ -217,6 +219,12 @@ def _target_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None
             "/target",
             f"'{spec.target}' reaches {target.max:g}, and squares of its errors would overflow: "
             f"give it in another unit, within ±{LARGEST_TARGET:g}",
+        )
+    elif target.distinct > 1 and max(abs(target.min or 0), abs(target.max or 0)) < SMALLEST_TARGET:
+        refuse(
+            "/target",
+            f"'{spec.target}' stays within ±{SMALLEST_TARGET:g}, and squares of its errors would "
+            "vanish: give it in another unit",
         )
     elif target.distinct < 2:
         refuse("/target", f"'{spec.target}' has {target.distinct} value: nothing varies to learn")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics
@@ -37,7 +39,8 @@ def mean_and_deviation(
 ) -> tuple[dict[str, float | None], dict[str, float | None]]:
     """Mean and sample standard deviation of each metric over the folds.
 
-    None where one of the folds does not have the metric; one fold has no deviation.
+    None where one of the folds does not have the metric, or where float64 does not hold the
+    number; one fold has no deviation.
     """
     means: dict[str, float | None] = {}
     deviations: dict[str, float | None] = {}
@@ -45,6 +48,12 @@ def mean_and_deviation(
         values = [fold[name] for fold in folds]
         known = [value for value in values if value is not None]
         complete = len(known) == len(values)
-        means[name] = float(np.mean(known)) if complete else None
-        deviations[name] = float(np.std(known, ddof=1)) if complete and len(known) > 1 else None
+        with np.errstate(over="ignore", invalid="ignore"):
+            means[name] = _finite(np.mean(known)) if complete else None
+            several = complete and len(known) > 1
+            deviations[name] = _finite(np.std(known, ddof=1)) if several else None
     return means, deviations
+
+
+def _finite(value: np.floating[Any]) -> float | None:
+    return float(value) if np.isfinite(value) else None

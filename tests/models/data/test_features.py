@@ -199,6 +199,14 @@ def test_a_constant_target_is_refused() -> None:
     assert [fault.pointer for fault in caught.value.faults] == ["/target"]
 
 
+def test_targets_whose_squares_vanish_are_refused() -> None:
+    """Otherwise any prediction would have an R² of 1."""
+    frame = house_frame(ROWS)
+    frame["price"] *= 1e-300
+    with pytest.raises(SpecError, match="give it in another unit"):
+        resolve(spec_of(), profile_of(frame))
+
+
 def test_targets_whose_squares_overflow_are_refused() -> None:
     frame = house_frame(ROWS)
     frame["price"] *= 1e200

@@ -67,3 +67,10 @@ def test_mean_and_deviation_over_folds() -> None:
     )
     assert means == {"rmse": pytest.approx(3.0), "r2": None}
     assert deviations == {"rmse": pytest.approx(np.std([1, 2, 6], ddof=1)), "r2": None}
+
+
+def test_a_deviation_that_float64_does_not_hold_is_left_out() -> None:
+    """JSON has no infinity: a result with one could be neither stored nor answered."""
+    means, deviations = mean_and_deviation([{"r2": -1e272}, {"r2": 0.5}])
+    assert means == {"r2": pytest.approx(-5e271)}
+    assert deviations == {"r2": None}
