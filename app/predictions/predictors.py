@@ -26,8 +26,12 @@ class Predictors:
 
     def ready(self, model: Model) -> Predictor | None:
         """The model's predictor, where `get` need not wait for it."""
-        future = self._loaded.get(model.id)
-        return future.result() if future is not None and future.done() else None
+        with self._lock:
+            future = self._loaded.get(model.id)
+            if future is None or not future.done():
+                return None
+            self._loaded.move_to_end(model.id)
+        return future.result()
 
     def get(self, model: Model) -> Predictor:
         """The model's predictor; who asks while another thread loads it waits for that.

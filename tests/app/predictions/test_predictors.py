@@ -63,6 +63,20 @@ def test_the_least_recently_used_makes_way(blobs: Blobs, tmp_path: Path, reads: 
     assert reads.count("core.onnx") == 4
 
 
+def test_one_that_is_ready_is_used(blobs: Blobs, tmp_path: Path, reads: list[str]) -> None:
+    """Single rows ask only whether their model is ready; it must not make way for an idle one."""
+    a, b, c = (model(blobs, tmp_path, f"mdl_{name}") for name in "abc")
+    predictors = Predictors(blobs, capacity=2)
+
+    for wanted in (a, b):
+        predictors.get(wanted)
+    assert predictors.ready(a) is not None
+    predictors.get(c)
+    assert predictors.ready(a) is not None
+    assert predictors.ready(b) is None
+    assert reads.count("core.onnx") == 3
+
+
 def test_a_failure_is_not_kept(blobs: Blobs, tmp_path: Path) -> None:
     one = model(blobs, tmp_path, "mdl_1")
     good, one.artifacts = one.artifacts, one.artifacts | {"core.onnx": "0" * 64}
