@@ -50,9 +50,11 @@ def read_query(model: type[Query], request: Request) -> Query:
     """
     given = request.query_params
     repeated = _lists(model)
-    values = {
-        name: given.getlist(name) if name in repeated else value for name, value in given.items()
-    }
+    values: dict[str, str | list[str]] = {}
+    for name in given:
+        texts = given.getlist(name)
+        # Twice what may come once is refused as a list: who knows which one is meant.
+        values[name] = texts if name in repeated or len(texts) > 1 else texts[0]
     try:
         return model.model_validate(values)
     except ValidationError as error:

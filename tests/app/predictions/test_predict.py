@@ -73,9 +73,12 @@ def test_a_row_is_priced_without_another_thread(
     assert len(threads) == 1
 
 
-@pytest.mark.parametrize("params", [{"explian": "true"}, {"coverage": "high"}, {"model": "a b"}])
+@pytest.mark.parametrize(
+    "params",
+    [{"explian": "true"}, {"coverage": "high"}, {"coverage": ["0.5", "0.9"]}, {"model": "a b"}],
+)
 def test_a_parameter_that_cannot_be_meant_is_refused(
-    client: TestClient, params: dict[str, str]
+    client: TestClient, params: dict[str, str | list[str]]
 ) -> None:
     response = client.post("/v1/predict", json={"rows": [ROW]}, params=params)
 
