@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A", "<NA>", "NaT")
 MISSING_AMONG_NUMBERS = (*MISSING, "None", "none", "?", "-", ".")  # words may well mean these
+_MISSING = pa.array(MISSING)
+_MISSING_AMONG_NUMBERS = pa.array(MISSING_AMONG_NUMBERS)
 
 NUMBER = r"(?i)^[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf|infinity|nan)$"
 OTHER_DIGITS = r"^[-+.eE\p{Nd}]+$"  # float() reads the decimal digits of every script
@@ -32,7 +34,7 @@ Moments = NDArray[np.datetime64]
 
 def is_missing(cells: pa.ChunkedArray, *, among_numbers: bool = False) -> Mask:
     """Which cells say that there is no value: (n,). `among_numbers`: or dates, where more do."""
-    return is_among(cells, pa.array(MISSING_AMONG_NUMBERS if among_numbers else MISSING))
+    return is_among(cells, _MISSING_AMONG_NUMBERS if among_numbers else _MISSING)
 
 
 def read_floats(cells: pa.ChunkedArray) -> tuple[Floats, Mask]:
@@ -43,10 +45,13 @@ def read_floats(cells: pa.ChunkedArray) -> tuple[Floats, Mask]:
     values: (n,), infinite where the cell is (1e400 is), NaN where it is missing or no number.
     odd: (n,), true where a cell is neither missing nor a number.
     """
-    number = pc.match_substring_regex(cells, NUMBER)
-    read = pc.if_else(number, cells, None).cast(pa.float64())
-    values: Floats = read.to_numpy(zero_copy_only=False)
-    odd = ~(_mask(number) | is_missing(cells, among_numbers=True))
+    missing = is_missing(cells, among_numbers=True)
+    plain = _plain_floats(cells, missing)
+    if plain is not None:
+        return plain, np.zeros(len(plain), bool)
+    number = matches(cells, NUMBER)
+    values = _cast(cells, number)
+    odd = ~(number | missing)
     if odd.any():
         foreign = odd & matches(cells, OTHER_DIGITS)
         values = values.copy()  # arrow's memory is read-only
@@ -103,6 +108,24 @@ def matches(cells: pa.ChunkedArray, pattern: str) -> Mask:
 def _mask(flags: pa.ChunkedArray) -> Mask:
     mask: Mask = flags.to_numpy(zero_copy_only=False)
     return mask
+
+
+def _plain_floats(cells: pa.ChunkedArray, missing: Mask) -> Floats | None:
+    """The numbers of a column in which arrow can read every cell that is not missing; a pattern
+    would take as long again to say that they are numbers."""
+    try:
+        values = _cast(cells, ~missing)
+    except pa.ArrowInvalid:
+        return None
+    # NaN with something in brackets is none to float().
+    return None if np.isnan(values[~missing]).any() else values
+
+
+def _cast(cells: pa.ChunkedArray, chosen: Mask) -> Floats:
+    """(n,) the chosen cells, NaN for the others; raises ArrowInvalid."""
+    read = pc.if_else(pa.array(chosen), cells, None).cast(pa.float64())
+    values: Floats = read.to_numpy(zero_copy_only=False)
+    return values
 
 
 def _float(cell: str) -> float:

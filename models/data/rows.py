@@ -42,9 +42,10 @@ def read_rows(head: bytes, rest: IO[bytes], header: Header) -> Iterator[pa.Recor
     for batch in _parse(stream, header):
         columns = []
         for name, cells in zip(header.names, batch.columns, strict=True):
-            nul = pc.index(pc.match_substring(cells, "\0"), True).as_py()
-            if nul >= 0:
-                raise _no_text(rows + nul + 1, name, stream.undecodable)
+            if stream.has_nul:
+                nul = pc.index(pc.match_substring(cells, "\0"), True).as_py()
+                if nul >= 0:
+                    raise _no_text(rows + nul + 1, name, stream.undecodable)
             columns.append(pc.utf8_trim_whitespace(cells))
         yield pa.RecordBatch.from_arrays(columns, names=header.names)
         rows += batch.num_rows
@@ -59,7 +60,7 @@ class _TextStream(io.RawIOBase):
     """
 
     def __init__(self, head: bytes, rest: IO[bytes]) -> None:
-        self.undecodable = False
+        self.has_nul = self.undecodable = False  # as far as it has been read
         self._parts = [io.BytesIO(head), rest, io.BytesIO(END_MARK)]
         # pyarrow loses the line feed of a quoted CR LF that two blocks share: every line break
         # becomes a line feed first.
@@ -85,10 +86,12 @@ class _TextStream(io.RawIOBase):
     def _valid(self, data: bytes) -> bytes:
         text = self._decoder.decode(data)
         try:
-            return text.encode()
+            valid = text.encode()
         except UnicodeEncodeError:
             self.undecodable = True
-            return _UNDECODABLE.sub("\0", text).encode()
+            valid = _UNDECODABLE.sub("\0", text).encode()
+        self.has_nul = self.has_nul or b"\0" in valid
+        return valid
 
 
 def _parse(stream: _TextStream, header: Header) -> Iterator[pa.RecordBatch]:
