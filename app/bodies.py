@@ -13,7 +13,8 @@ from pydantic_core import from_json
 from starlette.types import Message, Receive
 
 from app.errors import TooLarge, TooSlow
-from app.media import CSV, FORM, content_type
+from app.json_text import count_names, refuse_repeated
+from app.media import CSV, FORM, content_type, refuse_compressed
 
 # Bytes of a spec: the names of two thousand columns fit. FastAPI checks it on the event loop, where
 # a megabyte of mistakes would keep all other requests waiting for five seconds.
@@ -63,11 +64,15 @@ class DocumentRequest(Request):
     """Its body is one JSON document, such as a spec."""
 
     async def json(self) -> Any:
-        """Stricter than the standard library: no NaN, no lone surrogates, bounded nesting."""
+        """Stricter than the standard library: no NaN, no lone surrogates, bounded nesting, no name
+        twice."""
+        data = await self.body()
         try:
-            return from_json(await self.body(), allow_inf_nan=False)
+            document = from_json(data, allow_inf_nan=False)
         except ValueError as error:
             raise json.JSONDecodeError(str(error), "", 0) from None
+        refuse_repeated(data, count_names(document))
+        return document
 
 
 class DocumentRoute(APIRoute):
@@ -83,6 +88,7 @@ class DocumentRoute(APIRoute):
 
     def bounded(self, request: Request) -> Request:
         """The request with a limit to its body, whatever its Content-Length says."""
+        refuse_compressed(request)
         too_large = TooLarge(f"The body is larger than {MAX_DOCUMENT} bytes, the most for a spec.")
         return DocumentRequest(request.scope, Bounded(request.receive, MAX_DOCUMENT, too_large))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
 
+from app.errors import UnsupportedMedia
+
 CSV = "text/csv"
 JSON = "application/json"
 FORM = "multipart/form-data"
@@ -12,9 +14,25 @@ BINARY = "application/octet-stream"
 
 
 def content_type(request: Request) -> tuple[str, dict[bytes, bytes]]:
-    """The media type that a request says its body has, "" if none, and the type's options."""
+    """The media type that a request says its body has, "" if none, and the type's options.
+
+    Raises
+    ------
+    UnsupportedMedia: the body is compressed.
+    """
+    refuse_compressed(request)
     media_type, options = parse_options_header(request.headers.get("Content-Type"))
     return media_type.decode("latin-1"), options
+
+
+def refuse_compressed(request: Request) -> None:
+    """Raises UnsupportedMedia; a few kilobytes could unfold to more than a disk holds."""
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":
+        raise UnsupportedMedia(
+            f"Content-Encoding is {encoding}, and bodies are read as they come: send it "
+            "uncompressed."
+        )
 
 
 def wants_csv(accept: str | None, default: bool) -> bool:

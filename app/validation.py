@@ -17,12 +17,15 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import TypeAdapter
 
 from app.errors import Fault
+from app.json_text import to_pointer
 from models.data.faults import TableError
 from models.spec import SHORT_NAMES
 
 SHORT_FOR = {"learning_rate": "lr"} | {full: short for short, full in SHORT_NAMES.items()}
 MOST_FAULTS = 100  # in one answer
 LONGEST_ECHO = 60  # characters of a wrong value that are repeated
+
+MUST_BE, HOWEVER = "must be ", ", however it is "
 
 # JSON schema keyword to words.
 BOUNDS = {
@@ -68,15 +71,23 @@ def request_faults(request: Request, error: RequestValidationError) -> list[Faul
             break
         detail = name + _explain(finding, list(_subschemas(root, root, location)), root, location)
         details.setdefault((pointer, name), []).append(detail)
-    # The branches of a union each have their say about one value.
     return [
-        Fault(pointer=pointer, detail="; or ".join(dict.fromkeys(texts)))
+        Fault(pointer=pointer, detail=_either([*dict.fromkeys(texts)]))
         for (pointer, _), texts in details.items()
     ]
 
 
+def _either(texts: list[str]) -> str:
+    """What the branches of a union say of one value: "must be a valid string or a valid number"."""
+    if len(texts) == 1 or not all(text.startswith(MUST_BE) for text in texts):
+        return "; or ".join(texts)
+    *kinds, last = (text.removeprefix(MUST_BE) for text in texts)
+    # All of them repeat the same value behind it.
+    return MUST_BE + ", ".join(kind.partition(HOWEVER)[0] for kind in kinds) + f" or {last}"
+
+
 def json_pointer(finding: Any, location: Location, body: object) -> str:
-    """RFC 6901, for example `/optimizer/learning_rate`."""
+    """Where in a body a finding is, without the tags of unions."""
     parts: list[int | str] = []
     node = body
     for place, part in enumerate(location):
@@ -94,7 +105,7 @@ def json_pointer(finding: Any, location: Location, body: object) -> str:
         parts.append(part)
     if finding["type"] == "union_tag_invalid":
         parts.append(finding["ctx"]["discriminator"].strip("'"))
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+    return to_pointer(parts)
 
 
 def _explain(finding: Any, schemas: list[Schema], root: Schema, location: Location) -> str:
@@ -118,6 +129,8 @@ def _explain(finding: Any, schemas: list[Schema], root: Schema, location: Locati
         return f"must be {context['expected']}{however}"
     if kind == "union_tag_invalid":
         return f"must be one of {context['expected_tags']}, however it is '{context['tag']}'"
+    if kind == "too_short":
+        return f"must have at least {context['min_length']} item"
     if kind == "value_error":
         return str(context["error"])
     bounds = dict.fromkeys(  # the branches of a union may agree
@@ -128,7 +141,7 @@ def _explain(finding: Any, schemas: list[Schema], root: Schema, location: Locati
     )
     if bounds and kind.startswith(("greater_than", "less_than")):
         return f"must be {' and '.join(bounds)}{however}"
-    return str(finding["msg"]).replace("Input should be", "must be") + however
+    return str(finding["msg"]).replace("Input should be ", MUST_BE) + however
 
 
 def _however(value: object) -> str:
@@ -137,7 +150,7 @@ def _however(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
     if len(text) > LONGEST_ECHO:
         text = text[:LONGEST_ECHO] + "…"
-    return f", however it is {text}"
+    return HOWEVER + text
 
 
 @lru_cache

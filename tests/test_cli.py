@@ -251,6 +251,16 @@ def test_a_spec_file_that_is_no_object_is_refused(
     assert "JSON" in result.output
 
 
+def test_a_spec_file_that_says_a_thing_twice_is_refused(
+    run: Callable[..., Result], tmp_path: Path
+) -> None:
+    spec = tmp_path / "spec.json"
+    spec.write_text('{"target": "SalePrice", "optimizer": {"lr": 0.1, "lr": 0.2}}')
+    result = run("submit", spec)
+    assert result.exit_code == 2
+    assert "/optimizer/lr twice" in result.output
+
+
 def test_submit_uploads_watches_and_shows_the_folds(
     run: Callable[..., Result], answers: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from app.cli.terminal import refuse
+from app.json_text import repeated
 
 if TYPE_CHECKING:
     from app.client import Foldhouse
@@ -166,9 +167,12 @@ def export(
 
 def read_spec(path: Path) -> dict[str, Any]:
     try:
-        spec = json.loads(path.read_bytes())
+        text = path.read_bytes()
+        spec, twice = json.loads(text), repeated(text)
     except ValueError as error:
         refuse(f"{path} is not JSON: {error}")
+    if twice is not None:
+        refuse(f"{path} has {twice} twice: keep one of the two")
     if not isinstance(spec, dict):
         refuse(f'{path} must hold a JSON object, such as {{"target": "SalePrice"}}')
     return spec

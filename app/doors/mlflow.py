@@ -23,14 +23,23 @@ from pydantic import (
 
 from app.deps import Resources, ResourcesDep, Tenant
 from app.doors.route import TAG, DoorRoute, error_responses, message
-from app.doors.rows import FIRST_FAULT, Asked, DoorCell, Row, in_blocks, of_columns, whole
+from app.doors.rows import (
+    FIRST_FAULT,
+    Asked,
+    DoorCell,
+    Row,
+    in_blocks,
+    of_columns,
+    read_document,
+    whole,
+)
 from app.errors import Invalid, ProblemDocument
 from app.jobs.lifecycle import CHAMPION
 from app.media import CSV, JSON
 from app.openapi import REF
 from app.predictions import service
 from app.predictions.answers import ignored_header
-from app.predictions.rows import RowsBody, parse_document, received
+from app.predictions.rows import RowsBody, received
 from app.predictions.schemas import ROWS_EXAMPLE, PredictRequest
 from app.settings import Settings
 from models.data.faults import quoted
@@ -175,7 +184,7 @@ async def version() -> str:
 
 
 def _read_scoring(data: bytes, settings: Settings) -> Iterator[PredictRequest]:
-    request = parse_document(ScoringRequest, data)
+    request = read_document(ScoringRequest, data)
     asked = request.params or Params()
     table = request.dataframe_records or request.instances or request.inputs or []
     rows: Iterable[Row]

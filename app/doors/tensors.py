@@ -12,9 +12,8 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.doors.rows import FIRST_FAULT, Answer, Asked, DoorCell
+from app.doors.rows import FIRST_FAULT, Answer, Asked, DoorCell, read_document
 from app.errors import Invalid
-from app.predictions.rows import parse_document
 from models.data.faults import quoted
 
 BYTES = "BYTES"
@@ -138,7 +137,7 @@ def split(body: bytes, json_bytes: int | None) -> tuple[InferRequest, memoryview
             f"Inference-Header-Content-Length is {json_bytes}, however the body has {len(body)} "
             "bytes."
         )
-    return parse_document(InferRequest, body[:json_bytes]), memoryview(body)[json_bytes:]
+    return read_document(InferRequest, body[:json_bytes]), memoryview(body)[json_bytes:]
 
 
 def columns(inputs: Sequence[InputTensor], binary: memoryview) -> dict[str, Sequence[DoorCell]]:

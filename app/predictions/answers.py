@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +48,12 @@ class CsvLayout:
     def of(cls, query: PricingQuery) -> CsvLayout:
         """Raises Invalid where there is no such column."""
         chosen = [part.strip() for text in query.columns for part in text.split(",")]
+        repeated = [column for column, times in Counter(chosen).items() if times > 1]
+        if repeated:
+            raise Invalid(
+                "A CSV has each column once.",
+                [Fault(column=column, detail="stands twice in columns") for column in repeated],
+            )
         unknown = [column for column in chosen if column not in COLUMNS]
         if unknown:
             raise Invalid(

@@ -18,6 +18,7 @@ from pydantic_core import from_json
 from app.csv_text import Cell
 from app.errors import InvalidTable, TooLarge, UnsupportedMedia
 from app.form import FormReader
+from app.json_text import refuse_repeated
 from app.media import CSV, FORM, JSON, content_type
 from app.predictions.schemas import PredictRequest
 from app.settings import Settings
@@ -171,6 +172,7 @@ def read_rows(data: bytes, settings: Settings) -> Iterator[PredictRequest]:
         raise RequestValidationError(
             [unknown | {"msg": "Extra inputs are not permitted"}], body={name: value}
         )
+    refuse_repeated(data, len(request.model_fields_set) + sum(map(len, request.rows)))
     check_row_count(len(request.rows), settings)
     yield request
 

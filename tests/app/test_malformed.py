@@ -3,6 +3,7 @@ and the next good request works."""
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,7 @@ from app.storage.migrate import upgrade
 
 JSON = {"Content-Type": "application/json"}
 CSV = {"Content-Type": "text/csv"}
+GZIP = {"Content-Encoding": "gzip"}
 SPEC = {"dataset_id": "latest", "target": "Price"}
 GOOD_ROW = {"Area": 100, "Quality": 3, "Zone": "south"}
 
@@ -231,6 +233,39 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any], str]] = {
         "/v1/predict",
         {"content": b"<rows/>", "headers": {"Content-Type": "text/xml"}},
         "text/xml",
+    ),
+    "compressed rows": (
+        "POST",
+        "/v1/predict",
+        {"content": gzip.compress(b"Area\n1\n"), "headers": {**CSV, **GZIP}},
+        "Content-Encoding is gzip",
+    ),
+    "a compressed table": (
+        "POST",
+        "/v1/datasets",
+        {"content": gzip.compress(b"a,b\n1,2\n"), "headers": {**CSV, **GZIP}},
+        "Content-Encoding is gzip",
+    ),
+    "a compressed spec": (
+        "POST",
+        "/v1/jobs",
+        {"content": gzip.compress(b"{}"), "headers": {**JSON, **GZIP}},
+        "Content-Encoding is gzip",
+    ),
+    "a column of the answer twice": (
+        "POST",
+        "/v1/predict?columns=prediction,low,prediction",
+        {"content": b"Area\n1\n", "headers": CSV},
+        "stands twice",
+    ),
+    "a target twice": (
+        "POST",
+        "/v1/jobs:validate",
+        {
+            "content": b'{"target": "Price", "dataset_id": "latest", "target": "Area"}',
+            "headers": JSON,
+        },
+        "/target stands twice",
     ),
     "a media type in latin-1": (
         "POST",

@@ -131,6 +131,14 @@ def test_wrong_bodies_are_told_as_mlflow_does(client: TestClient, case: str) -> 
     assert named in response.json()["message"]
 
 
+def test_a_column_that_a_row_has_twice_is_told(client: TestClient) -> None:
+    body = b'{"instances": [{"Area": 1}, {"Area": 1, "Area": 2}]}'
+    response = client.post("/invocations", content=body, headers=JSON)
+
+    assert response.status_code == 400
+    assert "/instances/1/Area stands twice" in response.json()["message"]
+
+
 @pytest.mark.parametrize("content", [b"x", b"[" * 50_000, b'{"inputs": {"a": [1', b"\xff", b""])
 def test_what_is_no_json_is_told(client: TestClient, content: bytes) -> None:
     response = client.post("/invocations", content=content, headers=JSON)

@@ -209,6 +209,14 @@ def test_a_header_that_lies_is_told(client: TestClient, length: str) -> None:
     assert [*response.json()] == ["error"]
 
 
+def test_a_member_that_a_tensor_has_twice_is_told(client: TestClient) -> None:
+    content = b'{"inputs": [{"name": "Area", "shape": [1], "shape": [1], "data": [1]}]}'
+    response = client.post(INFER, content=content.replace(b'"data"', b'"datatype": "FP64", "data"'))
+
+    assert response.status_code == 400
+    assert "/inputs/0/shape stands twice" in response.json()["error"]
+
+
 @pytest.mark.parametrize("content", [b"", b"x", b"\xff", b"[" * 50_000, b'{"inputs": [{'])
 def test_what_is_no_json_is_told(client: TestClient, content: bytes) -> None:
     response = client.post(INFER, content=content)

@@ -1,0 +1,80 @@
+"""JSON that arrives: of two members with one name, RFC 8259 lets a parser keep either, and none of
+them says so. A price would be made from half of what was meant."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from app.errors import Fault, Invalid
+
+
+def refuse_repeated(data: bytes, names: int) -> None:
+    """Raises Invalid where an object of a JSON document has a name twice.
+
+    Parameters
+    ----------
+    data : the document
+    names : members of all its objects together, as it was parsed
+    """
+    # A colon follows each name. More of them stand in texts, or behind names that got lost.
+    if data.count(b":") > names and (pointer := repeated(data)) is not None:
+        detail = "stands twice in its object: keep one of the two"
+        raise Invalid(f"{pointer} {detail}.", [Fault(pointer=pointer, detail=detail)])
+
+
+def count_names(value: object) -> int:
+    """Members of all objects in a parsed document."""
+    if isinstance(value, dict):
+        return len(value) + sum(map(count_names, value.values()))
+    if isinstance(value, list):
+        return sum(map(count_names, value))
+    return 0
+
+
+def repeated(data: bytes) -> str | None:
+    """A JSON pointer to the first name that stands twice in its object, if one does."""
+    # Numbers stay texts: Python refuses to read an integer of 5,000 digits.
+    document = json.loads(
+        data, object_pairs_hook=_object, parse_int=str, parse_float=str, parse_constant=str
+    )
+    place = _place(document)
+    return None if place is None else to_pointer(place)
+
+
+def to_pointer(place: list[int | str]) -> str:
+    """RFC 6901, for example `/optimizer/learning_rate`."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in place)
+
+
+@dataclass(frozen=True)
+class _Twice:
+    """An object that has this name twice."""
+
+    name: str
+
+
+def _object(members: list[tuple[str, object]]) -> dict[str, object] | _Twice:
+    seen: dict[str, object] = {}
+    for name, value in members:
+        if name in seen:
+            return _Twice(name)
+        seen[name] = value
+    return seen
+
+
+def _place(value: object) -> list[int | str] | None:
+    """The way to the first `_Twice`."""
+    if isinstance(value, _Twice):
+        return [value.name]
+    parts: Iterable[tuple[int | str, object]] = ()
+    if isinstance(value, dict):
+        parts = value.items()
+    elif isinstance(value, list):
+        parts = enumerate(value)
+    for part, child in parts:
+        rest = _place(child)
+        if rest is not None:
+            return [part, *rest]
+    return None
