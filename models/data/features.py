@@ -200,6 +200,12 @@ def _faults(spec: TrainingSpec, profile: Profile) -> list[SpecFault]:
             refuse(pointer, f"'{name}' holds words, which cannot be read as numbers")
         elif kind == "categorical" and column.storage == "datetime":
             refuse(pointer, f"'{name}' holds dates, which are taken as numbers alone")
+    if spec.batch_size == 1 and getattr(spec.architecture, "normalization", None) == "batch":
+        refuse(
+            "/batch_size",
+            "batch normalization takes the mean and deviation of each batch, and one row has none: "
+            "take 2 rows or more, or architecture.normalization 'layer'",
+        )
     _target_faults(spec, profile, refuse)
     _fold_faults(spec, profile, refuse)
     return faults

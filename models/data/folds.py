@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,6 +85,7 @@ def _folds(
     rows: Rows, spec: TrainingSpec, target: np.ndarray, column: np.ndarray | None
 ) -> Iterator[tuple[Rows, Rows]]:
     seed = stream_seed(spec.seed, "folds") % 2**32
+    pairs: Iterable[tuple[Rows, Rows]]
     match spec.folds.type:
         case "shuffled":
             pairs = KFold(spec.k_folds, shuffle=True, random_state=seed).split(rows)
@@ -92,9 +94,18 @@ def _folds(
             edges = np.quantile(target[rows], np.linspace(0, 1, bins + 1)[1:-1])
             strata = np.searchsorted(edges, target[rows])
             splitter = StratifiedKFold(spec.k_folds, shuffle=True, random_state=seed)
-            pairs = splitter.split(rows, strata)
+            with warnings.catch_warnings():
+                # Where many targets are equal a bin may have fewer rows than there are folds.
+                warnings.filterwarnings("ignore", "The least populated class")
+                pairs = list(splitter.split(rows, strata))
         case "group":
             assert column is not None
+            groups = len(np.unique(column[rows]))
+            if groups < spec.k_folds:
+                raise ValueError(
+                    f"they have {groups} groups by '{spec.folds.column}', and {spec.k_folds} folds "
+                    "need one each"
+                )
             splitter = GroupKFold(spec.k_folds, shuffle=True, random_state=seed)
             pairs = splitter.split(rows, groups=column[rows])
         case "time":
@@ -128,7 +139,10 @@ def _set_aside(
             assert column is not None
             groups, sizes = np.unique(column[rows], return_counts=True)
             if len(groups) <= keep:
-                raise ValueError(f"{len(groups)} groups are too few")
+                raise ValueError(
+                    f"they have {len(groups)} groups by '{spec.folds.column}', and more than "
+                    f"{keep} are needed to set some aside for early stopping or a holdout"
+                )
             order = np.random.default_rng(seed).permutation(len(groups))
             wanted = int(np.searchsorted(np.cumsum(sizes[order]), count))
             taken = min(max(1, wanted), len(groups) - keep)

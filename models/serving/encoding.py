@@ -224,8 +224,10 @@ def _level(
         spellings = (str(cell), str(cell).lower(), str(cell).upper())
         return next((text for text in spellings if text in known), spellings[1])
     if isinstance(cell, (int, float)):
-        # A CSV's 2.0 may have been a word.
         number = _float(cell)
+        if isinstance(cell, int) and math.isinf(number):
+            return str(cell)
+        # A CSV's 2.0 may have been a word.
         return repr(number) if repr(number) in known else level_of(number)
     text = str(cell).strip()
     if not feature.numbers:

@@ -155,6 +155,10 @@ SPECS: dict[str, tuple[dict[str, Any], str]] = {
     "a pointer's own signs": ({"features": {"kinds": {"a/~b": "numeric"}}}, "a~1~0b"),
     "groups without a column": ({"folds": {"type": "group"}}, "/folds"),
     "groups of an absent column": ({"folds": {"type": "group", "column": "x"}}, "/folds/column"),
+    "batches of a row, normalised": (
+        {"architecture": {"type": "resnet"}, "batch_size": 1},
+        "/batch_size",
+    ),
     "a whole holdout": ({"holdout": {"fraction": 1}}, "/holdout/fraction"),
     "no patience": ({"early_stopping": {"patience": 0}}, "/early_stopping/patience"),
     "a huge seed": ({"seed": 2**64}, "/seed"),

@@ -311,7 +311,7 @@ def without_a_price_in_most_groups() -> tuple[pd.DataFrame, dict[str, Any]]:
     [
         (diverging, "learning_rate"),
         (without_a_complete_row, "drop_rows"),
-        (without_a_price_in_most_groups, "groups"),
+        (without_a_price_in_most_groups, "4 groups by 'street', and 5 folds"),
     ],
 )
 def test_a_run_that_cannot_give_a_model_says_what_to_change(

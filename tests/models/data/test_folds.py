@@ -190,6 +190,15 @@ def test_the_watched_rows_do_not_change_what_is_scored() -> None:
         assert sorted([*one.train, *one.watched]) == sorted(other.train)
 
 
+@pytest.mark.filterwarnings("error")
+def test_equal_targets_are_dealt_in_silence() -> None:
+    """Most are 0, so that a bin of the others has fewer rows than there are folds."""
+    spec = TrainingSpec(target="price", folds={"type": "stratified"})
+    target = np.array([0.0] * 97 + [1.0, 2.0, 3.0])
+    split = split_rows(spec, target)
+    assert [len(fold.validation) for fold in split.folds] == [20] * 5
+
+
 @pytest.mark.parametrize("kind", TYPES)
 def test_what_a_spec_may_ask_can_be_dealt(tmp_path: Path, kind: str) -> None:
     """Small tables and few groups are refused with a reason or dealt, never half of each."""

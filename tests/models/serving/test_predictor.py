@@ -382,7 +382,16 @@ def test_booleans(predictor: Predictor) -> None:
 
 @pytest.mark.parametrize(
     ("cell", "spelling"),
-    [(True, "True"), (True, "true"), (True, "TRUE"), (2.0, "2"), (2.0, "2.0"), (2, "2")],
+    [
+        (True, "True"),
+        (True, "true"),
+        (True, "TRUE"),
+        (2.0, "2"),
+        (2.0, "2.0"),
+        (2, "2"),
+        (-(10**400), f"-1{400 * '0'}"),
+    ],
+    ids=lambda value: repr(value)[:12],
 )
 def test_a_json_value_is_the_level_that_a_table_writes_for_it(
     houses_model: Built, cell: object, spelling: str
@@ -394,6 +403,13 @@ def test_a_json_value_is_the_level_that_a_table_writes_for_it(
     assert warned(predictor.predict_rows([house(heating=cell)])) == [[]]
     assert price(predictor, house(heating=cell)) == price(predictor, house(heating=spelling))
     assert price(predictor, house(heating=cell)) != price(predictor, house(heating="oil"))
+
+
+def test_a_whole_number_beyond_all_floats_keeps_its_sign_and_digits(predictor: Predictor) -> None:
+    found = predictor.predict_rows([house(area=-(10**400)), house(heating=-(10**400))])
+    number, level = (warnings[0].detail for warnings in found.warnings)
+    assert "-inf" in number
+    assert "'-1000" in level
 
 
 def test_a_model_that_reads_dates_is_not_quick(houses_model: Built, predictor: Predictor) -> None:
