@@ -12,7 +12,7 @@ import pytest
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], seconds: float = 10.0) -> T:
+def wait_until(condition: Callable[[], T], seconds: float = 30.0) -> T:
     """Poll until the condition gives something true, and return that; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
