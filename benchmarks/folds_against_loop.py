@@ -9,7 +9,6 @@ own number of threads, foldhouse as many lanes as there are cores.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -28,7 +27,7 @@ from benchmarks.houses import (
     stored,
     table_arguments,
 )
-from benchmarks.measurement import measure
+from benchmarks.measurement import best_seconds, measure
 from models.data.estimate import layer_widths
 from models.networks.population import take
 from models.spec import TrainingSpec
@@ -99,9 +98,9 @@ def spec_of(table: Table, hidden_sizes: list[int], k: int) -> TrainingSpec:
 
 def row(task: Task, name: str, rate: float) -> str:
     folds = encoded(task)
-    own = best_seconds(task.train)
-    loader = best_seconds(lambda: loop_with_loader(task.spec, folds))
-    bare = best_seconds(lambda: loop_without_loader(task.spec, folds))
+    own = best_seconds(task.train, ROUNDS)
+    loader = best_seconds(lambda: loop_with_loader(task.spec, folds), ROUNDS)
+    bare = best_seconds(lambda: loop_without_loader(task.spec, folds), ROUNDS)
     share = operations(task.spec, folds) / own / rate
     return (
         f"| {name} | {task.spec.k_folds} | {task.spec.max_epochs} | {own:.2f} | "
@@ -116,7 +115,7 @@ def sweep(table: Table, rate: float) -> dict[str, str]:
     measured = measure(seconds_of_training, table, trials)
     folds = encoded(table.load(spec))
     networks = len(trials) * SWEEP_FOLDS
-    loop = len(trials) * best_seconds(lambda: loop_with_loader(spec, folds))
+    loop = len(trials) * best_seconds(lambda: loop_with_loader(spec, folds), ROUNDS)
     return {
         "foldhouse, s": f"{measured.result:.1f}",
         f"DataLoader loop (timed on {SWEEP_FOLDS} of {networks} networks and multiplied)": (
@@ -227,15 +226,6 @@ def gemm_rate() -> float:
     out = torch.empty(members, rows, columns)
     fastest = best_seconds(lambda: torch.bmm(a, b, out=out), rounds=50)
     return 2.0 * members * rows * inner * columns / fastest
-
-
-def best_seconds(run: Callable[[], object], rounds: int = ROUNDS) -> float:
-    def once() -> float:
-        began = time.perf_counter()
-        run()
-        return time.perf_counter() - began
-
-    return min(once() for _ in range(rounds))
 
 
 if __name__ == "__main__":

@@ -73,6 +73,17 @@ def measure(
         process.join()
 
 
+def best_seconds(run: Callable[[], object], rounds: int) -> float:
+    """Of the fastest of some calls, which other work disturbed least."""
+
+    def once() -> float:
+        began = time.perf_counter()
+        run()
+        return time.perf_counter() - began
+
+    return min(once() for _ in range(rounds))
+
+
 def resident_bytes(process: int) -> int:
     """Memory of a process and its descendants, without the pages of files."""
     folder = Path(f"/proc/{process}")

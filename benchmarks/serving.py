@@ -1,8 +1,9 @@
-"""A row priced over HTTP, against an endpoint that only sends it back: requests a second.
+"""A row priced over HTTP, against an endpoint that only sends it back: requests a second; and a
+long CSV, against pandas reading it.
 
-Both run under uvicorn with the same settings in processes of their own, and take turns. The rival
-is bare FastAPI: an endpoint that is a coroutine, and one that is a function, which FastAPI runs in
-a thread.
+Both services run under uvicorn with the same settings in processes of their own, and take turns.
+The rival is bare FastAPI: an endpoint that is a coroutine, and one that is a function, which
+FastAPI runs in a thread.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import csv
 import http.client
+import io
 import json
 import multiprocessing
 import re
@@ -20,16 +22,20 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import cycle, islice
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import numpy as np
+import pandas as pd
 import uvicorn
 from fastapi import FastAPI
 
 from app.client import Foldhouse
 from benchmarks.houses import AMES
 from benchmarks.load import service
+from benchmarks.measurement import best_seconds
 
 SPECS: dict[str, dict[str, Any]] = {
     "default spec": {},
@@ -38,6 +44,8 @@ SPECS: dict[str, dict[str, Any]] = {
 TARGET = "SalePrice"
 CLIENTS = (1, 4)
 WARM_UP = 300  # requests
+LONG = 100_000  # rows
+ROUNDS = 3
 Rate = tuple[float, float]  # requests a second, and the 99th percentile of their seconds
 
 echo = FastAPI()
@@ -80,6 +88,13 @@ def main(arguments: Sequence[str] = ()) -> None:
                         f"| {tail / bare[1]:.1f}, {tail / threaded[1]:.1f} |",
                         flush=True,
                     )
+            table = _table()
+            reading = best_seconds(lambda: pd.read_csv(io.BytesIO(table)), ROUNDS)
+            print(f"\n| {LONG:,} rows as CSV | s | of pandas.read_csv |\n| --- | ---: | ---: |")
+            for name, model in models.items():
+                address = f"{url}/v1/models/{model}/predict"
+                seconds = best_seconds(lambda to=address: _price(to, table), ROUNDS)
+                print(f"| {name} | {seconds:.2f} | {seconds / reading:.1f} × |", flush=True)
 
 
 def _trained(folder: str) -> dict[str, str]:
@@ -99,6 +114,18 @@ def _house() -> dict[str, Any]:
     with AMES.open() as file:
         row = next(csv.DictReader(file))
     return {name: _cell(text) for name, text in row.items() if name != TARGET}
+
+
+def _table() -> bytes:
+    """The houses again and again."""
+    header, *houses = AMES.read_bytes().splitlines(keepends=True)
+    return header + b"".join(islice(cycle(houses), LONG))
+
+
+def _price(address: str, table: bytes) -> None:
+    request = Request(address, table, {"Content-Type": "text/csv"})
+    with urlopen(request, timeout=600) as answer:
+        assert answer.read().count(b"\n") == LONG + 1
 
 
 def _cell(text: str) -> object:
