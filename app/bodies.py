@@ -66,6 +66,7 @@ class DocumentRequest(Request):
     async def json(self) -> Any:
         """Stricter than the standard library: no NaN, no lone surrogates, bounded nesting, no name
         twice."""
+        refuse_compressed(self)
         data = await self.body()
         try:
             document = from_json(data, allow_inf_nan=False)
@@ -88,7 +89,6 @@ class DocumentRoute(APIRoute):
 
     def bounded(self, request: Request) -> Request:
         """The request with a limit to its body, whatever its Content-Length says."""
-        refuse_compressed(request)
         too_large = TooLarge(f"The body is larger than {MAX_DOCUMENT} bytes, the most for a spec.")
         return DocumentRequest(request.scope, Bounded(request.receive, MAX_DOCUMENT, too_large))
 

@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
+from urllib.parse import unquote
 
 import httpx
 
@@ -199,8 +200,9 @@ class Foldhouse:
         passthrough: Sequence[str] = (),
         name: str | None = None,
         columns: Sequence[str] = (),
-    ) -> None:
-        """Price the rows of a CSV file into another, in the same order.
+    ) -> list[str]:
+        """Price the rows of a CSV file into another, in the same order; the columns that the model
+        does not take.
 
         Parameters
         ----------
@@ -213,7 +215,7 @@ class Foldhouse:
         if name is not None:
             params["name"] = name
         with Path(source).open("rb") as file:
-            self._download(
+            headers = self._download(
                 target,
                 "POST",
                 "/v1/predict",
@@ -221,6 +223,8 @@ class Foldhouse:
                 content=file,
                 headers={"Content-Type": "text/csv", "Accept": "text/csv"},
             )
+        ignored = headers.get("X-Ignored-Columns")
+        return [] if ignored is None else [unquote(name) for name in ignored.split(",")]
 
     # The wire
 
@@ -239,10 +243,11 @@ class Foldhouse:
 
     def _download(
         self, target: str | Path | BinaryIO, method: str, path: str, **request: Any
-    ) -> None:
+    ) -> httpx.Headers:
         with self._answer(method, path, **request) as response, writing(target) as file:
             for chunk in response.iter_bytes():
                 file.write(chunk)
+            return response.headers
 
     @contextmanager
     def _answer(self, method: str, path: str, **request: Any) -> Iterator[httpx.Response]:

@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 from anyio import CapacityLimiter
 from fastapi import FastAPI
+from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
 from app.datasets import endpoints as datasets
@@ -78,6 +79,11 @@ def create_app(settings: Settings) -> FastAPI:
         responses=problems(Forbidden),
         generate_unique_id_function=lambda route: route.name,
     )
+
+    @app.get("/", include_in_schema=False)
+    async def _start() -> RedirectResponse:
+        return RedirectResponse("/docs")
+
     app.add_middleware(Guard, any_host=settings.trusted_network)
     app.add_middleware(Observe)  # outside
     # A request is matched with one router after the other: the most frequent come first.

@@ -14,21 +14,15 @@ BINARY = "application/octet-stream"
 
 
 def content_type(request: Request) -> tuple[str, dict[bytes, bytes]]:
-    """The media type that a request says its body has, "" if none, and the type's options.
-
-    Raises
-    ------
-    UnsupportedMedia: the body is compressed.
-    """
-    refuse_compressed(request)
+    """The media type that a request says its body has, "" if none, and the type's options."""
     media_type, options = parse_options_header(request.headers.get("Content-Type"))
     return media_type.decode("latin-1"), options
 
 
 def refuse_compressed(request: Request) -> None:
     """Raises UnsupportedMedia; a few kilobytes could unfold to more than a disk holds."""
-    encoding = request.headers.get("Content-Encoding", "identity")
-    if encoding.lower() != "identity":
+    encoding = ", ".join(request.headers.getlist("Content-Encoding"))
+    if encoding.strip().lower() not in ("", "identity"):
         raise UnsupportedMedia(
             f"Content-Encoding is {encoding}, and bodies are read as they come: send it "
             "uncompressed."

@@ -131,6 +131,8 @@ def _explain(finding: Any, schemas: list[Schema], root: Schema, location: Locati
         return f"must be one of {context['expected_tags']}, however it is '{context['tag']}'"
     if kind == "too_short":
         return f"must have at least {context['min_length']} item"
+    if kind == "too_long":
+        return f"must have at most {context['max_length']} items"
     if kind == "value_error":
         return str(context["error"])
     bounds = dict.fromkeys(  # the branches of a union may agree

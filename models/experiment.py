@@ -220,7 +220,8 @@ class _HostMonitor(Monitor):
         self._fraction, self._epoch = fraction, epoch
         now = time.monotonic()
         if self._first is None:
-            self._first = (self._began, 0.0) if epoch <= 1 else (now, fraction)
+            is_fresh = fraction * self._spec.max_epochs <= 1
+            self._first = (self._began, 0.0) if is_fresh else (now, fraction)
         if now - self._reported_at > REPORT_INTERVAL:
             self._report([])
 

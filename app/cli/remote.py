@@ -116,7 +116,8 @@ def cancel(
     """Stop a job that waits or runs."""
     with connect(url) as client:
         job = client.cancel(job_id, keep_best=keep_best)
-        typer.echo(f"{job['id']}  {job['status']}, asked to stop")
+        going = "" if job["status"] == "cancelled" else ", asked to stop"
+        typer.echo(f"{job['id']}  {job['status']}{going}")
 
 
 def predict(
@@ -139,7 +140,7 @@ def predict(
 ) -> None:
     """Price the rows of a CSV file."""
     with connect(url) as client:
-        client.predict_csv(
+        ignored = client.predict_csv(
             rows,
             sys.stdout.buffer if output is None else output,
             model,
@@ -147,6 +148,8 @@ def predict(
             name=name,
             columns=columns or (),
         )
+    if ignored:
+        typer.echo(f"the model does not take {', '.join(ignored)}", err=True)
 
 
 def export(

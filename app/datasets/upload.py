@@ -19,7 +19,7 @@ from app.bodies import Bounded
 from app.errors import TooLarge, UnsupportedMedia
 from app.form import FormReader
 from app.ids import new_id
-from app.media import CSV, FORM, content_type
+from app.media import CSV, FORM, content_type, refuse_compressed
 from app.settings import Settings
 from app.storage.blobs import Blobs, dataset_key
 from app.storage.database import DATABASE_AWAY, Database
@@ -118,6 +118,7 @@ async def receive(request: Request, folder: Path, limit: int, name: str | None) 
     UnsupportedMedia: neither a form nor CSV.
     Invalid: a form that is not whole.
     """
+    refuse_compressed(request)
     media_type, options = content_type(request)
     most = limit + FORM_OVERHEAD
     # Without a word of the body, so that a client that waits for "100 Continue" sends none.

@@ -30,16 +30,16 @@ from app.doors.rows import (
     Row,
     in_blocks,
     of_columns,
-    read_document,
     whole,
 )
 from app.errors import Invalid, ProblemDocument
 from app.jobs.lifecycle import CHAMPION
+from app.json_text import refuse_repeated
 from app.media import CSV, JSON
 from app.openapi import REF
 from app.predictions import service
 from app.predictions.answers import ignored_header
-from app.predictions.rows import RowsBody, received
+from app.predictions.rows import RowsBody, parse_document, received
 from app.predictions.schemas import ROWS_EXAMPLE, PredictRequest
 from app.settings import Settings
 from models.data.faults import quoted
@@ -102,6 +102,7 @@ class DataframeSplit(BaseModel):
     """A table as pandas writes it with orient="split"; its index is not used."""
 
     columns: Annotated[list[str], FIRST_FAULT]
+    index: Any = None
     data: Annotated[list[Cells], FIRST_FAULT]
 
     @model_validator(mode="after")
@@ -184,13 +185,15 @@ async def version() -> str:
 
 
 def _read_scoring(data: bytes, settings: Settings) -> Iterator[PredictRequest]:
-    request = read_document(ScoringRequest, data)
-    asked = request.params or Params()
+    request = parse_document(ScoringRequest, data)
+    asked, split = request.params or Params(), request.dataframe_split
     table = request.dataframe_records or request.instances or request.inputs or []
+    names = sum(len(part.model_fields_set) for part in (request, asked, split) if part is not None)
+    refuse_repeated(data, names + (len(table) if isinstance(table, dict) else sum(map(len, table))))
     rows: Iterable[Row]
-    if request.dataframe_split is not None:
-        names, lines = request.dataframe_split.columns, request.dataframe_split.data
-        count, rows = len(lines), (dict(zip(names, cells, strict=True)) for cells in lines)
+    if split is not None:
+        count = len(split.data)
+        rows = (dict(zip(split.columns, cells, strict=True)) for cells in split.data)
     elif isinstance(table, dict):
         count, rows = _length(table), of_columns(table)
     else:

@@ -15,7 +15,7 @@ from app.doors.route import TAG, DoorRoute, error_responses, message
 from app.doors.rows import in_blocks, of_columns, whole
 from app.doors.tensors import BYTES, FLOAT, InferRequest, OutputTensor
 from app.errors import ProblemDocument
-from app.media import BINARY, JSON
+from app.media import BINARY, JSON, refuse_compressed
 from app.openapi import REF
 from app.operations.readiness import readiness
 from app.parameters import name_path
@@ -152,6 +152,7 @@ def model_ready(resources: ResourcesDep, tenant: Tenant, name: ModelName) -> Mod
 
 
 async def _data(request: Request) -> bytes:
+    refuse_compressed(request)
     return await request.body()
 
 

@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from pydantic import BaseModel, Field
-from pydantic_core import from_json
 
 from app.errors import Invalid
-from app.json_text import count_names, refuse_repeated
 from app.predictions.answers import finite, warning_texts
-from app.predictions.rows import BLOCK_ROWS, Document, check_row_count, parse_document
+from app.predictions.rows import BLOCK_ROWS, check_row_count
 from app.predictions.schemas import OnUnknown, PredictRequest
 from app.predictions.service import Priced
 from app.settings import Settings
@@ -38,13 +36,6 @@ class Asked(BaseModel):
         default=None,
         description="`error` refuses rows with unknown levels, wrong types or missing cells.",
     )
-
-
-def read_document(model: type[Document], data: bytes) -> Document:
-    """Raises Invalid, and RequestValidationError as FastAPI does."""
-    document = parse_document(model, data)
-    refuse_repeated(data, count_names(from_json(data)))
-    return document
 
 
 def in_blocks(

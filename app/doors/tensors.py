@@ -12,8 +12,10 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.doors.rows import FIRST_FAULT, Answer, Asked, DoorCell, read_document
+from app.doors.rows import FIRST_FAULT, Answer, Asked, DoorCell
 from app.errors import Invalid
+from app.json_text import refuse_repeated
+from app.predictions.rows import parse_document
 from models.data.faults import quoted
 
 BYTES = "BYTES"
@@ -137,7 +139,12 @@ def split(body: bytes, json_bytes: int | None) -> tuple[InferRequest, memoryview
             f"Inference-Header-Content-Length is {json_bytes}, however the body has {len(body)} "
             "bytes."
         )
-    return read_document(InferRequest, body[:json_bytes]), memoryview(body)[json_bytes:]
+    document = body[:json_bytes]
+    request = parse_document(InferRequest, document)
+    tensors = [*request.inputs, *(request.outputs or ())]
+    parts = [request, request.parameters, *tensors, *(tensor.parameters for tensor in tensors)]
+    refuse_repeated(document, sum(len(part.model_fields_set) for part in parts))
+    return request, memoryview(body)[json_bytes:]
 
 
 def columns(inputs: Sequence[InputTensor], binary: memoryview) -> dict[str, Sequence[DoorCell]]:

@@ -90,7 +90,10 @@ class ProgressOut(BaseModel):
     """How far a job is. `eta_s` is in seconds; null until an epoch was timed."""
 
     fraction: float
-    epoch: int
+    epoch: int = Field(
+        description="That every fold has finished; on several cores some are far ahead, which "
+        "`fraction` counts."
+    )
     max_epochs: int
     folds_total: int
     folds_active: int

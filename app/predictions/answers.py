@@ -48,12 +48,6 @@ class CsvLayout:
     def of(cls, query: PricingQuery) -> CsvLayout:
         """Raises Invalid where there is no such column."""
         chosen = [part.strip() for text in query.columns for part in text.split(",")]
-        repeated = [column for column, times in Counter(chosen).items() if times > 1]
-        if repeated:
-            raise Invalid(
-                "A CSV has each column once.",
-                [Fault(column=column, detail="stands twice in columns") for column in repeated],
-            )
         unknown = [column for column in chosen if column not in COLUMNS]
         if unknown:
             raise Invalid(
@@ -67,8 +61,15 @@ class CsvLayout:
         return not self.passthrough and self.name == PREDICTION and self.columns == [*COLUMNS]
 
     def header(self, copied: list[str]) -> list[str]:
-        own = [self.name if name == PREDICTION else name for name in self.columns]
-        return [*copied, *own]
+        """Raises Invalid where two columns would have one name: readers keep one of them."""
+        names = [*copied, *(self.name if name == PREDICTION else name for name in self.columns)]
+        repeated = [name for name, times in Counter(names).items() if times > 1]
+        if repeated:
+            raise Invalid(
+                "The answer would have a column twice: change passthrough, name or columns.",
+                [Fault(column=name, detail="stands twice in the answer") for name in repeated],
+            )
+        return names
 
     def copied(self, available: Sequence[str]) -> list[str]:
         """The columns to copy; a parameter that is no column's name may list several.

@@ -19,7 +19,7 @@ from app.csv_text import Cell
 from app.errors import InvalidTable, TooLarge, UnsupportedMedia
 from app.form import FormReader
 from app.json_text import refuse_repeated
-from app.media import CSV, FORM, JSON, content_type
+from app.media import CSV, FORM, JSON, content_type, refuse_compressed
 from app.predictions.schemas import PredictRequest
 from app.settings import Settings
 from app.validation import table_faults
@@ -141,6 +141,7 @@ async def received(
     ------
     UnsupportedMedia, TooLarge, TooSlow
     """
+    refuse_compressed(request)
     media_type, options = content_type(request)
     if media_type == JSON:
         data = await request.body()

@@ -197,7 +197,8 @@ def delete_model(
     responses=problems(NotFound),
 )
 def delete_alias(resources: ResourcesDep, tenant: Tenant, alias: AliasName) -> None:
-    """The model stays, and the history."""
+    """The model stays, and the history. While no `champion` is there, the next job to succeed makes
+    its model the champion: `PUT` another model there first to choose it yourself."""
     with resources.database.writing() as session:
         history.delete(session, tenant, alias)
     resources.names.forget()

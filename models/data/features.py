@@ -172,7 +172,7 @@ def _column(profile: Profile, name: str) -> ColumnProfile | None:
 
 
 def _faults(spec: TrainingSpec, profile: Profile) -> list[SpecFault]:
-    """Everything about a submitted spec that the table refutes."""
+    """Everything about a submitted spec that the table refutes, or one part of the other."""
     faults: list[SpecFault] = []
 
     def refuse(pointer: str, detail: str) -> None:

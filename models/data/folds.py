@@ -140,8 +140,8 @@ def _set_aside(
             groups, sizes = np.unique(column[rows], return_counts=True)
             if len(groups) <= keep:
                 raise ValueError(
-                    f"they have {len(groups)} groups by '{spec.folds.column}', and more than "
-                    f"{keep} are needed to set some aside for early stopping or a holdout"
+                    f"they have too few groups by '{spec.folds.column}' to set some aside for "
+                    "early stopping or a holdout"
                 )
             order = np.random.default_rng(seed).permutation(len(groups))
             wanted = int(np.searchsorted(np.cumsum(sizes[order]), count))

@@ -114,6 +114,8 @@ def numerical_findings(courses: Sequence[Course], folds: int, train_r2: float) -
 
 
 def _still(course: Course) -> bool:
+    if course.stopped_by == "non_finite":  # its best weights are those of before it left
+        return False
     moved = abs(course.first_loss - course.last_loss)
     return course.epochs > 1 and moved <= STILL * abs(course.first_loss)
 

@@ -7,8 +7,7 @@ the same rules, so that a row has the same price by either road.
 from __future__ import annotations
 
 import math
-import reprlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, TypeVar
@@ -129,13 +128,13 @@ class RowEncoder:
         present = set(cells.column_names)
         for column, feature in enumerate(self._numeric):
             if feature.name in present:
-                numbers[:, column] = _read(feature, _numbers, cells[feature.name], warnings)
+                numbers[:, column] = _column(feature, _numbers, cells[feature.name], warnings)
             else:
                 numbers[:, column] = np.nan
                 _warn_all(warnings, _missing_column(feature.name))
         for column, (feature_, _) in enumerate(self._categorical):
             if feature_.name in present:
-                codes[:, column] = _read(feature_, _codes, cells[feature_.name], warnings)
+                codes[:, column] = _column(feature_, _codes, cells[feature_.name], warnings)
             else:
                 codes[:, column] = _missing_code(feature_)
                 _warn_all(warnings, _missing_column(feature_.name))
@@ -155,11 +154,12 @@ def _number(feature: NumericFeature, cell: object, odd: list[RowWarning]) -> flo
             if _outside(feature, value):
                 odd.append(_out_of_range(feature, value))
             return value
-        odd.append(_not_a_number(feature, repr(value)))
+        odd.append(_not_a_number(feature, quoted(str(cell))))
     elif isinstance(cell, str):
         return _number_in_text(feature, cell.strip(), odd)
     else:
-        odd.append(_not_a_number(feature, reprlib.repr(cell)))
+        text = str(cell)
+        odd.append(_not_a_number(feature, quoted(text.lower() if isinstance(cell, bool) else text)))
     return math.nan
 
 
@@ -225,7 +225,8 @@ def _level(
         return next((text for text in spellings if text in known), spellings[1])
     if isinstance(cell, (int, float)):
         number = _float(cell)
-        if isinstance(cell, int) and math.isinf(number):
+        # Among words a whole number is a word, with all of its digits.
+        if isinstance(cell, int) and (not feature.numbers or math.isinf(number)):
             return str(cell)
         # A CSV's 2.0 may have been a word.
         return repr(number) if repr(number) in known else level_of(number)
@@ -238,7 +239,7 @@ def _level(
     return None if np.isnan(values[0]) else level_of(float(values[0]))
 
 
-def _read(
+def _column(
     feature: Feature,
     read: Callable[[Feature, pa.Array], tuple[np.ndarray, dict[int, RowWarning]]],
     cells: pa.Array | pa.ChunkedArray,
@@ -267,13 +268,10 @@ def _numbers(
         values = epoch_seconds(moments)
     else:
         values, bad = parse_numbers(texts)
-    odd: dict[int, RowWarning] = {}
-    for place in np.flatnonzero(np.isnan(values)).tolist():
-        odd[place] = (
-            _not_a_number(feature, quoted(texts[place].as_py()))
-            if bad[place]
-            else _missing_value(feature.name)
-        )
+    odd = {
+        place: _not_a_number(feature, quoted(text)) if bad[place] else _missing_value(feature.name)
+        for place, text in _chosen(texts, np.isnan(values))
+    }
     if feature.low is not None and feature.high is not None:
         for place in np.flatnonzero((values < feature.low) | (values > feature.high)).tolist():
             odd[place] = _out_of_range(feature, float(values[place]))
@@ -293,14 +291,17 @@ def _codes(
         missing = is_missing(texts)
     levels = pc.if_else(pa.array(missing), pa.scalar(None, pa.string()), texts)
     codes = encode(levels, feature.levels)
-    odd: dict[int, RowWarning] = {}
-    for place in np.flatnonzero(codes == len(feature.levels)).tolist():
-        odd[place] = (
-            _missing_value(feature.name)
-            if missing[place]
-            else _unknown_category(feature, levels[place].as_py())
-        )
+    odd = {
+        place: _missing_value(feature.name) if missing[place] else _unknown_category(feature, level)
+        for place, level in _chosen(levels, codes == len(feature.levels))
+    }
     return codes, odd
+
+
+def _chosen(texts: pa.Array, mask: NDArray[np.bool_]) -> Iterator[tuple[int, str]]:
+    """Some of the texts, each with its place."""
+    places = np.flatnonzero(mask)
+    return zip(places.tolist(), texts.take(pa.array(places)).to_pylist(), strict=True)
 
 
 def _missing_code(feature: CategoricalFeature) -> int:

@@ -1,6 +1,7 @@
 """Price the rows of a CSV file: python predict.py houses.csv > prices.csv
 
-Needs Python 3.11, numpy and onnxruntime, and the files beside it, which are the model.
+Needs Python 3.11, numpy and onnxruntime, and the files beside it, which are the model. What is odd
+about the rows is told on the standard error.
 """
 
 from __future__ import annotations
@@ -93,7 +94,10 @@ def read(path: str) -> tuple[dict[str, list[str]], int]:
         header = re.sub(QUOTED, "", next((line for line in file if line.strip()), ""))
         file.seek(0)
         reader = csv.reader(file, delimiter=max(",;\t|", key=header.count), strict=True)
-        names, *rows = [row for row in reader if row]
+        lines = [row for row in reader if row]
+    if len(lines) < 2:
+        sys.exit(f"{path} needs a header and at least one row below it")
+    names, *rows = lines
     for place, row in enumerate(rows, start=1):
         if len(row) != len(names):
             sys.exit(f"row {place} has {len(row)} cells where the header has {len(names)}")
@@ -102,23 +106,48 @@ def read(path: str) -> tuple[dict[str, list[str]], int]:
     return dict(zip(map(str.strip, names), cells, strict=True)), len(rows)
 
 
+def note(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
 def main(path: str) -> None:
     folder = Path(__file__).parent
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
 
-    cells, rows = read(path)
+    try:
+        cells, rows = read(path)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        sys.exit(f"{path} cannot be read: {error}")
     if manifest["inputs"].keys().isdisjoint(cells):
         sys.exit(f"none of the columns is the model's, such as {next(iter(manifest['inputs']))}")
+    for name in cells:
+        if name not in manifest["inputs"] and name != manifest["target"]:
+            note(f"the model does not take '{name}'")
+    for name in manifest["inputs"]:
+        if name not in cells:
+            note(f"there is no '{name}': imputed as in training")
     missing = [""] * rows  # a column that is not there
 
     inputs: dict[str, np.ndarray] = {}
     for feature in manifest["numeric"]:
-        value_of = seconds if feature["kind"] == "datetime" else number
-        values = [value_of(cell) for cell in cells.get(feature["name"], missing)]
+        is_date = feature["kind"] == "datetime"
+        value_of, what = (seconds, "dates") if is_date else (number, "finite numbers")
+        column = cells.get(feature["name"], missing)
+        values = [value_of(cell) for cell in column]
+        bad = sum(
+            math.isnan(value) and cell not in MISSING_AMONG_NUMBERS
+            for cell, value in zip(column, values, strict=True)
+        )
+        if bad:
+            note(f"'{feature['name']}' has {bad} cells that are no {what}: imputed as if missing")
         inputs[manifest["inputs"][feature["name"]]] = np.array(values, np.float64)[:, None]
     for feature in manifest["categorical"]:
         words = [level(cell, feature["numbers"]) for cell in cells.get(feature["name"], missing)]
+        known = {"", *(word for word in feature["levels"] if word is not None)}
+        unseen = sum(word not in known for word in words)
+        if unseen:
+            note(f"'{feature['name']}' has {unseen} cells of levels that training did not have")
         inputs[manifest["inputs"][feature["name"]]] = np.array(words, object)[:, None]
 
     value, members = session.run(["value", "members"], inputs)
@@ -130,4 +159,6 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        sys.exit(__doc__)
     main(sys.argv[1])

@@ -188,11 +188,12 @@ def test_predict_csv_asks_for_csv_and_writes_what_comes(tmp_path: Path) -> None:
             ("name", "SalePrice"),
         ]
         assert request.read() == source.read_bytes()
-        return httpx.Response(200, content=b"Id,SalePrice\n1,208500\n")
+        ignored = {"X-Ignored-Columns": "Id,Gr%20Liv"}
+        return httpx.Response(200, content=b"Id,SalePrice\n1,208500\n", headers=ignored)
 
     client = answering(handler)
     options: dict[str, Any] = {"passthrough": ["Id", "LotArea"], "name": "SalePrice"}
-    client.predict_csv(source, target, "mdl_1", **options)
+    assert client.predict_csv(source, target, "mdl_1", **options) == ["Id", "Gr Liv"]
     assert target.read_bytes() == b"Id,SalePrice\n1,208500\n"
 
     stream = BytesIO()

@@ -262,6 +262,18 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any], str]] = {
         {"content": b"Area\n1\n", "headers": CSV},
         "stands twice",
     ),
+    "a column passed through twice": (
+        "POST",
+        "/v1/predict?passthrough=Area&passthrough=Area",
+        {"content": b"Area\n1\n", "headers": CSV},
+        "stands twice",
+    ),
+    "prices by a bound's name": (
+        "POST",
+        "/v1/predict?name=low",
+        {"content": b"Area\n1\n", "headers": CSV},
+        "stands twice",
+    ),
     "a target twice": (
         "POST",
         "/v1/jobs:validate",

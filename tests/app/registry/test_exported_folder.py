@@ -31,6 +31,11 @@ assert not unwanted, unwanted
 """
 
 
+def run(script: Path, *arguments: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", ALONE, script, *arguments]
+    return subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=60)
+
+
 def exported(client: TestClient, model_id: str, folder: Path) -> Path:
     """The folder of an export, fetched by the client."""
 
@@ -98,12 +103,52 @@ def test_the_script_gives_the_prices_and_bounds_of_the_service(
 
     for table in tables:
         houses.write_bytes(b"\xef\xbb\xbf" + table.encode())
-        command = [sys.executable, "-c", ALONE, folder / "predict.py", houses]
-        script = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=60)
+        script = run(folder / "predict.py", houses)
         assert script.returncode == 0, script.stderr
         answer = client.post("/v1/predict", content=houses.read_bytes(), headers=PRICE)
 
         assert script.stdout.startswith("prediction,low,high\n")
+        for name in ("quarter", "heating", "stars"):
+            unknown = answer.text.count(f"unknown_category {name}")
+            assert (f"'{name}' has {unknown} cells of levels" in script.stderr) == (unknown > 0)
+        for name in ("area", "year", "sold"):
+            bad = answer.text.count(f"not_a_number {name}")
+            assert (f"'{name}' has {bad} cells that are no" in script.stderr) == (bad > 0)
         expected = numbers(answer.text)
         assert np.isfinite(expected[:, 1:]).all() == has_intervals
         np.testing.assert_allclose(numbers(script.stdout), expected, rtol=1e-6)
+
+
+def test_the_script_tells_what_it_needs_and_what_is_odd(client: TestClient, tmp_path: Path) -> None:
+    built = build(lay(tmp_path, house_frame(), architecture={"type": "linear"}, max_epochs=1))
+    model_id = registered(client, built, tmp_path / "artifacts")
+    script = exported(client, model_id, tmp_path / "export") / "predict.py"
+    houses = tmp_path / "unpriced.csv"
+
+    refused = {
+        "": "needs a header and at least one row",
+        "area,year\n": "needs a header and at least one row",
+        "Area,Year\n1,2\n": "none of the columns is the model's, such as area",
+        "area,year\n1,2\n3\n": "row 2 has 1 cells",
+    }
+    for text, told in refused.items():
+        houses.write_text(text)
+        found = run(script, houses)
+        assert found.returncode == 1
+        assert told in found.stderr
+        assert "Traceback" not in found.stderr
+    assert "python predict.py houses.csv" in run(script).stderr
+    assert "cannot be read" in run(script, tmp_path / "nothing.csv").stderr
+
+    houses.write_text("area,Year,quarter,sold\n80,1990,mill,2020-01-05\nbig,1980,moon,soon\n")
+    found = run(script, houses)
+    assert found.returncode == 0
+    assert found.stderr.splitlines() == [
+        "the model does not take 'Year'",
+        "there is no 'year': imputed as in training",
+        "there is no 'stars': imputed as in training",
+        "there is no 'heating': imputed as in training",
+        "'area' has 1 cells that are no finite numbers: imputed as if missing",
+        "'sold' has 1 cells that are no dates: imputed as if missing",
+        "'quarter' has 1 cells of levels that training did not have",
+    ]
