@@ -58,9 +58,10 @@ def read_query(model: type[Query], request: Request) -> Query:
     try:
         return model.model_validate(values)
     except ValidationError as error:
+        known = {"known": [*model.model_fields]}
         raise RequestValidationError(
             [
-                {**finding, "loc": ("query", *finding["loc"])}
+                {"ctx": known, **finding, "loc": ("query", *finding["loc"])}
                 for finding in error.errors(include_url=False)
             ]
         ) from None

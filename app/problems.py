@@ -78,8 +78,12 @@ async def _http_exception(request: Request, error: HTTPException) -> Response:
     detail = error.detail
     headers = dict(error.headers or {})
     if error.status_code == 405:
-        headers["Allow"] = ", ".join(_methods(request))
-        detail = f"{request.method} is not answered at {request.url.path}: {headers['Allow']} is."
+        methods = _methods(request)
+        are = "is" if len(methods) == 1 else "are"
+        headers["Allow"] = ", ".join(methods)
+        detail = (
+            f"{request.method} is not answered at {request.url.path}: {headers['Allow']} {are}."
+        )
     document = ProblemDocument(
         type=TYPE_PREFIX + phrase.lower().replace(" ", "-"),
         title=phrase,

@@ -116,13 +116,14 @@ def _explain(finding: Any, schemas: list[Schema], root: Schema, location: Locati
     if kind in ("model_type", "model_attributes_type"):
         return "must be a JSON object"
     if kind == "extra_forbidden":
-        known = [
+        known = context.get("known") or [
             name
             for schema in _subschemas(root, root, location[:-1])
             for name in schema.get("properties", {})
         ]
         close = difflib.get_close_matches(str(location[-1]), known, n=1)
-        return "unknown field" + (f": did you mean '{close[0]}'?" if close else "")
+        what = "is unknown" if "known" in context else "unknown field"
+        return what + (f": did you mean '{close[0]}'?" if close else "")
     if kind == "none_required":
         return "is not built into this version: leave it out"
     if kind == "literal_error":

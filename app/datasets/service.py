@@ -76,8 +76,8 @@ def delete(session: Session, tenant: str, dataset_id: str) -> Dataset:
     if jobs:
         more = " and others" if len(jobs) > JOBS_NAMED else ""
         raise Conflict(
-            f"Dataset {dataset.id} is what {', '.join(jobs[:JOBS_NAMED])}{more} trained on; a "
-            "dataset is deleted only while no job refers to it."
+            f"Dataset {dataset.id} is what {', '.join(jobs[:JOBS_NAMED])}{more} trained on: "
+            "jobs are kept, and the tables that they refer to with them."
         )
     session.delete(dataset)
     return dataset

@@ -73,8 +73,8 @@ def delete(session: Session, tenant: str, reference: str) -> Model:
     names = repository.alias_names(session, [model.id]).get(model.id)
     if names:
         raise Conflict(
-            f"Model {model.id} is what the alias {', '.join(names)} points at: point it at "
-            "another model or delete it first."
+            f"Model {model.id} has the alias {' and '.join(names)}: point that at another model or "
+            "delete it first."
         )
     session.execute(delete_rows(ModelUsage).where(ModelUsage.model_id == model.id))
     session.delete(model)

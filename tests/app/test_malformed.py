@@ -274,6 +274,12 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any], str]] = {
         {"content": b"Area\n1\n", "headers": CSV},
         "stands twice",
     ),
+    "a misspelt parameter": (
+        "POST",
+        "/v1/predict?coverge=0.9",
+        {"json": {"rows": [GOOD_ROW]}},
+        "'coverge' is unknown: did you mean 'coverage'?",
+    ),
     "a target twice": (
         "POST",
         "/v1/jobs:validate",
