@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from fastapi import Request
 from python_multipart.multipart import parse_options_header
 
@@ -15,7 +17,12 @@ BINARY = "application/octet-stream"
 
 def content_type(request: Request) -> tuple[str, dict[bytes, bytes]]:
     """The media type that a request says its body has, "" if none, and the type's options."""
-    media_type, options = parse_options_header(request.headers.get("Content-Type"))
+    return _parsed(request.headers.get("Content-Type"))
+
+
+@lru_cache(maxsize=64)
+def _parsed(header: str | None) -> tuple[str, dict[bytes, bytes]]:
+    media_type, options = parse_options_header(header)
     return media_type.decode("latin-1"), options
 
 

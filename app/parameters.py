@@ -49,6 +49,9 @@ def read_query(model: type[Query], request: Request) -> Query:
     RequestValidationError: as FastAPI does.
     """
     given = request.query_params
+    if not given:
+        default: Query = _default(model)
+        return default
     repeated = _lists(model)
     values: dict[str, str | list[str]] = {}
     for name in given:
@@ -65,6 +68,11 @@ def read_query(model: type[Query], request: Request) -> Query:
                 for finding in error.errors(include_url=False)
             ]
         ) from None
+
+
+@cache
+def _default(model: type[Query]) -> Query:
+    return model()
 
 
 @cache

@@ -162,7 +162,10 @@ class Usage:
         }
 
     def _day(self, tenant: str, model_id: str, manifest: Manifest) -> _Day:
-        day = self._days.setdefault((model_id, _today()), _Day(tenant, manifest))
+        key = (model_id, _today())
+        day = self._days.get(key)
+        if day is None:
+            day = self._days[key] = _Day(tenant, manifest)
         day.changed = True
         return day
 

@@ -33,9 +33,9 @@ class ServedModel(nn.Module):
 
     def __init__(
         self,
-        encoder: Encoder,
-        network: Network,
-        target: TargetScale,
+        encoder: Encoder,  # of the folds
+        network: Network,  # of the members
+        target: TargetScale,  # of the members
         folds: list[int],
         *,
         latest_alone: bool = False,
@@ -69,32 +69,31 @@ class ServedModel(nn.Module):
                 places += [usable[replica % len(usable)] for replica in range(per_fold)]
         if not folds:
             raise ValueError("no member of the population has weights to serve")
-        kept = torch.tensor(folds)
+        kept, members = torch.tensor(folds), torch.tensor(places)
         return cls(
             take(trained.encoder, kept),
-            take(trained.network, torch.tensor(places)),
-            take(trained.target, kept),
+            take(trained.network, members),
+            take(trained.target, members // per_fold),
             folds,
             latest_alone=latest_alone,
         )
 
     def forward(self, numbers: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         inputs = self.encoder(numbers.unsqueeze(0), codes.unsqueeze(0))  # (F, N, inputs)
-        by_member = inputs.repeat_interleave(self.members_per_fold, 0)
-        outputs = self.network.predict(by_member)[..., 0]  # (F·m, N)
-        by_fold = outputs.unflatten(0, (-1, self.members_per_fold)).transpose(0, 1)  # (m, F, N)
-        members = self.target.restore(by_fold).transpose(0, 1).flatten(0, 1)
+        if self.members_per_fold > 1:
+            inputs = inputs.repeat_interleave(self.members_per_fold, 0)
+        outputs = self.network.predict(inputs).squeeze(2)  # (F·m, N)
+        members: Tensor = self.target.restore(outputs)
         return members[self.first_served :].mean(0), members
 
     def fold(self, place: int) -> ServedModel:
         """The members of one fold alone."""
         first = place * self.members_per_fold
         own = torch.arange(first, first + self.members_per_fold)
-        fold = torch.tensor([place])
         return ServedModel(
-            take(self.encoder, fold),
+            take(self.encoder, torch.tensor([place])),
             take(self.network, own),
-            take(self.target, fold),
+            take(self.target, own),
             [self.folds[place]],
         )
 
