@@ -19,6 +19,8 @@ from app.storage.tables import Worker
 
 FOLDHOUSE = Path(sys.executable).parent / "foldhouse"
 START_SECONDS = 30.0  # on an idle machine it takes one
+# Of reading under /proc: the process ended before its file was opened, or after.
+ENDED = (FileNotFoundError, ProcessLookupError)
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -99,7 +101,7 @@ def family(pid: int) -> set[int]:
     """The processes that descend from `pid`, whichever of its threads has started them."""
     direct: set[int] = set()
     for file in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended meanwhile
+        with suppress(*ENDED):
             direct.update(map(int, file.read_text().split()))
     return direct.union(*map(family, direct))
 
@@ -108,7 +110,7 @@ def alive(pid: int) -> bool:
     """Whether the process runs; one that nobody has waited for yet does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
+    except ENDED:
         return False
 
 
@@ -116,5 +118,5 @@ def command_line(pid: int) -> str:
     """As `ps` shows it; nothing for a process that has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
-    except FileNotFoundError:
+    except ENDED:
         return ""

@@ -74,7 +74,7 @@ def alive(pid: int) -> bool:
     """Whether the process still runs; one that ended unnoticed does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
