@@ -16,6 +16,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from app.doors.open_inference import PREFIX, InferenceRoute
 from app.doors.route import DoorRoute
 from app.errors import (
     PROBLEM_MEDIA_TYPE,
@@ -60,6 +61,9 @@ def _answer(request: Request, document: ProblemDocument, headers: dict[str, str]
     route = request.scope.get("route")
     if isinstance(route, DoorRoute):
         return route.write_problem(document, headers)
+    # The protocol has operations that are not offered, and its clients read no other error.
+    if request.url.path.startswith(f"{PREFIX}/"):
+        return InferenceRoute.write_problem(document, headers)
     body = document.model_dump_json(exclude_none=True)
     return Response(body, document.status, headers, PROBLEM_MEDIA_TYPE)
 

@@ -67,7 +67,8 @@ class ScoringError(BaseModel):
 class MlflowRoute(DoorRoute):
     """An operation whose errors are MLflow's."""
 
-    def error(self, document: ProblemDocument) -> ScoringError:
+    @classmethod
+    def error(cls, document: ProblemDocument) -> ScoringError:
         code = ERROR_CODES.get(document.status, "BAD_REQUEST")
         return ScoringError(error_code=code, message=message(document))
 

@@ -30,6 +30,9 @@ EXTENSIONS = ["binary_tensor_data"]
 PLATFORM = "onnxruntime_onnx"
 
 
+PREFIX = "/v2"
+
+
 class InferenceError(BaseModel):
     """The protocol's."""
 
@@ -39,7 +42,8 @@ class InferenceError(BaseModel):
 class InferenceRoute(DoorRoute):
     """An operation whose errors are the protocol's."""
 
-    def error(self, document: ProblemDocument) -> InferenceError:
+    @classmethod
+    def error(cls, document: ProblemDocument) -> InferenceError:
         return InferenceError(error=message(document))
 
 
@@ -102,7 +106,7 @@ class InferResponse(BaseModel):
 ModelName = Annotated[str, name_path("champion", "A model's id, or an alias.")]
 
 router = APIRouter(
-    prefix="/v2",
+    prefix=PREFIX,
     tags=[TAG],
     route_class=InferenceRoute,
     responses=error_responses(InferenceError),

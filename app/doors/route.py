@@ -18,14 +18,16 @@ TAG = "other protocols"
 class DoorRoute(RowsRoute):
     """An operation of another protocol."""
 
-    def error(self, document: ProblemDocument) -> BaseModel:
+    @classmethod
+    def error(cls, document: ProblemDocument) -> BaseModel:
         """A problem as the protocol has it."""
         raise NotImplementedError
 
-    def write_problem(self, document: ProblemDocument, headers: dict[str, str]) -> Response:
+    @classmethod
+    def write_problem(cls, document: ProblemDocument, headers: dict[str, str]) -> Response:
         """What is not valid is a 400: to these protocols' clients 422 says nothing."""
         status = 400 if document.status == Invalid.status else document.status
-        return Response(self.error(document).model_dump_json(), status, headers, JSON)
+        return Response(cls.error(document).model_dump_json(), status, headers, JSON)
 
 
 def error_responses(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:

@@ -308,7 +308,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any], str]] = {
         "Idempotency-Key",
     ),
     "another export": ("GET", "/v1/models/champion/export?format=pickle", {}, "format"),
-    "an unknown path": ("GET", "/v2/jobs", {}, "/v2/jobs"),
+    "an unknown path": ("GET", "/v3/jobs", {}, "/v3/jobs"),
     "another method": ("PATCH", "/v1/jobs/latest", {}, "PATCH"),
 }
 

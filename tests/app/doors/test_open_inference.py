@@ -264,6 +264,22 @@ def test_server_and_model_describe_themselves(client: TestClient) -> None:
     assert [output["name"] for output in model["outputs"]] == ["value", "low", "high", "warnings"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v2/models/champion/versions/1", 404),
+        ("POST", "/v2/repository/index", 404),
+        ("GET", INFER, 405),
+    ],
+)
+def test_what_is_not_offered_is_told_as_the_protocol_does(
+    client: TestClient, method: str, path: str, status: int
+) -> None:
+    answer = client.request(method, path)
+    assert answer.status_code == status
+    assert path in answer.json()["error"]
+
+
 @pytest.mark.parametrize("path", ["/v2/models/nobody", "/v2/models/nobody/ready"])
 def test_another_model_is_not_found(client: TestClient, path: str) -> None:
     response = client.get(path)
