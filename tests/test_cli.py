@@ -370,5 +370,6 @@ def test_a_file_that_cannot_be_written_costs_one_line(
 def test_cancel_says_where_the_job_stands(
     run: Callable[..., Result], answers: dict[str, Any]
 ) -> None:
-    answers["POST /v1/jobs/job_1/cancel"] = [job("running")]
+    answers["POST /v1/jobs/job_1/cancel"] = [job("running"), job("cancelled")]
     assert run("cancel", "job_1").output == "job_1  running, asked to stop\n"
+    assert run("cancel", "job_1").output == "job_1  cancelled\n"

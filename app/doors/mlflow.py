@@ -23,15 +23,7 @@ from pydantic import (
 
 from app.deps import Resources, ResourcesDep, Tenant
 from app.doors.route import TAG, DoorRoute, error_responses, message
-from app.doors.rows import (
-    FIRST_FAULT,
-    Asked,
-    DoorCell,
-    Row,
-    in_blocks,
-    of_columns,
-    whole,
-)
+from app.doors.rows import FIRST_FAULT, Asked, DoorCell, Row, in_blocks, of_columns, whole
 from app.errors import Invalid, ProblemDocument
 from app.jobs.lifecycle import CHAMPION
 from app.json_text import refuse_repeated

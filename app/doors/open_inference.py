@@ -28,8 +28,6 @@ from models.serving.predictor import PLAIN
 JSON_LENGTH = "Inference-Header-Content-Length"
 EXTENSIONS = ["binary_tensor_data"]
 PLATFORM = "onnxruntime_onnx"
-
-
 PREFIX = "/v2"
 
 

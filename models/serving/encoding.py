@@ -172,7 +172,7 @@ def _float(number: float) -> float:
     try:
         return float(number)
     except OverflowError:  # an integer of hundreds of digits
-        return math.inf if number > 0 else -math.inf
+        return math.inf
 
 
 def _number_in_text(feature: NumericFeature, text: str, odd: list[RowWarning]) -> float:

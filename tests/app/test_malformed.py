@@ -159,6 +159,10 @@ SPECS: dict[str, tuple[dict[str, Any], str]] = {
         {"architecture": {"type": "resnet"}, "batch_size": 1},
         "/batch_size",
     ),
+    "too many layers": (
+        {"architecture": {"type": "mlp", "hidden_sizes": [1] * 17}},
+        "must have at most 16 items",
+    ),
     "a whole holdout": ({"holdout": {"fraction": 1}}, "/holdout/fraction"),
     "no patience": ({"early_stopping": {"patience": 0}}, "/early_stopping/patience"),
     "a huge seed": ({"seed": 2**64}, "/seed"),

@@ -126,6 +126,11 @@ def test_the_examples_work_in_order_on_the_example_table(
     assert all(200 <= status < 300 for status in others.values()), others
 
 
+def test_the_address_alone_leads_to_the_swagger_ui(client: TestClient) -> None:
+    answer = client.get("/", follow_redirects=False)
+    assert (answer.status_code, answer.headers["Location"]) == (307, "/docs")
+
+
 def test_swagger_ui_needs_no_other_server(client: TestClient) -> None:
     page = client.get("/docs")
 

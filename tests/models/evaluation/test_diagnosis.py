@@ -109,4 +109,9 @@ def test_a_loss_that_does_not_move() -> None:
     still = [healthy(first_loss=1.0003, last_loss=1.0001)] * 3
     found = codes(courses=still, train_r2=[0.0] * 3, validation_r2=[0.0] * 3)
     assert found == ["loss_does_not_move", "underfitting"]
+    failed = [
+        replace(course, stopped_by="non_finite", trouble=overflown().trouble) for course in still
+    ]
+    without = codes(courses=failed, train_r2=[0.0] * 3, validation_r2=[0.0] * 3)
+    assert without == ["numerical_trouble"], "it moved too far, not too little"
     assert codes(courses=still) == ["good_fit"], "a fit from the first epoch on has nothing to move"

@@ -60,6 +60,14 @@ def warned(predictions: Predictions) -> list[list[tuple[str, str | None]]]:
     ]
 
 
+def heated_by(built: Built, level: str) -> Predictor:
+    """The model with another name for the level "gas"."""
+    manifest = Manifest.model_validate_json(built.manifest.model_dump_json())
+    heating = next(feature for feature in manifest.categorical if feature.name == "heating")
+    heating.levels[heating.levels.index("gas")] = level
+    return Predictor(built.core, manifest)
+
+
 def price(predictor: Predictor, row: dict[str, object]) -> float:
     return float(predictor.predict_rows([row]).values[0])
 
@@ -396,10 +404,7 @@ def test_booleans(predictor: Predictor) -> None:
 def test_a_json_value_is_the_level_that_a_table_writes_for_it(
     houses_model: Built, cell: object, spelling: str
 ) -> None:
-    manifest = Manifest.model_validate_json(houses_model.manifest.model_dump_json())
-    heating = next(f for f in manifest.categorical if f.name == "heating")
-    heating.levels[heating.levels.index("gas")] = spelling
-    predictor = Predictor(houses_model.core, manifest)
+    predictor = heated_by(houses_model, spelling)
     assert warned(predictor.predict_rows([house(heating=cell)])) == [[]]
     assert price(predictor, house(heating=cell)) == price(predictor, house(heating=spelling))
     assert price(predictor, house(heating=cell)) != price(predictor, house(heating="oil"))
@@ -417,10 +422,7 @@ def test_a_whole_number_beyond_all_floats_keeps_its_sign_and_digits(predictor: P
 def test_a_whole_number_among_words_is_the_word_that_a_table_writes(
     houses_model: Built, level: str, cell: int
 ) -> None:
-    manifest = Manifest.model_validate_json(houses_model.manifest.model_dump_json())
-    heating = next(f for f in manifest.categorical if f.name == "heating")
-    heating.levels[heating.levels.index("gas")] = level
-    predictor = Predictor(houses_model.core, manifest)
+    predictor = heated_by(houses_model, level)
     by_json = predictor.predict_rows([house(heating=cell)])
     by_table = predictor.predict_table(table([house(heating=cell)]))
     assert by_json.warnings == by_table.warnings

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 from polling import wait_until
+from worker_process import alive
 
 from models.training.lanes import LaneDied, RemoteDesk, Work, run_in_lanes
 from models.training.progress import Interrupted
@@ -68,14 +69,6 @@ def pipes() -> set[str]:
     links = (Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd"))
     files = {os.readlink(link) for link in links if link.is_symlink()}
     return {file for file in files if file.startswith("socket:")}
-
-
-def alive(pid: int) -> bool:
-    """Whether the process still runs; one that ended unnoticed does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 # Works.
