@@ -36,7 +36,7 @@ from models.data.estimate import (
 )
 from models.data.features import SpecError, resolve, select
 from models.data.profile import Profile
-from models.data.review import leakage_suspects, review
+from models.data.review import review
 from models.data.stored import TableDamaged
 from models.spec import TrainingSpec
 
@@ -100,7 +100,7 @@ def validate(blobs: Blobs, found: Plan) -> ValidationOut:
     """What `submit` would train of a plan."""
     try:
         with blobs.local_copy(found.dataset.parquet) as parquet:
-            suspects = leakage_suspects(found.spec, found.profile, parquet)
+            warnings = review(found.spec, found.profile, parquet)
     except TableDamaged as error:
         raise ArtifactCorrupt(found.dataset.parquet) from error
     return ValidationOut(
@@ -116,7 +116,7 @@ def validate(blobs: Blobs, found: Plan) -> ValidationOut:
         ),
         warnings=[
             SpecWarningOut(code=warning.code, detail=warning.detail, column=warning.column)
-            for warning in [*review(found.spec, found.profile), *suspects]
+            for warning in warnings
         ],
     )
 

@@ -14,7 +14,8 @@ from houses import LIMITS, house_frame, lay
 from models.data.estimate import Machine, estimate, input_width, parameters
 from models.data.features import Feature, SpecError, resolve, select
 from models.data.profile import Profile, profile
-from models.data.review import leakage_suspects, review
+from models.data.review.leakage import leakage_suspects
+from models.data.review.settings import settings_warnings
 from models.data.table import read_table
 from models.members import members_of
 from models.networks import build_network
@@ -264,7 +265,9 @@ def test_the_features_stand_in_the_order_of_the_table(houses: Profile) -> None:
 
 
 def codes_of(spec: TrainingSpec, table: Profile) -> set[tuple[str, str | None]]:
-    return {(warning.code, warning.column) for warning in review(resolve(spec, table), table)}
+    return {
+        (warning.code, warning.column) for warning in settings_warnings(resolve(spec, table), table)
+    }
 
 
 def test_a_sound_spec_has_no_warnings(houses: Profile) -> None:
@@ -291,7 +294,7 @@ def test_rows_without_a_target_are_warned_of() -> None:
     frame = house_frame(ROWS)
     frame.loc[:2, "price"] = np.nan
     table = profile_of(frame)
-    warnings = review(resolve(spec_of(architecture={"type": "linear"}), table), table)
+    warnings = settings_warnings(resolve(spec_of(architecture={"type": "linear"}), table), table)
     assert [(w.code, w.column) for w in warnings] == [("target_missing", "price")]
     assert "3 rows" in warnings[0].detail
 
