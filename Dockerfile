@@ -13,13 +13,14 @@ RUN useradd --create-home --uid 10001 foldhouse \
 ENV FOLDHOUSE_DATA_DIR=/data
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY client client
 COPY models models
 COPY app app
 COPY workers workers
 COPY migrations migrations
 
 FROM base AS api
-RUN pip install --constraint constraints.txt .
+RUN pip install --constraint constraints.txt ./client .
 WORKDIR /data
 USER foldhouse
 EXPOSE 8000
@@ -29,7 +30,7 @@ CMD ["foldhouse", "api", "--host", "0.0.0.0", "--port", "8000"]
 FROM base AS worker
 ARG TORCH_INDEX_URL=""
 RUN pip install --constraint constraints.txt \
-    ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} '.[worker]'
+    ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} ./client '.[worker]'
 WORKDIR /data
 USER foldhouse
 HEALTHCHECK --interval=60s --timeout=30s --start-period=60s CMD ["foldhouse", "doctor"]

@@ -5,8 +5,9 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3.14 python
 	command -v $$name && break; done)
 BIN := .venv/bin
 CYCLES ?= 60
+PORT ?= 8000
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	--constraint constraints.txt --editable
+	--constraint constraints.txt --editable ./client --editable
 
 .PHONY: demo serve setup test test-slow test-gpu check audit bench chaos browser clean
 .NOTPARALLEL:
@@ -14,8 +15,8 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 demo: .venv/worker.stamp  ## a CSV becomes a cross-validated model that prices three houses
 	@$(BIN)/python examples/demo.py
 
-serve: .venv/worker.stamp  ## the service on http://127.0.0.1:8000, everything in ./foldhouse-data
-	@$(BIN)/foldhouse serve
+serve: .venv/worker.stamp  ## the service on http://127.0.0.1:8000, everything in ./foldhouse-data, or PORT=… DATA=…
+	@$(BIN)/foldhouse serve --port $(PORT) $(if $(DATA),--data-dir "$(DATA)")
 
 setup: .venv/dev.stamp  ## the environment with all tools of a developer
 
@@ -52,17 +53,17 @@ clean:
 		{ echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
 	"$(PYTHON)" -m venv .venv
 
-.venv/worker.stamp: pyproject.toml constraints.txt | .venv/bin/pip
+.venv/worker.stamp: pyproject.toml client/pyproject.toml constraints.txt | .venv/bin/pip
 	@echo "Installing the service and the worker into .venv; this takes a minute or two."
 	$(INSTALL) '.[worker]'
 	@touch $@
 
-.venv/dev.stamp: pyproject.toml constraints.txt | .venv/bin/pip
+.venv/dev.stamp: pyproject.toml client/pyproject.toml constraints.txt | .venv/bin/pip
 	@echo "Installing the service, the worker and the developer's tools into .venv."
 	$(INSTALL) '.[worker,dev]'
 	@touch .venv/worker.stamp $@
 
-.venv/bench.stamp: pyproject.toml constraints.txt | .venv/bin/pip
+.venv/bench.stamp: pyproject.toml client/pyproject.toml constraints.txt | .venv/bin/pip
 	@echo "Installing the benchmarks' rivals into .venv."
 	$(INSTALL) '.[worker,dev,bench]'
 	@touch .venv/worker.stamp .venv/dev.stamp $@

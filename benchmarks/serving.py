@@ -31,8 +31,8 @@ import numpy as np
 import pandas as pd
 import uvicorn
 from fastapi import FastAPI
+from foldhouse_client import Foldhouse
 
-from app.client import Foldhouse
 from benchmarks.houses import AMES
 from benchmarks.load import service
 from benchmarks.measurement import best_seconds

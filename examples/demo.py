@@ -16,12 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from foldhouse_client import Foldhouse, FoldhouseError
 from rich.markup import escape
 from rich.table import Table
 
 from app.cli import display
 from app.cli.display import console, say
-from app.client import Foldhouse, FoldhouseError
 
 EXAMPLES = Path(__file__).parent
 DATA_DIR = EXAMPLES.parent / "demo-data"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from app.client import Foldhouse
+from foldhouse_client import Foldhouse
 
 EXAMPLES = Path(__file__).parent
 

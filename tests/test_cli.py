@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import socket
@@ -15,16 +16,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import foldhouse_client
 import httpx
 import pytest
+from foldhouse_client import Foldhouse
 from polling import wait_until
 from typer.testing import CliRunner, Result
 
-from app import client as client_module
 from app.cli import cli, worker_process
 from app.cli.service import sole_service
 from app.cli.worker_process import WorkerProcess
-from app.client import Foldhouse
 from app.errors import PROBLEM_MEDIA_TYPE, Fault, InvalidSpec
 
 FOLD = {
@@ -45,6 +46,23 @@ RESULT = {
     "diagnosis": [{"code": "overfitting", "evidence": "4.8 times", "advice": "more dropout"}],
     "seconds": {"total": 14.3},
 }
+
+
+DATASET = {
+    "id": "ds_1",
+    "name": "houses.csv",
+    "rows": 2930,
+    "columns": [
+        {"name": "Area", "kind": "numeric", "missing": 3, "distinct": 90, "min": 21.0, "max": 313.0,
+         "top": None},
+        {"name": "Zone", "kind": "categorical", "missing": 0, "distinct": 7, "min": None,
+         "max": None, "top": [["RL", 2273], ["RM", 462], ["FV", 1], ["C", 1], ["A", 1], ["I", 1]]},
+        {"name": "Sold", "kind": "datetime", "missing": 0, "distinct": 9, "min": 0.0,
+         "max": 253402214400.0, "top": None},
+    ],
+    "suggestions": {"target": "Area", "exclude": []},
+    "warnings": [{"code": "high_missing", "column": "Pool", "detail": "99.6 % missing", "row": 1}],
+}  # fmt: skip
 
 
 def job(status: str, **fields: Any) -> dict[str, Any]:
@@ -88,7 +106,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return answer if isinstance(answer, httpx.Response) else httpx.Response(200, json=answer)
 
     transport = httpx.MockTransport(handler)
-    monkeypatch.setattr(client_module, "Foldhouse", partial(Foldhouse, transport=transport))
+    monkeypatch.setattr(foldhouse_client, "Foldhouse", partial(Foldhouse, transport=transport))
     return given
 
 
@@ -233,6 +251,7 @@ def test_a_refused_spec_names_its_fields(
         422, json=problem.document().model_dump(), headers={"Content-Type": PROBLEM_MEDIA_TYPE}
     )
     answers["POST /v1/jobs"] = [refusal]
+    answers["GET /v1/datasets/latest"] = [DATASET]
     spec = tmp_path / "spec.json"
     spec.write_text('{"target": "SalePrice"}')
     result = run("submit", spec)
@@ -311,6 +330,7 @@ def test_jobs_are_listed_with_what_matters_of_each(
     ]
     answers["GET /v1/jobs"] = [{"data": listed, "has_more": False, "next": None}]
     result = run("jobs", "--limit", 3)
+    assert result.exit_code == 0, result.output
     _, running, succeeded, failed = result.output.splitlines()
     assert running.rstrip().endswith("epoch 42/100, 4 of 5 folds, 7 s left, attempt 2")
     assert succeeded.rstrip().endswith("baseline  rmsle 0.1307")
@@ -346,7 +366,7 @@ def test_export_writes_a_folder_named_after_the_model(
     answers["GET /v1/models/champion"] = [{"id": "mdl_1"}]
     answers["GET /v1/models/mdl_1/export"] = [exported(), exported()]
     named, elsewhere = run("export", "champion"), run("export", "champion", "--to", "elsewhere")
-    assert "mdl_1: mdl_1; `python mdl_1/predict.py rows.csv` prices rows" in named.output
+    assert "mdl_1: mdl_1; `python mdl_1/predict.py rows.csv` predicts rows" in named.output
     assert "elsewhere: mdl_1" in elsewhere.output
     assert (tmp_path / "mdl_1" / "predict.py").read_text() == "print(1)"
     assert (tmp_path / "elsewhere" / "predict.py").read_text() == "print(1)"
@@ -373,3 +393,103 @@ def test_cancel_says_where_the_job_stands(
     answers["POST /v1/jobs/job_1/cancel"] = [job("running"), job("cancelled")]
     assert run("cancel", "job_1").output == "job_1  running, asked to stop\n"
     assert run("cancel", "job_1").output == "job_1  cancelled\n"
+
+
+def test_upload_shows_what_was_understood(
+    run: Callable[..., Result], answers: dict[str, Any], tmp_path: Path
+) -> None:
+    answers["POST /v1/datasets"] = [DATASET]
+    table = tmp_path / "houses.csv"
+    table.write_text("Area\n1\n")
+    lines = run("upload", table).output.splitlines()
+    assert lines[0] == "ds_1  houses.csv: 2,930 rows"
+    assert re.fullmatch(r"Area +numeric +3 +21 to 313 *", lines[2])
+    assert re.fullmatch(r"Zone +categorical +7 levels: RL, RM, FV, C, A, … *", lines[3])
+    assert re.fullmatch(r"Sold +datetime +1970-01-01 to 9999-12-31 *", lines[4])
+    assert lines[5:] == ["high_missing Pool: 99.6 % missing", "Suggested target: Area"]
+    assert json.loads(run("upload", table, "--json").output) == DATASET
+
+
+def test_validate_names_the_table_and_shows_the_plan(
+    run: Callable[..., Result], answers: dict[str, Any], tmp_path: Path
+) -> None:
+    plan = {
+        "features": [{"name": "Area"}],
+        "parameters": 12_345,
+        "estimate": {"seconds": 7.2, "memory_bytes": 2**30},
+        "warnings": [{"code": "leakage_suspect", "column": "Area", "detail": "follows"}],
+    }
+    answers["GET /v1/datasets/latest"] = [DATASET]
+    answers["POST /v1/jobs:validate"] = [plan]
+    spec = tmp_path / "spec.json"
+    spec.write_text('{"target": "y"}')
+    assert run("validate", spec).output.splitlines() == [
+        "ds_1  houses.csv: 2,930 rows",
+        "1 columns, 12,345 weights a network, about 7 s and 1,024 MiB",
+        "leakage_suspect Area: follows",
+    ]
+
+
+def test_submit_without_a_table_names_the_one_it_takes(
+    run: Callable[..., Result], answers: dict[str, Any], tmp_path: Path
+) -> None:
+    answers["GET /v1/datasets/latest"] = [DATASET]
+    answers["POST /v1/jobs"] = [job("queued")]
+    spec = tmp_path / "spec.json"
+    spec.write_text('{"target": "y"}')
+    printed = run("submit", spec).output.splitlines()
+    assert printed == ["ds_1  houses.csv: 2,930 rows", "job_1  queued"]
+    spec.write_text('{"target": "y", "dataset_id": "ds_2"}')
+    table = tmp_path / "houses.csv"
+    table.write_text("y\n1\n")
+    assert run("submit", spec, "--data", table).exit_code == 2
+
+
+def test_jobs_sorted_by_a_metric_show_what_differs(
+    run: Callable[..., Result], answers: dict[str, Any]
+) -> None:
+    def scored(rmsle: float | None, **spec: Any) -> dict[str, Any]:
+        metrics = {"rmsle": rmsle, "r2": None if rmsle is None else 1 - rmsle}
+        given = {"k_folds": 5, "optimizer": {"name": "adam"}, **spec}
+        return job("succeeded", name=f"at {rmsle}", spec=given, result={"metrics": metrics})
+
+    listed = [
+        job("running", spec={"k_folds": 5, "optimizer": {"name": "adam"}}),
+        scored(0.2, dropout=0.1),
+        scored(0.1, dropout=0.3),
+        scored(0.3, optimizer={"name": "sgd"}),
+    ]
+    answers["GET /v1/jobs"] = [{"data": listed, "has_more": False, "next": None}]
+    header, *rows = run("jobs", "--sort", "rmsle").output.splitlines()
+    assert header.split() == [
+        "job", "status", "created", "rmsle", "name", "optimizer.name", "dropout"
+    ]  # fmt: skip
+    assert [re.search(r"0\.\d|–", row).group() for row in rows] == [  # type: ignore[union-attr]
+        "0.1", "0.2", "0.3", "–"
+    ]  # fmt: skip
+    assert "k_folds" not in header
+    best = json.loads(run("jobs", "--sort", "r2", "--json").output)[0]
+    assert best["name"] == "at 0.1"
+    refused = run("jobs", "--sort", "mae")
+    assert refused.exit_code == 2
+    assert "the jobs have r2, rmsle" in refused.output
+
+
+def test_models_promote_and_metrics(run: Callable[..., Result], answers: dict[str, Any]) -> None:
+    model = {
+        "id": "mdl_1",
+        "target": "y",
+        "created_at": "2026-01-02T03:04:05Z",
+        "metrics": {"rmse": 2.0, "rmsle": None},
+        "aliases": ["champion"],
+    }
+    answers["GET /v1/models"] = [{"data": [model], "has_more": False, "next": None}]
+    assert re.search(r"mdl_1 +y .*rmse 2 +champion", run("models").output)
+    answers["PUT /v1/aliases/champion"] = [{"alias": "champion", "model_id": "mdl_2"}]
+    assert run("promote", "mdl_2", "--if-better-than", "champion").output == "champion  mdl_2\n"
+    answers["GET /v1/jobs/latest/metrics"] = [httpx.Response(200, content=b"fold\n0\n")] * 2
+    assert run("metrics").output == "fold\n0\n"
+
+
+def test_the_version_is_told(run: Callable[..., Result]) -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+\n", run("--version").output)

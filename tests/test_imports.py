@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 IMPORT_THE_API = """
 import sys
-import app.main, app.cli.server, app.cli.remote, app.cli.display, app.cli.doctor
+import app.main, app.cli.server, app.cli.jobs, app.cli.display, app.cli.doctor
 heavy = {"torch", "onnx", "onnxscript", "sklearn", "scipy", "workers"} & set(sys.modules)
 print(*heavy)
 """

@@ -7,27 +7,49 @@ need (httpx, rich, Alembic, the API itself) is imported inside them.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
 from app.cli.backup import backup, restore
 from app.cli.doctor import doctor
-from app.cli.remote import cancel, export, jobs, predict, show, submit
+from app.cli.jobs import cancel, jobs, metrics, oof, show, submit
+from app.cli.models import export, models, predict, promote
 from app.cli.service import api, migrate, serve, worker
+from app.cli.tables import upload, validate
+
+
+def print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(version("foldhouse"))
+        raise typer.Exit
+
 
 cli = typer.Typer(
     name="foldhouse",
-    help="Turns a CSV of houses into an honestly cross-validated neural network and serves it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Run the service": (serve, api, worker, migrate, doctor, backup, restore),
-    "Use a service": (submit, jobs, show, cancel, predict, export),
+    "Data and jobs": (upload, validate, submit, jobs, show, cancel, metrics, oof),
+    "Models": (models, promote, predict, export),
 }
 for panel, commands in PANELS.items():
     for command in commands:
         cli.command(rich_help_panel=panel)(command)
+
+
+@cli.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", is_eager=True, callback=print_version),
+    ] = False,
+) -> None:
+    """Turns a CSV of houses into an honestly cross-validated neural network and serves it."""
 
 
 def main() -> None:

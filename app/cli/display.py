@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from foldhouse_client.errors import job_error
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
-
-from app.client import job_error
 
 Json = dict[str, Any]
 
@@ -25,6 +24,8 @@ STYLES = {
     "cancelled": "magenta",
 }
 
+EPOCH = datetime(1970, 1, 1)
+FEW_LEVELS = 5  # of a column that are shown
 HEADLINE_METRICS = ("rmsle", "rmse")  # the first that the job has; rmsle needs positive values
 
 
@@ -69,32 +70,97 @@ def note(job: Json) -> str:
     return ", ".join(parts)
 
 
-def jobs(listed: Iterable[Json]) -> None:
+def dataset(found: Json) -> None:
+    """A table's columns, and what is odd about them."""
+    say(escape(f"{found['id']}  {found['name']}: {found['rows']:,} rows"))
     table = Table(box=None, pad_edge=False)
-    for header in ("job", "status", "created"):
-        table.add_column(header, no_wrap=True)
-    for header in ("name", "note"):
-        table.add_column(header)
-    for job in listed:
+    table.add_column("column")
+    table.add_column("kind")
+    table.add_column("missing", justify="right")
+    table.add_column("values")
+    for column in found["columns"]:
         table.add_row(
-            job["id"],
-            styled(job["status"]),
-            f"{datetime.fromisoformat(job['created_at']).astimezone():%b %d %H:%M}",
-            escape(job["name"] or ""),
-            escape(headline(job)),
+            escape(column["name"]),
+            column["kind"],
+            f"{column['missing']:,}" if column["missing"] else "",
+            escape(values(column)),
         )
     console.print(table)
+    warnings(found["warnings"])
+    if found["suggestions"]["target"] is not None:
+        say(escape(f"Suggested target: {found['suggestions']['target']}"))
+
+
+def values(column: Json) -> str:
+    """What a column holds, in a few words: its range, or its most frequent levels."""
+    if column["top"] is not None:
+        levels = [level for level, _ in column["top"][:FEW_LEVELS]]
+        more = ", …" if column["distinct"] > len(levels) else ""
+        return f"{column['distinct']:,} levels: {', '.join(levels)}{more}"
+    if column["min"] is None:
+        return ""
+    low, high = column["min"], column["max"]
+    if column["kind"] == "datetime":
+        return f"{moment(low)} to {moment(high)}"
+    return f"{number(low)} to {number(high)}"
+
+
+def moment(seconds: float) -> str:
+    """Seconds since 1970 as a day; Python's own calendar covers the years 1 to 9999."""
+    return (EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%d")
+
+
+def plan(table: Json, found: Json) -> None:
+    """What a spec would train."""
+    estimate = found["estimate"]
+    say(escape(f"{table['id']}  {table['name']}: {table['rows']:,} rows"))
+    say(
+        f"{len(found['features'])} columns, {found['parameters']:,} weights a network, about "
+        f"{estimate['seconds']:.0f} s and {estimate['memory_bytes'] / 2**20:,.0f} MiB"
+    )
+    warnings(found["warnings"])
+
+
+def warnings(found: Iterable[Json]) -> None:
+    for warning in found:
+        where = f" {warning['column']}" if warning["column"] else ""
+        say(f"[yellow]{warning['code']}[/]{escape(f'{where}: ' + warning['detail'])}")
+
+
+def submitted(table: Json, job: Json) -> None:
+    say(escape(f"{table['id']}  {table['name']}: {table['rows']:,} rows"))
+    say(f"{job['id']}  {styled(job['status'])}")
+
+
+def models(listed: Iterable[Json]) -> None:
+    table = Table("model", "target", "created", "metric", "aliases", box=None, pad_edge=False)
+    for model in listed:
+        table.add_row(
+            model["id"],
+            escape(model["target"]),
+            created(model),
+            best_known(model["metrics"]),
+            escape(", ".join(model["aliases"])),
+        )
+    console.print(table)
+
+
+def created(row: Json) -> str:
+    return f"{datetime.fromisoformat(row['created_at']).astimezone():%b %d %H:%M}"
 
 
 def headline(job: Json) -> str:
     """What matters most of a job, in a few words."""
     if job["result"]:
-        known = job["result"]["metrics"]
-        name = next((name for name in HEADLINE_METRICS if known.get(name) is not None), "")
-        return f"{name} {number(known[name])}" if name else ""
+        return best_known(job["result"]["metrics"])
     if job["error"]:
         return str(job["error"]["title"])
     return note(job)
+
+
+def best_known(values: Json) -> str:
+    name = next((name for name in HEADLINE_METRICS if values.get(name) is not None), "")
+    return f"{name} {number(values[name])}" if name else ""
 
 
 def job(job: Json) -> None:

@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
+from foldhouse_client import Foldhouse
 from house_api import registered
 from houses import build, house_frame, lay
-
-from app.client import Foldhouse
 
 PRICE = {"Content-Type": "text/csv", "Accept": "text/csv"}
 COLUMNS = ["prediction", "low", "high"]

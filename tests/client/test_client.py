@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import date
+from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
+import pandas as pd
 import pytest
+from foldhouse_client import Fault, Foldhouse, FoldhouseError, Unreachable
+from foldhouse_client import client as client_module
 
-from app import client as client_module
-from app.client import Foldhouse, FoldhouseError, Unreachable
-from app.errors import PROBLEM_MEDIA_TYPE, Fault, InvalidSpec, NotFound, Unavailable
+from app import errors
+from app.errors import PROBLEM_MEDIA_TYPE, InvalidSpec, NotFound, Unavailable
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -70,10 +76,12 @@ def test_submit_adds_the_dataset_to_the_spec() -> None:
 
 
 def test_a_problem_document_becomes_an_error_that_names_every_fault() -> None:
-    faults = [
-        Fault(detail="must be below 1", pointer="/dropout"),
-        Fault(detail="'x' is no number", row=7, column="LotArea"),
+    places = [
+        {"detail": "must be below 1", "pointer": "/dropout"},
+        {"detail": "'x' is no number", "row": 7, "column": "LotArea"},
+        {"detail": "wrong", "pointer": "/wd"},
     ]
+    faults = [errors.Fault(**place) for place in places]
     document = InvalidSpec("Two things are wrong.", faults).document()
 
     def handler(_: httpx.Request) -> httpx.Response:
@@ -84,11 +92,12 @@ def test_a_problem_document_becomes_an_error_that_names_every_fault() -> None:
     with pytest.raises(FoldhouseError) as raised:
         answering(handler).validate({"target": "y"})
     assert raised.value.status == 422
-    assert raised.value.errors == faults
+    assert raised.value.errors == [Fault(**place) for place in places]
     assert str(raised.value).splitlines() == [
         "The job spec does not fit the table: Two things are wrong.",
         "  field /dropout: must be below 1",
         "  row 7, column LotArea: 'x' is no number",
+        # The third is in the detail already, and told once.
     ]
 
 
@@ -261,3 +270,155 @@ def test_an_export_that_leads_out_of_its_folder_is_not_unpacked(
     with pytest.raises(FoldhouseError, match="No export"):
         client.export("mdl_1", tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_address_without_a_scheme_is_taken() -> None:
+    assert Foldhouse("service:8001/").url == "http://service:8001"
+    assert Foldhouse("https://service").url == "https://service"
+
+
+# Data frames
+
+
+def echo(request: httpx.Request) -> httpx.Response:
+    """Answers each row with itself."""
+    rows = json.loads(request.content)["rows"]
+    predictions = [{"value": 1.0, "row": row} for row in rows]
+    facts = {"model_id": "mdl_1", "missing_columns": ["b"]}
+    return httpx.Response(200, json={**facts, "predictions": predictions})
+
+
+def test_a_data_frame_is_sent_as_json_has_it() -> None:
+    frame = pd.DataFrame(
+        {
+            "number": [1.5, math.nan],
+            "count": pd.array([3, None], dtype="Int64"),
+            "word": ["a", None],
+            "flag": [True, False],
+            "sold": pd.to_datetime(["2010-07-31 18:30", None]),
+            "mixed": [np.float32(0.5), np.datetime64("2010-07-31")],
+            "price": [Decimal("2.5"), pd.NA],
+            "level": pd.Categorical(["x", "y"]),
+            7: [date(2010, 7, 31), pd.NaT],
+        },
+        index=[10, 20],
+    )
+    answer = answering(echo).predict(frame, "mdl_1")
+    assert [prediction["row"] for prediction in answer] == [
+        {
+            "number": 1.5,
+            "count": 3,
+            "word": "a",
+            "flag": True,
+            "sold": "2010-07-31T18:30:00",
+            "mixed": 0.5,
+            "price": 2.5,
+            "level": "x",
+            "7": "2010-07-31",
+        },
+        {
+            "number": None,
+            "count": None,
+            "word": None,
+            "flag": False,
+            "sold": None,
+            "mixed": "2010-07-31",
+            "price": None,
+            "level": "y",
+            "7": None,
+        },
+    ]
+    assert answer.facts == {"model_id": "mdl_1", "missing_columns": ["b"]}
+
+
+def test_cells_that_cannot_be_sent_are_named_by_row_and_column() -> None:
+    rows = [{"a": 1, "b": [1]}, {"a": np.inf, "b": "x"}, {"a": np.array([1, 2]), "b": b"y"}]
+    with pytest.raises(FoldhouseError) as raised:
+        answering(echo).predict(rows)
+    places = [(fault.row, fault.column) for fault in raised.value.errors]
+    assert places == [(1, "b"), (2, "a"), (3, "a"), (3, "b")]
+    assert "row 2, column a: inf is no finite number" in str(raised.value)
+
+
+def test_many_rows_are_sent_in_parts_and_faults_count_over_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client_module, "ROWS_PER_REQUEST", 2)
+    rows = [{"a": number} for number in range(5)]
+    answer = answering(echo).predict(rows)
+    assert [prediction["row"]["a"] for prediction in answer] == [0, 1, 2, 3, 4]
+
+    def refusing(request: httpx.Request) -> httpx.Response:
+        if json.loads(request.content)["rows"][0]["a"] < 2:
+            return echo(request)
+        document = InvalidSpec("No.", [errors.Fault(detail="odd", row=2, column="a")]).document()
+        media = {"Content-Type": PROBLEM_MEDIA_TYPE}
+        return httpx.Response(422, json=document.model_dump(), headers=media)
+
+    with pytest.raises(FoldhouseError, match="row 4, column a: odd"):
+        answering(refusing).predict(rows)
+
+
+def test_a_data_frame_is_uploaded_without_its_index() -> None:
+    frame = pd.DataFrame({"y": [1.5, math.nan], "when": pd.to_datetime(["2010-07-31", None])})
+    sent: list[bytes] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        sent.append(request.read())
+        return httpx.Response(201, json={"id": "ds_1"})
+
+    assert answering(handler).upload(frame, "frame.csv") == {"id": "ds_1"}
+    assert sent == [b"y,when\n1.5,2010-07-31\nNA,NA\n"]
+    with pytest.raises(FoldhouseError, match="row 1, column y: a list is no cell"):
+        answering(handler).upload(pd.DataFrame({"y": [[1, 2]]}))
+
+
+def test_what_a_job_and_a_model_have_is_asked_for_by_name(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        body = request.read().decode()
+        asked.append(f"{request.method} {request.url.raw_path.decode()} {body}".rstrip())
+        if request.headers["Accept"] == "text/csv":
+            return httpx.Response(200, content=b"fold\n0\n")
+        alias = {"alias": "champion", "model_id": "mdl_1"}
+        return httpx.Response(200, json={"data": [alias], "has_more": False})
+
+    client = answering(handler)
+    assert client.metrics("job_1") == [{"alias": "champion", "model_id": "mdl_1"}]
+    client.out_of_fold_csv(tmp_path / "oof.csv", "job_1")
+    assert (tmp_path / "oof.csv").read_text() == "fold\n0\n"
+    assert client.aliases() == {"champion": "mdl_1"}
+    assert len(list(client.datasets())) == 1
+    client.promote("mdl_2", "best", if_better_than="champion", force=True)
+    client.roll_back()
+    client.delete_job("job_1")
+    client.delete_dataset("ds_1")
+    client.delete_model("mdl_1")
+    client.retry("job_1")
+    assert asked == [
+        "GET /v1/jobs/job_1/metrics",
+        "GET /v1/jobs/job_1/oof",
+        "GET /v1/aliases",
+        "GET /v1/datasets",
+        'PUT /v1/aliases/best {"model_id":"mdl_2","if_better_than":"champion","force":true}',
+        "POST /v1/aliases/champion/rollback",
+        "DELETE /v1/jobs/job_1",
+        "DELETE /v1/datasets/ds_1",
+        "DELETE /v1/models/mdl_1",
+        "POST /v1/jobs/job_1/retry",
+    ]
+
+
+def test_what_is_asked_beside_the_rows_goes_into_the_address() -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        assert request.url.params.multi_items() == [
+            ("model", "mdl_1"),
+            ("coverage", "0.8"),
+            ("on_unknown", "error"),
+            ("explain", "true"),
+        ]
+        return echo(request)
+
+    rows = [{"a": 1}]
+    answering(handler).predict(rows, "mdl_1", coverage=0.8, on_unknown="error", explain=True)

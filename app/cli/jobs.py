@@ -1,0 +1,152 @@
+"""`submit`, `jobs`, `show`, `cancel`, `metrics` and `oof`."""
+
+from __future__ import annotations
+
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.connection import FAILED, INTERRUPTED, AsJson, Url, connect, print_json
+from app.cli.specs import Spec, read_spec
+from app.cli.tables import Data, DatasetId, chosen_dataset
+
+if TYPE_CHECKING:
+    from foldhouse_client import Foldhouse
+
+JobId = Annotated[str, typer.Argument(help="A job's id, or `latest`.")]
+CsvFile = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="CSV file to write. Default: standard output."),
+]
+
+
+def submit(
+    spec: Spec,
+    data: Data = None,
+    dataset: DatasetId = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the job to its end.")] = False,
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """Train: upload a table, submit a job and, with --watch, see its folds finish."""
+    from app.cli import display
+
+    body = read_spec(spec)
+    with connect(url) as client:
+        table = chosen_dataset(client, data, dataset or body.get("dataset_id"))
+        job = client.submit(body, table["id"])
+        if as_json:
+            print_json(finished(client, job["id"]) if watch else job)
+            return
+        display.submitted(table, job)
+        if watch:
+            follow(client, job["id"])
+
+
+def show(
+    job_id: JobId = "latest",
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the job to its end.")] = False,
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """Show a job: its progress, its folds and metrics, or why it failed."""
+    from app.cli import display
+
+    with connect(url) as client:
+        job = client.job(job_id)
+        if as_json:
+            print_json(finished(client, job["id"]) if watch else job)
+        elif watch:
+            follow(client, job["id"])
+        else:
+            display.job(job)
+
+
+def jobs(
+    status: Annotated[str | None, typer.Option(help="Only jobs of this status.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 20,
+    sort: Annotated[
+        str | None,
+        typer.Option(help="A metric, such as rmsle: the best jobs first, with what differs."),
+    ] = None,
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """List jobs, newest first."""
+    from app.cli import leaderboard
+
+    with connect(url) as client:
+        listed = list(islice(client.jobs(status), limit))
+    if sort is not None:
+        listed = leaderboard.best_first(listed, sort)
+    if as_json:
+        print_json(listed)
+    else:
+        leaderboard.show(listed, sort)
+
+
+def cancel(
+    job_id: JobId,
+    keep_best: Annotated[
+        bool, typer.Option("--keep-best", help="Make a model of what it has learnt so far.")
+    ] = False,
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """Stop a job that waits or runs."""
+    with connect(url) as client:
+        job = client.cancel(job_id, keep_best=keep_best)
+        if as_json:
+            print_json(job)
+            return
+        going = "" if job["status"] == "cancelled" else ", asked to stop"
+        typer.echo(f"{job['id']}  {job['status']}{going}")
+
+
+def metrics(
+    job_id: JobId = "latest", output: CsvFile = None, as_json: AsJson = False, url: Url = None
+) -> None:
+    """Write the losses and gradients of each fold and epoch, as CSV."""
+    with connect(url) as client:
+        if as_json:
+            print_json(client.metrics(job_id))
+        else:
+            client.metrics_csv(sys.stdout.buffer if output is None else output, job_id)
+
+
+def oof(
+    job_id: JobId = "latest", output: CsvFile = None, as_json: AsJson = False, url: Url = None
+) -> None:
+    """Write the out-of-fold predictions, as CSV."""
+    with connect(url) as client:
+        if as_json:
+            print_json(client.out_of_fold(job_id))
+        else:
+            client.out_of_fold_csv(sys.stdout.buffer if output is None else output, job_id)
+
+
+def finished(client: Foldhouse, job_id: str) -> dict[str, object]:
+    """The job at its end, whatever that is."""
+    *_, job = client.watch(job_id)
+    return job
+
+
+def follow(client: Foldhouse, job_id: str) -> None:
+    """Draw a job's progress until it has finished, then what came of it."""
+    from app.cli import display
+
+    try:
+        job = display.watch(client.watch(job_id))
+    except KeyboardInterrupt:
+        typer.echo(
+            f"The job goes on. `foldhouse show {job_id} --watch` follows it again, "
+            f"`foldhouse cancel {job_id}` stops it.",
+            err=True,
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    display.job(job)
+    if job["status"] != "succeeded":
+        raise typer.Exit(FAILED)

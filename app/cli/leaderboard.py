@@ -1,0 +1,82 @@
+"""Jobs side by side: their metrics, and the fields in which their specs differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from app.cli.display import Json, console, created, headline, number, styled
+from app.cli.terminal import refuse
+
+HIGHER_IS_BETTER = ("r2",)
+RATIOS = ("bias",)  # best where they are 1
+MAX_VALUE = 24  # characters of a spec's value that a column shows
+
+
+def best_first(listed: Sequence[Json], metric: str) -> list[Json]:
+    """Jobs by a metric of their out-of-fold predictions; those without it last."""
+    known = {name for job in listed if job["result"] for name in job["result"]["metrics"]}
+    if known and metric not in known:
+        refuse(f"--sort {metric}: the jobs have {', '.join(sorted(known))}")
+
+    def place(job: Json) -> tuple[bool, float]:
+        value = job["result"]["metrics"].get(metric) if job["result"] else None
+        if value is None:
+            return True, 0.0
+        if metric in RATIOS:
+            return False, abs(value - 1)
+        return False, -value if metric in HIGHER_IS_BETTER else value
+
+    return sorted(listed, key=place)
+
+
+def show(listed: Sequence[Json], metric: str | None) -> None:
+    """A table of jobs; sorted by a metric, with that and with what differs between the specs."""
+    table = Table(box=None, pad_edge=False)
+    for header in ("job", "status", "created"):
+        table.add_column(header, no_wrap=True)
+    fields = differing(listed) if metric is not None else []
+    if metric is not None:
+        table.add_column(metric, justify="right")
+    for header in ("name", *fields):
+        table.add_column(escape(header))
+    if metric is None:
+        table.add_column("note")
+    for job in listed:
+        spec = dict(leaves(job["spec"])) if fields else {}
+        shown = [job["name"] or "", *(_short(spec.get(field)) for field in fields)]
+        row = [
+            job["id"],
+            styled(job["status"]),
+            created(job),
+        ]
+        if metric is not None:
+            row.append(number(job["result"]["metrics"].get(metric)) if job["result"] else "–")
+        row += map(escape, shown)
+        table.add_row(*row, *([escape(headline(job))] if metric is None else []))
+    console.print(table)
+
+
+def differing(listed: Sequence[Json]) -> list[str]:
+    """The fields, by dotted name, that are not the same in all specs."""
+    specs = [dict(leaves(job["spec"])) for job in listed]
+    names = dict.fromkeys(name for spec in specs for name in spec)
+    return [name for name in names if any(spec.get(name) != specs[0].get(name) for spec in specs)]
+
+
+def leaves(node: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Each value that is no object, by its dotted name."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from leaves(value, f"{name}.{key}" if name else key)
+    else:
+        yield name, node
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 1] + "…"

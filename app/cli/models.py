@@ -1,0 +1,104 @@
+"""`models`, `promote`, `predict` and `export`."""
+
+from __future__ import annotations
+
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.connection import AsJson, Url, connect, print_json
+from app.cli.jobs import CsvFile
+
+ModelId = Annotated[str, typer.Argument(help="A model's id, or an alias.")]
+
+
+def models(
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 20,
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """List models with their metrics and aliases, newest first."""
+    from app.cli import display
+
+    with connect(url) as client:
+        listed = list(islice(client.models(), limit))
+        if as_json:
+            print_json(listed)
+        else:
+            display.models(listed)
+
+
+def promote(
+    model: ModelId,
+    alias: Annotated[str, typer.Option(help="The name to move.")] = "champion",
+    if_better_than: Annotated[
+        str | None,
+        typer.Option(help="A model or an alias: move only if MODEL errs less, beyond chance."),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Move whatever the comparison or the target says.")
+    ] = False,
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """Point an alias at a model."""
+    with connect(url) as client:
+        moved = client.promote(model, alias, if_better_than=if_better_than, force=force)
+        if as_json:
+            print_json(moved)
+        else:
+            typer.echo(f"{moved['alias']}  {moved['model_id']}")
+
+
+def predict(
+    rows: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="CSV file with a header.")
+    ],
+    output: CsvFile = None,
+    model: Annotated[str, typer.Option(help="A model's id, or an alias.")] = "champion",
+    passthrough: Annotated[
+        list[str] | None, typer.Option(help="Column to copy in front; may be repeated.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Header of the prediction column.")] = None,
+    columns: Annotated[
+        list[str] | None, typer.Option(help="Column to write, all by default; may be repeated.")
+    ] = None,
+    coverage: Annotated[
+        float | None, typer.Option(help="Share of the truths that the intervals are to hold.")
+    ] = None,
+    url: Url = None,
+) -> None:
+    """Predict the rows of a CSV file."""
+    copied = passthrough or []
+    with connect(url) as client:
+        ignored = client.predict_csv(
+            rows,
+            sys.stdout.buffer if output is None else output,
+            model,
+            passthrough=copied,
+            name=name,
+            columns=columns or (),
+            coverage=coverage,
+        )
+    unused = [column for column in ignored if column not in copied]
+    if unused:
+        typer.echo(f"the model does not take {', '.join(unused)}", err=True)
+
+
+def export(
+    model: ModelId = "champion",
+    to: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write. Default: the model's id, here.", show_default=False),
+    ] = None,
+    url: Url = None,
+) -> None:
+    """Save a model as a folder that predicts anywhere, with numpy and onnxruntime."""
+    with connect(url) as client:
+        model_id = client.model(model)["id"]
+        folder = to or Path(model_id)
+        client.export(model_id, folder)
+    typer.echo(f"{folder}: {model_id}; `python {folder / 'predict.py'} rows.csv` predicts rows")

@@ -1,0 +1,16 @@
+"""The Python client of foldhouse: what a script, a notebook and the command line use.
+
+    with Foldhouse() as client:
+        dataset = client.upload("train.csv")
+        job = client.submit({"target": "SalePrice"}, dataset["id"])
+        model_id = client.wait(job["id"])["result"]["model_id"]
+        values = [row["value"] for row in client.predict(rows, model_id)]
+
+Answers are the JSON objects of the HTTP API; `foldhouse_client.errors` draws the tree of errors.
+"""
+
+from foldhouse_client.client import Foldhouse
+from foldhouse_client.errors import Fault, FoldhouseError, Unreachable
+from foldhouse_client.predictions import Predictions
+
+__all__ = ["Fault", "Foldhouse", "FoldhouseError", "Predictions", "Unreachable"]

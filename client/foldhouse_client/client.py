@@ -1,0 +1,367 @@
+"""One class with a method for each call of the HTTP API."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import httpx
+
+from foldhouse_client.cells import csv_bytes, is_frame, rows_of
+from foldhouse_client.errors import FoldhouseError, Unreachable, from_response, job_error
+from foldhouse_client.files import unpack, writing
+from foldhouse_client.predictions import Predictions, listed
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+FINISHED = ("succeeded", "failed", "cancelled")
+
+TIMEOUT = httpx.Timeout(5, read=300, write=300)  # s; a large upload is profiled before its answer
+POLL_FIRST, POLL_LONGEST = 0.2, 2.0  # s between two looks at a job
+POLL_GROWTH = 1.3
+AWAY = (502, 503, 504)  # said by the service, or by a proxy in front of it
+PATIENCE = 60.0  # s that a watched service may be away, for example to be restarted
+# Rows of one request: a body of 80 columns stays near a megabyte.
+ROWS_PER_REQUEST = 1_000
+
+CSV = "text/csv"
+Json = dict[str, Any]
+
+
+class Foldhouse:
+    """A service at `url`: by default that of FOLDHOUSE_URL, or else http://127.0.0.1:8000.
+
+    `url` may leave out `http://`. `transport` lets a test answer instead of a network.
+    """
+
+    def __init__(
+        self, url: str | None = None, *, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        address = (url or os.environ.get("FOLDHOUSE_URL") or DEFAULT_URL).rstrip("/")
+        self.url = address if "://" in address else f"http://{address}"
+        self._http = httpx.Client(base_url=self.url, timeout=TIMEOUT, transport=transport)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
+
+    # Datasets
+
+    def upload(self, table: Any, name: str | None = None) -> Json:
+        """Upload a CSV file by its path, streamed, or a pandas data frame without its index.
+
+        The same bytes again give the same dataset.
+        """
+        if is_frame(table):
+            return self._upload(csv_bytes(table), name or "data frame")
+        path = Path(table)
+        with path.open("rb") as file:
+            return self._upload(file, name or path.name)
+
+    def datasets(self) -> Iterator[Json]:
+        """Datasets without their columns, newest first."""
+        return self._pages("/v1/datasets", {})
+
+    def dataset(self, dataset_id: str = "latest") -> Json:
+        """The profile of a table."""
+        return self._json("GET", f"/v1/datasets/{dataset_id}")
+
+    def delete_dataset(self, dataset_id: str) -> None:
+        """Only while no job is there that used it."""
+        self._send("DELETE", f"/v1/datasets/{dataset_id}")
+
+    # Jobs
+
+    def validate(self, spec: Mapping[str, Any], dataset_id: str = "latest") -> Json:
+        """The resolved spec, its size, its time and its warnings; nothing is created."""
+        return self._json("POST", "/v1/jobs:validate", json={**spec, "dataset_id": dataset_id})
+
+    def submit(self, spec: Mapping[str, Any], dataset_id: str = "latest") -> Json:
+        """Queue a training job."""
+        return self._json("POST", "/v1/jobs", json={**spec, "dataset_id": dataset_id})
+
+    def job(self, job_id: str = "latest") -> Json:
+        return self._json("GET", f"/v1/jobs/{job_id}")
+
+    def jobs(self, status: str | None = None, dataset_id: str | None = None) -> Iterator[Json]:
+        """Jobs, newest first; further pages are fetched as they are needed."""
+        wanted = {"status": status, "dataset_id": dataset_id}
+        return self._pages("/v1/jobs", {name: text for name, text in wanted.items() if text})
+
+    def cancel(self, job_id: str, *, keep_best: bool = False) -> Json:
+        """`keep_best` makes a model of what the job has learnt so far."""
+        return self._json("POST", f"/v1/jobs/{job_id}/cancel", json={"keep_best": keep_best})
+
+    def retry(self, job_id: str) -> Json:
+        """A new job with the same spec on the same table."""
+        return self._json("POST", f"/v1/jobs/{job_id}/retry")
+
+    def delete_job(self, job_id: str) -> None:
+        """A finished job with its metrics, its files and its model."""
+        self._send("DELETE", f"/v1/jobs/{job_id}")
+
+    def metrics(self, job_id: str = "latest") -> list[Json]:
+        """Losses and gradients of each fold and epoch."""
+        return self._rows(f"/v1/jobs/{job_id}/metrics")
+
+    def out_of_fold(self, job_id: str = "latest") -> list[Json]:
+        """Each row's prediction by the one fold model that did not train on it."""
+        return self._rows(f"/v1/jobs/{job_id}/oof")
+
+    def metrics_csv(self, target: str | Path | BinaryIO, job_id: str = "latest") -> None:
+        """Write `metrics` as CSV to a path or an open binary file."""
+        self._download(target, "GET", f"/v1/jobs/{job_id}/metrics", headers={"Accept": CSV})
+
+    def out_of_fold_csv(self, target: str | Path | BinaryIO, job_id: str = "latest") -> None:
+        """Write `out_of_fold` as CSV to a path or an open binary file."""
+        self._download(target, "GET", f"/v1/jobs/{job_id}/oof", headers={"Accept": CSV})
+
+    def watch(self, job_id: str) -> Iterator[Json]:
+        """The job each time that it has changed, until it has finished.
+
+        Waits up to a minute for a service, or its database, that goes away meanwhile.
+        """
+        last: Json = {}
+        delay, answered_at = POLL_FIRST, time.monotonic()
+        while True:
+            job = last
+            try:
+                job = self.job(job_id)
+                answered_at = time.monotonic()
+            except FoldhouseError as error:
+                is_away = isinstance(error, Unreachable) or error.status in AWAY
+                if not is_away or time.monotonic() - answered_at > PATIENCE:
+                    raise
+            if job == last:
+                delay = min(delay * POLL_GROWTH, POLL_LONGEST)
+            else:
+                last, delay = job, POLL_FIRST
+                yield job
+            if last.get("status") in FINISHED:
+                return
+            time.sleep(delay)
+
+    def wait(self, job_id: str) -> Json:
+        """The job when it has succeeded; raises FoldhouseError when it failed or was cancelled."""
+        *_, job = self.watch(job_id)
+        if job["status"] != "succeeded":
+            raise job_error(job)
+        return job
+
+    # Models
+
+    def models(self) -> Iterator[Json]:
+        """Registered models, newest first."""
+        return self._pages("/v1/models", {})
+
+    def model(self, model: str = "champion") -> Json:
+        return self._json("GET", f"/v1/models/{model}")
+
+    def monitoring(self, model: str = "champion") -> Json:
+        """What the model was asked lately, and the drift of each column."""
+        return self._json("GET", f"/v1/models/{model}/monitoring")
+
+    def delete_model(self, model: str) -> None:
+        """Only while no alias points at it."""
+        self._send("DELETE", f"/v1/models/{model}")
+
+    def aliases(self) -> dict[str, str]:
+        """Each alias, and the id of the model that it points at."""
+        listed = self._json("GET", "/v1/aliases")["data"]
+        return {alias["alias"]: alias["model_id"] for alias in listed}
+
+    def promote(
+        self,
+        model: str,
+        alias: str = "champion",
+        *,
+        if_better_than: str | None = None,
+        force: bool = False,
+    ) -> Json:
+        """Point an alias at a model.
+
+        Parameters
+        ----------
+        if_better_than: a model or an alias. The alias moves only when `model` errs less than that
+            one, beyond the standard error of their difference.
+        force: move it all the same, also to a model of another target.
+        """
+        body: Json = {"model_id": model}
+        if if_better_than is not None:
+            body["if_better_than"] = if_better_than
+        if force:
+            body["force"] = True
+        return self._json("PUT", f"/v1/aliases/{alias}", json=body)
+
+    def roll_back(self, alias: str = "champion") -> Json:
+        """Point an alias at the model before its present one."""
+        return self._json("POST", f"/v1/aliases/{alias}/rollback")
+
+    def export(self, model: str, folder: str | Path) -> None:
+        """Save a model's files in a new folder, with a script that predicts without a service.
+
+        Raises
+        ------
+        OSError: the folder holds something already, or cannot be written.
+        """
+        folder = Path(folder)
+        if folder.exists() and any(folder.iterdir()):
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), str(folder))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Moved there whole at the end.
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".foldhouse-") as scratch:
+            archive, unpacked = Path(scratch) / "export.zip", Path(scratch) / "export"
+            self._download(archive, "GET", f"/v1/models/{model}/export")
+            unpacked.mkdir()
+            unpack(archive, unpacked)
+            unpacked.replace(folder)
+
+    # Predictions
+
+    def predict(
+        self,
+        rows: Any,
+        model: str = "champion",
+        *,
+        coverage: float | None = None,
+        on_unknown: str | None = None,
+        explain: bool = False,
+    ) -> Predictions:
+        """A prediction for each row; `value` is on the target's own scale.
+
+        Parameters
+        ----------
+        rows: mappings by column, or a pandas data frame. NaN, NaT, NA and None are missing.
+        coverage: share of the truths that the intervals are to hold, from 0.5 to 0.99.
+        on_unknown: "error" refuses unknown levels, wrong types and missing cells.
+        explain: adds what each column contributes.
+
+        Raises
+        ------
+        FoldhouseError: with the row (from 1) and column of each cell at fault.
+        """
+        cells = rows_of(rows)
+        asked = {"model": model, "coverage": coverage, "on_unknown": on_unknown}
+        params: Json = {name: value for name, value in asked.items() if value is not None}
+        if explain:
+            params["explain"] = "true"
+        found: list[Json] = []
+        facts: Json = {}
+        for start in range(0, max(1, len(cells)), ROWS_PER_REQUEST):
+            part = cells[start : start + ROWS_PER_REQUEST]
+            try:
+                answer = self._json("POST", "/v1/predict", params=params, json={"rows": part})
+            except FoldhouseError as error:
+                raise error.moved(start) from None
+            found += answer.pop("predictions")
+            facts = facts or answer
+        return Predictions(found, facts)
+
+    def predict_csv(
+        self,
+        source: str | Path,
+        target: str | Path | BinaryIO,
+        model: str = "champion",
+        *,
+        passthrough: Sequence[str] = (),
+        name: str | None = None,
+        columns: Sequence[str] = (),
+        coverage: float | None = None,
+        on_unknown: str | None = None,
+    ) -> list[str]:
+        """Predict the rows of a CSV file into another, in the same order; the columns that the
+        model does not take.
+
+        Parameters
+        ----------
+        target: a path, or an open binary file.
+        passthrough: columns of `source` to copy in front.
+        name: header of the prediction column.
+        columns: which columns to write; all without it.
+        coverage, on_unknown: as in `predict`.
+        """
+        params: Json = {"model": model, "passthrough": list(passthrough), "columns": list(columns)}
+        asked = {"name": name, "coverage": coverage, "on_unknown": on_unknown}
+        params |= {key: value for key, value in asked.items() if value is not None}
+        with Path(source).open("rb") as file:
+            headers = self._download(
+                target,
+                "POST",
+                "/v1/predict",
+                params=params,
+                content=file,
+                headers={"Content-Type": CSV, "Accept": CSV},
+            )
+        return listed(headers.get("X-Ignored-Columns"))
+
+    # The wire
+
+    def _upload(self, content: bytes | BinaryIO, name: str) -> Json:
+        return self._json(
+            "POST",
+            "/v1/datasets",
+            params={"name": name},
+            content=content,
+            headers={"Content-Type": CSV},
+        )
+
+    def _json(self, method: str, path: str, **request: Any) -> Json:
+        with self._answer(method, path, **request) as response:
+            response.read()
+            answer: Json = response.json()
+            return answer
+
+    def _send(self, method: str, path: str) -> None:
+        with self._answer(method, path):
+            pass
+
+    def _rows(self, path: str) -> list[Json]:
+        rows: list[Json] = self._json("GET", path)["data"]
+        return rows
+
+    def _pages(self, path: str, params: dict[str, str]) -> Iterator[Json]:
+        page = self._json("GET", path, params=params)
+        yield from page["data"]
+        while page["has_more"]:
+            page = self._json("GET", path, params={**params, "after": page["next"]})
+            yield from page["data"]
+
+    def _download(
+        self, target: str | Path | BinaryIO, method: str, path: str, **request: Any
+    ) -> httpx.Headers:
+        with self._answer(method, path, **request) as response, writing(target) as file:
+            for chunk in response.iter_bytes():
+                file.write(chunk)
+            return response.headers
+
+    @contextmanager
+    def _answer(self, method: str, path: str, **request: Any) -> Iterator[httpx.Response]:
+        try:
+            with self._http.stream(method, path, **request) as response:
+                if response.is_error:
+                    response.read()
+                    raise from_response(response)
+                yield response
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise Unreachable(
+                "No answer",
+                None,
+                f"no foldhouse service answers at {self.url} ({error}); "
+                "`foldhouse serve` starts one",
+            ) from error

@@ -1,0 +1,88 @@
+"""What can go wrong.
+
+FoldhouseError       the service answered with a problem document, or the rows cannot be sent
+└── Unreachable      nothing answered
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+MAX_ECHO = 500  # characters of an answer that is no problem document
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One of several things that are wrong: a JSON pointer, or a row and a column of a table.
+
+    Rows count from 1 at the first row below the header.
+    """
+
+    detail: str
+    pointer: str | None = None
+    row: int | None = None
+    column: str | None = None
+
+    def __str__(self) -> str:
+        places = {"row": self.row, "column": self.column, "field": self.pointer}
+        where = ", ".join(f"{name} {place}" for name, place in places.items() if place is not None)
+        return f"{where}: {self.detail}" if where else self.detail
+
+
+class FoldhouseError(Exception):
+    """A problem document (RFC 9457); `str()` of it names every field, row and column at fault."""
+
+    def __init__(
+        self, title: str, status: int | None, detail: str, errors: Sequence[Fault] = ()
+    ) -> None:
+        super().__init__(title, status, detail, errors)
+        self.title = title
+        self.status = status
+        self.detail = detail
+        self.errors = list(errors)
+
+    def __str__(self) -> str:
+        # The detail of a document repeats its first faults.
+        more = [f"  {fault}" for fault in self.errors if fault.detail not in self.detail]
+        return "\n".join([f"{self.title}: {self.detail}", *more])
+
+    def moved(self, rows: int) -> FoldhouseError:
+        """The same of a part of a table that begins `rows` rows below its header."""
+        for place, fault in enumerate(self.errors):
+            if fault.row is not None:
+                self.errors[place] = replace(fault, row=fault.row + rows)
+        return self
+
+
+class Unreachable(FoldhouseError):
+    """No service answers at the client's address."""
+
+
+def from_document(document: Mapping[str, Any]) -> FoldhouseError:
+    """The error that a problem document describes."""
+    faults = [
+        Fault(fault["detail"], fault.get("pointer"), fault.get("row"), fault.get("column"))
+        for fault in document["errors"]
+    ]
+    return FoldhouseError(document["title"], document["status"], document["detail"], faults)
+
+
+def from_response(response: httpx.Response) -> FoldhouseError:
+    """The error that an answer carries; something in between may have answered without one."""
+    if not response.headers.get("Content-Type", "").startswith(PROBLEM_MEDIA_TYPE):
+        return FoldhouseError(
+            f"HTTP {response.status_code}", response.status_code, response.text[:MAX_ECHO]
+        )
+    return from_document(response.json())
+
+
+def job_error(job: Mapping[str, Any]) -> FoldhouseError:
+    """Why a job that finished did not succeed."""
+    if job["error"] is None:
+        return FoldhouseError("The job was cancelled", None, f"{job['id']} has no model")
+    return from_document(job["error"])

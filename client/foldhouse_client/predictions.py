@@ -1,0 +1,23 @@
+"""What a model answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+
+class Predictions(list[dict[str, Any]]):
+    """A prediction for each row, in order, and what is true of all of them.
+
+    facts : the rest of the service's answer: `model_id`, `target`, `missing_columns` and so on
+    """
+
+    def __init__(self, predictions: Iterable[dict[str, Any]], facts: Mapping[str, Any]) -> None:
+        super().__init__(predictions)
+        self.facts = dict(facts)
+
+
+def listed(header: str | None) -> list[str]:
+    """The names in a header such as X-Ignored-Columns, which are percent-encoded."""
+    return [] if not header else [unquote(name) for name in header.split(",")]
