@@ -121,8 +121,9 @@ def put_alias(
     through other processes of the API within a second.
 
     With `if_better_than` only when the model errs less than that one on the rows of their table
-    for which both have out-of-fold predictions; otherwise 409 gives both errors, or says why the
-    two cannot be compared.
+    for which both have out-of-fold predictions, by more than chance explains; otherwise 409 gives
+    both errors and the standard error of their difference, or says why the two cannot be compared.
+    An alias of one target moves to a model of another only with `force`.
     """
     if body.if_better_than is not None:
         moved = promotion.put_if_better(
@@ -132,11 +133,13 @@ def put_alias(
             alias,
             body.model_id,
             body.if_better_than,
+            force=body.force,
         )
         found = AliasOut.of(*moved)
     else:
         with resources.database.writing() as session:
-            found = AliasOut.of(service.put_alias(session, tenant, alias, body.model_id))
+            alias_row = service.put_alias(session, tenant, alias, body.model_id, force=body.force)
+            found = AliasOut.of(alias_row)
     resources.names.forget()
     return found
 
@@ -160,7 +163,8 @@ def alias_history(
     responses=problems(NotFound, Conflict),
 )
 def roll_back_alias(resources: ResourcesDep, tenant: Tenant, alias: AliasName) -> AliasOut:
-    """To the model it pointed at before its present one, of those that are still there.
+    """To the model of the same target at which it pointed before its present one, of those that
+    are still there.
 
     Once more goes back a step further, not forth again; 409 where there is no step left.
     """

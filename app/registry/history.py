@@ -22,18 +22,32 @@ from app.storage.database import database_now
 from app.storage.tables import Alias, AliasChange, Model
 
 
-def point(session: Session, tenant: str, name: str, model_id: str) -> Alias:
-    """Point an alias at a model; where it points there already, nothing has changed."""
+def point(session: Session, tenant: str, name: str, model: Model, *, force: bool) -> Alias:
+    """Point an alias at a model; where it points there already, nothing has changed.
+
+    Raises
+    ------
+    Conflict: it points at a model of another target, and there is no `force`.
+    """
     alias = repository.lock_alias(session, tenant, name)
-    if alias is not None and alias.model_id == model_id:
-        return alias
-    alias = _move(session, alias or Alias(tenant=tenant, name=name), model_id)
-    record(session, tenant, name, model_id)
+    if alias is not None:
+        present = session.get_one(Model, alias.model_id)
+        if present.id == model.id:
+            return alias
+        if present.target != model.target and not force:
+            raise Conflict(
+                f"'{name}' was not moved: {present.id}, at which it points, predicts "
+                f"'{present.target}', and {model.id} predicts '{model.target}'. Whoever predicts "
+                "by the alias would get numbers of another kind. Take another alias, or `force` it."
+            )
+    alias = _move(session, alias or Alias(tenant=tenant, name=name), model.id)
+    record(session, tenant, name, model.id)
     return alias
 
 
 def roll_back(session: Session, tenant: str, name: str) -> Alias:
-    """Point an alias at the model before its present one, of those that are still there.
+    """Point an alias at the model of its target before its present one, of those that are still
+    there.
 
     Raises
     ------
@@ -41,11 +55,12 @@ def roll_back(session: Session, tenant: str, name: str) -> Alias:
     Conflict: there is none.
     """
     alias = _locked(session, tenant, name)
-    change = _way_back(session, alias)
+    present = session.get_one(Model, alias.model_id)
+    change = _way_back(session, alias, present.target)
     if change is None or change.model_id is None:
         raise Conflict(
-            f"There is nothing to go back to: before {alias.model_id}, '{name}' pointed at no "
-            "model that is still there."
+            f"There is nothing to go back to: before {present.id}, '{name}' pointed at no model of "
+            f"'{present.target}' that is still there."
         )
     _move(session, alias, change.model_id)
     session.add(
@@ -77,13 +92,14 @@ def _locked(session: Session, tenant: str, name: str) -> Alias:
     return alias
 
 
-def _way_back(session: Session, alias: Alias) -> AliasChange | None:
-    """The change that made the alias point at another model that is still there."""
+def _way_back(session: Session, alias: Alias, target: str) -> AliasChange | None:
+    """The change that made the alias point at another model of a target that is still there."""
     change = repository.newest_change(session, alias.tenant, alias.name)
     while change is not None:
-        elsewhere = change.model_id is not None and change.model_id != alias.model_id
-        if elsewhere and session.get(Model, change.model_id) is not None:
-            return change
+        if change.model_id is not None and change.model_id != alias.model_id:
+            model = session.get(Model, change.model_id)
+            if model is not None and model.target == target:
+                return change
         previous = change.previous_id
         change = session.get(AliasChange, previous) if previous is not None else None
     return None

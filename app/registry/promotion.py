@@ -1,8 +1,6 @@
-"""An alias moves to a model only when that is better than another."""
+"""An alias moves to a model only when that is better than another, by more than chance explains."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from app.errors import Conflict
 from app.jobs.tables import OOF_FILE
@@ -10,14 +8,22 @@ from app.registry import repository, service
 from app.storage.blobs import Blobs
 from app.storage.database import Database
 from app.storage.tables import Alias, Model
-from models.evaluation.comparison import Comparison, compare
+from models.evaluation.comparison import Z_95, Comparison, compare, shared_metric
+from models.serving.manifest import Manifest
 
 
 def put_if_better(
-    database: Database, blobs: Blobs, tenant: str, name: str, reference: str, than: str
+    database: Database,
+    blobs: Blobs,
+    tenant: str,
+    name: str,
+    reference: str,
+    than: str,
+    *,
+    force: bool,
 ) -> tuple[Alias, Comparison]:
     """Point an alias at the model `reference` if it errs less than the model `than`, both by id or
-    alias.
+    alias, by more than chance explains. `force`: compare them, and point it there all the same.
 
     Raises
     ------
@@ -30,12 +36,15 @@ def put_if_better(
         champion = repository.get(session, tenant, than)
     # Between the transactions: on SQLite who reads files in one can hold writers up.
     comparison = _compare(challenger, champion, blobs)
-    if not comparison.is_better:
+    if not comparison.is_better and not force:
         raise Conflict(
-            f"'{name}' was not moved: {challenger.id} is not better than {champion.id}. On the "
-            f"{comparison.rows} rows for which both have out-of-fold predictions, "
-            f"{comparison.metric} is {comparison.challenger:.6g} for {challenger.id} and "
-            f"{comparison.champion:.6g} for {champion.id}."
+            f"'{name}' was not moved: {challenger.id} is not better than {champion.id} by more "
+            f"than chance explains. On the {comparison.rows} rows for which both have out-of-fold "
+            f"predictions, {comparison.metric} is {comparison.challenger:.6g} for {challenger.id} "
+            f"and {comparison.champion:.6g} for {champion.id}. The difference, "
+            f"{comparison.difference:.3g}, has a standard error of "
+            f"{comparison.standard_error:.3g}, and must exceed {Z_95:g} of them. `force` moves "
+            "the alias all the same."
         )
     with database.writing() as session:
         repository.lock_alias(session, tenant, than)
@@ -44,7 +53,8 @@ def put_if_better(
                 f"'{than}' was moved away from {champion.id} while {challenger.id} was compared "
                 "with it: try again."
             )
-        return service.put_alias(session, tenant, name, challenger.id), comparison
+        moved = service.put_alias(session, tenant, name, challenger.id, force=force)
+        return moved, comparison
 
 
 def _compare(challenger: Model, champion: Model, blobs: Blobs) -> Comparison:
@@ -52,29 +62,35 @@ def _compare(challenger: Model, champion: Model, blobs: Blobs) -> Comparison:
     pair = f"{challenger.id} and {champion.id} cannot be compared"
     if challenger.id == champion.id:
         raise Conflict(f"{challenger.id} cannot be better than itself.")
+    if challenger.target != champion.target:
+        raise Conflict(
+            f"{pair}: one predicts '{challenger.target}', the other '{champion.target}'."
+        )
     if challenger.dataset_id != champion.dataset_id:
         raise Conflict(
             f"{pair}: one was trained on {challenger.dataset_id}, the other on "
             f"{champion.dataset_id}. Train both on one dataset."
         )
-    if challenger.target != champion.target:
+    ours, theirs = service.manifest(challenger, blobs), service.manifest(champion, blobs)
+    first, second = _folds(ours), _folds(theirs)
+    if first != second:
         raise Conflict(
-            f"{pair}: one predicts '{challenger.target}', the other '{champion.target}'."
-        )
-    ours = service.manifest(challenger, blobs).spec["folds"]
-    theirs = service.manifest(champion, blobs).spec["folds"]
-    if (ours["type"], ours["column"]) != (theirs["type"], theirs["column"]):
-        raise Conflict(
-            f"{pair}: one was scored on {_folds(ours)} folds, the other on {_folds(theirs)} ones, "
-            "and what is hard for one kind is easy for another. Train both with the same folds."
+            f"{pair}: one was scored on {first}, the other on {second}, and what is hard for one "
+            "kind is easy for another. Train both with the same folds."
         )
     comparison = compare(
-        service.read_file(challenger, blobs, OOF_FILE), service.read_file(champion, blobs, OOF_FILE)
+        service.read_file(challenger, blobs, OOF_FILE),
+        service.read_file(champion, blobs, OOF_FILE),
+        shared_metric(ours, theirs),
     )
     if comparison is None:
         raise Conflict(f"{pair}: no row has an out-of-fold prediction of both.")
     return comparison
 
 
-def _folds(folds: dict[str, Any]) -> str:
-    return f"{folds['type']} ({folds['column']})" if folds["column"] else str(folds["type"])
+def _folds(manifest: Manifest) -> str:
+    """What decides how hard the scored rows are; not the seed, which only assigns them."""
+    folds, holdout = manifest.spec["folds"], manifest.spec["holdout"]
+    by = f" by '{folds['column']}'" if folds["column"] else ""
+    aside = f" beside a holdout of {holdout['fraction']:g}" if holdout else ""
+    return f"{folds['type']} folds{by}{aside}"

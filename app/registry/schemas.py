@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.paging import Identified
 from app.parameters import ID_PATTERN
 from app.storage.tables import Alias, AliasChange, Model
-from models.evaluation.comparison import Comparison
+from models.evaluation.comparison import Comparison, Metric
 from models.serving.manifest import (
     CategoricalFeature,
     Importance,
@@ -79,6 +79,7 @@ class AliasPut(BaseModel):
             "examples": [
                 {"model_id": "champion"},
                 {"model_id": "latest", "if_better_than": "champion"},
+                {"model_id": "latest", "force": True},
             ]
         },
     )
@@ -88,19 +89,33 @@ class AliasPut(BaseModel):
         None,
         pattern=ID_PATTERN,
         description="A model's id, or an alias: nothing is moved unless the error of `model_id` is "
-        "smaller, on the rows for which both have out-of-fold predictions.",
+        "smaller, on the rows for which both have out-of-fold predictions, by more than 1.645 "
+        "standard errors of the difference.",
+    )
+    force: bool = Field(
+        default=False,
+        strict=True,
+        description="Move the alias although `if_better_than` does not show the model to be "
+        "better, or although the alias points at a model of another target.",
     )
 
 
 class ComparisonOut(BaseModel):
     """The errors of two models on the same rows, out of fold."""
 
-    metric: Literal["rmse_log", "rmse"] = Field(
-        description="`rmse_log`, on the logarithms, where all targets and predictions are positive."
+    metric: Metric = Field(
+        description="The error that both were trained to make small: `mae` where both have the "
+        "loss `absolute_error`, else `rmse`; of the logarithms (`_log`) where both have the target "
+        "transform `log`."
     )
     rows: int
     challenger: float = Field(description="Of the model that the alias now points at.")
     champion: float = Field(description="Of the model that it was compared with.")
+    difference: float = Field(description="champion − challenger.")
+    standard_error: float = Field(
+        description="Of the difference, from row to row (group to group in `group` folds) and from "
+        "fold model to fold model."
+    )
 
 
 class AliasOut(BaseModel):

@@ -51,14 +51,21 @@ def read_file(model: Model, blobs: Blobs, name: str) -> bytes:
     return blobs.read_artifact(model.job_id, name, model.artifacts[name])
 
 
-def put_alias(session: Session, tenant: str, name: str, reference: str) -> Alias:
-    """Point an alias at a model; raises NotFound, and Invalid for a name that means another."""
+def put_alias(session: Session, tenant: str, name: str, reference: str, *, force: bool) -> Alias:
+    """Point an alias at a model.
+
+    Raises
+    ------
+    NotFound
+    Invalid: the name means another model already.
+    Conflict: the alias points at a model of another target, and there is no `force`.
+    """
     if name == LATEST:
         raise Invalid(f"'{LATEST}' is the newest model always: take another name for the alias.")
     if name.startswith(repository.ID_PREFIX):
         raise Invalid(f"An alias must not begin with '{repository.ID_PREFIX}', as models' ids do.")
     model = repository.get(session, tenant, reference)
-    return history.point(session, tenant, name, model.id)
+    return history.point(session, tenant, name, model, force=force)
 
 
 def delete(session: Session, tenant: str, reference: str) -> Model:

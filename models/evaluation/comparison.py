@@ -1,4 +1,4 @@
-"""Which of two models of one table errs less, on rows that neither has seen."""
+"""Which of two models of one table errs less, on rows that neither has seen, and how surely."""
 
 from __future__ import annotations
 
@@ -7,11 +7,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-COLUMNS = ["row", "actual", "prediction"]
+from models.serving.manifest import Manifest
 
+# Standard errors that a difference must exceed: 5 % of a normal distribution lie above.
+# Measured on 1,440 pairs of small networks that differ in their seed and folds alone: 6 % pass
+# (12 % by the standard error over rows).
+Z_95 = 1.645
+
+# The column that says which rows err together: those of a group, or of a time.
+UNIT = "unit"
+
+Metric = Literal["rmse_log", "rmse", "mae_log", "mae"]
 Vector = NDArray[np.float64]
 
 
@@ -19,44 +29,110 @@ Vector = NDArray[np.float64]
 class Comparison:
     """The errors of a challenger and of the champion on the same `rows` rows.
 
-    metric : `rmse_log`, the root mean square error of the logarithms, where every target and every
-        prediction is positive: ten per cent weigh the same on a cheap house as on a dear one. Else
-        `rmse`, on the target's own scale.
+    difference : champion − challenger, above 0 where the challenger errs less
+    standard_error : of the difference
     """
 
-    metric: Literal["rmse_log", "rmse"]
+    metric: Metric
     rows: int
     challenger: float
     champion: float
+    difference: float
+    standard_error: float
 
     @property
     def is_better(self) -> bool:
-        return self.challenger < self.champion
+        """Whether the challenger errs less by more than chance explains."""
+        return self.difference > Z_95 * self.standard_error
 
 
-def compare(challenger: bytes, champion: bytes) -> Comparison | None:
+def shared_metric(challenger: Manifest, champion: Manifest) -> Metric:
+    """The error that both models were trained to make small.
+
+    `mae` where both have the loss `absolute_error`, else `rmse`; of the logarithms where both have
+    the target transform `log`, else on the target's own scale.
+    """
+    pair = (challenger, champion)
+    absolute = all(model.spec["loss"] == "absolute_error" for model in pair)
+    logs = all(model.target_transform == "log" for model in pair)
+    if absolute:
+        return "mae_log" if logs else "mae"
+    return "rmse_log" if logs else "rmse"
+
+
+def compare(challenger: bytes, champion: bytes, metric: Metric) -> Comparison | None:
     """Compare two models of one table and target by their out-of-fold predictions, two Parquet
     files; None: no row has a prediction of both."""
-    rows, actual, ours = _columns(challenger)
-    their_rows, _, theirs = _columns(champion)
-    common, here, there = np.intersect1d(rows, their_rows, assume_unique=True, return_indices=True)
-    if len(common) == 0:
+    ours, theirs = (pq.read_table(io.BytesIO(file)) for file in (challenger, champion))
+    ours, theirs = _on_common_rows(ours, theirs)
+    if ours.num_rows == 0:
         return None
-    vectors = [actual[here], ours[here], theirs[there]]
-    positive = all((vector > 0).all() for vector in vectors)
-    truth, first, second = map(np.log, vectors) if positive else vectors
+    first, here = _error(ours, metric)
+    second, there = _error(theirs, metric)
     return Comparison(
-        metric="rmse_log" if positive else "rmse",
-        rows=len(common),
-        challenger=_rms(first - truth),
-        champion=_rms(second - truth),
+        metric=metric,
+        rows=ours.num_rows,
+        challenger=first,
+        champion=second,
+        difference=second - first,
+        standard_error=_standard_error(
+            there - here,
+            units=_units(ours if UNIT in ours.column_names else theirs),
+            folds=[_column(ours, "fold"), _column(theirs, "fold")],
+        ),
     )
 
 
-def _columns(file: bytes) -> list[Vector]:
-    table = pq.read_table(io.BytesIO(file), columns=COLUMNS)
-    return [table[name].to_numpy() for name in COLUMNS]
+def _on_common_rows(ours: pa.Table, theirs: pa.Table) -> tuple[pa.Table, pa.Table]:
+    _, here, there = np.intersect1d(
+        _column(ours, "row"), _column(theirs, "row"), assume_unique=True, return_indices=True
+    )
+    return ours.take(here), theirs.take(there)
 
 
-def _rms(errors: Vector) -> float:
-    return float(np.sqrt(np.mean(errors**2)))
+def _error(table: pa.Table, metric: Metric) -> tuple[float, Vector]:
+    """The metric, and what each row adds to it to first order, summing to 0: (n,)."""
+    pair = (_column(table, "actual"), _column(table, "prediction"))
+    actual, prediction = map(np.log, pair) if metric.endswith("_log") else pair
+    error = prediction - actual
+    if metric.startswith("mae"):
+        absolute = np.abs(error)
+        mean = float(absolute.mean())
+        return mean, absolute - mean
+    square = error**2
+    mean = float(square.mean())
+    root = mean**0.5
+    # d√m = dm / 2√m; where all errors are 0 nothing varies.
+    return root, (square - mean) / (2 * root) if root > 0 else square
+
+
+def _units(table: pa.Table) -> np.ndarray:
+    """(n,) what errs on its own; rows, where an earlier version wrote the file."""
+    return _column(table, UNIT if UNIT in table.column_names else "row")
+
+
+def _standard_error(shares: Vector, *, units: np.ndarray, folds: list[np.ndarray]) -> float:
+    """Of the mean of (n,) shares, which have mean 0.
+
+    Rows of a fold share the fold's model, by which all of them may do better or worse together.
+    What the sums over each model's folds vary beyond the units adds up (multiway clustering,
+    Cameron, Gelbach and Miller 2011).
+    """
+    variance = _clustered(shares, units)
+    excess = sum(max(0.0, _clustered(shares, fold) - variance) for fold in folds)
+    return float((variance + excess) ** 0.5)
+
+
+def _clustered(shares: Vector, clusters: np.ndarray) -> float:
+    """Variance of the mean of (n,) shares where those of a cluster vary together; 0 for one."""
+    _, places = np.unique(clusters, return_inverse=True)
+    sums = np.bincount(places, shares)
+    count = len(sums)
+    if count == 1:
+        return 0.0
+    return float((sums**2).sum() * count / (count - 1)) / len(shares) ** 2
+
+
+def _column(table: pa.Table, name: str) -> np.ndarray:
+    values: np.ndarray = table[name].to_numpy()
+    return values

@@ -196,7 +196,12 @@ def manifest(columns: Columns = OWN_COLUMNS) -> Manifest:
         inputs={name: name for name in columns},
         members=2,
         metrics={"rmse": 1.5},
-        spec={"members_per_fold": 1, "folds": {"type": "shuffled", "column": None}},
+        spec={
+            "members_per_fold": 1,
+            "folds": {"type": "shuffled", "column": None},
+            "holdout": None,
+            "loss": "squared_error",
+        },
         receipt={},
         calibration=Calibration.of(np.arange(1.0, ROWS + 1), Difficulty()),
         background=Background(numbers=[[50, 0], [100, None]], codes=[[0], [1]]),
