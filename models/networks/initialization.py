@@ -55,7 +55,7 @@ def initialize(network: Network, members: Sequence[Member]) -> None:
     Biases start at zero, except that `default` draws the hidden ones as torch.nn.Linear does. The
     output's bias is always zero: the standardised target's mean.
     """
-    layers = network.linear_layers()
+    layers, outputs = network.linear_layers(), network.output_layers()
     for place, member in enumerate(members):
         architecture = member.spec.architecture
         activation: Activation = getattr(architecture, "activation", "identity")
@@ -65,8 +65,8 @@ def initialize(network: Network, members: Sequence[Member]) -> None:
             weight = layer.weight.detach()[place].T
             bias = layer.bias.detach()[place]
             _draw(weight, architecture.initialization, activation, generator)
-            hidden = layer.bias.shape[2] > 1
-            if architecture.initialization == "default" and hidden:
+            is_hidden = not any(layer is output for output in outputs)
+            if architecture.initialization == "default" and is_hidden:
                 bound = 1 / math.sqrt(weight.shape[1])
                 nn.init.uniform_(bias, -bound, bound, generator=generator)
         for module in network.modules():

@@ -22,5 +22,8 @@ class LinearNetwork(Network):
         output: Tensor = self.output(x)
         return output.unsqueeze(2)
 
+    def output_layers(self) -> list[Linear]:
+        return [self.output]
+
     def dense_stack(self) -> DenseStack:
         return DenseStack([self.output], "identity")

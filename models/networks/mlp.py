@@ -57,6 +57,9 @@ class Mlp(Network):
             output = output + self.shortcut(inputs)
         return output.unsqueeze(2)
 
+    def output_layers(self) -> list[Linear]:
+        return [self.output] if self.shortcut is None else [self.output, self.shortcut]
+
     def dense_stack(self) -> DenseStack | None:
         if not self.plain:
             return None

@@ -38,7 +38,7 @@ class Shape:
 
     numeric: int
     inputs: int
-    outputs: int = 1
+    outputs: int
 
 
 class Linear(nn.Module):
@@ -96,8 +96,12 @@ class Network(nn.Module):
         """The learning rate of a parameter, by its name, as a factor of the spec's."""
         return 1.0
 
+    def output_layers(self) -> list[Linear]:
+        """The affine maps that write the outputs: their biases start at zero."""
+        raise NotImplementedError
+
     def linear_layers(self) -> list[Linear]:
-        """Every affine map, the output layer last."""
+        """Every affine map."""
         return [module for module in self.modules() if isinstance(module, Linear)]
 
 

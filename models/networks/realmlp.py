@@ -8,25 +8,28 @@ import torch
 from torch import Tensor, nn
 
 from models.networks.embedding import embed_inputs
-from models.networks.population import Activate, Network, Noise, Shape, drop
+from models.networks.population import Activate, Linear, Network, Noise, Shape, drop
 from models.spec import Activation, RealMlpArchitecture, TrainingSpec
 
 
 class NtkLinear(nn.Module):
     """x W / √in + b in the neural tangent parametrisation, with W of unit variance.
 
+    `is_output`: the bias starts at zero, as the standardised target's mean.
+
     Input: (K, B, in). Output: (K, B, out).
     """
 
-    def __init__(self, members: int, inputs: int, outputs: int) -> None:
+    def __init__(self, members: int, inputs: int, outputs: int, *, is_output: bool = False) -> None:
         super().__init__()
+        self.is_output = is_output
         self.weight = nn.Parameter(torch.empty(members, inputs, outputs))
         self.bias = nn.Parameter(torch.zeros(members, 1, outputs))
 
     def initialize(self, member: int, generator: torch.Generator) -> None:
         with torch.no_grad():
             self.weight[member].normal_(generator=generator)
-            if self.bias.shape[2] > 1:
+            if not self.is_output:
                 self.bias[member].normal_(generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -71,7 +74,7 @@ class RealMlp(Network):
         self.activations = nn.ModuleList(
             ParametricActivation(members, units, architecture.activation) for units in sizes[1:]
         )
-        self.output = NtkLinear(members, sizes[-1], shape.outputs)
+        self.output = NtkLinear(members, sizes[-1], shape.outputs, is_output=True)
 
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:  # (K, B, inputs)
         hidden = self.embedding(x) * self.input_scale
@@ -79,6 +82,9 @@ class RealMlp(Network):
             hidden = drop(activation(layer(hidden)), noise)  # (K, B, units)
         output: Tensor = self.output(hidden)
         return output.unsqueeze(2)
+
+    def output_layers(self) -> list[Linear]:
+        return []  # its NtkLinear starts its bias itself
 
     def rate_factor(self, parameter: str) -> float:
         return self.RATE_FACTORS.get(parameter.rsplit(".", 1)[-1], 1.0)

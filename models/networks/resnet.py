@@ -42,3 +42,6 @@ class ResNet(Network):
             stream = stream + drop(narrow(drop(hidden, noise)), noise)
         output: Tensor = self.output(self.activate(self.norms[-1](stream, noise)))
         return output.unsqueeze(2)
+
+    def output_layers(self) -> list[Linear]:
+        return [self.output]

@@ -82,6 +82,9 @@ class Tabm(Network):
         with torch.no_grad():
             first.before[member].bernoulli_(0.5, generator=generator).mul_(2).sub_(1)
 
+    def output_layers(self) -> list[Linear]:
+        return []  # the heads are no Linear, and start their biases themselves
+
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:  # (K, B, inputs)
         hidden = self.embedding(x).unsqueeze(1)  # (K, 1, B, inputs)
         for layer in self.hidden:

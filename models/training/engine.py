@@ -21,13 +21,13 @@ from models.networks import build_network
 from models.networks.encoder import Encoder
 from models.networks.population import Network, take
 from models.networks.target import TargetScale
+from models.objectives.losses import LOSSES
 from models.randomness import stream_seed
 from models.training.checkpoint import pack, unpack
 from models.training.dropout import PopulationNoise
 from models.training.gradients import gradients_of
 from models.training.health import first_non_finite, hidden_units
 from models.training.inputs import Inputs
-from models.training.losses import row_losses
 from models.training.optimizers import PopulationOptimizer
 from models.training.progress import Course, EpochMetrics, Interrupted, Monitor, Trouble
 from models.training.rows import RaggedRows
@@ -89,7 +89,7 @@ class Trainer:
         )
         self._rates = [member.spec.optimizer.learning_rate for member in members]
         self._optimizer = PopulationOptimizer(network, [member.spec for member in members])
-        self._gradients = gradients_of(network, self._spec.loss, self._fold_of)
+        self._gradients = gradients_of(network, LOSSES[self._spec.loss], self._fold_of)
         self._noise = PopulationNoise(members, self.inputs.dtype, self._device)
         self._seen = self.inputs.of(self._folds)
         self._watched = self._pad(self.inputs.watched_rows)
@@ -302,7 +302,7 @@ class Trainer:
             part = rows.span(start, start + count)
             x, y = self._seen.rows(part), self._seen.targets(part)
             outputs = self.network.predict(self._by_member(x))  # (K, rows, outputs)
-            losses = row_losses(self._spec.loss, outputs, self._by_member(y))
+            losses = LOSSES[self._spec.loss].rows(outputs, self._by_member(y))
             sums += torch.where(self._by_member(part.weight) > 0, losses, 0.0).sum(1)
         return sums / self._by_member(rows.weight.sum(1))
 

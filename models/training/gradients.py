@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from models.networks.population import DenseStack, Linear, Network, Noise, activate
-from models.spec import Activation, Loss
-from models.training.losses import loss_slopes, row_losses
+from models.objectives.losses import RowLoss
+from models.spec import Activation
 
 aten = torch.ops.aten
 
@@ -37,7 +37,7 @@ class Gradients(Protocol):
         """
 
 
-def gradients_of(network: Network, loss: Loss, fold_of: Tensor) -> Gradients:
+def gradients_of(network: Network, loss: RowLoss, fold_of: Tensor) -> Gradients:
     """The fastest way for this network; `fold_of` (K,) is the place of each member's fold."""
     stack = network.dense_stack()
     if stack is None:
@@ -48,7 +48,7 @@ def gradients_of(network: Network, loss: Loss, fold_of: Tensor) -> Gradients:
 class AutogradGradients:
     """For any network."""
 
-    def __init__(self, network: Network, loss: Loss, fold_of: Tensor) -> None:
+    def __init__(self, network: Network, loss: RowLoss, fold_of: Tensor) -> None:
         self._network = network
         self._loss = loss
         self._fold_of = fold_of
@@ -61,7 +61,7 @@ class AutogradGradients:
         noise.present = (share > 0).unsqueeze(-1)
         # (K, B, E, outputs): an ensemble's E are each trained, and averaged to predict.
         outputs = self._network(x if self._alone else x[self._fold_of], noise)
-        losses = row_losses(self._loss, outputs, y.unsqueeze(-1).expand(outputs.shape[:-1]))
+        losses = self._loss.rows(outputs, y.unsqueeze(-1).expand(outputs.shape[:-1]))
         means = (losses.mean(-1) * share).sum(1)
         means.sum().backward()
         return means.detach()
@@ -70,7 +70,7 @@ class AutogradGradients:
 class DenseGradients:
     """For affine map, activation, dropout, …, affine output."""
 
-    def __init__(self, stack: DenseStack, loss: Loss, fold_of: Tensor) -> None:
+    def __init__(self, stack: DenseStack, loss: RowLoss, fold_of: Tensor) -> None:
         self._stack = stack
         self._loss = loss
         self._weights = [layer.weight.detach() for layer in stack.layers]
@@ -108,9 +108,9 @@ class DenseGradients:
             beside = torch.empty_like(output)
             self._from_inputs(x, shortcut.weight.detach(), shortcut.bias.detach(), beside)
             output = output + beside
-        means = (row_losses(self._loss, output, y) * share).sum(1)
+        means = (self._loss.rows(output, y) * share).sum(1)
         slopes = self._slopes[-1]
-        torch.mul(loss_slopes(self._loss, output, y), share.unsqueeze(-1), out=slopes)
+        torch.mul(self._loss.slopes(output, y), share.unsqueeze(-1), out=slopes)
         if shortcut is not None:
             self._to_inputs(x, slopes, shortcut)
         for place in reversed(range(1, len(self._weights))):

@@ -52,7 +52,7 @@ class Inputs:
         )
         self.encoder = Encoder(self.statistics, design.categorical, spec.preprocessing, dtype)
         self.target = TargetScale(self.statistics, spec.preprocessing)
-        self.shape = Shape(self.encoder.numeric, self.encoder.width)
+        self.shape = Shape(self.encoder.numeric, self.encoder.width, outputs=1)
         self._numbers = torch.from_numpy(design.numbers).to(device)
         self._codes = torch.from_numpy(design.codes).to(device)
         self._targets = torch.from_numpy(design.target).to(device)

@@ -313,7 +313,7 @@ def test_more_weights_than_rows_are_warned_of(houses: Profile) -> None:
 )
 def test_the_estimated_size_is_the_size(tmp_path: Path, architecture: dict[str, Any]) -> None:
     case = lay(tmp_path, house_frame(ROWS), architecture=architecture)
-    shape = Shape(len(case.design.numeric), input_width(case.spec, case.profile))
+    shape = Shape(len(case.design.numeric), input_width(case.spec, case.profile), 1)
     network = build_network(members_of([case.spec]), shape)
     weights = sum(p[0].numel() for p in network.parameters())
     assert parameters(case.spec, case.profile) == weights

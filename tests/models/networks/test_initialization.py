@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from models.members import Member
-from models.networks import build_network
+from models.networks import ARCHITECTURES, build_network
 from models.networks.population import Network, Shape
 from models.spec import TrainingSpec
 
@@ -53,7 +53,7 @@ def network_of(
     if architecture == "mlp":
         described |= {"hidden_sizes": [OUT], "activation": activation}
     spec = TrainingSpec.model_validate({"target": "price", "architecture": described})
-    return build_network([Member(0, spec, fold, 0) for fold in folds], Shape(IN, IN))
+    return build_network([Member(0, spec, fold, 0) for fold in folds], Shape(IN, IN, 1))
 
 
 def first_weights(initialization: Any, **network: Any) -> Tensor:
@@ -128,6 +128,26 @@ def test_biases(rule: str) -> None:
         assert hidden.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.1)
     else:
         assert hidden.abs().max() == 0
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_outputs_start_at_zero_however_many_they_are(name: str, outputs: int) -> None:
+    """Without its weights an output layer leaves its biases, which are zero."""
+    architecture: dict[str, Any] = {"type": name, "initialization": "default"}
+    if name == "mlp":
+        architecture |= {"linear_path": True, "hidden_sizes": [6, 1]}
+    spec = TrainingSpec.model_validate({"target": "price", "architecture": architecture})
+    network = build_network([Member(0, spec, fold, 0) for fold in (1, 2)], Shape(4, 4, outputs))
+    parameters = dict(network.named_parameters())
+    with torch.no_grad():
+        for key, parameter in parameters.items():
+            if key.startswith(("output.weight", "shortcut.weight", "heads.weight")):
+                parameter.zero_()
+    assert not network(torch.randn(2, 5, 4)).any()
+    drawn = {"mlp": "hidden.1.bias", "resnet": "first.bias", "realmlp": "hidden.0.bias"}
+    if name in drawn:
+        assert parameters[drawn[name]].all()
 
 
 def test_linear_regression_starts_by_the_same_rules() -> None:

@@ -41,7 +41,7 @@ class Halves:
 def network_of(architecture: dict[str, Any]) -> Network:
     """Of three members, for four numbers and two levels."""
     spec = TrainingSpec.model_validate({"target": "price", "architecture": architecture})
-    return build_network([Member(0, spec, fold, 0) for fold in range(3)], Shape(4, 6))
+    return build_network([Member(0, spec, fold, 0) for fold in range(3)], Shape(4, 6, 1))
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -83,11 +83,6 @@ def test_every_architecture_keeps_its_members_apart(name: str) -> None:
             parameter[1] += 1
     assert torch.equal(network(x)[[0, 2]], y[[0, 2]])
     assert not torch.equal(network(x)[1], y[1])
-
-
-@pytest.mark.parametrize("name", ["linear", "mlp", "resnet"])
-def test_the_output_layer_is_the_last(name: str) -> None:
-    assert network_of({"type": name}).linear_layers()[-1].weight.shape[2] == 1
 
 
 def test_an_mlp_is_hidden_layers_and_an_output() -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from models.members import Member, members_of
 from models.networks import build_network
 from models.networks.population import Network, Shape
+from models.objectives.losses import LOSSES
 from models.spec import Activation, Loss, TrainingSpec
 from models.training.dropout import PopulationNoise
 from models.training.gradients import (
@@ -24,6 +25,7 @@ from models.training.gradients import (
 )
 
 INPUTS, ROWS = 5, 7
+SQUARED = LOSSES["squared_error"]
 FOLDS = 3
 MLP: dict[str, Any] = {"type": "mlp", "hidden_sizes": [4, 3]}
 
@@ -48,9 +50,9 @@ def places_of(members: Sequence[Member]) -> Tensor:
     return torch.tensor([folds.index(member.fold) for member in members])
 
 
-def network_of(members: Sequence[Member]) -> Network:
+def network_of(members: Sequence[Member], outputs: int = 1) -> Network:
     """Every weight and bias is drawn, so that no product is with zero."""
-    network = build_network(members, Shape(INPUTS, INPUTS)).double()
+    network = build_network(members, Shape(INPUTS, INPUTS, outputs)).double()
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -97,12 +99,13 @@ def compare(
     present: Sequence[int] = (ROWS, ROWS - 2, 1),
     rows: Sequence[int] = (ROWS,),
     members: Sequence[Member] | None = None,
+    outputs: int = 1,
 ) -> list[tuple[Tensor, dict[str, Tensor]]]:
     """Both ways over batches of these sizes, to rounding; gives what was found by hand."""
     members = members_of(trials) if members is None else members
-    fold_of, loss = places_of(members), trials[0].loss
+    fold_of, loss = places_of(members), LOSSES[trials[0].loss]
     batches = [batch_of(fold_of, present, count, seed) for seed, count in enumerate(rows)]
-    by_hand, by_graph = network_of(members), network_of(members)
+    by_hand, by_graph = network_of(members, outputs), network_of(members, outputs)
     stack = by_hand.dense_stack()
     assert stack is not None
     dense = filled(by_hand, DenseGradients(stack, loss, fold_of), members, batches)
@@ -130,13 +133,16 @@ def test_every_activation(activation: Activation, dropout: float) -> None:
 
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 @pytest.mark.parametrize("loss", get_args(Loss))
-def test_every_loss(loss: Loss, dropout: float) -> None:
-    compare([spec_of(loss=loss, dropout=dropout)])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_every_loss(loss: Loss, dropout: float, outputs: int) -> None:
+    compare([spec_of(loss=loss, dropout=dropout)], outputs=outputs)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
-def test_a_linear_path(dropout: float) -> None:
-    compare([spec_of(architecture=MLP | {"linear_path": True}, dropout=dropout)])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_a_linear_path(dropout: float, outputs: int) -> None:
+    described = MLP | {"linear_path": True}
+    compare([spec_of(architecture=described, dropout=dropout)], outputs=outputs)
 
 
 @pytest.mark.parametrize("hidden_sizes", [[1], [1, 1], [4, 1, 3], [6]])
@@ -145,8 +151,9 @@ def test_layers_of_any_width(hidden_sizes: list[int]) -> None:
     compare([spec_of(architecture=MLP | {"hidden_sizes": hidden_sizes}, dropout=0.2)])
 
 
-def test_linear_regression() -> None:
-    compare([spec_of(architecture={"type": "linear"})])
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_linear_regression(outputs: int) -> None:
+    compare([spec_of(architecture={"type": "linear"})], outputs=outputs)
 
 
 @pytest.mark.parametrize("linear_path", [False, True])
@@ -185,8 +192,8 @@ def test_a_member_without_rows_has_no_gradient() -> None:
     fold_of = places_of(members)
     batch = batch_of(fold_of, (ROWS, 0, 3))
     for gradients in (
-        gradients_of(network, "squared_error", fold_of),
-        AutogradGradients(network, "squared_error", fold_of),
+        gradients_of(network, SQUARED, fold_of),
+        AutogradGradients(network, SQUARED, fold_of),
     ):
         ((losses, named),) = filled(network, gradients, members, [batch])
         assert losses[1] == 0
@@ -204,7 +211,7 @@ def test_what_stands_in_the_padding_does_not_matter() -> None:
     other = copy.deepcopy(batch)
     other.x[:, 3:] += 5
     other.y[:, 3:] -= 7
-    gradients = gradients_of(network, "squared_error", fold_of)
+    gradients = gradients_of(network, SQUARED, fold_of)
     ((losses, named),) = filled(network, gradients, members, [batch])
     ((other_losses, other_named),) = filled(network, gradients, members, [other])
     assert torch.equal(losses, other_losses)
@@ -229,5 +236,5 @@ def test_what_stands_in_the_padding_does_not_matter() -> None:
 )
 def test_the_fastest_way_is_taken(architecture: dict[str, Any], way: type) -> None:
     members = members_of([spec_of(architecture=architecture)])
-    network = build_network(members, Shape(INPUTS, INPUTS))
-    assert type(gradients_of(network, "squared_error", places_of(members))) is way
+    network = build_network(members, Shape(INPUTS, INPUTS, 1))
+    assert type(gradients_of(network, SQUARED, places_of(members))) is way

@@ -46,7 +46,7 @@ def network_of(architecture: dict[str, Any], members: int = MEMBERS) -> Network:
     spec = TrainingSpec.model_validate(
         {"target": "price", "architecture": architecture, "k_folds": members}
     )
-    return build_network(members_of([spec]), Shape(INPUTS, INPUTS))
+    return build_network(members_of([spec]), Shape(INPUTS, INPUTS, 1))
 
 
 def batch(members: int = MEMBERS) -> Tensor:
@@ -232,7 +232,7 @@ def small_network(activation: str, layers: list[list[Layer]]) -> Network:
             "k_folds": len(layers),
         }
     )
-    network = build_network(members_of([spec]), Shape(2, 2))
+    network = build_network(members_of([spec]), Shape(2, 2, 1))
     with torch.no_grad():
         for member, own in enumerate(layers):
             for layer, (weights, biases) in enumerate(own):

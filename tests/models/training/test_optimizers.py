@@ -35,7 +35,7 @@ def spec_of(name: str, *, weight_decay: float = 0.1, **optimizer: Any) -> Traini
 
 def network_of(spec: TrainingSpec) -> Network:
     members = [Member(0, spec, fold, 0) for fold in range(MEMBERS)]
-    network = build_network(members, Shape(INPUTS, INPUTS))
+    network = build_network(members, Shape(INPUTS, INPUTS, 1))
     for layer in network.linear_layers():
         torch.nn.init.normal_(layer.bias, generator=torch.Generator().manual_seed(1))
     return network
@@ -231,7 +231,7 @@ def test_each_member_moves_by_its_own_spec(name: str) -> None:
     ]
     rates = [0.05, 0.01, 0.2]
     members = [Member(trial, spec, 0, 0) for trial, spec in enumerate(specs)]
-    network = build_network(members, Shape(INPUTS, INPUTS)).double()
+    network = build_network(members, Shape(INPUTS, INPUTS, 1)).double()
     alone = [
         {key: p.detach()[place].clone().requires_grad_() for key, p in network.named_parameters()}
         for place in range(MEMBERS)
@@ -270,7 +270,7 @@ def test_parameters_may_have_rates_of_their_own(name: str) -> None:
         }
     )
     members = [Member(0, spec, fold, 0) for fold in range(MEMBERS)]
-    network = build_network(members, Shape(INPUTS, INPUTS))
+    network = build_network(members, Shape(INPUTS, INPUTS, 1))
     optimizer = optimizer_of(network, spec)
     before = weights_of(network)
     for parameter in network.parameters():
