@@ -106,7 +106,8 @@ class TrainingFailed(Exception):
 class Outcome:
     """What a finished run leaves: the job's `result` without its model id, the folds, the files.
 
-    `result`: metrics, folds, fold_mean, fold_std, intervals, holdout, diagnosis, seconds, receipt.
+    `result`: metrics, metrics_error, folds, fold_mean, fold_std, intervals, holdout, diagnosis,
+    seconds, receipt.
     `artifacts`: file name to path: core.onnx, model.onnx, manifest.json, weights.safetensors,
     oof.parquet.
     """
@@ -176,6 +177,7 @@ def run(
         design,
         spec,
         metrics=scores.metrics,
+        metrics_error=scores.metrics_error,
         calibration=scores.calibration,
         intervals=scores.intervals,
         importance=scores.importance,

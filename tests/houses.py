@@ -143,6 +143,7 @@ def build(case: Case) -> Built:
         case.design,
         case.spec,
         metrics=scores.metrics,
+        metrics_error=scores.metrics_error,
         calibration=scores.calibration,
         intervals=scores.intervals,
         importance=scores.importance,

@@ -39,6 +39,7 @@ FOLD = {
 RESULT = {
     "model_id": "mdl_1",
     "metrics": {"rmse": 28490.1, "rmsle": 0.13071},
+    "metrics_error": {"rmse": 1520.4, "rmsle": None},
     "folds": [FOLD, {**FOLD, "fold": 1}],
     "fold_mean": {"rmse": 28138.0, "rmsle": 0.13049},
     "fold_std": {"rmse": 4991.0, "rmsle": None},
@@ -296,7 +297,7 @@ def test_submit_uploads_watches_and_shows_the_folds(
     assert lines[:2] == ["ds_1  houses.csv: 2 rows", "job_1  queued"]
     assert re.search(r"^0 +2,344 +586 +44 early_stopping +28,262 +0.1316 *$", result.output, re.M)
     assert re.search(r"^std +4,991 +– *$", result.output, re.M)
-    assert "pooled: rmse 28,490, rmsle 0.1307" in result.output
+    assert "pooled: rmse 28,490 ± 1,520, rmsle 0.1307" in result.output
     assert "293 rows that no fold saw: rmse 20,464" in result.output
     assert "overfitting: 4.8 times. Advice: more dropout." in result.output
     assert "Model mdl_1 after 14.3 s" in result.output

@@ -174,10 +174,10 @@ def job(job: Json) -> None:
 
 def result(result: Json) -> None:
     console.print(folds(result))
-    say(f"Out-of-fold, all rows pooled: [bold]{metrics(result['metrics'])}[/]")
-    if result["holdout"]:
-        rows, scored = result["holdout"]["rows"], metrics(result["holdout"]["metrics"])
-        say(f"Holdout, {rows:,} rows that no fold saw: [bold]{scored}[/]")
+    say(f"Out-of-fold, all rows pooled: [bold]{metrics(result)}[/]")
+    if holdout := result["holdout"]:
+        rows = holdout["rows"]
+        say(f"Holdout, {rows:,} rows that no fold saw: [bold]{metrics(holdout)}[/]")
     for finding in result["diagnosis"]:
         say(escape(f"{finding['code']}: {finding['evidence']}. Advice: {finding['advice']}."))
     say(f"Model {result['model_id']} after {result['seconds']['total']:.1f} s")
@@ -206,15 +206,21 @@ def folds(result: Json) -> Table:
     return table
 
 
-def metrics(values: Json) -> str:
-    return ", ".join(f"{name} {number(value)}" for name, value in values.items())
+def metrics(scored: Json) -> str:
+    """Each metric, and its standard error where there is one."""
+    errors = scored.get("metrics_error", {})  # an earlier version had none
+    return ", ".join(
+        f"{name} {number(value)}"
+        + (f" ± {number(error, 2)}" if (error := errors.get(name)) else "")
+        for name, value in scored["metrics"].items()
+    )
 
 
-def number(value: float | None) -> str:
-    """Four digits that matter; prices keep all digits before the point."""
+def number(value: float | None, digits: int = 4) -> str:
+    """The digits that matter; prices keep all digits before the point."""
     if value is None:
         return "–"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:.{digits}g}"
 
 
 def styled(status: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,6 +24,15 @@ SPEC_EXAMPLE: dict[str, Any] = {
     "k_folds": 5,
     "max_epochs": 60,
 }
+
+
+MetricErrors = Annotated[
+    dict[str, float | None],
+    Field(
+        description="A standard error for each metric, over the rows; over the groups of `group` "
+        "folds, and over blocks of rows of `time` folds. Empty for a job of an earlier version."
+    ),
+]
 
 
 class JobCreate(TrainingSpec):
@@ -117,6 +126,7 @@ class HoldoutOut(BaseModel):
 
     rows: int
     metrics: dict[str, float | None]
+    metrics_error: MetricErrors = {}
     intervals: list[MeasuredInterval] = Field(
         default=[], description="Of the finished model: empty for a job of an earlier version."
     )
@@ -134,7 +144,10 @@ class ResultOut(BaseModel):
     """What a succeeded job gave; `metrics` are over the pooled out-of-fold predictions."""
 
     model_id: str
-    metrics: dict[str, float | None]
+    metrics: dict[str, float | None] = Field(
+        description="`mape` is a fraction; `bias` is the predictions' sum over the truths' sum."
+    )
+    metrics_error: MetricErrors = {}
     folds: list[FoldOut]
     fold_mean: dict[str, float | None]
     fold_std: dict[str, float | None]

@@ -52,6 +52,9 @@ class ModelDetail(ModelOut):
 
     numeric: list[NumericFeature]
     categorical: list[CategoricalFeature]
+    metrics_error: dict[str, float | None] = Field(
+        description="A standard error for each metric; empty for a model of an earlier version."
+    )
     intervals: list[MeasuredInterval]
     importance: list[Importance]
     spec: dict[str, Any] = Field(description="What it was trained with, every default filled in.")
@@ -63,6 +66,7 @@ class ModelDetail(ModelOut):
             **dict(model),
             numeric=manifest.numeric,
             categorical=manifest.categorical,
+            metrics_error=manifest.metrics_error,
             intervals=manifest.intervals,
             importance=manifest.importance,
             spec=manifest.spec,

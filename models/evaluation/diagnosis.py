@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from models.data.metrics import FEWEST_R2_ROWS
 from models.evaluation.findings import Finding
 from models.evaluation.numerics import numerical_findings
 from models.training.progress import Course
@@ -18,8 +19,6 @@ UNDERFITTING_R2 = 0.5
 LATE = 0.95
 # A deviation over the folds above this share of the mean is disagreement.
 DISAGREEMENT = 0.5
-# R² of a fold over fewer rows than this says nothing.
-FEW_ROWS = 10
 
 
 def diagnose(
@@ -38,8 +37,8 @@ def diagnose(
     """Findings over F folds that have a model; `courses` are of the members of all `folds`, and
     the smallest of these trains on `train_rows` and is scored on `scored_rows`.
 
-    R² is on the standardised target's scale, dropout off. `watched`: early stopping chose the
-    best epochs, so that they say something.
+    R² is on the scale that is learnt, dropout off, against one variance: that of all scored rows.
+    `watched`: early stopping chose the best epochs, so that they say something.
     """
     fitted, scored = float(np.mean(train_r2)), float(np.mean(validation_r2))
     unexplained, train_unexplained = 1 - scored, max(1 - fitted, 1e-12)
@@ -86,7 +85,7 @@ def diagnose(
             }
         )
     spread = float(np.std(1 - np.asarray(validation_r2), ddof=1)) if len(validation_r2) > 1 else 0.0
-    if scored_rows >= FEW_ROWS and spread > DISAGREEMENT * unexplained:
+    if scored_rows >= FEWEST_R2_ROWS and spread > DISAGREEMENT * unexplained:
         findings.append(
             {
                 "code": "folds_disagree",

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from numpy.typing import NDArray
 
 from models.data.design import Design
 from models.data.folds import FoldRows
-from models.data.metrics import REGRESSION_METRICS, mean_and_deviation, regression_metrics
+from models.data.metrics import (
+    REGRESSION,
+    Metrics,
+    fold_metrics,
+    mean_and_deviation,
+    metric_errors,
+    regression_metrics,
+    units,
+)
 from models.evaluation.calibration import (
     MEASURED,
     Residuals,
@@ -25,11 +33,17 @@ from models.evaluation.calibration import (
 )
 from models.evaluation.diagnosis import diagnose
 from models.evaluation.importance import permutation_importance
-from models.serving.intervals import DEFAULT_COVERAGE, Calibration, spread_within_folds
+from models.serving.intervals import (
+    DEFAULT_COVERAGE,
+    Calibration,
+    spread_within_folds,
+    transformed,
+)
 from models.serving.served import ServedModel, predict
-from models.spec import TrainingSpec
+from models.spec import TargetTransform, TrainingSpec
 from models.training.progress import Course
 
+Json = dict[str, Any]
 Vector = NDArray[np.float64]
 
 
@@ -48,7 +62,8 @@ class Scores:
     fold_of: NDArray[np.int64]
     actual: Vector
     rows: NDArray[np.int64]
-    metrics: dict[str, float | None]
+    metrics: Metrics
+    metrics_error: Metrics
     folds: list[dict[str, Any]]
     holdout: dict[str, Any] | None
     calibration: Calibration
@@ -63,6 +78,7 @@ class Scores:
         )
         return {
             "metrics": self.metrics,
+            "metrics_error": self.metrics_error,
             "folds": self.folds,
             "fold_mean": means,
             "fold_std": deviations,
@@ -104,40 +120,22 @@ def evaluate(
     assert transform is not None
     out_of_fold, spread = np.full(len(design), np.nan), np.full(len(design), np.nan)
     fold_of = np.full(len(design), -1)
-    summaries: list[dict[str, Any]] = []
-    train_r2, validation_r2 = [], []
-    for number, fold in enumerate(folds):
-        metrics: dict[str, float | None] = dict.fromkeys(REGRESSION_METRICS)
-        if number in served.folds:
-            member = served.fold(served.folds.index(number))
-            predicted, members = _predict(member, design, fold.validation)
-            out_of_fold[fold.validation] = predicted
-            spread[fold.validation] = spread_within_folds(members, len(members), transform)
-            fold_of[fold.validation] = number
-            train_r2.append(_explained(member, design, fold.train))
-            validation_r2.append(_explained(member, design, fold.validation))
-            metrics = regression_metrics(design.target[fold.validation], predicted)
-        own = courses[number * served.members_per_fold :][: served.members_per_fold]
-        summaries.append(
-            {
-                "fold": number,
-                "rows_train": len(fold.train) + len(fold.watched),
-                "rows_validation": len(fold.validation),
-                "epochs": max(course.epochs for course in own),
-                "best_epoch": max(course.best_epoch for course in own),
-                "stopped_by": _reason([course.stopped_by for course in own]),
-                "metrics": metrics,
-            }
-        )
+    models = {number: served.fold(place) for place, number in enumerate(served.folds)}
+    for number, model in models.items():
+        rows = folds[number].validation
+        out_of_fold[rows], members = _predict(model, design, rows)
+        spread[rows] = spread_within_folds(members, len(members), transform)
+        fold_of[rows] = number
     scored = fold_of >= 0
-    by_group = spec.folds.type == "group"
+    actual, predicted = design.target[scored], out_of_fold[scored]
+    column = None if design.fold_column is None else design.fold_column[scored]
     residuals = Residuals(
-        design.target[scored],
-        out_of_fold[scored],
+        actual,
+        predicted,
         spread[scored],
         fold_of[scored],
         transform,
-        design.fold_column[scored] if by_group and design.fold_column is not None else None,
+        column if spec.folds.type == "group" else None,
     )
     calibration = calibrate(residuals)
     in_time = spec.folds.type == "time"
@@ -148,6 +146,22 @@ def evaluate(
         intervals.append(measure(residuals.actual, *bounds, coverage))
         if coverage == DEFAULT_COVERAGE:
             low[scored], high[scored] = bounds
+    # R² of a fold is against the variance over all folds: its own may be next to nothing.
+    truths = design.target[np.concatenate([fold.validation for fold in folds])]
+    summaries = []
+    for number, fold in enumerate(folds):
+        own = courses[number * served.members_per_fold :][: served.members_per_fold]
+        metrics: Metrics = dict.fromkeys(REGRESSION)
+        if number in models:
+            rows = fold.validation
+            metrics = fold_metrics(design.target[rows], out_of_fold[rows], float(np.var(truths)))
+        summaries.append(_summary(number, fold, own, metrics))
+    explained = partial(
+        _explained,
+        design=design,
+        transform=transform,
+        variance=float(np.var(transformed(truths, transform))),
+    )
     return Scores(
         out_of_fold=out_of_fold,
         low=low,
@@ -155,7 +169,8 @@ def evaluate(
         fold_of=fold_of,
         actual=design.target,
         rows=design.rows,
-        metrics=regression_metrics(design.target[scored], out_of_fold[scored]),
+        metrics=regression_metrics(actual, predicted),
+        metrics_error=metric_errors(actual, predicted, units(spec, column, len(actual))),
         folds=summaries,
         holdout=_score_holdout(served, spec, design, holdout, calibration),
         calibration=calibration,
@@ -165,8 +180,8 @@ def evaluate(
         ),
         diagnosis=list(
             diagnose(
-                train_r2=train_r2,
-                validation_r2=validation_r2,
+                train_r2=[explained(m, rows=folds[f].train) for f, m in models.items()],
+                validation_r2=[explained(m, rows=folds[f].validation) for f, m in models.items()],
                 best_epochs=[summaries[fold]["best_epoch"] for fold in served.folds],
                 max_epochs=spec.max_epochs,
                 watched=spec.early_stopping is not None,
@@ -178,6 +193,19 @@ def evaluate(
             )
         ),
     )
+
+
+def _summary(number: int, fold: FoldRows, courses: list[Course], metrics: Metrics) -> Json:
+    """What a fold's members, and their courses, came to."""
+    return {
+        "fold": number,
+        "rows_train": len(fold.train) + len(fold.watched),
+        "rows_validation": len(fold.validation),
+        "epochs": max(course.epochs for course in courses),
+        "best_epoch": max(course.best_epoch for course in courses),
+        "stopped_by": _reason([course.stopped_by for course in courses]),
+        "metrics": metrics,
+    }
 
 
 def _reason(members: list[str]) -> str:
@@ -206,9 +234,11 @@ def _score_holdout(
     actual = design.target[holdout]
     value, members = _predict(served, design, holdout)
     spread = spread_within_folds(members[served.first_served :], served.members_per_fold, transform)
+    column = None if design.fold_column is None else design.fold_column[holdout]
     return {
         "rows": len(holdout),
         "metrics": regression_metrics(actual, value),
+        "metrics_error": metric_errors(actual, value, units(spec, column, len(holdout))),
         "intervals": [
             measure(actual, *calibration.interval(value, spread, coverage, transform), coverage)
             for coverage in MEASURED
@@ -216,10 +246,15 @@ def _score_holdout(
     }
 
 
-def _explained(member: ServedModel, design: Design, rows: np.ndarray) -> float:
-    """R² on the scale that the network learnt; 0 where the targets do not vary."""
-    actual = member.target.standardize(torch.from_numpy(design.target[rows])).numpy()[0]
-    predicted = member.target.standardize(torch.from_numpy(_predict(member, design, rows)[0]))
-    residual = float(np.mean((actual - predicted.numpy()[0]) ** 2))
-    variance = float(np.var(actual))
-    return 1 - residual / variance if variance > 0 else 0.0
+def _explained(
+    member: ServedModel,
+    rows: np.ndarray,
+    design: Design,
+    transform: TargetTransform,
+    variance: float,
+) -> float:
+    """R² of some rows on the scale that is learnt, against a `variance` on that scale; 0 where
+    nothing varies."""
+    predicted, _ = _predict(member, design, rows)
+    errors = transformed(predicted, transform) - transformed(design.target[rows], transform)
+    return 1 - float(np.mean(errors**2)) / variance if variance > 0 else 0.0

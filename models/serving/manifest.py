@@ -84,6 +84,7 @@ class Manifest(BaseModel):
     inputs: dict[str, str]
     members: int
     metrics: dict[str, float | None]
+    metrics_error: dict[str, float | None] = {}
     spec: dict[str, Any]
     receipt: dict[str, Any]
     calibration: Calibration | None = None
@@ -127,6 +128,7 @@ def describe(
     spec: TrainingSpec,
     *,
     metrics: dict[str, float | None],
+    metrics_error: dict[str, float | None],
     calibration: Calibration,
     intervals: list[dict[str, Any]],
     importance: list[dict[str, Any]],
@@ -156,6 +158,7 @@ def describe(
         inputs=input_names(design),
         members=members,
         metrics=metrics,
+        metrics_error=metrics_error,
         spec=spec.model_dump(mode="json"),
         receipt=receipt,
         calibration=calibration,

@@ -17,7 +17,7 @@ import torch
 from houses import Case, house_frame, lay
 from torch import Tensor
 
-from models.data.metrics import regression_metrics
+from models.data.metrics import fold_metrics, regression_metrics
 from models.experiment import (
     EpochRow,
     Outcome,
@@ -129,20 +129,26 @@ def test_every_row_with_a_price_is_scored_once(outcome: Outcome, case: Case) -> 
 def test_the_metrics_follow_from_the_out_of_fold_file(outcome: Outcome) -> None:
     table = out_of_fold(outcome)
 
-    def metrics_of(rows: pd.DataFrame) -> dict[str, Any]:
-        found = regression_metrics(rows["actual"].to_numpy(), rows["prediction"].to_numpy())
+    def near(found: dict[str, Any]) -> dict[str, Any]:
         return {name: pytest.approx(value, rel=1e-9) for name, value in found.items()}
 
-    assert outcome.result["metrics"] == metrics_of(table)
+    actual, prediction = table["actual"].to_numpy(), table["prediction"].to_numpy()
+    assert outcome.result["metrics"] == near(regression_metrics(actual, prediction))
     assert [fold["fold"] for fold in outcome.result["folds"]] == [0, 1, 2, 3, 4]
     for fold, rows in table.groupby("fold"):
-        assert outcome.result["folds"][fold]["metrics"] == metrics_of(rows)
+        assert outcome.result["folds"][fold]["metrics"] == near(
+            fold_metrics(
+                rows["actual"].to_numpy(), rows["prediction"].to_numpy(), float(actual.var())
+            )
+        )
         assert outcome.result["folds"][fold]["rows_validation"] == len(rows)
 
 
 def test_the_holdout_is_scored(outcome: Outcome) -> None:
     assert outcome.result["holdout"]["rows"] == 10
-    assert outcome.result["holdout"]["metrics"].keys() == outcome.result["metrics"].keys()
+    for scored in (outcome.result["holdout"], outcome.result):
+        assert scored["metrics"].keys() == scored["metrics_error"].keys()
+        assert all(error > 0 for error in scored["metrics_error"].values())
 
 
 def test_the_result_says_what_it_took(outcome: Outcome, case: Case) -> None:
@@ -162,6 +168,7 @@ def test_the_result_is_json(outcome: Outcome) -> None:
     assert json.loads(json.dumps(outcome.result, allow_nan=False)) == outcome.result
     assert outcome.result.keys() == {
         "metrics",
+        "metrics_error",
         "folds",
         "fold_mean",
         "fold_std",
@@ -180,6 +187,7 @@ def test_the_model_prices_the_table_it_came_from(outcome: Outcome, case: Case) -
     members = predictor.predict_table(case.cells).members[table["fold"], table["row"]]
     np.testing.assert_allclose(members, table["prediction"], rtol=1e-4)
     assert manifest.metrics == outcome.result["metrics"]
+    assert manifest.metrics_error == outcome.result["metrics_error"]
     assert manifest.receipt == outcome.result["receipt"]
 
 

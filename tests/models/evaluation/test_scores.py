@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from houses import Built
+from houses import Built, lay, score, train
 
-from models.data.metrics import regression_metrics
+from models.data.metrics import fold_metrics, metric_errors, regression_metrics
 from models.serving.served import predict
 
 
@@ -39,12 +39,16 @@ def test_the_metrics_are_pooled_over_the_out_of_fold_predictions(houses_model: B
     scores = houses_model.scores
     scored = scores.fold_of >= 0
     assert scores.metrics == regression_metrics(scores.actual[scored], scores.out_of_fold[scored])
+    assert scores.metrics_error == metric_errors(
+        scores.actual[scored], scores.out_of_fold[scored], np.arange(scored.sum())
+    )
     assert scores.metrics["r2"] is not None
     assert scores.metrics["r2"] > 0.5  # it has learnt something, so that the tests mean something
 
 
 def test_the_summary_of_each_fold(houses_model: Built) -> None:
     scores, case = houses_model.scores, houses_model.case
+    variance = float(np.var(scores.actual[scores.fold_of >= 0]))
     for fold, (summary, rows) in enumerate(zip(scores.folds, case.folds, strict=True)):
         course = houses_model.trained.courses[fold]
         assert summary == {
@@ -54,8 +58,8 @@ def test_the_summary_of_each_fold(houses_model: Built) -> None:
             "epochs": course.epochs,
             "best_epoch": course.best_epoch,
             "stopped_by": course.stopped_by,
-            "metrics": regression_metrics(
-                case.design.target[rows.validation], scores.out_of_fold[rows.validation]
+            "metrics": fold_metrics(
+                case.design.target[rows.validation], scores.out_of_fold[rows.validation], variance
             ),
         }
 
@@ -70,6 +74,39 @@ def test_the_holdout_is_scored_by_the_average_of_the_folds(houses_model: Built) 
     assert scores.holdout["metrics"] == {
         name: pytest.approx(value, rel=1e-6) for name, value in expected.items()
     }
+    errors = metric_errors(case.design.target[rows], np.mean(members, axis=0), np.arange(10))
+    assert scores.holdout["metrics_error"] == {
+        name: pytest.approx(value, rel=1e-4) for name, value in errors.items()
+    }
+
+
+@pytest.mark.parametrize("kind", ["shuffled", "group", "time"])
+def test_a_right_model_is_right_in_every_fold(kind: str, tmp_path: Path) -> None:
+    """A line with noise: within a fold in time, or a group, the target varies little, and its own
+    variance would make the fold look unexplained and the model overfitted."""
+    rng = np.random.default_rng(0)
+    day = np.arange(300)
+    frame = pd.DataFrame(
+        {"day": day, "month": day // 30, "price": 1e3 + day + rng.normal(0, 9, 300)}
+    )
+    column = {"group": "month", "time": "day"}.get(kind)
+    case = lay(
+        tmp_path,
+        frame,
+        folds={"type": kind, "column": column},
+        architecture={"type": "linear"},
+        features={"kinds": {"day": "numeric", "month": "numeric"}},
+        preprocessing={"numeric_scaling": "standard"},
+        max_epochs=80,
+        early_stopping=None,
+        optimizer={"learning_rate": 0.03},
+    )
+    scores = score(case, train(case))
+    assert {finding["code"] for finding in scores.diagnosis} == {"good_fit"}
+    for fold in scores.folds:
+        assert fold["metrics"]["r2"] > 0.9  # against its own variance 0.7
+    assert scores.result()["fold_mean"]["r2"] == pytest.approx(scores.metrics["r2"], abs=1e-3)
+    assert scores.metrics["bias"] == pytest.approx(1.0, abs=0.01)
 
 
 def test_the_result_has_mean_and_deviation_over_folds(houses_model: Built) -> None:
