@@ -1,6 +1,7 @@
 """The errors a user can meet, as RFC 9457 problem documents.
 
 Problem                      status  slug
+├── Malformed                400     malformed-request
 ├── Forbidden                403     forbidden
 ├── NotFound                 404     not-found
 ├── Conflict                 409     conflict
@@ -82,6 +83,10 @@ class Problem(Exception):
         )
 
 
+class Malformed(Problem):
+    status, slug, title = 400, "malformed-request", "Not an HTTP request"
+
+
 class Forbidden(Problem):
     status, slug, title = 403, "forbidden", "Not allowed from there"
 
@@ -116,7 +121,6 @@ class IdempotencyMismatch(Invalid):
 
 class TooSlow(Problem):
     status, slug, title = 408, "too-slow", "The body came too slowly"
-    headers: ClassVar[dict[str, str]] = {"Connection": "close"}
 
 
 class TooLarge(Problem):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
+from app import swagger
 from app.datasets import endpoints as datasets
 from app.datasets.profiles import Profiles
 from app.datasets.upload import remove_abandoned, uploads_root
@@ -21,6 +21,7 @@ from app.doors import mlflow, open_inference, tensors
 from app.errors import Forbidden, ProblemDocument
 from app.guard import Guard
 from app.jobs import endpoints as jobs
+from app.methods import Methods
 from app.monitoring import endpoints as monitoring
 from app.monitoring.usage import Usage
 from app.observe import Observe
@@ -37,6 +38,8 @@ from app.registry.names import ModelNames
 from app.settings import Settings
 from app.storage.blobs import Blobs
 from app.storage.database import Database
+from app.unread import Unread
+from models.data.estimate import usable_cores
 
 PARSED_AT_A_TIME = 1  # uploaded tables: each takes several times its file in memory
 # Submits: more of them wait for Python's lock and for the writers' turn, and each takes longer.
@@ -69,7 +72,9 @@ def create_app(settings: Settings) -> FastAPI:
         resources.database.close()
 
     app = FastAPIOffline(
+        docs_url=None,  # app.swagger adds it
         redoc_url=None,
+        static_url=swagger.ASSETS,
         title="foldhouse",
         version=version("foldhouse"),
         description=DESCRIPTION,
@@ -82,10 +87,14 @@ def create_app(settings: Settings) -> FastAPI:
 
     @app.get("/", include_in_schema=False)
     async def _start() -> RedirectResponse:
-        return RedirectResponse("/docs")
+        return RedirectResponse(swagger.PATH)
 
-    app.add_middleware(Guard, any_host=settings.trusted_network)
-    app.add_middleware(Observe)  # outside
+    swagger.add_page(app)
+    # The last one added is outside all others.
+    app.add_middleware(Methods)
+    app.add_middleware(Guard, allowed_hosts=settings.host_names)
+    app.add_middleware(Observe)
+    app.add_middleware(Unread)
     # A request is matched with one router after the other: the most frequent come first.
     parts = (predictions, jobs, datasets, registry, monitoring, mlflow, open_inference, operations)
     for part in parts:
@@ -119,5 +128,5 @@ def _open(settings: Settings) -> Resources:
         usage=Usage(database),
         parsing=CapacityLimiter(PARSED_AT_A_TIME),
         submitting=CapacityLimiter(SUBMITTED_AT_A_TIME),
-        pricing=ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="pricing"),
+        pricing=ThreadPoolExecutor(usable_cores(), thread_name_prefix="pricing"),
     )

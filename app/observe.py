@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
+from urllib.parse import urlsplit, urlunsplit
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
@@ -15,12 +17,26 @@ from app.problems import internal_error
 
 log = logging.getLogger(__name__)
 
-NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+Header = tuple[bytes, bytes]
+
+POLICY = b"content-security-policy"
+# No answer is shown in another site's page, run or styled by it, or named to the next site. With
+# `no-referrer` a browser would send `Origin: null` with the forms of this server's own pages.
+SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+# A page that needs more has a policy of its own.
+DEFAULT_POLICY = (POLICY, b"default-src 'none'; frame-ancestors 'none'")
+# https://www.rfc-editor.org/rfc/rfc9110#name-methods and PATCH. A client could make up others.
+METHODS = frozenset("CONNECT DELETE GET HEAD OPTIONS PATCH POST PUT TRACE".split())
 CLIENT_GONE = 499  # as nginx writes it down: nobody is there to answer
 
 
 class Observe:
-    """ASGI middleware, outside everything else."""
+    """ASGI middleware, outside all that answers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -31,6 +47,7 @@ class Observe:
             return
         began = time.perf_counter()
         request_id = str(ULID()).lower()
+        method = scope["method"] if scope["method"] in METHODS else "other"
         status = 0
 
         async def send_noting(message: Message) -> None:
@@ -38,7 +55,7 @@ class Observe:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 own = (b"x-request-id", request_id.encode())
-                message["headers"] = [*message["headers"], own, NO_SNIFFING]
+                message["headers"] = [*secured(message["headers"]), own]
             await send(message)
 
         try:
@@ -55,5 +72,21 @@ class Observe:
             # Not the path: a client could make up any number of them.
             route = getattr(scope.get("route"), "path", "unknown")
             metrics: Metrics = scope["app"].state.resources.metrics
-            metrics.requests.labels(scope["method"], route, status).inc()
-            metrics.seconds.labels(scope["method"], route).observe(time.perf_counter() - began)
+            metrics.requests.labels(method, route, status).inc()
+            metrics.seconds.labels(method, route).observe(time.perf_counter() - began)
+
+
+def secured(headers: Iterable[Header]) -> list[Header]:
+    """The headers of an answer, with those that tell a browser what it may do with it."""
+    found = [(name, _relative(value) if name == b"location" else value) for name, value in headers]
+    if not any(name == POLICY for name, _ in found):
+        found.append(DEFAULT_POLICY)
+    return [*found, *SECURITY_HEADERS]
+
+
+def _relative(location: bytes) -> bytes:
+    """A Location without scheme and host: Starlette takes them from the request, and a proxy in
+    front may be reached under others."""
+    parts = urlsplit(location)
+    # Two slashes in front would be a host again.
+    return urlunsplit((b"", b"", b"/" + parts.path.lstrip(b"/"), parts.query, b""))

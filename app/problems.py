@@ -14,7 +14,6 @@ from fastapi.responses import Response
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
-from starlette.routing import Match
 
 from app.doors.open_inference import PREFIX, InferenceRoute
 from app.doors.route import DoorRoute
@@ -31,13 +30,13 @@ from app.errors import (
     Unavailable,
     UnsupportedMedia,
 )
+from app.methods import allowed
 from app.storage.blobs import ArtifactCorrupt
 from app.storage.database import DATABASE_AWAY, lacks_tables
 from app.validation import not_json, request_faults
 
 log = logging.getLogger(__name__)
 
-METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 FAULTS_TOLD = 3  # in the detail; all of them stand in `errors`
 
@@ -82,12 +81,9 @@ async def _http_exception(request: Request, error: HTTPException) -> Response:
     detail = error.detail
     headers = dict(error.headers or {})
     if error.status_code == 405:
-        methods = _methods(request)
-        are = "is" if len(methods) == 1 else "are"
+        methods = allowed(request.app, request.scope)
         headers["Allow"] = ", ".join(methods)
-        detail = (
-            f"{request.method} is not answered at {request.url.path}: {headers['Allow']} {are}."
-        )
+        detail = f"{request.url.path} answers {headers['Allow']}, got {request.method}."
     document = ProblemDocument(
         type=TYPE_PREFIX + phrase.lower().replace(" ", "-"),
         title=phrase,
@@ -97,18 +93,6 @@ async def _http_exception(request: Request, error: HTTPException) -> Response:
         errors=[],
     )
     return _answer(request, document, headers)
-
-
-def _methods(request: Request) -> list[str]:
-    """What the path answers, over all routes that it has; Starlette names those of the first."""
-    return [
-        method
-        for method in METHODS
-        if any(
-            route.matches({**request.scope, "method": method})[0] is Match.FULL
-            for route in request.app.routes
-        )
-    ]
 
 
 # Not async: a body can be wrong in many places, and the event loop has other requests to serve.

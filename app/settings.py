@@ -6,8 +6,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.hosts import host_name
 
 MIB = 1024 * 1024
 
@@ -46,9 +48,13 @@ class Settings(BaseSettings):
     )
     trusted_network: bool = Field(
         default=False,
-        description="Allows the API to listen on an address that other machines reach, and to be "
-        "asked under any host name, although requests carry no key: only behind a proxy or on a "
-        "private container network.",
+        description="Allows the API to listen on an address that other machines reach, although "
+        "requests carry no key: only behind a proxy or on a private container network.",
+    )
+    allowed_hosts: str = Field(
+        default="",
+        description="Names that the API is reached under, beside localhost and the address that it "
+        "listens on; commas separate several.",
     )
     max_upload_bytes: int = Field(default=512 * MIB, ge=1, description="Largest uploaded CSV.")
     max_rows: int = Field(default=2_000_000, ge=1, description="Most rows of a table.")
@@ -70,6 +76,16 @@ class Settings(BaseSettings):
         description="A spec estimated above this is refused. 0: three quarters of this machine's "
         "memory.",
     )
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _are_names(cls, names: str) -> str:
+        return ",".join(sorted({host_name(name) for name in names.split(",") if name.strip()}))
+
+    @property
+    def host_names(self) -> frozenset[str]:
+        """`allowed_hosts`, each in the spelling of `host_name`."""
+        return frozenset(filter(None, self.allowed_hosts.split(",")))
 
     @cached_property
     def root(self) -> Path:

@@ -197,6 +197,7 @@ def test_nothing_is_published_beyond_this_machine() -> None:
         if SERVICES[name]["environment"].get("FOLDHOUSE_TRUSTED_NETWORK") == "true"
     ]
     assert trusting == ["api"]
+    assert SERVICES["api"]["environment"]["FOLDHOUSE_ALLOWED_HOSTS"] == "api,localhost"
 
 
 def test_gpu_workers_start_only_on_request() -> None:

@@ -18,6 +18,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
+from app.connections import Connection, raise_file_limit
 from app.main import create_app
 from app.settings import Settings
 
@@ -58,6 +59,7 @@ def run(
     Several `workers` are processes that share the listener and are started again when they die.
     """
     log_to_terminal()
+    raise_file_limit()
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     if workers == 1:
@@ -122,9 +124,11 @@ def _config(app: FastAPI | str, **other: Any) -> uvicorn.Config:
         app,
         log_config=None,
         access_log=False,
-        # httptools would collect the headers of a request for as long as they come; this one stops
-        # at 16 KiB.
-        http="h11",
+        http=Connection,
+        ws="none",
+        # What these would add or change, nothing here reads; behind a proxy its own log has both.
+        proxy_headers=False,
+        server_header=False,
         timeout_graceful_shutdown=REQUEST_GRACE,
         **other,
     )

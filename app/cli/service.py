@@ -45,8 +45,7 @@ def serve(
     """Run the API and a worker together on this machine; migrates the database first."""
     if data_dir is not None:
         os.environ["FOLDHOUSE_DATA_DIR"] = str(data_dir.expanduser().resolve())
-    settings = load_settings()
-    require_trust(host, settings)
+    settings = settings_for(host)
     require_worker_packages()
     with listen(host, port) as listener, sole_service(settings.root):
         migrate_database(settings)
@@ -61,8 +60,7 @@ def serve(
 
 def api(host: Host = "127.0.0.1", port: Port = 8000, workers: Workers = 1) -> None:
     """Run the API alone; workers run elsewhere."""
-    settings = load_settings()
-    require_trust(host, settings)
+    settings = settings_for(host)
     require_tables(settings)
     with listen(host, port) as listener:
         end_on_signals()
@@ -102,6 +100,15 @@ def end_on_signals() -> None:
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
+
+
+def settings_for(host: str) -> Settings:
+    """The settings of a service that listens there, and answers to that name too."""
+    settings = load_settings()
+    require_trust(host, settings)
+    # Through the environment, which other processes of the API read.
+    os.environ["FOLDHOUSE_ALLOWED_HOSTS"] = ",".join({*settings.host_names, host})
+    return load_settings()
 
 
 def require_trust(host: str, settings: Settings) -> None:

@@ -161,7 +161,7 @@ def test_what_a_path_does_not_answer_is_told_with_what_it_does(settings: Setting
         health = client.delete("/healthz")
 
     assert [answer.status_code for answer in (predict, model, health)] == [405] * 3
-    assert predict.headers["Allow"] == "POST"
-    assert model.headers["Allow"] == "DELETE, GET"
-    assert health.headers["Allow"] == "GET"
-    assert predict.json()["detail"] == "PUT is not answered at /v1/predict: POST is."
+    assert predict.headers["Allow"] == "OPTIONS, POST"
+    assert model.headers["Allow"] == "DELETE, GET, HEAD, OPTIONS"
+    assert health.headers["Allow"] == "GET, HEAD, OPTIONS"
+    assert predict.json()["detail"] == "/v1/predict answers OPTIONS, POST, got PUT."

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
+from browser import chromium, listening
 from house_api import AMES_COLUMNS, finish
-from playwright.sync_api import Page, sync_playwright
-from polling import free_port, wait_until
+from playwright.sync_api import Page
 
 from app.deps import Resources
 from app.main import create_app
@@ -26,26 +22,14 @@ AMES = Path("examples/ames.csv").resolve()
 def served(settings: Settings) -> Iterator[tuple[str, Resources]]:
     """The application behind a port, and what it has open."""
     app = create_app(settings)
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, ws="none", log_level="error"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    wait_until(lambda: server.started)
-    yield f"http://127.0.0.1:{port}", app.state.resources
-    server.should_exit = True
-    thread.join(timeout=10)
+    with listening(app) as port:
+        yield f"http://127.0.0.1:{port}", app.state.resources
 
 
 @pytest.fixture
 def page() -> Iterator[Page]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        missing = pytest.fail if os.environ.get("CI") else pytest.skip
-        missing("chromium is not installed")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+    with chromium() as browser:
         yield browser.new_page()
-        browser.close()
 
 
 def click_through(page: Page, tag: str, operation: str, file: Path | None = None) -> dict[str, Any]:
@@ -72,6 +56,8 @@ def test_the_examples_can_be_clicked_in_order(
     complaints: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.on("pageerror", lambda error: complaints.append(str(error)))
+    # What the page's Content-Security-Policy refuses is told there.
+    page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
 
     page.goto(f"{url}/docs")
     dataset = click_through(page, "datasets", "upload_dataset", file=AMES)
