@@ -9,7 +9,7 @@ FROM python:3.11-slim AS base
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 # The folder exists in the image so that a new volume mounted over it belongs to this user.
 RUN useradd --create-home --uid 10001 foldhouse \
-    && install --directory --owner=foldhouse --group=foldhouse /data
+    && install --directory --mode=0700 --owner=foldhouse --group=foldhouse /data
 ENV FOLDHOUSE_DATA_DIR=/data
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./

@@ -8,13 +8,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.routing import APIRoute
 from pydantic_core import from_json
 from starlette.types import Message, Receive
 
 from app.errors import TooLarge, TooSlow
 from app.json_text import count_names, refuse_repeated
 from app.media import CSV, FORM, content_type, refuse_compressed
+from app.parameters import StrictRoute
 
 # Bytes of a spec: the names of two thousand columns fit. FastAPI checks it on the event loop, where
 # a megabyte of mistakes would keep all other requests waiting for five seconds.
@@ -76,7 +76,7 @@ class DocumentRequest(Request):
         return document
 
 
-class DocumentRoute(APIRoute):
+class DocumentRoute(StrictRoute):
     """An operation that takes a JSON document, or nothing."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

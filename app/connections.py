@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 HEAD_PATIENCE = 10.0  # s for the whole head of a request, from the accept or the answer before
 TAKE_PATIENCE = 30.0  # s in which a client must take something of an answer that waits for it
+LAST_LOOK = 0.1  # s
 LOG_INTERVAL = 60.0  # s between two lines about a process that is full
 
 MOST_CONNECTIONS = 2_000  # of one process; each may keep 80 KiB waiting
@@ -57,7 +58,11 @@ class Deadline:
     def start(self, transport: asyncio.Transport) -> None:
         """One that runs already goes on."""
         if self._timer is None:
-            self._timer = self._loop.call_later(self._seconds, transport.abort)
+            self._timer = self._loop.call_later(self._seconds, self._look_once_more, transport)
+
+    def _look_once_more(self, transport: asyncio.Transport) -> None:
+        """A loop that was held up finds its timers due before it reads what came meanwhile."""
+        self._timer = self._loop.call_later(LAST_LOOK, transport.abort)
 
     def cancel(self) -> None:
         if self._timer is not None:

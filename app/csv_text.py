@@ -7,7 +7,15 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+NUMBER = re.compile(r" *[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)? *", re.ASCII)
+# What spreadsheets take off or do not show, and then a sign that begins a formula, also as wide as
+# a Chinese character or as small as one's part. Line breaks and tabs begin a cell of their own.
+FORMULA = re.compile(
+    r"[\t\n\v\f\r\x85\u2028\u2029]"
+    r"|[\s\0-\x1f\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
+    r"\u200b-\u200f\u202a-\u202f\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb]*"
+    r"[=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b]"
+)
 
 Cell = str | float | None
 
@@ -30,7 +38,7 @@ def neutral(text: str) -> str:
 
     https://owasp.org/www-community/attacks/CSV_Injection
     """
-    if text.startswith(("=", "+", "-", "@", "\t", "\r")) and not NUMBER.fullmatch(text):
+    if FORMULA.match(text) and not NUMBER.fullmatch(text):
         return "'" + text
     return text
 

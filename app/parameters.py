@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Coroutine
 from functools import cache
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Header, Path, Request
+from fastapi import Header, Path, Request, Response, params
+from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 
 # Stands for the dataset that was uploaded last, the newest job or the newest model.
@@ -32,6 +35,42 @@ IdempotencyKeyHeader = Annotated[
         "key and body answers the same and creates nothing.",
     ),
 ]
+
+
+class StrictRoute(APIRoute):
+    """An operation that refuses query parameters it does not declare, and one that comes twice."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+        if "parameters" in (self.openapi_extra or {}):
+            return answer  # it reads its query itself, with `read_query`
+        declared = {
+            field.alias
+            for field in get_flat_params(self.dependant)
+            if isinstance(field.field_info, params.Query)
+        }
+
+        async def answer_strictly(request: Request) -> Response:
+            if request.scope["query_string"]:
+                _refuse_undeclared(request, declared)
+            return await answer(request)
+
+        return answer_strictly
+
+
+def _refuse_undeclared(request: Request, declared: Collection[str]) -> None:
+    """Raises RequestValidationError, as `read_query` does."""
+    findings: list[dict[str, Any]] = []
+    for name in request.query_params:
+        texts = request.query_params.getlist(name)
+        finding = {"loc": ("query", name), "input": texts[-1]}
+        if name not in declared:
+            findings.append({**finding, "type": "extra_forbidden", "ctx": {"known": [*declared]}})
+        elif len(texts) > 1:
+            error = f"must come once, got {len(texts)} values"
+            findings.append({**finding, "type": "value_error", "ctx": {"error": error}})
+    if findings:
+        raise RequestValidationError(findings)
 
 
 def name_path(example: str, description: str, pattern: str = ID_PATTERN) -> Any:

@@ -8,10 +8,11 @@ import os
 import re
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from app.cli.service import sole_service
 from app.cli.worker_process import WorkerProcess
 from app.errors import PROBLEM_MEDIA_TYPE, Fault, InvalidSpec
 
+DOCTOR = sys.modules["app.cli.doctor"]  # the package has the command under that name
 FOLD = {
     "fold": 0,
     "rows_train": 2344,
@@ -89,11 +91,13 @@ def job(status: str, **fields: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Result]]:
     """Runs a command in this process, with settings of its own."""
     monkeypatch.setenv("FOLDHOUSE_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("COLUMNS", "120")
-    return lambda *arguments: CliRunner().invoke(cli, [str(argument) for argument in arguments])
+    before = os.umask(0o022)
+    yield lambda *arguments: CliRunner().invoke(cli, [str(argument) for argument in arguments])
+    os.umask(before)
 
 
 @pytest.fixture
@@ -219,17 +223,79 @@ def test_a_worker_that_cannot_be_started_is_tried_again(
 # Doctor
 
 
-def test_doctor_says_what_to_do(run: Callable[..., Result]) -> None:
+def test_doctor_says_what_to_do(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     nothing = run("doctor")
     assert nothing.exit_code == 1
     assert "`foldhouse serve` and `foldhouse migrate` make it" in nothing.output
     assert "database" not in nothing.output
 
     assert run("migrate").exit_code == 0
+    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
     idle = run("doctor")
     assert idle.exit_code == 1
     assert [line.split()[0] for line in idle.output.splitlines()] == 6 * ["ok"] + ["WRONG", "→"]
     assert "start `foldhouse serve`, or `foldhouse worker`" in idle.output
+
+    monkeypatch.setattr(DOCTOR, "REPORT_TORCH", "print('no matter')")  # torch takes seconds
+    (tmp_path / "data").chmod(0o755)
+    open_to_all = run("doctor").output
+    assert f"warn  data folder  {tmp_path / 'data'} is open to every user" in open_to_all
+    assert f"chmod 700 {tmp_path / 'data'}" in open_to_all
+    assert "ok    database" in open_to_all
+
+
+SECRETS = {
+    "FOLDHOUSE_DATABASE_URL": [
+        "postgresql+psycopg://me:s3cr3t@127.0.0.1:1/none",
+        "postgresql+psycopg://127.0.0.1:1/none?user=me&password=s3cr3t",
+        "postgresql+psycopg://me:s3cr3t/w@rd@127.0.0.1:port/none",
+        "nodialect://me:s3cr3t@127.0.0.1/none",
+    ],
+    "FOLDHOUSE_BROKER_URL": [
+        "redis://:s3cr3t@127.0.0.1:1/0",
+        "redis://127.0.0.1:1/0?password=s3cr3t",
+        "redis://me:s3cr3t@127.0.0.1:1/none",
+    ],
+    "FOLDHOUSE_STORAGE_URL": ["s3x://KEY:s3cr3t@bucket/prefix", "s3x://bucket?secret=s3cr3t"],
+}
+
+
+@pytest.mark.parametrize("variable", SECRETS)
+def test_no_command_prints_a_secret(
+    run: Callable[..., Result],
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+) -> None:
+    monkeypatch.setattr(DOCTOR, "REPORT_TORCH", "print('no matter')")  # torch takes seconds
+    for url in SECRETS[variable]:
+        monkeypatch.setenv(variable, url)
+        for command in ("migrate", "doctor"):
+            shown = run(command)
+            assert "s3cr3t" not in shown.output, (command, url)
+            assert "s3cr3t" not in str(shown.exception), (command, url)
+
+
+def test_nothing_of_others_commands_the_terminal(
+    run: Callable[..., Result], answers: dict[str, Any]
+) -> None:
+    evil = "\x1b]0;owned\x07\x9b2J\u202egnp\u2066\u200b\ufeff\r[red]name"
+    answers["GET /v1/jobs"] = [
+        {"data": [job("queued", name=evil)], "has_more": False, "next": None}
+    ]
+    problem = InvalidSpec(f"{evil} is wrong.", [Fault(detail=evil, pointer=f"/{evil}")])
+    answers["GET /v1/jobs/latest"] = [
+        httpx.Response(
+            422, json=problem.document().model_dump(), headers={"Content-Type": PROBLEM_MEDIA_TYPE}
+        )
+    ]
+    answers["GET /v1/jobs/job_1"] = [job("failed", error=problem.document().model_dump())]
+    for command in (["jobs"], ["jobs", "--json"], ["show"], ["show", "job_1"]):
+        shown = run(*command).output
+        assert "name" in shown
+        left = {one for one in shown if not one.isprintable()} - {"\n", "\t"}
+        assert not left, (command, left)
 
 
 # Commands that talk to a service

@@ -16,6 +16,7 @@ import threading
 
 from celery.worker import WorkController, state
 
+from app.printed import log_to_terminal
 from app.queue.config import worker_celery
 from app.queue.dispatch import Hints
 from app.settings import Settings
@@ -38,9 +39,7 @@ STANDARD_INPUT = 0
 
 
 def main() -> None:
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    log_to_terminal()
     for chatty in ("celery.app.trace", "celery.worker.strategy"):  # two lines a hint
         logging.getLogger(chatty).setLevel(logging.WARNING)
     settings = Settings()

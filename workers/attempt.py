@@ -17,6 +17,7 @@ from pathlib import Path
 
 from setproctitle import setproctitle
 
+from app.printed import log_to_terminal
 from app.storage.blobs import Blobs
 from workers.checkpoints import Checkpoints
 from workers.protocol import Order
@@ -51,10 +52,7 @@ def run(supervisor: socket.socket, reports: Connection) -> None:
     path = orders.readline().decode().removesuffix("\n")
     order = Order.model_validate_json(Path(path).read_bytes())
     setproctitle(f"workers.attempt {order.job_id}")
-    logging.basicConfig(
-        level=logging.INFO,
-        format=f"%(asctime)s %(levelname)s %(name)s job {order.job_id}: %(message)s",
-    )
+    log_to_terminal(f"%(asctime)s %(levelname)s %(name)s job {order.job_id}: %(message)s")
     for chatty in ("onnx_ir", "onnxscript"):  # pages on what they optimise
         logging.getLogger(chatty).setLevel(logging.WARNING)
     blobs = Blobs(order.storage_url)

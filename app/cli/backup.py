@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from app.cli.service import migrate_database, require_tables
-from app.cli.terminal import database_address, load_settings, refuse
+from app.cli.terminal import database_address, keep_private, load_settings, refuse, tell
 
 if TYPE_CHECKING:
     from app.storage.backup import Copied
@@ -24,12 +24,13 @@ def backup(
     from app.storage.blobs import Blobs
     from app.storage.database import Database
 
+    keep_private()
     settings = load_settings()
     require_tables(settings)
     with closing(Database(settings.resolved_database_url)) as database, refusing():
         copied = back_up(database, Blobs(settings.resolved_storage_url), folder)
-    tell(f"Backed up to {folder}", copied)
-    typer.echo(f"It is a data folder: `foldhouse serve --data-dir {folder}` runs it as it is.")
+    report(f"Backed up to {folder}", copied)
+    tell(f"It is a data folder: `foldhouse serve --data-dir {folder}` runs it as it is.")
 
 
 def restore(
@@ -40,15 +41,17 @@ def restore(
     from app.storage.blobs import Blobs
     from app.storage.database import Database
 
+    keep_private()
     settings = load_settings()
     migrate_database(settings)
     with closing(Database(settings.resolved_database_url)) as database, refusing():
         copied = restore(folder, database, Blobs(settings.resolved_storage_url))
-    tell(f"Restored into {database_address(settings)} and {settings.resolved_storage_url}", copied)
+    places = f"{database_address(settings)} and {settings.resolved_storage_url}"
+    report(f"Restored into {places}", copied)
 
 
-def tell(what: str, copied: Copied) -> None:
-    typer.echo(
+def report(what: str, copied: Copied) -> None:
+    tell(
         f"{what}: {copied.datasets} datasets, {copied.jobs} jobs, {copied.models} models, "
         f"{copied.bytes / 1024**2:.1f} MiB of files."
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.terminal import refuse
+from app.cli.terminal import refuse, tell
 
 if TYPE_CHECKING:
     from foldhouse_client import Foldhouse
@@ -37,7 +37,7 @@ def connect(url: str | None) -> Iterator[Foldhouse]:
         with Foldhouse(url) as client:
             yield client
     except FoldhouseError as error:
-        typer.echo(f"foldhouse: {error}", err=True)
+        tell(f"foldhouse: {error}", err=True)
         raise typer.Exit(FAILED) from error
     except OSError as error:  # a file of the user's that cannot be read or written
         refuse(f"{error.filename}: {error.strerror}")

@@ -7,14 +7,28 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from foldhouse_client.errors import job_error
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
 from rich.table import Table
+
+from app.printed import printable
 
 Json = dict[str, Any]
 
-console = Console(highlight=False)
+
+class SafeConsole(Console):
+    """Whatever is drawn, the terminal's commands in it are rich's own."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=printable(segment.text))
+
+
+console = SafeConsole(highlight=False)
 
 STYLES = {
     "queued": "yellow",
@@ -27,6 +41,11 @@ STYLES = {
 EPOCH = datetime(1970, 1, 1)
 FEW_LEVELS = 5  # of a column that are shown
 HEADLINE_METRICS = ("rmsle", "rmse")  # the first that the job has; rmsle needs positive values
+
+
+def one_line(text: str) -> str:
+    """A name or a sentence of others, which rich shows as it is; a line break could fake a line."""
+    return escape(printable(text, kept=""))
 
 
 def say(text: str) -> None:
@@ -72,7 +91,7 @@ def note(job: Json) -> str:
 
 def dataset(found: Json) -> None:
     """A table's columns, and what is odd about them."""
-    say(escape(f"{found['id']}  {found['name']}: {found['rows']:,} rows"))
+    say(one_line(f"{found['id']}  {found['name']}: {found['rows']:,} rows"))
     table = Table(box=None, pad_edge=False)
     table.add_column("column")
     table.add_column("kind")
@@ -80,15 +99,15 @@ def dataset(found: Json) -> None:
     table.add_column("values")
     for column in found["columns"]:
         table.add_row(
-            escape(column["name"]),
+            one_line(column["name"]),
             column["kind"],
             f"{column['missing']:,}" if column["missing"] else "",
-            escape(values(column)),
+            one_line(values(column)),
         )
     console.print(table)
     warnings(found["warnings"])
     if found["suggestions"]["target"] is not None:
-        say(escape(f"Suggested target: {found['suggestions']['target']}"))
+        say(one_line(f"Suggested target: {found['suggestions']['target']}"))
 
 
 def values(column: Json) -> str:
@@ -113,7 +132,7 @@ def moment(seconds: float) -> str:
 def plan(table: Json, found: Json) -> None:
     """What a spec would train."""
     estimate = found["estimate"]
-    say(escape(f"{table['id']}  {table['name']}: {table['rows']:,} rows"))
+    say(one_line(f"{table['id']}  {table['name']}: {table['rows']:,} rows"))
     say(
         f"{len(found['features'])} columns, {found['parameters']:,} weights a network, about "
         f"{estimate['seconds']:.0f} s and {estimate['memory_bytes'] / 2**20:,.0f} MiB"
@@ -124,11 +143,11 @@ def plan(table: Json, found: Json) -> None:
 def warnings(found: Iterable[Json]) -> None:
     for warning in found:
         where = f" {warning['column']}" if warning["column"] else ""
-        say(f"[yellow]{warning['code']}[/]{escape(f'{where}: ' + warning['detail'])}")
+        say(f"[yellow]{warning['code']}[/]{one_line(f'{where}: ' + warning['detail'])}")
 
 
 def submitted(table: Json, job: Json) -> None:
-    say(escape(f"{table['id']}  {table['name']}: {table['rows']:,} rows"))
+    say(one_line(f"{table['id']}  {table['name']}: {table['rows']:,} rows"))
     say(f"{job['id']}  {styled(job['status'])}")
 
 
@@ -137,10 +156,10 @@ def models(listed: Iterable[Json]) -> None:
     for model in listed:
         table.add_row(
             model["id"],
-            escape(model["target"]),
+            one_line(model["target"]),
             created(model),
             best_known(model["metrics"]),
-            escape(", ".join(model["aliases"])),
+            one_line(", ".join(model["aliases"])),
         )
     console.print(table)
 
@@ -179,7 +198,7 @@ def result(result: Json) -> None:
         rows = holdout["rows"]
         say(f"Holdout, {rows:,} rows that no fold saw: [bold]{metrics(holdout)}[/]")
     for finding in result["diagnosis"]:
-        say(escape(f"{finding['code']}: {finding['evidence']}. Advice: {finding['advice']}."))
+        say(one_line(f"{finding['code']}: {finding['evidence']}. Advice: {finding['advice']}."))
     say(f"Model {result['model_id']} after {result['seconds']['total']:.1f} s")
 
 

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from app.cli.terminal import database_address, load_settings
+from app.cli.terminal import database_address, keep_private, load_settings, tell
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -41,8 +42,13 @@ class Trouble(Exception):
         self.advice = advice
 
 
+class Doubt(Trouble):
+    """The service works all the same."""
+
+
 def doctor() -> None:
     """Check versions, data folder, database, storage, broker, device and workers."""
+    keep_private()
     settings = load_settings()
     troubled: set[Check] = set()
     for check in CHECKS:
@@ -50,10 +56,12 @@ def doctor() -> None:
             continue
         name = check.__name__.replace("_", " ")
         try:
-            typer.echo(f"ok    {name:12} {check(settings)}")
+            tell(f"ok    {name:12} {check(settings)}")
+        except Doubt as doubt:
+            tell(f"warn  {name:12} {doubt.what}\n{'':18} → {doubt.advice}")
         except Trouble as trouble:
             troubled.add(check)
-            typer.echo(f"WRONG {name:12} {trouble.what}\n{'':18} → {trouble.advice}")
+            tell(f"WRONG {name:12} {trouble.what}\n{'':18} → {trouble.advice}")
     raise typer.Exit(1 if troubled else 0)
 
 
@@ -71,7 +79,14 @@ def data_folder(settings: Settings) -> str:
         )
     if not os.access(root, os.W_OK | os.X_OK):
         raise Trouble(f"{root} cannot be written by this user", "change its owner or its mode")
+    require_private(root)
     return f"{root}, {shutil.disk_usage(root).free / 1024**3:.1f} GiB free"
+
+
+def require_private(folder: Path) -> None:
+    if mode := folder.stat().st_mode & 0o077:
+        others = "every user" if mode & 0o007 else "its group"
+        raise Doubt(f"{folder} is open to {others} of this machine", f"chmod 700 {folder}")
 
 
 def database(settings: Settings) -> str:
@@ -94,16 +109,16 @@ def storage(settings: Settings) -> str:
     try:
         Blobs(url).check()
     except Exception as error:  # every kind of object store has its own
-        raise Trouble(f"{url}: {error}", "mend it, or FOLDHOUSE_STORAGE_URL") from error
+        raise Trouble(f"{url}: {error}", "fix it, or FOLDHOUSE_STORAGE_URL") from error
+    if settings.storage_url and Path(url).is_dir():
+        require_private(Path(url))
     return url
 
 
 def broker(settings: Settings) -> str:
-    from kombu.utils.url import maybe_sanitize_url
-
     from app.queue.dispatch import Hints
 
-    address = maybe_sanitize_url(settings.broker_url) or f"files under {settings.root / 'broker'}"
+    address = settings.broker_url or f"files under {settings.root / 'broker'}"
     hints = Hints(settings)
     try:
         hints.check()

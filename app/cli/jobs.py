@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,7 @@ import typer
 from app.cli.connection import FAILED, INTERRUPTED, AsJson, Url, connect, print_json
 from app.cli.specs import Spec, read_spec
 from app.cli.tables import Data, DatasetId, chosen_dataset
+from app.cli.terminal import csv_file, tell
 
 if TYPE_CHECKING:
     from foldhouse_client import Foldhouse
@@ -103,7 +103,7 @@ def cancel(
             print_json(job)
             return
         going = "" if job["status"] == "cancelled" else ", asked to stop"
-        typer.echo(f"{job['id']}  {job['status']}{going}")
+        tell(f"{job['id']}  {job['status']}{going}")
 
 
 def metrics(
@@ -114,7 +114,7 @@ def metrics(
         if as_json:
             print_json(client.metrics(job_id))
         else:
-            client.metrics_csv(sys.stdout.buffer if output is None else output, job_id)
+            client.metrics_csv(csv_file(output), job_id)
 
 
 def oof(
@@ -125,7 +125,7 @@ def oof(
         if as_json:
             print_json(client.out_of_fold(job_id))
         else:
-            client.out_of_fold_csv(sys.stdout.buffer if output is None else output, job_id)
+            client.out_of_fold_csv(csv_file(output), job_id)
 
 
 def finished(client: Foldhouse, job_id: str) -> dict[str, object]:
@@ -141,7 +141,7 @@ def follow(client: Foldhouse, job_id: str) -> None:
     try:
         job = display.watch(client.watch(job_id))
     except KeyboardInterrupt:
-        typer.echo(
+        tell(
             f"The job goes on. `foldhouse show {job_id} --watch` follows it again, "
             f"`foldhouse cancel {job_id}` stops it.",
             err=True,

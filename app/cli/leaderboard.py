@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
-from app.cli.display import Json, console, created, headline, number, styled
+from app.cli.display import Json, console, created, headline, number, one_line, styled
 from app.cli.terminal import refuse
 
 HIGHER_IS_BETTER = ("r2",)
@@ -43,7 +42,7 @@ def show(listed: Sequence[Json], metric: str | None) -> None:
     if metric is not None:
         table.add_column(metric, justify="right")
     for header in ("name", *fields):
-        table.add_column(escape(header))
+        table.add_column(one_line(header))
     if metric is None:
         table.add_column("note")
     for job in listed:
@@ -56,8 +55,8 @@ def show(listed: Sequence[Json], metric: str | None) -> None:
         ]
         if metric is not None:
             row.append(number(job["result"]["metrics"].get(metric)) if job["result"] else "–")
-        row += map(escape, shown)
-        table.add_row(*row, *([escape(headline(job))] if metric is None else []))
+        row += map(one_line, shown)
+        table.add_row(*row, *([one_line(headline(job))] if metric is None else []))
     console.print(table)
 
 

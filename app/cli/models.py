@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ import typer
 
 from app.cli.connection import AsJson, Url, connect, print_json
 from app.cli.jobs import CsvFile
+from app.cli.terminal import csv_file, tell
 
 ModelId = Annotated[str, typer.Argument(help="A model's id, or an alias.")]
 
@@ -50,7 +50,7 @@ def promote(
         if as_json:
             print_json(moved)
         else:
-            typer.echo(f"{moved['alias']}  {moved['model_id']}")
+            tell(f"{moved['alias']}  {moved['model_id']}")
 
 
 def predict(
@@ -76,7 +76,7 @@ def predict(
     with connect(url) as client:
         ignored = client.predict_csv(
             rows,
-            sys.stdout.buffer if output is None else output,
+            csv_file(output),
             model,
             passthrough=copied,
             name=name,
@@ -85,7 +85,7 @@ def predict(
         )
     unused = [column for column in ignored if column not in copied]
     if unused:
-        typer.echo(f"the model does not take {', '.join(unused)}", err=True)
+        tell(f"the model does not take {', '.join(unused)}", err=True)
 
 
 def export(
@@ -101,4 +101,4 @@ def export(
         model_id = client.model(model)["id"]
         folder = to or Path(model_id)
         client.export(model_id, folder)
-    typer.echo(f"{folder}: {model_id}; `python {folder / 'predict.py'} rows.csv` predicts rows")
+    tell(f"{folder}: {model_id}; `python {folder / 'predict.py'} rows.csv` predicts rows")

@@ -13,13 +13,14 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-import typer
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
+from app.cli.terminal import tell
 from app.connections import Connection, raise_file_limit
 from app.main import create_app
+from app.printed import log_to_terminal
 from app.settings import Settings
 
 REQUEST_GRACE = 2  # s that a stopping server lets requests finish
@@ -58,7 +59,7 @@ def run(
 
     Several `workers` are processes that share the listener and are started again when they die.
     """
-    log_to_terminal()
+    log()
     raise_file_limit()
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -97,7 +98,7 @@ class Processes(Multiprocess):
 
 def application() -> FastAPI:
     """The application of one of several processes."""
-    log_to_terminal()
+    log()
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     app = create_app(Settings())
     freeze_imports()
@@ -134,10 +135,10 @@ def _config(app: FastAPI | str, **other: Any) -> uvicorn.Config:
     )
 
 
-def log_to_terminal() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+def log() -> None:
+    log_to_terminal()
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
 def _announce(url: str) -> None:
-    typer.echo(f"foldhouse answers at {url} (try {url}/docs); Ctrl-C stops it")
+    tell(f"foldhouse answers at {url} (try {url}/docs); Ctrl-C stops it")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.terminal import database_address, load_settings, refuse
+from app.cli.terminal import database_address, keep_private, load_settings, refuse, tell
 from app.cli.worker_process import WORKER_COMMAND, WorkerProcess
 from app.settings import Settings
 
@@ -43,6 +43,7 @@ def serve(
     ] = None,
 ) -> None:
     """Run the API and a worker together on this machine; migrates the database first."""
+    keep_private()
     if data_dir is not None:
         os.environ["FOLDHOUSE_DATA_DIR"] = str(data_dir.expanduser().resolve())
     settings = settings_for(host)
@@ -60,6 +61,7 @@ def serve(
 
 def api(host: Host = "127.0.0.1", port: Port = 8000, workers: Workers = 1) -> None:
     """Run the API alone; workers run elsewhere."""
+    keep_private()
     settings = settings_for(host)
     require_tables(settings)
     with listen(host, port) as listener:
@@ -72,6 +74,7 @@ def api(host: Host = "127.0.0.1", port: Port = 8000, workers: Workers = 1) -> No
 
 def worker() -> None:
     """Run a worker alone, on this machine's device."""
+    keep_private()
     settings = load_settings()
     require_worker_packages()
     require_tables(settings)
@@ -80,10 +83,11 @@ def worker() -> None:
 
 def migrate() -> None:
     """Create the database's tables, or bring them to this version."""
+    keep_private()
     settings = load_settings()
     make_data_dir(settings.root)
     migrate_database(settings)
-    typer.echo("The database is up to date.")
+    tell("The database is up to date.")
 
 
 def use_one_thread_for_products() -> None:
@@ -149,7 +153,7 @@ def require_tables(settings: Settings) -> None:
             with database.reading() as session:
                 absent = lacking(session.connection())
     except DATABASE_AWAY as error:
-        typer.echo(f"foldhouse: the database {address} is away: {_reason(error)}", err=True)
+        tell(f"foldhouse: the database {address} is away: {_reason(error)}", err=True)
     except SQLAlchemyError as error:
         refuse(f"the database {address} cannot be used: {_reason(error)}")
     else:
@@ -175,7 +179,7 @@ def listen(host: str, port: int) -> Iterator[socket.socket]:
 
 def make_data_dir(root: Path) -> None:
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         refuse(f"the data folder {root} cannot be made: {error.strerror}")
     if not os.access(root, os.W_OK | os.X_OK):

@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+import codecs
+import os
+import sys
+from pathlib import Path
+from typing import BinaryIO, NoReturn, cast
 
 import typer
 from pydantic import ValidationError
 
+from app.printed import printable, redacted
 from app.settings import Settings
 
 REFUSED = 2  # exit code: nothing was done, and the message says what to change
 
 
+def tell(text: str, *, err: bool = False) -> None:
+    """Print what holds names, errors or addresses of others: all text but JSON."""
+    typer.echo(redacted(printable(text)), err=err)
+
+
+class TerminalCsv:
+    """Standard output for a CSV of others, where that is a terminal."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def write(self, data: bytes) -> int:
+        typer.echo(printable(self._decoder.decode(data)), nl=False)
+        return len(data)
+
+
+def csv_file(output: Path | None) -> Path | BinaryIO:
+    """Where a command writes its CSV: what is piped on stays as it came, to the byte."""
+    if output is not None:
+        return output
+    return cast(BinaryIO, TerminalCsv()) if sys.stdout.isatty() else sys.stdout.buffer
+
+
+def keep_private() -> None:
+    """Files and folders of the service, from now on, are for no other user of this machine."""
+    os.umask(0o077)
+
+
 def refuse(message: str) -> NoReturn:
     """End the command without having done anything."""
-    typer.echo(f"foldhouse: {message}", err=True)
+    tell(f"foldhouse: {message}", err=True)
     raise typer.Exit(REFUSED)
 
 
@@ -25,15 +58,17 @@ def load_settings() -> Settings:
     except ValidationError as error:
         fault = error.errors()[0]
         variable = "FOLDHOUSE_" + "_".join(map(str, fault["loc"])).upper()
-        refuse(f"{variable} is {fault['input']!r}: {fault['msg']}")
+        reason = fault["msg"].removeprefix("Value error, ")
+        refuse(f"{variable} is {fault['input']!r}: {reason}")
 
 
 def database_address(settings: Settings) -> str:
-    """The database's address without its password, as far as it can be read."""
+    """The database's address without its password, as far as it is one."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
     try:
-        return make_url(settings.resolved_database_url).render_as_string()
+        make_url(settings.resolved_database_url)
     except ArgumentError:
         return "of FOLDHOUSE_DATABASE_URL"
+    return redacted(settings.resolved_database_url)

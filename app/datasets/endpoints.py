@@ -30,13 +30,17 @@ from app.errors import (
 from app.media import CSV
 from app.openapi import problems
 from app.paging import Page, PageQueryDep
-from app.parameters import PRINTABLE, IdempotencyKeyHeader, name_path
+from app.parameters import PRINTABLE, IdempotencyKeyHeader, StrictRoute, name_path
 from app.storage.blobs import CHUNK, dataset_key
 
 COMMON = problems(Invalid, Unavailable)
 
-router = APIRouter(prefix="/v1/datasets", tags=["datasets"], responses=COMMON)
-removal = APIRouter(prefix="/v1/datasets", tags=["removal"], responses=COMMON)
+router = APIRouter(
+    prefix="/v1/datasets", tags=["datasets"], route_class=StrictRoute, responses=COMMON
+)
+removal = APIRouter(
+    prefix="/v1/datasets", tags=["removal"], route_class=StrictRoute, responses=COMMON
+)
 
 DatasetId = Annotated[str, name_path("latest", "A dataset's id, or `latest`.")]
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
 from app.deps import ResourcesDep
-from app.errors import Unavailable
+from app.errors import Invalid, Unavailable
 from app.openapi import problems
 from app.operations.readiness import Readiness, readiness
+from app.parameters import StrictRoute
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], route_class=StrictRoute)
 
 
 class Health(BaseModel):
@@ -29,11 +30,14 @@ async def healthz() -> Health:
     return Health(status="ok")
 
 
-@router.get("/readyz", summary="Can it serve?", responses=problems(Unavailable))
-def readyz(resources: ResourcesDep) -> Readiness:
-    """503 without the database or the storage; a broker or a worker that is away is only told,
-    because jobs wait for it and lose nothing."""
-    return readiness(resources)
+@router.get("/readyz", summary="Can it serve?", responses=problems(Invalid, Unavailable))
+def readyz(
+    resources: ResourcesDep,
+    strict: Annotated[bool, Query(description="503 where any part is down.")] = False,
+) -> Readiness:
+    """503 without the database or the storage. Without the broker or a worker jobs wait and lose
+    nothing, so that is a 200 that names what is `down`, unless `strict=true`."""
+    return readiness(resources, strict=strict)
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)

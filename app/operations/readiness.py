@@ -10,11 +10,14 @@ from pydantic import BaseModel, Field
 from sqlalchemy import func, select
 
 from app.deps import Resources
-from app.errors import Unavailable
+from app.errors import Fault, Unavailable
+from app.printed import printable, redacted
 from app.storage.database import Database, database_now
 from app.storage.tables import Worker
 
 WORKER_SEEN = 30.0  # s since a worker's last sign of life
+
+LONGEST_REASON = 300  # characters
 
 log = logging.getLogger(__name__)
 
@@ -29,35 +32,42 @@ class Readiness(BaseModel):
     storage: Part
     broker: Part
     workers: int = Field(description=f"Seen within {WORKER_SEEN:.0f} seconds.")
+    down: dict[str, str] = Field(description="Why, for each part that cannot be used.")
 
 
-def readiness(resources: Resources) -> Readiness:
-    """Ask each of them; raises Unavailable without the database or the storage."""
+def readiness(resources: Resources, *, strict: bool = False) -> Readiness:
+    """Ask each part; raises Unavailable without the database or the storage, or where `strict`
+    without any part."""
     workers = 0
 
     def count_workers() -> None:
         nonlocal workers
         workers = _workers_seen(resources.database)
 
-    parts: dict[str, Part] = {
-        "database": _check("database", count_workers),
-        "storage": _check("storage", resources.blobs.check),
-        "broker": _check("broker", resources.hints.check),
+    checks: dict[str, Callable[[], object]] = {
+        "database": count_workers,
+        "storage": resources.blobs.check,
+        "broker": resources.hints.check,
     }
-    down = [name for name in ("database", "storage") if parts[name] == "down"]
-    if down:
-        raise Unavailable(f"The {' and the '.join(down)} cannot be used; the log says why.")
-    ready = parts["broker"] == "ok" and workers > 0
-    return Readiness(status="ready" if ready else "degraded", workers=workers, **parts)
+    down = {name: reason for name, check in checks.items() if (reason := _trouble(name, check))}
+    if not workers:
+        down["workers"] = f"none was seen within {WORKER_SEEN:.0f} seconds"
+    if down.keys() & {"database", "storage"} or (strict and down):
+        faults = [Fault(pointer=f"/{name}", detail=reason) for name, reason in down.items()]
+        raise Unavailable(f"These cannot be used: {', '.join(down)}.", faults)
+    parts: dict[str, Part] = {name: "down" if name in down else "ok" for name in checks}
+    return Readiness(status="degraded" if down else "ready", workers=workers, down=down, **parts)
 
 
-def _check(name: str, check: Callable[[], object]) -> Part:
+def _trouble(name: str, check: Callable[[], object]) -> str:
+    """Why a part cannot be used, in a line; "" if it can."""
     try:
         check()
     except Exception as error:  # every driver has its own
         log.warning("%s: %s", name, error)
-        return "down"
-    return "ok"
+        lines = str(error).splitlines() or [type(error).__name__]
+        return redacted(printable(lines[0]))[:LONGEST_REASON]
+    return ""
 
 
 def _workers_seen(database: Database) -> int:

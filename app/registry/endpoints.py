@@ -21,7 +21,7 @@ from app.errors import (
 )
 from app.openapi import problems
 from app.paging import NumberedPageQueryDep, Page, PageQueryDep
-from app.parameters import name_path
+from app.parameters import StrictRoute, name_path
 from app.registry import history, promotion, repository, service
 from app.registry.schemas import (
     AliasChangeOut,
@@ -39,7 +39,7 @@ ONNX = "application/octet-stream"
 COMMON = problems(Invalid, Unavailable)
 
 router = APIRouter(prefix="/v1", tags=["models"], route_class=DocumentRoute, responses=COMMON)
-removal = APIRouter(prefix="/v1", tags=["removal"], responses=COMMON)
+removal = APIRouter(prefix="/v1", tags=["removal"], route_class=StrictRoute, responses=COMMON)
 
 ModelId = Annotated[str, name_path("champion", "A model's id, or an alias.")]
 AliasName = Annotated[

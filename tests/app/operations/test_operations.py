@@ -40,7 +40,9 @@ def test_ready_with_a_worker(client: TestClient) -> None:
         "storage": "ok",
         "broker": "ok",
         "workers": 1,
+        "down": {},
     }
+    assert client.get("/readyz?strict=true").status_code == 200
 
 
 def test_degraded_without_a_worker_of_late(both_clients: TestClient) -> None:
@@ -51,6 +53,10 @@ def test_degraded_without_a_worker_of_late(both_clients: TestClient) -> None:
     assert response.status_code == 200
     assert response.json()["status"] == "degraded"
     assert response.json()["workers"] == 0
+    assert response.json()["down"] == {"workers": "none was seen within 30 seconds"}
+    strict = both_clients.get("/readyz?strict=true")
+    assert strict.status_code == 503
+    assert [fault["pointer"] for fault in strict.json()["errors"]] == ["/workers"]
 
 
 @pytest.mark.parametrize("broker_url", ["redis://127.0.0.1:1/0", ""])
@@ -61,9 +67,13 @@ def test_degraded_without_a_broker(tmp_path: Path, sqlite_url: str, broker_url: 
     with serving(settings) as client:
         add_worker(client)
         response = client.get("/readyz")
+        strict = client.get("/readyz?strict=true")
 
     assert response.status_code == 200
     assert (response.json()["status"], response.json()["broker"]) == ("degraded", "down")
+    assert list(response.json()["down"]) == ["broker"]
+    assert strict.status_code == 503
+    assert "broker" in strict.json()["detail"]
 
 
 @pytest.mark.parametrize("part", ["database", "storage"])

@@ -1,0 +1,67 @@
+"""Text of others on its way to a terminal or a log: no commands to the terminal, no secrets."""
+
+from __future__ import annotations
+
+import logging
+import re
+from unicodedata import category
+
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+MASK = "***"
+
+# Up to the last @ of the word: passwords hold others, and slashes, that should have been encoded.
+USERINFO = re.compile(r"(?P<before>\w://[^\s:/@\"'<>]*:)[^\s\"'<>]*@")
+# `?password=`, `&sslpassword=`, `password=` of libpq, `"secret": ` of a driver's options.
+PARAMETER = re.compile(
+    r"(?P<before>\b[\w.-]*(?:passw(?:or)?d|passwd|pwd|secret|token|api_?key|access_?key|signature"
+    r"|credential|(?<=[?&])key)[\w.-]*[\"']?\s*(?:=|:\s)\s*[\"']?)[^\s&;,\"'<>]+",
+    re.IGNORECASE,
+)
+
+
+def printable(text: str, kept: str = "\n\t") -> str:
+    """Text in which every control character but those `kept` is a replacement character.
+
+    Those are the C0 and C1 controls, with which ESC, CSI and OSC begin, marks that turn the
+    direction of writing (https://trojansource.codes), zero-width characters, separators of lines,
+    and what Unicode has not assigned.
+
+    >>> printable("ames\\x1b[2J\\u202e.csv")
+    'ames�[2J�.csv'
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if _is_shown(one) or one in kept else REPLACEMENT for one in text)
+
+
+def redacted(text: str) -> str:
+    """Text without the passwords and keys of addresses in it.
+
+    >>> redacted("s3://KEY:SECRET@bucket, redis://host/0?password=abc&db=1")
+    's3://KEY:***@bucket, redis://host/0?password=***&db=1'
+    """
+    return PARAMETER.sub(rf"\g<before>{MASK}", USERINFO.sub(rf"\g<before>{MASK}@", text))
+
+
+class LogFormatter(logging.Formatter):
+    """Lines of a log in which neither names of others nor secrets do harm. A message is one line,
+    so that none can look like two."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = printable(record.message.replace("\n", "\\n"), kept="\t")
+        return super().formatMessage(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(printable(super().format(record)))
+
+
+def log_to_terminal(form: str = "%(asctime)s %(levelname)s %(name)s: %(message)s") -> None:
+    """For a process whose standard error is its log."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(LogFormatter(form))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+def _is_shown(character: str) -> bool:
+    # Spaces beside the ordinary one are not `isprintable`, though they are only spaces.
+    return character.isprintable() or category(character) == "Zs"
