@@ -107,7 +107,8 @@ def read(path: str) -> tuple[dict[str, list[str]], int]:
 
 
 def note(text: str) -> None:
-    sys.stderr.write(text + "\n")
+    """A line for a terminal, which would obey control characters in the name of a column."""
+    sys.stderr.write("".join(one if one.isprintable() else "\ufffd" for one in text) + "\n")
 
 
 def main(path: str) -> None:
