@@ -8,7 +8,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from statistics import fmean
@@ -23,6 +23,7 @@ from models.data.features import select
 from models.data.folds import FoldRows, split_rows
 from models.data.preprocessing import trainable_rows
 from models.data.profile import Profile
+from models.data.review import review
 from models.data.stored import TableDamaged
 from models.evaluation.scores import evaluate
 from models.members import Member
@@ -107,7 +108,7 @@ class Outcome:
     """What a finished run leaves: the job's `result` without its model id, the folds, the files.
 
     `result`: metrics, metrics_error, folds, fold_mean, fold_std, intervals, holdout, diagnosis,
-    seconds, receipt.
+    warnings, seconds, receipt.
     `artifacts`: file name to path: core.onnx, model.onnx, manifest.json, weights.safetensors,
     oof.parquet.
     """
@@ -139,6 +140,7 @@ def run(
     clock = _Clock()
     host.report(Progress(0.0, 0, spec.max_epochs, spec.k_folds, spec.k_folds, None), [])
     try:
+        warnings = review(spec, profile, parquet)
         design = load_design(parquet, spec, select(spec, profile))
     except TableDamaged as damage:
         raise TrainingFailed(
@@ -183,6 +185,7 @@ def run(
         importance=scores.importance,
         members=served.members,
         receipt=receipt,
+        warnings=warnings,
     )
     core = core_graph(served, design)
     full = full_graph(core, design)
@@ -202,7 +205,11 @@ def run(
         (workdir / name).write_bytes(data)
     scores.write_out_of_fold(workdir / "oof.parquet")
     clock.lap("export")
-    result = scores.result() | {"seconds": clock.seconds(), "receipt": receipt}
+    result = scores.result() | {
+        "warnings": [asdict(warning) for warning in warnings],
+        "seconds": clock.seconds(),
+        "receipt": receipt,
+    }
     return Outcome(result, {name: workdir / name for name in (*artifacts, "oof.parquet")})
 
 

@@ -149,6 +149,7 @@ def build(case: Case) -> Built:
         importance=scores.importance,
         members=members,
         receipt={},
+        warnings=[],
     )
     return Built(
         case, trained, served, scores, core.SerializeToString(), full.SerializeToString(), manifest

@@ -197,6 +197,7 @@ def result(result: Json) -> None:
     if holdout := result["holdout"]:
         rows = holdout["rows"]
         say(f"Holdout, {rows:,} rows that no fold saw: [bold]{metrics(holdout)}[/]")
+    warnings(result["warnings"])
     for finding in result["diagnosis"]:
         say(one_line(f"{finding['code']}: {finding['evidence']}. Advice: {finding['advice']}."))
     say(f"Model {result['model_id']} after {result['seconds']['total']:.1f} s")

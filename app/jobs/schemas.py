@@ -11,6 +11,7 @@ from app.errors import ProblemDocument
 from app.paging import Identified
 from app.parameters import ID_PATTERN, PRINTABLE
 from app.storage.tables import Job, Shard, State
+from models.data.review import SpecWarning
 from models.serving.manifest import MeasuredInterval
 from models.spec import TrainingSpec
 
@@ -76,14 +77,6 @@ class EstimateOut(BaseModel):
     seconds: float
 
 
-class SpecWarningOut(BaseModel):
-    """Something that trains, but may not be meant."""
-
-    code: str
-    detail: str
-    column: str | None
-
-
 class ValidationOut(BaseModel):
     """What a spec would train."""
 
@@ -92,7 +85,7 @@ class ValidationOut(BaseModel):
     features: list[FeatureOut]
     parameters: int = Field(description="Weights of one network.")
     estimate: EstimateOut
-    warnings: list[SpecWarningOut]
+    warnings: list[SpecWarning]
 
 
 class ProgressOut(BaseModel):
@@ -156,6 +149,10 @@ class ResultOut(BaseModel):
         description="Each coverage that was asked for, and the share of out-of-fold rows whose "
         "truth lay inside, by the residuals of the other folds; null for a job of an earlier "
         "version."
+    )
+    warnings: list[SpecWarning] = Field(
+        default=[],
+        description="What validate warned of; empty for a job of an earlier version.",
     )
     diagnosis: list[FindingOut]
     seconds: dict[str, float]

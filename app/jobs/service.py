@@ -18,7 +18,6 @@ from app.jobs.schemas import (
     EstimateOut,
     FeatureOut,
     JobCreate,
-    SpecWarningOut,
     ValidationOut,
 )
 from app.settings import Settings
@@ -114,10 +113,7 @@ def validate(blobs: Blobs, found: Plan) -> ValidationOut:
         estimate=EstimateOut(
             memory_bytes=found.estimate.memory_bytes, seconds=found.estimate.seconds
         ),
-        warnings=[
-            SpecWarningOut(code=warning.code, detail=warning.detail, column=warning.column)
-            for warning in warnings
-        ],
+        warnings=warnings,
     )
 
 

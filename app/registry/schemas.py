@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.paging import Identified
 from app.parameters import ID_PATTERN
 from app.storage.tables import Alias, AliasChange, Model
+from models.data.review import SpecWarning
 from models.evaluation.comparison import Comparison, Metric
 from models.serving.manifest import (
     CategoricalFeature,
@@ -57,6 +58,10 @@ class ModelDetail(ModelOut):
     )
     intervals: list[MeasuredInterval]
     importance: list[Importance]
+    warnings: list[SpecWarning] = Field(
+        description="What the table said against the spec that it was trained with; empty for a "
+        "model of an earlier version."
+    )
     spec: dict[str, Any] = Field(description="What it was trained with, every default filled in.")
     receipt: dict[str, Any]
 
@@ -69,6 +74,7 @@ class ModelDetail(ModelOut):
             metrics_error=manifest.metrics_error,
             intervals=manifest.intervals,
             importance=manifest.importance,
+            warnings=manifest.warnings,
             spec=manifest.spec,
             receipt=manifest.receipt,
         )

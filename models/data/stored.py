@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 from models.data.profile import Profile, profile
 from models.data.table import Limits, read_table
 
+BATCH_ROWS = 16_384  # that are decoded at once
+
 
 class TableDamaged(Exception):
     """A stored table is missing or its bytes are not those that were written."""
@@ -44,3 +46,26 @@ def read_columns(parquet: Path, names: Sequence[str]) -> pa.Table:
         raise
     except (pa.ArrowException, OSError) as error:
         raise TableDamaged(str(error)) from error
+
+
+def read_first(parquet: Path, names: Sequence[str], rows: int) -> pa.Table:
+    """The first rows of some columns of a stored table, at most so many.
+
+    Raises
+    ------
+    TableDamaged
+    """
+    batches: list[pa.RecordBatch] = []
+    left = rows
+    try:
+        with pq.ParquetFile(parquet, page_checksum_verification=True) as file:
+            for batch in file.iter_batches(batch_size=BATCH_ROWS, columns=list(names)):
+                batches.append(batch.slice(0, left))
+                left -= batches[-1].num_rows
+                if left == 0:
+                    break
+    except MemoryError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise TableDamaged(str(error)) from error
+    return pa.Table.from_batches(batches)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from models.data.metrics import jackknife
 from models.serving.manifest import Manifest
 
 # Standard errors that a difference must exceed: 5 % of a normal distribution lie above.
@@ -18,7 +20,7 @@ from models.serving.manifest import Manifest
 # (12 % by the standard error over rows).
 Z_95 = 1.645
 
-# The column that says which rows err together: those of a group, or of a time.
+# The column that says which rows err together: those of a group, or of a block in time.
 UNIT = "unit"
 
 Metric = Literal["rmse_log", "rmse", "mae_log", "mae"]
@@ -67,8 +69,9 @@ def compare(challenger: bytes, champion: bytes, metric: Metric) -> Comparison | 
     ours, theirs = _on_common_rows(ours, theirs)
     if ours.num_rows == 0:
         return None
-    first, here = _error(ours, metric)
-    second, there = _error(theirs, metric)
+    terms = np.stack([_terms(theirs, metric), _terms(ours, metric)], axis=1)
+    root = np.sqrt if metric.startswith("rmse") else np.positive
+    second, first = root(terms.mean(axis=0)).tolist()
     return Comparison(
         metric=metric,
         rows=ours.num_rows,
@@ -76,7 +79,8 @@ def compare(challenger: bytes, champion: bytes, metric: Metric) -> Comparison | 
         champion=second,
         difference=second - first,
         standard_error=_standard_error(
-            there - here,
+            terms,
+            lambda means: root(means[..., 0]) - root(means[..., 1]),
             units=_units(ours if UNIT in ours.column_names else theirs),
             folds=[_column(ours, "fold"), _column(theirs, "fold")],
         ),
@@ -90,20 +94,12 @@ def _on_common_rows(ours: pa.Table, theirs: pa.Table) -> tuple[pa.Table, pa.Tabl
     return ours.take(here), theirs.take(there)
 
 
-def _error(table: pa.Table, metric: Metric) -> tuple[float, Vector]:
-    """The metric, and what each row adds to it to first order, summing to 0: (n,)."""
+def _terms(table: pa.Table, metric: Metric) -> Vector:
+    """(n,) whose mean the metric is, or the root of it."""
     pair = (_column(table, "actual"), _column(table, "prediction"))
     actual, prediction = map(np.log, pair) if metric.endswith("_log") else pair
-    error = prediction - actual
-    if metric.startswith("mae"):
-        absolute = np.abs(error)
-        mean = float(absolute.mean())
-        return mean, absolute - mean
-    square = error**2
-    mean = float(square.mean())
-    root = mean**0.5
-    # d√m = dm / 2√m; where all errors are 0 nothing varies.
-    return root, (square - mean) / (2 * root) if root > 0 else square
+    error: Vector = prediction - actual
+    return np.abs(error) if metric.startswith("mae") else error**2
 
 
 def _units(table: pa.Table) -> np.ndarray:
@@ -111,26 +107,23 @@ def _units(table: pa.Table) -> np.ndarray:
     return _column(table, UNIT if UNIT in table.column_names else "row")
 
 
-def _standard_error(shares: Vector, *, units: np.ndarray, folds: list[np.ndarray]) -> float:
-    """Of the mean of (n,) shares, which have mean 0.
+def _standard_error(
+    terms: Vector,
+    value: Callable[[Vector], Vector],
+    *,
+    units: np.ndarray,
+    folds: list[np.ndarray],
+) -> float:
+    """Of a value of the means of terms (n, T).
 
     Rows of a fold share the fold's model, by which all of them may do better or worse together.
-    What the sums over each model's folds vary beyond the units adds up (multiway clustering,
-    Cameron, Gelbach and Miller 2011).
+    What the value varies over each model's folds, beyond what it varies over units, adds up
+    (multiway clustering, Cameron, Gelbach and Miller 2011).
     """
-    variance = _clustered(shares, units)
-    excess = sum(max(0.0, _clustered(shares, fold) - variance) for fold in folds)
+    variance = (jackknife(terms, value, units) or 0.0) ** 2
+    over_folds = [(jackknife(terms, value, fold) or 0.0) ** 2 for fold in folds]
+    excess = sum(max(0.0, one - variance) for one in over_folds)
     return float((variance + excess) ** 0.5)
-
-
-def _clustered(shares: Vector, clusters: np.ndarray) -> float:
-    """Variance of the mean of (n,) shares where those of a cluster vary together; 0 for one."""
-    _, places = np.unique(clusters, return_inverse=True)
-    sums = np.bincount(places, shares)
-    count = len(sums)
-    if count == 1:
-        return 0.0
-    return float((sums**2).sum() * count / (count - 1)) / len(shares) ** 2
 
 
 def _column(table: pa.Table, name: str) -> np.ndarray:

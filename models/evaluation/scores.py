@@ -18,6 +18,7 @@ from models.data.folds import FoldRows
 from models.data.metrics import (
     REGRESSION,
     Metrics,
+    Units,
     fold_metrics,
     mean_and_deviation,
     metric_errors,
@@ -54,12 +55,14 @@ class Scores:
     out_of_fold : (n,) predictions of the rows of the design, NaN for a row that no fold scored
     low, high : (n,) bounds of their intervals of 90 %, by the residuals of other folds
     fold_of : (n,) the fold that scored a row, −1 for none
+    units : of the scored rows, what errs on its own
     """
 
     out_of_fold: Vector
     low: Vector
     high: Vector
     fold_of: NDArray[np.int64]
+    units: Units
     actual: Vector
     rows: NDArray[np.int64]
     metrics: Metrics
@@ -88,13 +91,14 @@ class Scores:
         }
 
     def write_out_of_fold(self, path: Path) -> None:
-        """Write a Parquet file of row (from 0), fold, actual, prediction, low and high, in row
-        order."""
+        """Write a Parquet file of row (from 0), fold, unit, actual, prediction, low and high, in
+        row order."""
         scored = np.flatnonzero(self.fold_of >= 0)
         table = pa.table(
             {
                 "row": self.rows[scored],
                 "fold": self.fold_of[scored],
+                "unit": self.units,
                 "actual": self.actual[scored],
                 "prediction": self.out_of_fold[scored],
                 "low": self.low[scored],
@@ -129,6 +133,7 @@ def evaluate(
     scored = fold_of >= 0
     actual, predicted = design.target[scored], out_of_fold[scored]
     column = None if design.fold_column is None else design.fold_column[scored]
+    on_their_own = units(spec, column, len(actual))
     residuals = Residuals(
         actual,
         predicted,
@@ -167,10 +172,11 @@ def evaluate(
         low=low,
         high=high,
         fold_of=fold_of,
+        units=on_their_own,
         actual=design.target,
         rows=design.rows,
         metrics=regression_metrics(actual, predicted),
-        metrics_error=metric_errors(actual, predicted, units(spec, column, len(actual))),
+        metrics_error=metric_errors(actual, predicted, on_their_own),
         folds=summaries,
         holdout=_score_holdout(served, spec, design, holdout, calibration),
         calibration=calibration,

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from models.data.design import Design, Vocabulary
+from models.data.review.warning import SpecWarning
 from models.randomness import stream_seed
 from models.serving.intervals import Calibration
 from models.serving.reference import Background, Outliers
@@ -92,6 +93,7 @@ class Manifest(BaseModel):
     importance: list[Importance] = []
     outliers: Outliers | None = None
     background: Background | None = None
+    warnings: list[SpecWarning] = []
 
     @property
     def columns(self) -> list[str]:
@@ -134,6 +136,7 @@ def describe(
     importance: list[dict[str, Any]],
     members: int,
     receipt: dict[str, Any],
+    warnings: list[SpecWarning],
 ) -> Manifest:
     """The manifest of a model trained with a resolved spec."""
     assert spec.preprocessing.target_transform is not None
@@ -166,6 +169,7 @@ def describe(
         importance=[Importance(**row) for row in importance],
         outliers=Outliers.of(design.numbers, places),
         background=Background.of(design.numbers, design.codes, chance),
+        warnings=warnings,
     )
 
 

@@ -107,8 +107,7 @@ def read(path: str) -> tuple[dict[str, list[str]], int]:
 
 
 def note(text: str) -> None:
-    """A line for a terminal, which would obey control characters in the name of a column."""
-    sys.stderr.write("".join(one if one.isprintable() else "\ufffd" for one in text) + "\n")
+    sys.stderr.write(text + "\n")
 
 
 def main(path: str) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,7 @@ def test_the_result_is_json(outcome: Outcome) -> None:
         "diagnosis",
         "seconds",
         "receipt",
+        "warnings",
     }
 
 
@@ -189,6 +191,9 @@ def test_the_model_prices_the_table_it_came_from(outcome: Outcome, case: Case) -
     assert manifest.metrics == outcome.result["metrics"]
     assert manifest.metrics_error == outcome.result["metrics_error"]
     assert manifest.receipt == outcome.result["receipt"]
+    warned = [asdict(warning) for warning in manifest.warnings]
+    assert warned == outcome.result["warnings"]
+    assert "capacity_exceeds_data" in {warning["code"] for warning in warned}
 
 
 def test_the_host_hears_of_every_epoch_of_every_fold(

@@ -14,7 +14,6 @@ from houses import LIMITS, house_frame, lay
 from models.data.estimate import Machine, estimate, input_width, parameters
 from models.data.features import Feature, SpecError, resolve, select
 from models.data.profile import Profile, profile
-from models.data.review.leakage import leakage_suspects
 from models.data.review.settings import settings_warnings
 from models.data.table import read_table
 from models.members import members_of
@@ -330,16 +329,3 @@ def test_an_estimate_grows_with_what_it_is_asked(houses: Profile) -> None:
     assert 0 < small.memory_bytes < large.memory_bytes
     faster = estimate(many, houses, Machine(cores=2, core_rate=4e9))
     assert large.seconds / 4 < faster.seconds < large.seconds / 2
-
-
-def test_a_column_that_repeats_the_target_is_a_leakage_suspect(tmp_path: Path) -> None:
-    frame = house_frame(ROWS)
-    frame["valuation"] = frame["price"] * 0.9 + 7
-    case = lay(tmp_path, frame)
-    suspects = leakage_suspects(case.spec, case.profile, case.parquet)
-    assert [(w.code, w.column) for w in suspects] == [("leakage_suspect", "valuation")]
-
-
-def test_an_honest_table_has_no_leakage_suspects(tmp_path: Path) -> None:
-    case = lay(tmp_path, house_frame(ROWS))
-    assert leakage_suspects(case.spec, case.profile, case.parquet) == []

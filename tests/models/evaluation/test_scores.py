@@ -129,7 +129,7 @@ def test_the_out_of_fold_file(houses_model: Built, tmp_path: Path) -> None:
     scores = houses_model.scores
     scores.write_out_of_fold(tmp_path / "oof.parquet")
     table = pd.read_parquet(tmp_path / "oof.parquet")
-    assert list(table) == ["row", "fold", "actual", "prediction", "low", "high"]
+    assert list(table) == ["row", "fold", "unit", "actual", "prediction", "low", "high"]
     scored = np.flatnonzero(scores.fold_of >= 0)
     assert table["row"].tolist() == scored.tolist()  # no row of this table is without a price
     assert table["fold"].tolist() == scores.fold_of[scored].tolist()
