@@ -192,7 +192,7 @@ def run(
     core_bytes, full_bytes = core.SerializeToString(), full.SerializeToString()
     try:
         scored = [folds[fold].validation for fold in served.folds]
-        verify(core_bytes, full_bytes, design, scored, scores.out_of_fold, served.first_served)
+        verify(core_bytes, full_bytes, design, served, scored, scores.out_of_fold)
     except ExportMismatch as mismatch:
         raise TrainingFailed(f"the model was not registered: {mismatch}") from mismatch
     artifacts = {

@@ -47,7 +47,7 @@ parameters = sum(parameter[0].numel() for parameter in network.parameters())
 assert estimated(case.spec, case.profile) == parameters
 scored = [case.folds[fold].validation for fold in built.served.folds]
 assert len(scored) == 3
-verify(built.core, built.full, case.design, scored, built.scores.out_of_fold)
+verify(built.core, built.full, case.design, built.served, scored, built.scores.out_of_fold)
 """
 
 ASK_THE_API = """

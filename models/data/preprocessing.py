@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from models.data.coordinates import FARTHEST, directions
 from models.data.design import Design, Numbers
 from models.data.folds import FoldRows
+from models.data.statistics import ROUNDING, typical_distance
 from models.spec import Preprocessing
 
-# A spread below this share of the largest value is rounding, not variation.
-ROUNDING = 1e-14
 # Knots of the piecewise-linear rank of `quantile` scaling.
 QUANTILE_KNOTS = 33
 # A range of the target this many times its own is as far as a prediction goes.
@@ -154,9 +153,10 @@ def _numeric_statistics(
             center, scale = mean, np.where(spread > ROUNDING, spread, 0.0) * largest
         case "robust":
             center, scale = quartiles[1], quartiles[2] - quartiles[0]
-            # Half of a column in one value (no pool, no porch): the whole range instead.
-            whole = (np.nanmax(relative, axis=0) - np.nanmin(relative, axis=0)) * largest
-            scale = np.where(scale == 0, whole / 2, scale)
+            # Half of a column in one value (no pool, no porch): the size of those that there are.
+            for place in np.flatnonzero(scale == 0):
+                known = relative[~np.isnan(relative[:, place]), place]
+                scale[place] = typical_distance(known, float(np.median(known))) * largest[place]
         case "quantile":
             knots = _quantiles(relative, np.linspace(0, 1, QUANTILE_KNOTS)) * largest
             center, scale = knots[0], knots[-1] - knots[0]

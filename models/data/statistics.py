@@ -9,6 +9,8 @@ import numpy as np
 from models.data.cells import Floats
 
 QUANTILES = (0.25, 0.5, 0.75)
+# A spread below this share of the largest value is rounding, not variation.
+ROUNDING = 1e-14
 
 
 @dataclass(frozen=True)
@@ -50,3 +52,15 @@ def summarize(values: Floats) -> Summary:
         skewness=float(skewness),
         quantiles={str(q): float(value) for q, value in zip(QUANTILES, quantiles, strict=True)},
     )
+
+
+def typical_distance(values: Floats, center: float) -> float:
+    """How far from `center` a value of (n,) finite ones lies that is not there: the lower median of
+    their distances, 0 where all lie there.
+
+    A measure of spread for columns that are mostly one value, and so have no range between
+    quantiles. Half of the others may be mistyped before it follows them.
+    """
+    distances = np.abs(values - center)
+    away = distances[distances > ROUNDING * np.abs(values).max(initial=0.0)]
+    return float(np.quantile(away, 0.5, method="inverted_cdf")) if len(away) else 0.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from functools import partial
 
 import numpy as np
 import onnx
@@ -16,6 +17,8 @@ import torch
 from onnx import TensorProto, compose, helper
 
 from models.data.design import Design
+from models.networks.population import take
+from models.networks.target import TargetScale
 from models.serving.manifest import OUTPUTS, PREFIX, input_names
 from models.serving.served import ServedModel
 
@@ -24,9 +27,12 @@ ML_OPSET = 3
 RAW_NUMBERS = f"{PREFIX}raw:numbers"
 RAW_CODES = f"{PREFIX}raw:codes"
 UNKNOWN_TEXT = f"{PREFIX}unknown"
-# Largest difference between a graph's prediction and the one it was scored with, as a share of
-# the prediction or of the target's spread, whichever is larger.
+# Largest difference between a graph's prediction and the one it was scored with, in standard
+# deviations of the fold's training targets, or as a share of a prediction many of them from the
+# mean. float32 networks differ by 1e-6 to 1e-5.
 TOLERANCE = 1e-4
+# What float64 loses of a target far from zero, in units of its last place.
+LAST_PLACES = 16
 # Rows that a check runs at a time.
 CHECK_ROWS = 256
 
@@ -127,17 +133,18 @@ def verify(
     core: bytes,
     full: bytes,
     design: Design,
+    served: ServedModel,
     folds: list[np.ndarray],
     out_of_fold: np.ndarray,
-    first_served: int = 0,
 ) -> None:
-    """Run both graphs and compare them with what was scored.
+    """Run both graphs and compare them with what was scored, on the scale that was learnt: on the
+    target's own, a year or a count that is mostly zero would pass any graph or refuse its own.
 
     Parameters
     ----------
-    folds : the validation rows of each fold, places in the design
+    served : what the graphs were made from
+    folds : the validation rows of each of its folds, places in the design
     out_of_fold : (n,) the predictions that the metrics were computed from
-    first_served : the first of the members whose mean is the value
 
     Raises
     ------
@@ -146,28 +153,26 @@ def verify(
         beyond all bounds has no finite price.
     """
     core_session, full_session = session(core), session(full)
-    # Of the middle half: one outlying target must not weaken the check of every row.
-    low, high = np.quantile(design.target, [0.25, 0.75])
-    spread = float(high - low)
+    replicas = served.members_per_fold
     for fold, rows in enumerate(folds):
+        compare = partial(_compare, take(served.target, torch.tensor([fold * replicas])))
+        own = slice(fold * replicas, (fold + 1) * replicas)
         for start in range(0, len(rows), CHECK_ROWS):
             part = rows[start : start + CHECK_ROWS]
             numbers, codes = design.numbers[part], design.codes[part]
             value, members = core_session.run(OUTPUTS, {"numbers": numbers, "codes": codes})
             raw_value, raw_members = full_session.run(OUTPUTS, _raw_inputs(design, numbers, codes))
-            replicas = len(members) // len(folds)
-            own = slice(fold * replicas, (fold + 1) * replicas)
-            _compare(members[own].mean(0), out_of_fold[part], spread, f"core.onnx, fold {fold}")
-            served = members[first_served:].mean(0)
-            _compare(value, served, spread, f"core.onnx, mean of rows of fold {fold}")
-            _compare(raw_members, members, spread, f"model.onnx, fold {fold}")
-            _compare(raw_value, value, spread, f"model.onnx, mean of rows of fold {fold}")
+            compare(members[own].mean(0), out_of_fold[part], f"core.onnx, fold {fold}")
+            mean = members[served.first_served :].mean(0)
+            compare(value, mean, f"core.onnx, mean of rows of fold {fold}")
+            compare(raw_members, members, f"model.onnx, fold {fold}")
+            compare(raw_value, value, f"model.onnx, mean of rows of fold {fold}")
     numbers = np.repeat(ODD_NUMBERS[:, None], len(design.numeric), axis=1)
     unknown = [vocabulary.unknown for vocabulary in design.categorical]
     codes = np.tile(np.array(unknown, np.int64), (len(numbers), 1))
-    value, members = core_session.run(OUTPUTS, {"numbers": numbers, "codes": codes})
+    value, _ = core_session.run(OUTPUTS, {"numbers": numbers, "codes": codes})
     raw_value, _ = full_session.run(OUTPUTS, _raw_inputs(design, numbers, codes))
-    _compare(raw_value, value, spread, "model.onnx, a row with every cell missing or odd")
+    compare(raw_value, value, "model.onnx, a row with every cell missing or odd")
 
 
 def session(graph: bytes, threads: int = 1) -> onnxruntime.InferenceSession:
@@ -177,11 +182,23 @@ def session(graph: bytes, threads: int = 1) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
-def _compare(found: np.ndarray, expected: np.ndarray, spread: float, what: str) -> None:
-    scale = np.maximum(np.abs(expected), spread)
-    worst = float(np.max(np.abs(found - expected) / scale, initial=0.0))
-    if not worst <= TOLERANCE:  # NaN is a difference too
-        raise ExportMismatch(f"{what}: predictions differ by {worst:.2g} of their size")
+def _compare(target: TargetScale, found: np.ndarray, expected: np.ndarray, what: str) -> None:
+    """Predictions of shape (N,) or (K, N), by the scale of one fold."""
+    center, scale = target.center.item(), target.scale.item()
+
+    def learnt(prices: np.ndarray) -> np.ndarray:
+        standardised: np.ndarray = ((np.log(prices) if target.log else prices) - center) / scale
+        return standardised
+
+    with np.errstate(invalid="ignore", divide="ignore"):  # a price of 0 has no logarithm
+        size = learnt(expected)
+        apart = np.abs(learnt(found) - size)
+    lost = LAST_PLACES * np.finfo(np.float64).eps * abs(center) / scale
+    allowed = TOLERANCE * np.maximum(np.abs(size), 1.0) + lost
+    if not np.all(apart <= allowed):  # NaN is a difference too
+        raise ExportMismatch(
+            f"{what}: predictions differ by {np.max(apart):.2g} standard deviations of the target"
+        )
 
 
 def _raw_inputs(design: Design, numbers: np.ndarray, codes: np.ndarray) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from models.data.design import Codes, Numbers
+from models.data.statistics import typical_distance
 
 # Columns of numbers that are looked at together; the distance costs their square.
 MOST_COLUMNS = 128
@@ -41,16 +42,13 @@ class Outliers(BaseModel):
     @classmethod
     def of(cls, numbers: Numbers, columns: list[int]) -> Outliers | None:
         """From numbers (n, D), by at most `MOST_COLUMNS` of them; None: there are none to see."""
-        varied = [place for place in columns if np.ptp(_known(numbers[:, place])) > 0]
-        varied = sorted(varied[:MOST_COLUMNS])
+        widths = {place: _width(_known(numbers[:, place])) for place in columns}
+        varied = sorted([place for place in columns if widths[place] > 0][:MOST_COLUMNS])
         if not varied:
             return None
         cells = numbers[:, varied]
         center = np.nanmedian(cells, axis=0)
-        low, high = np.nanquantile(cells, [0.05, 0.95], axis=0)
-        # Halved first: the difference of the largest numbers is none.
-        width = high / 4 - low / 4
-        scale = np.where(width > 0, width, np.nanstd(cells / 4, axis=0) * 4)
+        scale = np.array([widths[place] for place in varied])
         with np.errstate(over="ignore"):
             seen = np.arcsinh((cells - center) / scale)
         mean, precision = _fit(seen)
@@ -144,6 +142,14 @@ def _limit(seen: Vector) -> float:
         distances[own] = _parts(seen[own], *_fit(others)).sum(1)
     place = min(len(seen) - 1, int(len(seen) * (1 - OUTLIER_SHARE)))
     return float(np.sort(distances)[place])
+
+
+def _width(known: Vector) -> float:
+    """A quarter of the range between the 5 % and 95 % quantiles, 0 where nothing varies."""
+    # Halved first: the difference of the largest numbers is none.
+    quarters = known / 4
+    low, center, high = np.quantile(quarters, [0.05, 0.5, 0.95])
+    return float(high - low) or 4 * typical_distance(quarters, center)
 
 
 def _known(column: Vector) -> Vector:

@@ -154,11 +154,24 @@ def test_center_and_scale(scaling: str, center: float, scale: float) -> None:
     assert found_scale == pytest.approx(scale, rel=1e-14)
 
 
-def test_robust_scaling_of_a_column_that_is_half_one_value() -> None:
-    """No pool, no porch: the interquartile range is nothing, so half of the whole range stands in
-    for it."""
-    _, center, scale = learn_one([0.0] * 9 + [40.0], scaling="robust")
-    assert (center, scale) == (0.0, 20.0)
+@pytest.mark.parametrize("common", [0.0, 100.0])
+def test_robust_scaling_of_a_column_that_is_mostly_one_value(common: float) -> None:
+    """No pool, no porch: the interquartile range is nothing, so the size of those that there are
+    stands in for it."""
+    rare = [common + 30, common + 40, common + 90]
+    _, center, scale = learn_one([common] * 12 + rare, scaling="robust")
+    assert (center, scale) == (common, 40.0)
+
+
+@pytest.mark.parametrize("share", [0.03, 0.1, 0.2])
+def test_one_typing_error_does_not_move_a_robust_scale(share: float) -> None:
+    column = np.zeros(1_000)
+    rare = np.arange(round(1_000 * share))
+    column[rare] = np.random.default_rng(0).uniform(20, 80, len(rare))
+    _, _, scale = learn_one(column.tolist(), scaling="robust")
+    column[0] *= 100
+    _, _, mistyped = learn_one(column.tolist(), scaling="robust")
+    assert mistyped == pytest.approx(scale, rel=0.1)
 
 
 @pytest.mark.parametrize("scaling", ["standard", "robust", "quantile"])

@@ -197,7 +197,7 @@ def test_a_row_of_nothing_has_a_finite_price(model: Built) -> None:
 def test_the_verification_accepts_it(model: Built) -> None:
     case = model.case
     validation = [rows.validation for rows in case.folds]
-    verify(model.core, model.full, case.design, validation, model.scores.out_of_fold)
+    verify(model.core, model.full, case.design, model.served, validation, model.scores.out_of_fold)
 
 
 def test_the_files_are_onnx_that_any_runtime_reads(model: Built) -> None:
@@ -247,7 +247,7 @@ def mix_up_the_levels(graph: onnx.GraphProto) -> None:
 def assert_refused(model: Built, core: bytes, full: bytes) -> None:
     validation = [rows.validation for rows in model.case.folds]
     with pytest.raises(ExportMismatch):
-        verify(core, full, model.case.design, validation, model.scores.out_of_fold)
+        verify(core, full, model.case.design, model.served, validation, model.scores.out_of_fold)
 
 
 @pytest.mark.parametrize("change", [nudge_a_weight, swap_the_folds, break_the_average])
@@ -278,4 +278,11 @@ def test_other_predictions_than_the_scored_ones_are_refused(
         predictions = houses_model.scores.out_of_fold.copy()
         predictions[validation[3][-1]] *= change
         with pytest.raises(ExportMismatch, match="fold 3"):
-            verify(houses_model.core, houses_model.full, case.design, validation, predictions)
+            verify(
+                houses_model.core,
+                houses_model.full,
+                case.design,
+                houses_model.served,
+                validation,
+                predictions,
+            )

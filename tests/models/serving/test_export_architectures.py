@@ -82,7 +82,7 @@ def test_the_members_of_a_fold_give_its_out_of_fold_predictions(model: Built) ->
         assert members.shape == (FOLDS * replicas, len(rows))
         own = members[fold * replicas : (fold + 1) * replicas]
         np.testing.assert_allclose(own.mean(0), model.scores.out_of_fold[rows], rtol=1e-4)
-    verify(model.core, model.full, case.design, validation, model.scores.out_of_fold)
+    verify(model.core, model.full, case.design, model.served, validation, model.scores.out_of_fold)
 
 
 def test_each_member_is_the_network_of_its_place(model: Built) -> None:
@@ -125,4 +125,4 @@ def test_embeddings_of_numbers_where_there_are_none(
     case = lay(tmp_path_factory.mktemp("words"), frame, **(BASE | {"architecture": architecture}))
     model = build(case)
     validation = [rows.validation for rows in case.folds]
-    verify(model.core, model.full, case.design, validation, model.scores.out_of_fold)
+    verify(model.core, model.full, case.design, model.served, validation, model.scores.out_of_fold)
