@@ -17,7 +17,7 @@ class ColumnDrift(BaseModel):
     psi: float = Field(
         description="Population stability index: Σ (p − q)·ln(p / q) over the column's bins, p the "
         "shares of the rows priced and q those of training; half a row is added to each bin, and "
-        "bins in which fewer than five rows are expected count as one."
+        "bins with fewer than five rows of training, or expected, count as one."
     )
     by_chance: float = Field(
         description="What rows drawn as those of training were stay below 999 times in 1,000."

@@ -45,7 +45,7 @@ def summarize(
     drifts = [
         drift
         for name, shares in trained.items()
-        if (drift := _drift(name, shares, rows, usage)) is not None
+        if (drift := drift_of(name, shares, rows, usage)) is not None
     ]
     return ModelMonitoring(
         model_id=model.id,
@@ -65,7 +65,7 @@ def stability_index(seen: np.ndarray, trained: np.ndarray) -> float:
     return float(((seen - trained) * np.log(seen / trained)).sum())
 
 
-def _drift(
+def drift_of(
     name: str, shares: list[float], rows: int, usage: Sequence[ModelUsage]
 ) -> ColumnDrift | None:
     """None: nothing was priced, or the model is of a version that kept no shares."""
@@ -78,8 +78,10 @@ def _drift(
     total = counts.sum()
     if total == 0:
         return None
-    # Bins that few rows are expected in say nothing by themselves.
-    rare = trained * total < LEAST_EXPECTED
+    # Bins of few rows, expected or of training, say nothing by themselves. Unknown levels are
+    # counted with those that training had once: these have the share that unseen levels have in
+    # new rows (Good 1953, doi 10.1093/biomet/40.3-4.237).
+    rare = trained * min(total, rows) < LEAST_EXPECTED
     counts = np.append(counts[~rare], counts[rare].sum())
     trained = np.append(trained[~rare], trained[rare].sum())
     bins = len(counts)

@@ -15,7 +15,7 @@ from house_api import ZONES, manifest, price, resources_of, serving, train
 from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 
-from app.monitoring.service import stability_index
+from app.monitoring.service import drift_of, stability_index
 from app.monitoring.usage import PUT_ASIDE, Usage
 from app.registry import repository
 from app.settings import Settings
@@ -197,3 +197,38 @@ def test_a_deleted_model_leaves_no_counts(client: TestClient) -> None:
 @pytest.mark.parametrize("days", ["0", "366", "week"])
 def test_days_that_cannot_be_meant_are_refused(client: TestClient, days: str) -> None:
     assert client.get(f"/v1/models/champion/monitoring?days={days}").status_code == 422
+
+
+def drifts(seen: np.ndarray, trained: np.ndarray) -> list[str]:
+    """Of levels drawn from `seen` and from `trained`, shares (levels,), twenty times."""
+    chance = np.random.default_rng(0)
+    found = []
+    for _ in range(20):
+        known = chance.multinomial(300, trained)
+        asked = chance.multinomial(3_000, seen)
+        counts = np.append(asked[known > 0], asked[known == 0].sum())
+        shares = [*(known[known > 0] / 300), 0.0]
+        usage = ModelUsage(columns={"word": counts.tolist()})
+        drift = drift_of("word", shares, 300, [usage])
+        assert drift is not None
+        found.append(drift.drift)
+    return found
+
+
+@pytest.mark.parametrize("exponent", [0.8, 1.1, 1.5])
+def test_words_with_a_long_tail_do_not_drift_by_themselves(exponent: float) -> None:
+    shares = np.arange(1, 5_001) ** -exponent
+    shares /= shares.sum()
+    assert drifts(shares, shares).count("large") <= 1
+    assert "none" not in drifts(np.random.default_rng(1).permutation(shares), shares)
+
+
+@pytest.mark.parametrize(("psi", "drift"), [(0.15, "moderate"), (0.3, "large")])
+def test_drift_has_the_bounds_of_the_literature(psi: float, drift: str) -> None:
+    """Two halves of training's rows, of which one has grown."""
+    grown = 0.5 + np.sqrt(psi) / 2  # Σ (p − q)·ln(p / q) ≈ 4·(p − ½)²
+    usage = ModelUsage(columns={"word": [int(1e5 * grown), int(1e5 * (1 - grown)), 0]})
+    found = drift_of("word", [0.5, 0.5, 0.0], 100_000, [usage])
+    assert found is not None
+    assert found.psi == pytest.approx(psi, rel=0.15)
+    assert found.drift == drift
