@@ -82,6 +82,7 @@ def drift_of(
     # counted with those that training had once: these have the share that unseen levels have in
     # new rows (Good 1953, doi 10.1093/biomet/40.3-4.237).
     rare = trained * min(total, rows) < LEAST_EXPECTED
+    rare[-1] |= rare.any()
     counts = np.append(counts[~rare], counts[rare].sum())
     trained = np.append(trained[~rare], trained[rare].sum())
     bins = len(counts)
