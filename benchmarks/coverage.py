@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
         # Out of fold, by each fold's own members.
         fold_of = np.empty(len(design), np.int64)
         price, spread = np.empty(len(design)), np.empty(len(design))
-        for place, fold in enumerate(trained.task.split.folds):
+        for place, fold in enumerate(trained.task.folds):
             own = fold.validation
             value, members = predict(served.fold(place), design.numbers[own], design.codes[own])
             fold_of[own], price[own] = place, value

@@ -145,12 +145,12 @@ def trials_of(spec: TrainingSpec) -> list[TrainingSpec]:
 
 def encoded(task: Task) -> list[LoopFold]:
     """What each fold's network sees: inputs by the fold's own statistics."""
-    inputs = Inputs(task.spec, task.design, task.split.folds, torch.device("cpu"))
+    inputs = Inputs(task.spec, task.design, task.folds, torch.device("cpu"))
     numbers = torch.from_numpy(task.design.numbers).unsqueeze(0)
     codes = torch.from_numpy(task.design.codes).unsqueeze(0)
     target = torch.from_numpy(task.design.target).unsqueeze(0)
     folds = []
-    for place, fold in enumerate(task.split.folds):
+    for place, fold in enumerate(task.folds):
         own = torch.tensor([place])
         x = take(inputs.encoder, own)(numbers, codes)[0]
         y = take(inputs.target, own).standardize(target).float().T

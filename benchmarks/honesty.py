@@ -134,8 +134,8 @@ def foldhouse(contest: Contest, seed: int) -> Claim:
         trained.served,
         task.spec,
         task.design,
-        task.split.folds,
-        task.split.holdout,
+        task.folds,
+        task.holdout,
         trained.population.courses,
     )
     out_of_fold, actual = contest.learnt(scores.out_of_fold), contest.learnt(scores.actual)

@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from models.data.design import Design, as_levels, as_numbers, encode, load_design
+from models.data.design import Design, as_levels, as_numbers, choose_transform, encode, load_design
 from models.data.estimate import PROCESS_BYTES, Machine, core_rate, estimate
 from models.data.features import resolve, select
-from models.data.folds import Split, split_rows
+from models.data.folds import FoldRows, split_rows
 from models.data.profile import Profile, profile
 from models.data.table import Limits, TypedTable, read_table
 from models.spec import TrainingSpec
@@ -40,7 +40,8 @@ class Task:
 
     spec: TrainingSpec
     design: Design
-    split: Split
+    holdout: Design
+    folds: list[FoldRows]
 
     def train(self, cores: int = CORES) -> TrainedPopulation:
         (trained,) = self.train_trials([self.spec], cores)
@@ -53,7 +54,7 @@ class Task:
         return train_many(
             trials,
             self.design,
-            self.split.folds,
+            self.folds,
             device=torch.device("cpu"),
             monitor=Monitor(),
             cores=cores,
@@ -82,12 +83,16 @@ class Table:
     target: str
 
     def resolve(self, **spec: Any) -> TrainingSpec:
-        return resolve(TrainingSpec.model_validate({"target": self.target, **spec}), self.profile)
+        given = TrainingSpec.model_validate({"target": self.target, **spec})
+        resolved = resolve(given, self.profile)
+        if resolved.preprocessing.target_transform is None:
+            resolved = choose_transform(self.parquet, resolved)
+        return resolved
 
     def load(self, spec: TrainingSpec) -> Task:
         """Read what a resolved spec needs."""
-        design = load_design(self.parquet, spec, select(spec, self.profile))
-        return Task(spec, design, split_rows(spec, design.target, design.fold_column))
+        design, holdout = load_design(self.parquet, spec, select(spec, self.profile))
+        return Task(spec, design, holdout, split_rows(spec, design.target, design.fold_column))
 
     def estimated_bytes(self, trials: Sequence[TrainingSpec]) -> int:
         """What `models.data.estimate` says beforehand, without the process that is there already.

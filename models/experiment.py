@@ -141,16 +141,15 @@ def run(
     host.report(Progress(0.0, 0, spec.max_epochs, spec.k_folds, spec.k_folds, None), [])
     try:
         warnings = review(spec, profile, parquet)
-        design = load_design(parquet, spec, select(spec, profile))
+        design, holdout = load_design(parquet, spec, select(spec, profile))
+        laid = split_rows(spec, design.target, design.fold_column)
     except TableDamaged as damage:
         raise TrainingFailed(
             f"the stored table cannot be read, restore its file from a backup: {damage}"
         ) from damage
-    try:
-        split = split_rows(spec, design.target, design.fold_column)
     except ValueError as error:
         raise TrainingFailed(f"the rows with a target make no folds: {error}") from error
-    folds = [_trainable(spec, design, fold) for fold in split.folds]
+    folds = [_trainable(spec, design, fold) for fold in laid]
     clock.lap("prepare")
 
     try:
@@ -170,7 +169,7 @@ def run(
     clock.lap("train")
 
     served = ServedModel.of(trained, latest_alone=spec.folds.type == "time")
-    scores = evaluate(served, spec, design, folds, split.holdout, trained.courses)
+    scores = evaluate(served, spec, design, folds, holdout, trained.courses)
     _heed(host)
     clock.lap("evaluate")
 

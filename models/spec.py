@@ -258,7 +258,8 @@ class Folds(SpecModel):
         default="shuffled",
         description="`stratified`: quantile bins of the target spread evenly. `group`: rows that "
         "share a value of `column` stay together. `time`: rows are sorted by `column`, and each "
-        "fold is scored by a model that saw only earlier rows (or rows of the same time).",
+        "fold is scored by a model that saw only earlier rows. Rows of the same time stay "
+        "together.",
     )
     column: str | None = Field(default=None, description="Needed for `group` and `time`.")
 

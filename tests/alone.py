@@ -66,7 +66,7 @@ class Alone:
 
 def inputs_of(case: Case, fold: int) -> tuple[np.ndarray, np.ndarray]:
     """Inputs (n, width) and standardised targets (n,) of all rows, by one fold's training rows."""
-    train = case.split.folds[fold].train
+    train = case.laid[fold].train
     columns = []
     for column in case.design.numbers.T:
         known = column[train][~np.isnan(column[train])]
@@ -92,10 +92,10 @@ def piecewise_linear(case: Case, fold: int, bins: int) -> list[np.ndarray]:
     coded = []
     for column in case.design.numbers.T:
         edges = []
-        for rows in case.split.folds:
+        for rows in case.laid:
             known = column[rows.train][~np.isnan(column[rows.train])]
             edges.append(sorted(set(np.quantile(known, np.linspace(0, 1, bins + 1)).tolist())))
-        train = column[case.split.folds[fold].train]
+        train = column[case.laid[fold].train]
         filled = np.where(np.isnan(column), np.nanmean(train), column)
         own = edges[fold]
         for place in range(max(map(len, edges)) - 1):
@@ -306,7 +306,7 @@ def groups_of(spec: TrainingSpec, network: nn.Module) -> Iterator[dict[str, Any]
 
 def train_alone(case: Case, member: Member, state: State) -> Alone:
     """The textbook loop from a member's first weights, in their precision."""
-    spec, fold = member.spec, case.split.folds[member.fold]
+    spec, fold = member.spec, case.laid[member.fold]
     dtype = next(iter(state.values())).dtype
     x_all, y_all = (torch.tensor(array, dtype=dtype) for array in inputs_of(case, member.fold))
     network = PLAIN[spec.architecture.type](spec.architecture, state)

@@ -13,9 +13,9 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
-from models.data.design import Design, Vocabulary, load_design
+from models.data.design import Design, Vocabulary, choose_transform, load_design
 from models.data.features import resolve, select
-from models.data.folds import FoldRows, Split, split_rows
+from models.data.folds import FoldRows, split_rows
 from models.data.preprocessing import trainable_rows
 from models.data.profile import Profile
 from models.data.stored import ingest
@@ -42,18 +42,17 @@ class Case:
     parquet: Path
     profile: Profile
     spec: TrainingSpec
-    design: Design
+    design: Design  # the rows that folds may see
+    holdout: Design
 
     @cached_property
-    def split(self) -> Split:
+    def laid(self) -> list[FoldRows]:
         return split_rows(self.spec, self.design.target, self.design.fold_column)
 
     @property
     def folds(self) -> list[FoldRows]:
         """What the folds train on: without the rows that `drop_rows` leaves out."""
-        return [
-            trainable_rows(self.spec.preprocessing, self.design, fold) for fold in self.split.folds
-        ]
+        return [trainable_rows(self.spec.preprocessing, self.design, fold) for fold in self.laid]
 
 
 @dataclass(frozen=True)
@@ -105,8 +104,10 @@ def lay(folder: Path, frame: pd.DataFrame, **spec: Any) -> Case:
     frame.to_csv(csv, index=False)
     described = ingest(csv, parquet, LIMITS)
     resolved = resolve(TrainingSpec.model_validate({"target": "price", **spec}), described)
-    design = load_design(parquet, resolved, select(resolved, described))
-    return Case(read_text(csv, LIMITS), parquet, described, resolved, design)
+    if resolved.preprocessing.target_transform is None:
+        resolved = choose_transform(parquet, resolved)
+    design, holdout = load_design(parquet, resolved, select(resolved, described))
+    return Case(read_text(csv, LIMITS), parquet, described, resolved, design, holdout)
 
 
 def trainer_of(
@@ -127,8 +128,7 @@ def train(case: Case, monitor: Monitor | None = None) -> TrainedPopulation:
 
 def score(case: Case, trained: TrainedPopulation) -> Scores:
     served = ServedModel.of(trained)
-    holdout = case.split.holdout
-    return evaluate(served, case.spec, case.design, case.folds, holdout, trained.courses)
+    return evaluate(served, case.spec, case.design, case.folds, case.holdout, trained.courses)
 
 
 def build(case: Case) -> Built:

@@ -66,7 +66,7 @@ KEY_PROBLEMS = (IdempotencyMismatch, TooManyQueued)
 def validate_job(resources: ResourcesDep, tenant: Tenant, body: JobCreate) -> ValidationOut:
     """What the spec would train, with every default filled in. Nothing is created."""
     with resources.database.reading() as session:
-        found = service.plan(session, resources.settings, resources.profiles, tenant, body)
+        found = service.plan(session, resources, tenant, body)
     return service.validate(resources.blobs, found)
 
 

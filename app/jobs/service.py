@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 
 from app import idempotency
 from app.datasets import repository as datasets
-from app.datasets.profiles import Profiles
 from app.deps import Resources
 from app.errors import Fault, InvalidSpec, NotFound, TooManyQueued
 from app.jobs import lifecycle, repository
@@ -24,6 +23,7 @@ from app.settings import Settings
 from app.storage.blobs import ArtifactCorrupt, Blobs
 from app.storage.database import Database
 from app.storage.tables import Dataset
+from models.data.design import choose_transform
 from models.data.estimate import (
     FLOAT_BYTES,
     Estimate,
@@ -54,27 +54,29 @@ class Plan:
     estimate: Estimate
 
 
-def plan(
-    session: Session, settings: Settings, profiles: Profiles, tenant: str, body: JobCreate
-) -> Plan:
+def plan(session: Session, resources: Resources, tenant: str, body: JobCreate) -> Plan:
     """Fill in every default.
 
     Raises
     ------
     NotFound: there is no such dataset.
     InvalidSpec: the spec does not fit the table, or the machine.
+    ArtifactCorrupt: the stored table is damaged.
     """
     try:
         dataset = datasets.get(session, tenant, body.dataset_id, profile=False)
     except NotFound as error:
         error.errors = [Fault(pointer="/dataset_id", detail=error.detail)]
         raise
-    profile = profiles.get(session, dataset.id)
+    settings = resources.settings
+    profile = resources.profiles.get(session, dataset.id)
     try:
         spec = resolve(body.spec(), profile)
     except SpecError as error:
         faults = [Fault(pointer=fault.pointer, detail=fault.detail) for fault in error.faults]
         raise InvalidSpec(f"{error}.", faults) from None
+    if spec.preprocessing.target_transform is None:
+        spec = _choose_transform(resources.blobs, dataset, spec)
     cores = max(1, usable_cores() // (settings.slots or 1))
     expected = estimate(spec, profile, Machine(cores, core_rate()))
     limit = settings.max_job_memory_bytes or machine_memory_limit()
@@ -138,7 +140,7 @@ def submit(resources: Resources, tenant: str, body: JobCreate, key: str | None) 
         known = idempotency.recall(session, tenant, key, request)
         if known is not None:
             return Submitted(repository.get(session, tenant, known), is_next=True)
-        found = plan(session, settings, resources.profiles, tenant, body)
+        found = plan(session, resources, tenant, body)
     return _enqueue(
         database, settings, tenant, body.name, found.dataset.id, found.spec, key, request
     )
@@ -168,6 +170,20 @@ def machine_memory_limit() -> int:
     """Bytes that a job may take where no limit is set."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return int(total * MEMORY_SHARE)
+
+
+def _choose_transform(blobs: Blobs, dataset: Dataset, spec: TrainingSpec) -> TrainingSpec:
+    """By the rows of the table that are no holdout; raises InvalidSpec, ArtifactCorrupt."""
+    try:
+        with blobs.local_copy(dataset.parquet) as parquet:
+            return choose_transform(parquet, spec)
+    except TableDamaged as error:
+        raise ArtifactCorrupt(dataset.parquet) from error
+    except ValueError as error:
+        fault = Fault(
+            pointer="/holdout", detail=f"the rows with a target leave no holdout: {error}"
+        )
+        raise InvalidSpec(f"{fault.detail}.", [fault]) from None
 
 
 def _enqueue(

@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from models.data.features import MAX_LEVELS, Feature
+from models.data.aside import set_holdout_aside
+from models.data.features import MAX_LEVELS, Feature, fitting_transform
+from models.data.statistics import summarize
 from models.data.stored import read_columns
 from models.spec import TrainingSpec
 
@@ -24,7 +26,7 @@ Codes = NDArray[np.int64]
 class Vocabulary:
     """The levels of one categorical column, the most frequent first.
 
-    A level's code is its place. None is the level of missing cells, there if the table has any.
+    A level's code is its place. None is the level of missing cells, there if any was missing.
     A level that is not in the list has the code `unknown`. `numbers`: the table holds numbers.
     """
 
@@ -39,7 +41,7 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Design:
-    """The rows of a table that have a target.
+    """Rows of a table that have a target.
 
     numbers : (n, D) float64, NaN is missing; dates are seconds since 1970
     codes : (n, C) int64, codes of the vocabularies
@@ -63,43 +65,65 @@ class Design:
         return len(self.target)
 
 
-def load_design(parquet: Path, spec: TrainingSpec, features: list[Feature]) -> Design:
-    """Read the columns that a resolved spec needs; rows without a target are left out.
+def load_design(
+    parquet: Path, spec: TrainingSpec, features: list[Feature]
+) -> tuple[Design, Design]:
+    """The columns that a resolved spec needs: the rows that folds may see, and the holdout.
+
+    Rows without a target are left out. The levels are those of the former rows.
 
     Raises
     ------
     TableDamaged
+    ValueError: the rows with a target have too few groups or times for a holdout.
     """
     names = [feature.name for feature in features]
-    extra = {spec.target} | ({spec.folds.column} if spec.folds.column else set())
-    table = read_columns(parquet, [*names, *sorted(extra - set(names))])
-    target = as_numbers(table[spec.target])
-    rows = np.flatnonzero(~np.isnan(target))
+    table = read_columns(parquet, [*names, *sorted(_target_and_folds(spec) - set(names))])
+    target, column, seen, holdout = _targets(table, spec)
     numeric = [feature.name for feature in features if feature.kind != "categorical"]
     wordy = [feature.name for feature in features if feature.kind == "categorical"]
     words = [as_levels(table[name]) for name in wordy]
     categorical = [
-        Vocabulary(name, _levels(cells), pa.types.is_floating(table[name].type))
+        Vocabulary(
+            name, _levels(cells.take(pa.array(seen))), pa.types.is_floating(table[name].type)
+        )
         for name, cells in zip(wordy, words, strict=True)
     ]
+    numbers = [as_numbers(table[name]) for name in numeric]
+    codes = [encode(cells, known.levels) for cells, known in zip(words, categorical, strict=True)]
     pair = spec.features.coordinates
     if pair == "auto":  # resolved by a version that knew none
         pair = None
-    return Design(
-        numeric=numeric,
-        numeric_kinds=[f.kind for f in features if f.kind != "categorical"],
-        categorical=categorical,
-        numbers=_columns([as_numbers(table[name]) for name in numeric], rows, np.float64),
-        codes=_columns(
-            [encode(cells, known.levels) for cells, known in zip(words, categorical, strict=True)],
-            rows,
-            np.int64,
-        ),
-        target=target[rows],
-        rows=rows,
-        fold_column=_fold_column(table, spec, rows),
-        coordinates=(numeric.index(pair[0]), numeric.index(pair[1])) if pair else None,
-    )
+
+    def design(rows: NDArray[np.int64]) -> Design:
+        return Design(
+            numeric=numeric,
+            numeric_kinds=[f.kind for f in features if f.kind != "categorical"],
+            categorical=categorical,
+            numbers=_columns(numbers, rows, np.float64),
+            codes=_columns(codes, rows, np.int64),
+            target=target[rows],
+            rows=rows,
+            fold_column=None if column is None else column[rows],
+            coordinates=(numeric.index(pair[0]), numeric.index(pair[1])) if pair else None,
+        )
+
+    return design(seen), design(holdout)
+
+
+def choose_transform(parquet: Path, spec: TrainingSpec) -> TrainingSpec:
+    """A resolved spec with the target transform that fits the rows that folds may see.
+
+    Raises
+    ------
+    TableDamaged
+    ValueError: the rows with a target have too few groups or times for a holdout.
+    """
+    table = read_columns(parquet, sorted(_target_and_folds(spec)))
+    target, _, seen, _ = _targets(table, spec)
+    known = summarize(target[seen])
+    chosen = {"target_transform": fitting_transform(known.min, known.skewness)}
+    return spec.model_copy(update={"preprocessing": spec.preprocessing.model_copy(update=chosen)})
 
 
 def as_numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
@@ -147,13 +171,26 @@ def _columns(columns: Sequence[np.ndarray], rows: np.ndarray, dtype: type) -> np
     return np.column_stack([column[rows] for column in columns])
 
 
-def _fold_column(
-    table: pa.Table, spec: TrainingSpec, rows: NDArray[np.int64]
-) -> NDArray[np.float64] | NDArray[np.int64] | None:
+def _target_and_folds(spec: TrainingSpec) -> set[str]:
+    return {spec.target} | ({spec.folds.column} if spec.folds.column else set())
+
+
+def _targets(
+    table: pa.Table, spec: TrainingSpec
+) -> tuple[Numbers, Numbers | Codes | None, Codes, Codes]:
+    """Of the table's rows the target and the groups or times, and which rows folds may see, and
+    which are the holdout."""
+    target, column = as_numbers(table[spec.target]), _fold_column(table, spec)
+    rows = np.flatnonzero(~np.isnan(target))
+    seen, holdout = set_holdout_aside(spec, len(rows), None if column is None else column[rows])
+    return target, column, rows[seen], rows[holdout]
+
+
+def _fold_column(table: pa.Table, spec: TrainingSpec) -> Numbers | Codes | None:
     if spec.folds.column is None:
         return None
     column = table[spec.folds.column]
     if spec.folds.type == "time":
-        return as_numbers(column)[rows]
+        return as_numbers(column)
     groups = as_levels(column)
-    return encode(groups, groups.unique().to_pylist())[rows]  # missing is a group of its own
+    return encode(groups, groups.unique().to_pylist())  # missing is a group of its own

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models.data import coordinates
+from models.data.aside import groups_needed, seen_rows, times_needed
 from models.data.profile import ColumnProfile, Profile
 from models.data.recipe import apply_recipe
-from models.spec import Features, TrainingSpec
+from models.spec import Features, TargetTransform, TrainingSpec
 
 # A categorical column keeps its most frequent levels; the rest are unknown to the network.
 MAX_LEVELS = 1_000
@@ -58,7 +59,9 @@ def resolve(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
     """The spec with every default filled in against the table.
 
     Columns that are left out because of their kind are added to `features.exclude`, and every
-    remaining column has its kind in `features.kinds`.
+    remaining column has its kind in `features.kinds`. With a holdout a target transform that was
+    left out is still None: the profile counts the holdout's rows, which have no say in it
+    (`models.data.design.choose_transform`).
 
     Raises
     ------
@@ -70,9 +73,8 @@ def resolve(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
     target = _column(profile, spec.target)
     assert target is not None
     transform = spec.preprocessing.target_transform
-    if transform is None:
-        positive = target.min is not None and target.min > 0
-        transform = "log" if positive and (target.skewness or 0) > LOG_SKEWNESS else "none"
+    if transform is None and spec.holdout is None:
+        transform = fitting_transform(target.min, target.skewness)
     kinds: dict[str, Literal["numeric", "categorical"]] = {}
     left_out = []
     for column in profile.columns:
@@ -101,6 +103,12 @@ def resolve(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
     return resolved
 
 
+def fitting_transform(smallest: float | None, skewness: float | None) -> TargetTransform:
+    """The scale on which a target of these statistics trains best."""
+    positive = smallest is not None and smallest > 0
+    return "log" if positive and (skewness or 0) > LOG_SKEWNESS else "none"
+
+
 def select(spec: TrainingSpec, profile: Profile) -> list[Feature]:
     """The features of a resolved spec, in the table's order."""
     features = []
@@ -111,14 +119,6 @@ def select(spec: TrainingSpec, profile: Profile) -> list[Feature]:
         elif kind is not None:
             features.append(Feature(column.name, kind))
     return features
-
-
-def groups_needed(spec: TrainingSpec) -> int:
-    """The fewest groups that `group` folds can be made of, the holdout's aside.
-
-    With early stopping each fold trains on one group at least and watches another.
-    """
-    return 4 if spec.k_folds == 2 and spec.early_stopping is not None else spec.k_folds
 
 
 def _default_kind(column: ColumnProfile) -> Literal["numeric", "categorical"] | None:
@@ -137,11 +137,14 @@ def _dropped_rows_fault(spec: TrainingSpec, profile: Profile) -> SpecFault | Non
         if spec.features.kinds.get(column.name) == "numeric"
     }
     name = max(gaps, key=gaps.__getitem__, default=None)
-    if name is None or profile.rows - gaps[name] >= spec.k_folds * MIN_ROWS_PER_FOLD:
+    if name is None:
+        return None
+    most = min(profile.rows - gaps[name], seen_rows(spec, profile))
+    if most >= spec.k_folds * MIN_ROWS_PER_FOLD:
         return None
     return SpecFault(
         "/preprocessing/numeric_missing",
-        f"'drop_rows' leaves at most {profile.rows - gaps[name]} rows, too few for {spec.k_folds} "
+        f"'drop_rows' leaves at most {most} rows, too few for {spec.k_folds} "
         f"folds: use 'mean' or 'median', or exclude '{name}'",
     )
 
@@ -243,10 +246,7 @@ def _target_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None
 
 
 def _fold_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None:
-    target = _column(profile, spec.target)
-    rows = profile.rows - (target.missing if target else 0)
-    if spec.holdout is not None:
-        rows -= max(1, round(spec.holdout.fraction * rows))
+    rows = seen_rows(spec, profile)
     most = rows // MIN_ROWS_PER_FOLD
     counted = f"{rows} rows with a target" + (", the holdout left out" if spec.holdout else "")
     if most < 2 and rows > 0:
@@ -276,6 +276,13 @@ def _fold_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None:
         refuse("/folds/column", f"'{column.name}' holds words, which have no order in time")
     elif column.missing:
         refuse("/folds/column", f"'{column.name}' is missing in {column.missing} rows")
+    elif column.distinct < times_needed(spec) + (spec.holdout is not None):
+        refuse(
+            "/folds/column",
+            f"'{column.name}' has {column.distinct} different times, and {spec.k_folds} folds need "
+            f"{times_needed(spec) + (spec.holdout is not None)} (rows of the same time stay "
+            "together in training, early stopping, validation or the holdout)",
+        )
 
 
 def _escape(name: str) -> str:

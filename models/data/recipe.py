@@ -1,12 +1,14 @@
 """What a spec that leaves `architecture` out trains, where it says nothing else.
 
-Chosen by measurement (docs/decisions/0001-default-spec.md). It follows the table's size alone.
+Chosen by measurement (docs/decisions/0001-default-spec.md). It follows the number of rows that
+folds may see, and nothing else of the table.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from models.data.aside import seen_rows
 from models.data.profile import Profile
 from models.spec import MlpArchitecture, PiecewiseLinear, TrainingSpec
 
@@ -25,11 +27,12 @@ def apply_recipe(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
     optimizer: dict[str, Any] = {"learning_rate": 1e-3, "schedule": "cosine"}
     chosen: dict[str, Any] = {"max_epochs": 60, "members_per_fold": 2}
     bins = 16
-    if profile.rows >= MANY_ROWS:
+    rows = seen_rows(spec, profile)
+    if rows >= MANY_ROWS:
         bins = 32
         optimizer["learning_rate"] = 1.5e-3
         chosen |= {"batch_size": 128, "early_stopping": None}
-    if profile.rows >= VERY_MANY_ROWS:
+    if rows >= VERY_MANY_ROWS:
         optimizer["learning_rate"] = 3e-3
         chosen |= {"batch_size": 512, "max_epochs": 30, "members_per_fold": 1}
     if spec.optimizer.name == "sgd":  # the rates are Adam's

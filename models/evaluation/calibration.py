@@ -7,7 +7,7 @@ al. 2021, arXiv 1905.02928). Coverage is measured fold by fold, with the residua
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,15 +67,18 @@ class Residuals:
         return errors
 
 
-def calibrate(residuals: Residuals) -> Calibration:
-    """Of n ≥ 1 rows. The width varies with the spread of the members where that shortens it."""
+def calibrate(residuals: Residuals, measured: int | None = None) -> Calibration:
+    """Of n ≥ 1 rows. The width varies with the spread of the members where that shortens it.
+
+    `measured`: as `Calibration` has it.
+    """
     groups = residuals.groups
-    plain = Calibration.of(residuals.errors, Difficulty(), groups)
+    plain = Calibration.of(residuals.errors, Difficulty(), groups, measured)
     fitted = _fit(residuals)
     if fitted is None:
         return plain
     difficulty = fitted.of(residuals.spread)
-    varied = Calibration.of(residuals.errors / difficulty, fitted, groups)
+    varied = Calibration.of(residuals.errors / difficulty, fitted, groups, measured)
     for coverage in COMPARED:
         narrow, wide = varied.bound(coverage), plain.bound(coverage)
         if narrow is None or wide is None or narrow * difficulty.mean() >= WORTH * wide:
@@ -95,6 +98,20 @@ def _fit(residuals: Residuals) -> Difficulty | None:
     return Difficulty(constant=float(constant), spread=float(spread))
 
 
+def measured_units(residuals: Residuals, *, in_time: bool) -> int:
+    """The most rows, or groups, that `cross_intervals` has for the rows of some fold."""
+    return max(others.groups or len(others) for _, others in _crossed(residuals, in_time=in_time))
+
+
+def _crossed(
+    residuals: Residuals, *, in_time: bool
+) -> Iterator[tuple[NDArray[np.bool_], Residuals]]:
+    """The rows of each fold, and those by which their intervals are made."""
+    for fold in np.unique(residuals.fold):
+        own = residuals.fold == fold
+        yield own, residuals.take(residuals.fold < fold if in_time else ~own)
+
+
 def cross_intervals(
     residuals: Residuals, coverages: Sequence[float], *, in_time: bool
 ) -> list[tuple[Vector, Vector]]:
@@ -104,9 +121,7 @@ def cross_intervals(
     `in_time`: of the folds before it alone.
     """
     bounds = [(np.full(len(residuals), np.nan), np.full(len(residuals), np.nan)) for _ in coverages]
-    for fold in np.unique(residuals.fold):
-        own = residuals.fold == fold
-        others = residuals.take(residuals.fold < fold if in_time else ~own)
+    for own, others in _crossed(residuals, in_time=in_time):
         if len(others) == 0:
             continue
         calibration = calibrate(others)

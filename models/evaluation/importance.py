@@ -1,21 +1,23 @@
 """How much a model leans on each column: permutation importance (Breiman 2001, Random Forests).
 
 A column's cells are shuffled among rows that the model did not see; its importance is by how much
-the error grows. Columns that say the same share theirs: shuffling one leaves the other.
+the error grows. They are shuffled over all folds together: within a fold, a column that is constant
+there, as the column of `group` or `time` folds may be, would seem to matter to no one. Columns that
+say the same share theirs: shuffling one leaves the other.
 """
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.design import Codes, Design, Numbers
+from models.data.design import Design
+from models.data.metrics import jackknife, units
 from models.randomness import stream_seed
 from models.serving.intervals import Vector, transformed
-from models.serving.served import ServedModel, predict
+from models.serving.served import CHUNK_ROWS, ServedModel, predict
 from models.spec import TargetTransform, TrainingSpec
 
 # Rows that are priced again for each column, and in all: a table of 2,000 columns must not take
@@ -29,10 +31,11 @@ Rows = NDArray[np.int64]
 def permutation_importance(
     served: ServedModel, spec: TrainingSpec, design: Design, folds: list[Rows]
 ) -> list[dict[str, Any]]:
-    """Each column's share by which the root mean square error grows, the largest first.
+    """Each column's share by which the root mean square error grows, and its standard error; the
+    largest first.
 
-    Errors are those of a fold's own model, on the transformed target's scale, over a sample of the
-    rows.
+    Errors are those of the model of a row's own fold, on the transformed target's scale, over a
+    sample of the rows.
 
     Parameters
     ----------
@@ -42,37 +45,59 @@ def permutation_importance(
     columns = [*design.numeric, *(known.name for known in design.categorical)]
     total = sum(map(len, folds))
     share = min(1.0, MOST_ROWS / total, MOST_PRICED / len(columns) / total)
+    samples = [
+        chance.choice(scored, max(1, round(share * len(scored))), replace=False) for scored in folds
+    ]
+    pooled = np.concatenate(samples)
+    # (C, n): the row whose cell of the column each row gets.
+    donors = np.stack([chance.permutation(pooled) for _ in columns])
     transform = spec.preprocessing.target_transform
     assert transform is not None
-    before, after = 0.0, np.zeros(len(columns))
-    for place, scored in enumerate(folds):
-        rows = chance.choice(scored, max(1, round(share * len(scored))), replace=False)
-        squares = partial(_squares, served.fold(place), transform, design.target[rows])
-        numbers, codes = design.numbers[rows], design.codes[rows]
-        before += squares(numbers, codes)
-        for column in range(len(columns)):
-            order = chance.permutation(len(rows))
-            shuffled_numbers, shuffled_codes = numbers.copy(), codes.copy()
-            if column < numbers.shape[1]:
-                shuffled_numbers[:, column] = numbers[order, column]
-            else:
-                code = column - numbers.shape[1]
-                shuffled_codes[:, code] = codes[order, code]
-            after[column] += squares(shuffled_numbers, shuffled_codes)
-    growth = np.sqrt(after / before) - 1 if before > 0 else np.zeros(len(columns))
-    return [
-        {"column": columns[place], "error_growth": float(growth[place])}
-        for place in np.argsort(-growth, kind="stable")
+    ends = np.cumsum([len(rows) for rows in samples])[:-1]
+    parts = [
+        _squares(served.fold(place), design, transform, rows, given)
+        for place, (rows, given) in enumerate(
+            zip(samples, np.split(donors, ends, axis=1), strict=True)
+        )
     ]
+    before, *after = np.concatenate(parts, axis=1)
+    column = None if design.fold_column is None else design.fold_column[pooled]
+    apart = units(spec, column, len(pooled))
+    if before.sum() == 0:
+        return [{"column": name, "error_growth": 0.0, "standard_error": None} for name in columns]
+    found = []
+    for name, squares in zip(columns, after, strict=True):
+        terms = np.stack([squares, before], axis=1)
+        growth = float(_growth(terms.mean(axis=0)))
+        error = jackknife(terms, _growth, apart)
+        found.append({"column": name, "error_growth": growth, "standard_error": error})
+    return sorted(found, key=lambda row: -row["error_growth"])
+
+
+def _growth(means: Vector) -> Vector:
+    growth: Vector = np.sqrt(means[..., 0] / means[..., 1]) - 1
+    return growth
 
 
 def _squares(
-    member: ServedModel,
-    transform: TargetTransform,
-    actual: Vector,
-    numbers: Numbers,
-    codes: Codes,
-) -> float:
-    """The sum of the squared errors, on the transformed scale."""
-    value, _ = predict(member, numbers, codes)
-    return float(((transformed(value, transform) - transformed(actual, transform)) ** 2).sum())
+    member: ServedModel, design: Design, transform: TargetTransform, rows: Rows, donors: Rows
+) -> Vector:
+    """(1 + C, n) squared errors of rows (n,) of a fold: as they are, and with each column's cells
+    taken from its donors (C, n)."""
+    truth = transformed(design.target[rows], transform)
+    numeric, count = len(design.numeric), len(donors)
+    together = max(1, CHUNK_ROWS // len(rows))  # columns whose rows fill a chunk
+    squares = []
+    for first in range(-1, count, together):
+        block = range(first, min(first + together, count))
+        numbers = np.tile(design.numbers[rows], (len(block), 1, 1))
+        codes = np.tile(design.codes[rows], (len(block), 1, 1))
+        for copy, column in enumerate(block):
+            if column >= numeric:
+                codes[copy, :, column - numeric] = design.codes[donors[column], column - numeric]
+            elif column >= 0:
+                numbers[copy, :, column] = design.numbers[donors[column], column]
+        cells = len(block) * len(rows)
+        value, _ = predict(member, numbers.reshape(cells, -1), codes.reshape(cells, -1))
+        squares.append((transformed(value, transform).reshape(len(block), -1) - truth) ** 2)
+    return np.concatenate(squares)

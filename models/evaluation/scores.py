@@ -31,6 +31,7 @@ from models.evaluation.calibration import (
     calibrate,
     cross_intervals,
     measure,
+    measured_units,
 )
 from models.evaluation.diagnosis import diagnose
 from models.evaluation.importance import permutation_importance
@@ -113,7 +114,7 @@ def evaluate(
     spec: TrainingSpec,
     design: Design,
     folds: list[FoldRows],
-    holdout: np.ndarray,
+    holdout: Design,
     courses: list[Course],
 ) -> Scores:
     """Predict every fold's validation rows with its own model, and the holdout with all of them.
@@ -142,8 +143,8 @@ def evaluate(
         transform,
         column if spec.folds.type == "group" else None,
     )
-    calibration = calibrate(residuals)
     in_time = spec.folds.type == "time"
+    calibration = calibrate(residuals, measured_units(residuals, in_time=in_time))
     low, high = np.full(len(design), np.nan), np.full(len(design), np.nan)
     intervals = []
     crossed = cross_intervals(residuals, MEASURED, in_time=in_time)
@@ -178,7 +179,7 @@ def evaluate(
         metrics=regression_metrics(actual, predicted),
         metrics_error=metric_errors(actual, predicted, on_their_own),
         folds=summaries,
-        holdout=_score_holdout(served, spec, design, holdout, calibration),
+        holdout=_score_holdout(served, spec, holdout, calibration),
         calibration=calibration,
         intervals=intervals,
         importance=permutation_importance(
@@ -229,22 +230,22 @@ def _predict(served: ServedModel, design: Design, rows: np.ndarray) -> tuple[Vec
 def _score_holdout(
     served: ServedModel,
     spec: TrainingSpec,
-    design: Design,
-    holdout: np.ndarray,
+    holdout: Design,
     calibration: Calibration,
 ) -> dict[str, Any] | None:
     if len(holdout) == 0:
         return None
     transform = spec.preprocessing.target_transform
     assert transform is not None
-    actual = design.target[holdout]
-    value, members = _predict(served, design, holdout)
+    actual = holdout.target
+    value, members = predict(served, holdout.numbers, holdout.codes)
     spread = spread_within_folds(members[served.first_served :], served.members_per_fold, transform)
-    column = None if design.fold_column is None else design.fold_column[holdout]
     return {
         "rows": len(holdout),
         "metrics": regression_metrics(actual, value),
-        "metrics_error": metric_errors(actual, value, units(spec, column, len(holdout))),
+        "metrics_error": metric_errors(
+            actual, value, units(spec, holdout.fold_column, len(holdout))
+        ),
         "intervals": [
             measure(actual, *calibration.interval(value, spread, coverage, transform), coverage)
             for coverage in MEASURED

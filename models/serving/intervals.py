@@ -40,16 +40,26 @@ class Calibration(BaseModel):
 
     `groups`: of folds by group; rows of one group err alike, so that few groups say little however
     many rows they have. None for other folds.
+    `measured`: the rows, or groups, that the intervals of some fold were measured with: those
+    outside of it, or before it in time. None for a model of an earlier version, and within such a
+    measurement.
     """
 
     rows: int
     groups: int | None = None
+    measured: int | None = None
     ranks: list[int]
     scores: list[float]
     difficulty: Difficulty
 
     @classmethod
-    def of(cls, scores: Vector, difficulty: Difficulty, groups: int | None = None) -> Calibration:
+    def of(
+        cls,
+        scores: Vector,
+        difficulty: Difficulty,
+        groups: int | None = None,
+        measured: int | None = None,
+    ) -> Calibration:
         """From all n scores, in any order."""
         lowest = min(max(1, rank(len(scores), LOWEST_COVERAGE)), len(scores))
         count = min(KEPT, len(scores) - lowest + 1)
@@ -57,6 +67,7 @@ class Calibration(BaseModel):
         return cls(
             rows=len(scores),
             groups=groups,
+            measured=measured,
             ranks=ranks.tolist(),
             scores=np.sort(scores)[ranks - 1].tolist(),
             difficulty=difficulty,
@@ -84,7 +95,11 @@ class Calibration(BaseModel):
 
     @property
     def units(self) -> int:
-        """What is drawn anew for a new row: a row, or a group with all of its rows."""
+        """How many there are of what is drawn anew for a new row, a row or a group with all of its
+        rows. Those of the measurement count, which has fewer: no coverage is served that was not
+        measured."""
+        if self.measured is not None:
+            return self.measured
         return self.rows if self.groups is None else self.groups
 
     def units_needed(self, coverage: float) -> int:

@@ -51,10 +51,12 @@ class CategoricalFeature(BaseModel):
 
 
 class Importance(BaseModel):
-    """By what share the out-of-fold error grows while the column's cells are shuffled."""
+    """By what share the out-of-fold error grows while the column's cells are shuffled, and the
+    standard error of that; None where it is not known."""
 
     column: str
     error_growth: float
+    standard_error: float | None = None
 
 
 class MeasuredInterval(BaseModel):

@@ -193,7 +193,7 @@ def _no_interval(calibration: Calibration | None, coverage: float) -> RowWarning
         detail = (
             f"an interval that holds {100 * coverage:g} % of the truths needs "
             f"{calibration.units_needed(coverage)} {what}, and the model has "
-            f"{calibration.units}: ask for a smaller coverage"
+            f"{calibration.units} outside of a fold: ask for a smaller coverage"
         )
     return RowWarning("no_interval", None, detail)
 

@@ -72,7 +72,10 @@ def interval(
     rank = math.ceil((calibration["rows"] + 1) * COVERAGE - 1e-9)
     scores = zip(calibration["ranks"], calibration["scores"], strict=True)
     bound = next((score for place, score in scores if place >= rank), math.nan)
-    if (calibration["groups"] or rank) < COVERAGE / (1 - COVERAGE) - 1e-9:
+    units = calibration.get("measured")  # None of a model of an earlier version
+    if units is None:
+        units = calibration["groups"] or rank
+    if units < COVERAGE / (1 - COVERAGE) - 1e-9:
         bound = math.nan  # few groups say little, however many rows they have
     is_log = manifest["target_transform"] == "log"
     scale = np.log(members) if is_log else members

@@ -121,7 +121,7 @@ def test_every_row_with_a_price_is_scored_once(outcome: Outcome, case: Case) -> 
     table = out_of_fold(outcome)
     assert table["row"].is_monotonic_increasing
     assert table["row"].is_unique
-    held_out = case.design.rows[case.split.holdout]
+    held_out = case.holdout.rows
     assert set(table["row"]) == set(range(103)) - {3, 50, 102} - set(held_out)
     prices = pd.to_numeric(pd.Series(case.cells["price"].to_pylist()))
     assert table["actual"].tolist() == prices[table["row"]].tolist()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from models.data.aside import seen_rows
 from models.data.estimate import parameters
 from models.data.features import LEFT_OUT_KINDS
 from models.data.profile import Profile
@@ -39,7 +40,7 @@ def _missing_target(spec: TrainingSpec, profile: Profile) -> Iterator[SpecWarnin
 
 def _capacity(spec: TrainingSpec, profile: Profile) -> Iterator[SpecWarning]:
     weights = parameters(spec, profile)
-    rows = profile.rows * (spec.k_folds - 1) // spec.k_folds
+    rows = seen_rows(spec, profile) * (spec.k_folds - 1) // spec.k_folds
     if weights > rows:
         yield SpecWarning(
             "capacity_exceeds_data",

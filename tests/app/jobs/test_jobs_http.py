@@ -104,6 +104,9 @@ def test_validate_creates_nothing(client: TestClient) -> None:
     assert answer["parameters"] == 4 * 256 + 256 + 256 * 64 + 64 + 64 + 1
     assert answer["estimate"]["memory_bytes"] > 0
     assert answer["resolved_spec"] == client.post("/v1/jobs", json=SPEC).json()["spec"]
+    held_out = client.post("/v1/jobs:validate", json={**SPEC, "holdout": {"fraction": 0.1}}).json()
+    transform = held_out["resolved_spec"]["preprocessing"]["target_transform"]
+    assert transform in ("log", "none")  # known before the job runs
     assert "capacity_exceeds_data" in {warning["code"] for warning in answer["warnings"]}
     assert len(client.get("/v1/jobs").json()["data"]) == 1
 

@@ -156,5 +156,5 @@ def test_a_spec_from_before_they_were_known_trains_without(tmp_path: Path) -> No
     stored = case.spec.model_dump()
     del stored["features"]["coordinates"]
     spec = TrainingSpec.model_validate(stored)
-    design = load_design(case.parquet, spec, select(spec, case.profile))
+    design, _ = load_design(case.parquet, spec, select(spec, case.profile))
     assert design.coordinates is None

@@ -123,15 +123,50 @@ def test_missing_groups_are_one_group(tmp_path: Path) -> None:
 
 
 def test_times_of_time_folds(tmp_path: Path) -> None:
+    days = pd.date_range("1970-01-02", periods=ROWS).strftime("%Y-%m-%d")
     case = lay(
         tmp_path,
-        FRAME.dropna(subset="sold"),
+        FRAME.assign(sold=days),
         k_folds=2,
         folds={"type": "time", "column": "sold"},
         features={"exclude": ["sold"]},
     )
     assert case.design.fold_column[0] == 86_400.0
     assert "sold" not in case.design.numeric
+
+
+@pytest.mark.parametrize("kind", ["shuffled", "group", "time"])
+def test_the_holdout_decides_nothing(tmp_path: Path, kind: str) -> None:
+    """Neither transform nor levels: whatever stands in its rows, all else is as it was."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "area": rng.uniform(50, 200, 120),
+            "zone": rng.choice(["a", "b"], 120),
+            "by": np.arange(120) // 4,
+            "price": rng.uniform(100, 200, 120),
+        }
+    )
+    spec: dict[str, Any] = {
+        "folds": {"type": kind, "column": None if kind == "shuffled" else "by"},
+        "holdout": {"fraction": 0.1},
+    }
+    clean = lay(tmp_path, frame, **spec)
+    assert clean.spec.preprocessing.target_transform == "none"
+    held_out = clean.holdout.rows
+    for prices, zones in ((1e6, "c"), (-5.0, "a")):
+        frame.loc[held_out, ["price", "zone"]] = [prices, zones]
+        planted = lay(tmp_path, frame, **spec)
+        assert planted.holdout.rows.tolist() == held_out.tolist()
+        assert planted.spec == clean.spec
+        assert planted.design.categorical == clean.design.categorical
+        assert np.array_equal(planted.design.codes, clean.design.codes)
+        (zone,) = planted.design.categorical
+        code = zone.levels.index(zones) if zones in zone.levels else zone.unknown
+        assert set(planted.holdout.codes[:, 0]) == {code}
+    skewed = frame.assign(price=np.exp(rng.normal(5, 1, 120)))
+    skewed.loc[held_out, "price"] = -5.0
+    assert lay(tmp_path, skewed, **spec).spec.preprocessing.target_transform == "log"
 
 
 def test_shuffled_folds_need_no_column(tmp_path: Path) -> None:

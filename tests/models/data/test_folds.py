@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import combinations, product
+from dataclasses import dataclass
+from itertools import combinations, pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pandas as pd
 import pytest
 from houses import lay
 
+from models.data.aside import set_holdout_aside
 from models.data.features import SpecError
-from models.data.folds import Split, split_rows
+from models.data.folds import FoldRows, split_rows
 from models.spec import TrainingSpec
 
 TYPES = ["shuffled", "stratified", "group", "time"]
@@ -36,9 +38,27 @@ def made_up(kind: str, rows: int, k: int, seed: int = 0) -> tuple[np.ndarray, np
     return target, rng.permutation(rows).astype(float) if kind == "time" else None
 
 
-def deal(kind: str, rows: int, k: int, seed: int = 0, **spec: Any) -> tuple[Split, Any, Any]:
+@dataclass(frozen=True)
+class Split:
+    """Where each row of a table is."""
+
+    folds: list[FoldRows]
+    holdout: np.ndarray
+
+
+def deal(kind: str, rows: int, k: int, seed: int = 0, **given: Any) -> tuple[Split, Any, Any]:
     target, column = made_up(kind, rows, k)
-    return split_rows(spec_of(kind, k, seed=seed, **spec), target, column), target, column
+    spec = spec_of(kind, k, seed=seed, **given)
+    return split_of(spec, target, column), target, column
+
+
+def split_of(spec: TrainingSpec, target: np.ndarray, column: np.ndarray | None) -> Split:
+    """As a run does it: the holdout first."""
+    seen, holdout = set_holdout_aside(spec, len(target), column)
+    laid = split_rows(spec, target[seen], None if column is None else column[seen])
+    return Split(
+        [FoldRows(seen[f.train], seen[f.watched], seen[f.validation]) for f in laid], holdout
+    )
 
 
 def parts_of(split: Split) -> list[list[np.ndarray]]:
@@ -115,7 +135,7 @@ def test_stratified_folds_spread_the_target() -> None:
     tenths = np.argsort(np.argsort(target)) * 10 // rows
 
     def unevenness(kind: str) -> int:
-        folds = split_rows(spec_of(kind, k), target).folds
+        folds = split_rows(spec_of(kind, k), target)
         counts = [np.bincount(tenths[fold.validation], minlength=10) for fold in folds]
         return int(np.ptp(counts, axis=0).max())
 
@@ -134,7 +154,7 @@ def test_stratified_folds_of_few_rows(k: int) -> None:
 
 def test_stratified_folds_of_a_target_with_few_values() -> None:
     target = np.repeat([0.0, 1.0], [90, 10])
-    for fold in split_rows(spec_of("stratified", 5), target).folds:
+    for fold in split_rows(spec_of("stratified", 5), target):
         assert target[fold.validation].sum() == 2
 
 
@@ -165,10 +185,54 @@ def test_time_folds_are_scored_by_models_of_earlier_rows(holdout: dict[str, Any]
             )
 
 
-def test_rows_of_one_time_may_lie_on_both_sides_but_never_later_ones() -> None:
-    times = np.repeat(np.arange(4.0), 25)
-    for fold in split_rows(spec_of("time", 5), np.arange(1.0, 101), times).folds:
-        assert times[fold.train].max() <= times[fold.validation].min()
+@pytest.mark.parametrize("watched", [None, {"patience": 1, "fraction": 0.2}])
+@pytest.mark.parametrize("holdout", [None, {"fraction": 0.2}])
+@pytest.mark.parametrize("sizes", [[10] * 9, [1, 80, 2, 2, 2, 1, 40, 1, 1], [60] + [1] * 8])
+def test_rows_of_one_time_stay_together(
+    sizes: list[int], holdout: dict[str, Any] | None, watched: dict[str, Any] | None
+) -> None:
+    """Whatever the order of the rows, in which ties would be cut at random."""
+    rng = np.random.default_rng(0)
+    times = rng.permutation(np.repeat(np.arange(float(len(sizes))), sizes))
+    spec = spec_of("time", 5, holdout=holdout, early_stopping=watched)
+    split = split_of(spec, np.arange(1.0, len(times) + 1), times)
+    latest = -1.0
+    for fold in split.folds:
+        parts = [p for p in (fold.train, fold.watched, fold.validation, split.holdout) if len(p)]
+        for earlier, later in pairwise(parts):
+            assert times[earlier].max() < times[later].min()
+        assert times[fold.validation].min() > latest
+        latest = times[fold.validation].max()
+        before = len(fold.train) + len(fold.watched)
+        assert before == (times < times[fold.validation].min()).sum()
+    other = rng.permutation(len(times))
+    again = split_of(spec, np.arange(1.0, len(times) + 1), times[other])
+    for one, two in zip(split.folds, again.folds, strict=True):
+        assert set(times[one.validation]) == set(times[other][two.validation])
+
+
+def test_a_cut_moves_before_the_rows_of_its_time() -> None:
+    times = np.array([1.0, 2, 2, 2, 3, 3, 4, 4, 5])
+    spec = spec_of("time", 2, early_stopping=None)
+    first, second = split_rows(spec, np.arange(1.0, 10), times)
+    assert (first.train.tolist(), first.validation.tolist()) == ([0], [1, 2, 3, 4, 5])
+    assert second.validation.tolist() == [6, 7, 8]
+
+
+def test_too_few_times_are_refused(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"area": np.arange(60) ** 1.5, "year": np.arange(60) // 10, "price": 1.0})
+    frame["price"] += np.arange(60)
+    time = {"type": "time", "column": "year"}
+    with pytest.raises(SpecError, match="'year' has 6 different times, and 5 folds need 7"):
+        lay(tmp_path, frame, folds=time)
+    lay(tmp_path, frame, folds=time, k_folds=4)
+    with pytest.raises(SpecError, match="need 7"):
+        lay(tmp_path, frame, folds=time, k_folds=4, holdout={"fraction": 0.1})
+    # Times of rows without a target do not count, which the profile cannot tell.
+    frame.loc[frame["year"] < 2, "price"] = np.nan
+    case = lay(tmp_path, frame, folds=time, k_folds=4)
+    with pytest.raises(ValueError, match="4 different times in 'year', and need 6"):
+        _ = case.laid
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -195,8 +259,8 @@ def test_equal_targets_are_dealt_in_silence() -> None:
     """Most are 0, so that a bin of the others has fewer rows than there are folds."""
     spec = TrainingSpec(target="price", folds={"type": "stratified"})
     target = np.array([0.0] * 97 + [1.0, 2.0, 3.0])
-    split = split_rows(spec, target)
-    assert [len(fold.validation) for fold in split.folds] == [20] * 5
+    laid = split_rows(spec, target)
+    assert [len(fold.validation) for fold in laid] == [20] * 5
 
 
 @pytest.mark.parametrize("kind", TYPES)
@@ -228,6 +292,6 @@ def test_what_a_spec_may_ask_can_be_dealt(tmp_path: Path, kind: str) -> None:
             except SpecError:
                 continue
             dealt += 1
-            for fold in case.split.folds:
+            for fold in case.laid:
                 assert min(len(fold.train), len(fold.validation)) > 0
     assert dealt > 10

@@ -95,8 +95,8 @@ def test_a_fold_learns_nothing_from_rows_it_does_not_train_on(
     spec = {"preprocessing": {"target_transform": "log"}, "holdout": {"fraction": 0.2}}
     frame = house_frame().astype({"year": float})
     clean = lay(tmp_path, frame, **spec)
-    rows = clean.split.holdout if part == "holdout" else getattr(clean.split.folds[fold], part)
-    plant(frame, rows)
+    own = getattr(clean.laid[fold], part) if part != "holdout" else None
+    plant(frame, clean.holdout.rows if own is None else clean.design.rows[own])
     planted = lay(tmp_path, frame, **spec)
     for missing, scaling in product(MISSING, SCALINGS):
         settings = preprocessing(missing, scaling, "log")
@@ -117,7 +117,7 @@ def test_a_fold_learns_from_its_training_rows(
     spec = {"preprocessing": preprocessing(transform="log").model_dump()}
     frame = house_frame().astype({"year": float})
     clean = lay(tmp_path, frame, **spec)
-    plant(frame, clean.split.folds[1].train[:20])
+    plant(frame, clean.laid[1].train[:20])
     planted = lay(tmp_path, frame, **spec)
     assert learnt_of(planted, 1) != learnt_of(clean, 1)
 
@@ -254,11 +254,11 @@ def test_the_scale_on_which_the_target_is_learnt() -> None:
 def test_drop_rows_leaves_incomplete_rows_out_of_training_alone(tmp_path: Path) -> None:
     case = lay(tmp_path, house_frame(), preprocessing={"numeric_missing": "drop_rows"})
     incomplete = set(np.flatnonzero(np.isnan(case.design.numbers).any(axis=1)))
-    for raw in case.split.folds:
+    for raw in case.laid:
         kept = trainable_rows(case.spec.preprocessing, case.design, raw)
         assert set(raw.train) & incomplete
         assert set(kept.train) == set(raw.train) - incomplete
         assert set(kept.watched) == set(raw.watched) - incomplete
         assert np.array_equal(kept.validation, raw.validation)
     other = preprocessing("mean")
-    assert trainable_rows(other, case.design, case.split.folds[0]) is case.split.folds[0]
+    assert trainable_rows(other, case.design, case.laid[0]) is case.laid[0]

@@ -40,6 +40,18 @@ def test_it_follows_the_size_of_the_table(houses: Profile) -> None:
     assert large.early_stopping is huge.early_stopping is None
 
 
+def test_only_rows_that_folds_may_see_count(houses: Profile) -> None:
+    """Neither those without a target nor the holdout's make a table large."""
+    columns = [
+        column.model_copy(update={"missing": 100 if column.name == "price" else 0})
+        for column in houses.columns
+    ]
+    gappy = houses.model_copy(update={"columns": columns})
+    assert bins(recipe(gappy, MANY_ROWS + 100)) == 32
+    assert bins(recipe(gappy, MANY_ROWS + 99)) == 16
+    assert bins(recipe(houses, MANY_ROWS + 500, holdout={"fraction": 0.1})) == 16
+
+
 def test_what_the_spec_says_is_kept(houses: Profile) -> None:
     given: dict[str, Any] = {
         "batch_size": 32,

@@ -7,7 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.evaluation.calibration import Residuals, calibrate, cross_intervals, measure
+from models.evaluation.calibration import (
+    Residuals,
+    calibrate,
+    cross_intervals,
+    measure,
+    measured_units,
+)
 from models.serving.intervals import Calibration
 
 ROWS, FOLDS = 4_000, 5
@@ -79,3 +85,24 @@ def test_what_cannot_be_measured_is_said_to_be_so() -> None:
     found = residuals(telling=False, rows=10)
     report = measure(found.actual, *cross_intervals(found, [0.95], in_time=False)[0], 0.95)
     assert report == {"coverage": 0.95, "rows": 0, "measured": None, "mean_width": None}
+
+
+@pytest.mark.parametrize("in_time", [False, True])
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("folds", [1, 2, 5])
+def test_what_is_served_was_measured(folds: int, *, grouped: bool, in_time: bool) -> None:
+    """At each coverage, for tables of any size."""
+    served = 0
+    for rows in (5, 11, 13, 22, 40, 110, 130, 210):
+        found = replace(
+            residuals(telling=False, rows=rows),
+            fold=np.arange(rows) % folds,
+            group=np.arange(rows) // 2 if grouped else None,
+        )
+        calibration = calibrate(found, measured_units(found, in_time=in_time))
+        for coverage in (0.5, 0.8, 0.9, 0.95, 0.99):
+            (bounds,) = cross_intervals(found, [coverage], in_time=in_time)
+            measured = measure(found.actual, *bounds, coverage)["measured"]
+            assert (calibration.bound(coverage) is None) == (measured is None)
+            served += measured is not None
+    assert (served > 0) == (folds > 1)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 from houses import lay, score, train
 
 HOUSES = 300
@@ -34,8 +35,37 @@ def test_what_the_price_depends_on_comes_first(tmp_path: Path) -> None:
     )
     importance = score(case, train(case)).importance
 
+    for row in importance:
+        assert 0 < row["standard_error"] < 0.2 * (1 + row["error_growth"])
+    assert score(case, train(case)).importance == importance  # the seed decides
     growth = {row["column"]: row["error_growth"] for row in importance}
     assert list(growth)[:2] == ["area", "street"]
     assert growth["area"] > growth["street"] > 0.5
     assert abs(growth["noise"]) < 0.2
     assert abs(growth["colour"]) < 0.2
+
+
+@pytest.mark.parametrize("kind", ["group", "time"])
+def test_a_column_that_is_constant_in_each_fold_has_its_due(kind: str, tmp_path: Path) -> None:
+    """Shuffled inside the folds it would get exactly 0."""
+    rng = np.random.default_rng(0)
+    year = np.repeat(np.arange(8.0), 30)
+    frame = pd.DataFrame({"by": year, "year": year, "noise": rng.uniform(0, 1, 240)})
+    frame["price"] = 100 + 20 * year + rng.normal(0, 3, 240)
+    case = lay(
+        tmp_path,
+        frame,
+        architecture={"type": "linear"},
+        features={"exclude": [] if kind == "group" else ["by"]},
+        folds={"type": kind, "column": "by"},
+        preprocessing={"numeric_scaling": "standard"},
+        k_folds=7 if kind == "time" else 8,
+        max_epochs=60,
+        early_stopping=None,
+        optimizer={"learning_rate": 0.03},
+    )
+    assert all(len(set(case.design.numbers[f.validation, 0])) == 1 for f in case.folds)
+    first, second = score(case, train(case)).importance
+    assert (first["column"], second["column"]) == ("year", "noise")
+    assert first["error_growth"] > 1
+    assert abs(second["error_growth"]) < 0.2

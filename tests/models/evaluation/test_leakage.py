@@ -93,8 +93,8 @@ def test_the_first_row_of_the_table_is_no_exception(tmp_path: Path, planted: str
 @pytest.mark.parametrize("planted", [*CELLS, *PRICES])
 def test_a_holdout_row_leaves_every_fold_as_it_was(tmp_path: Path, planted: str) -> None:
     clean = case_of(tmp_path, holdout={"fraction": 0.2})
-    row = clean.split.holdout[0]
-    before, after = scores_of(clean), scores_of(with_cells(clean, row, planted))
+    held_out = with_cells(dataclasses.replace(clean, design=clean.holdout), 0, planted).design
+    before, after = scores_of(clean), scores_of(dataclasses.replace(clean, holdout=held_out))
     assert np.array_equal(after.out_of_fold, before.out_of_fold, equal_nan=True)
     assert after.metrics == before.metrics
     assert after.folds == before.folds

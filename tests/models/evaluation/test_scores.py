@@ -10,29 +10,28 @@ import pytest
 import torch
 from houses import Built, lay, score, train
 
+from models.data.design import Design
 from models.data.metrics import fold_metrics, metric_errors, regression_metrics
 from models.serving.served import predict
 
 
-def by_hand(model: Built, fold: int, rows: np.ndarray) -> np.ndarray:
-    """Predictions of one fold's model, picked from those of all."""
-    design = model.case.design
+def by_hand(model: Built, design: Design) -> np.ndarray:
+    """(F, n) predictions of each fold's model."""
     with torch.no_grad():
-        _, members = model.served(
-            torch.from_numpy(design.numbers[rows]), torch.from_numpy(design.codes[rows])
-        )
-    return np.asarray(members[fold])
+        _, members = model.served(torch.from_numpy(design.numbers), torch.from_numpy(design.codes))
+    return np.asarray(members)
 
 
 def test_every_row_is_predicted_by_the_fold_that_did_not_see_it(houses_model: Built) -> None:
     scores, case = houses_model.scores, houses_model.case
+    members = by_hand(houses_model, case.design)
     for fold, rows in enumerate(case.folds):
         assert set(scores.fold_of[rows.validation]) == {fold}
-        expected = by_hand(houses_model, fold, rows.validation)
+        expected = members[fold, rows.validation]
         np.testing.assert_allclose(scores.out_of_fold[rows.validation], expected, rtol=1e-6)
-    unseen = np.isnan(scores.out_of_fold)
-    assert sorted(np.flatnonzero(unseen)) == sorted(case.split.holdout)
-    assert np.array_equal(unseen, scores.fold_of == -1)
+    assert not np.isnan(scores.out_of_fold).any()
+    assert (scores.fold_of >= 0).all()
+    assert sorted([*scores.rows, *case.holdout.rows]) == list(range(103))
 
 
 def test_the_metrics_are_pooled_over_the_out_of_fold_predictions(houses_model: Built) -> None:
@@ -66,15 +65,15 @@ def test_the_summary_of_each_fold(houses_model: Built) -> None:
 
 def test_the_holdout_is_scored_by_the_average_of_the_folds(houses_model: Built) -> None:
     scores, case = houses_model.scores, houses_model.case
-    rows = case.split.holdout
-    members = [by_hand(houses_model, fold, rows) for fold in range(len(case.folds))]
-    expected = regression_metrics(case.design.target[rows], np.mean(members, axis=0))
+    actual = case.holdout.target
+    members = by_hand(houses_model, case.holdout)
+    expected = regression_metrics(actual, np.mean(members, axis=0))
     assert scores.holdout is not None
-    assert scores.holdout["rows"] == len(rows) == 10
+    assert scores.holdout["rows"] == len(actual) == 10
     assert scores.holdout["metrics"] == {
         name: pytest.approx(value, rel=1e-6) for name, value in expected.items()
     }
-    errors = metric_errors(case.design.target[rows], np.mean(members, axis=0), np.arange(10))
+    errors = metric_errors(actual, np.mean(members, axis=0), np.arange(10))
     assert scores.holdout["metrics_error"] == {
         name: pytest.approx(value, rel=1e-4) for name, value in errors.items()
     }
@@ -109,6 +108,16 @@ def test_a_right_model_is_right_in_every_fold(kind: str, tmp_path: Path) -> None
     assert scores.metrics["bias"] == pytest.approx(1.0, abs=0.01)
 
 
+def test_what_a_model_remembers_is_of_rows_that_folds_saw(houses_model: Built) -> None:
+    """Ranges, shares and the background of explanations; a day stands in one row each."""
+    manifest, design = houses_model.manifest, houses_model.case.design
+    for feature, column in zip(manifest.numeric, design.numbers.T, strict=True):
+        assert (feature.low, feature.high) == (np.nanmin(column), np.nanmax(column))
+    assert manifest.background is not None
+    days = manifest.background.arrays()[0][:, design.numeric.index("sold")]
+    assert not set(days) & set(houses_model.case.holdout.numbers[:, design.numeric.index("sold")])
+
+
 def test_the_result_has_mean_and_deviation_over_folds(houses_model: Built) -> None:
     result = houses_model.scores.result()
     rmse = [fold["metrics"]["rmse"] for fold in result["folds"]]
@@ -131,7 +140,7 @@ def test_the_out_of_fold_file(houses_model: Built, tmp_path: Path) -> None:
     table = pd.read_parquet(tmp_path / "oof.parquet")
     assert list(table) == ["row", "fold", "unit", "actual", "prediction", "low", "high"]
     scored = np.flatnonzero(scores.fold_of >= 0)
-    assert table["row"].tolist() == scored.tolist()  # no row of this table is without a price
+    assert table["row"].tolist() == scores.rows[scored].tolist()
     assert table["fold"].tolist() == scores.fold_of[scored].tolist()
     assert table["actual"].tolist() == scores.actual[scored].tolist()
     assert table["prediction"].tolist() == scores.out_of_fold[scored].tolist()

@@ -1,0 +1,142 @@
+"""Rows that are set aside: the holdout, and the slice of a fold that early stopping watches.
+
+The holdout is out before anything is resolved or learnt: neither the target's transform nor the
+levels, the recipe or what a model remembers of its table may follow from it. Both keep the meaning
+of the folds: whole groups for `group`, the latest rows for `time`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.data.profile import Profile
+from models.randomness import stream_seed
+from models.spec import TrainingSpec
+
+Rows = NDArray[np.int64]
+
+
+def seen_rows(spec: TrainingSpec, profile: Profile) -> int:
+    """Rows that have a target, the holdout aside; about so many where that takes whole groups or
+    times."""
+    missing = {column.name: column.missing for column in profile.columns}
+    rows = profile.rows - missing.get(spec.target, 0)
+    return rows if spec.holdout is None else rows - _share(spec.holdout.fraction, rows)
+
+
+def groups_needed(spec: TrainingSpec) -> int:
+    """The fewest groups that `group` folds can be made of, the holdout's aside.
+
+    With early stopping each fold trains on one group at least and watches another.
+    """
+    return 4 if spec.k_folds == 2 and spec.early_stopping is not None else spec.k_folds
+
+
+def times_needed(spec: TrainingSpec) -> int:
+    """The fewest different times that `time` folds can be made of, the holdout's aside."""
+    return spec.k_folds + times_trained(spec)
+
+
+def times_trained(spec: TrainingSpec) -> int:
+    """The fewest times that a fold trains on: with early stopping it watches the last of them."""
+    return 1 if spec.early_stopping is None else 2
+
+
+def set_holdout_aside(
+    spec: TrainingSpec, rows: int, column: np.ndarray | None
+) -> tuple[Rows, Rows]:
+    """Places among some rows: (those that folds may see, the holdout), both in the rows' order.
+
+    `column` (n,): the groups of `group` folds or the times of `time` folds.
+
+    Raises
+    ------
+    ValueError: there are too few groups or times.
+    """
+    every = np.arange(rows)
+    if spec.holdout is None:
+        return every, every[:0]
+    keep = groups_needed(spec) if spec.folds.type == "group" else times_needed(spec)
+    seen, holdout = set_aside(spec, every, column, spec.holdout.fraction, "holdout", keep)
+    return np.sort(seen), np.sort(holdout)
+
+
+def set_aside(
+    spec: TrainingSpec,
+    rows: Rows,
+    column: np.ndarray | None,
+    fraction: float,
+    purpose: str,
+    keep: int,
+) -> tuple[Rows, Rows]:
+    """Split off a fraction of the rows: (kept, set aside).
+
+    `keep`: as many groups of `group` folds, or times of `time` folds, as must be left.
+
+    Raises
+    ------
+    ValueError: there are too few groups or times.
+    """
+    seed = stream_seed(spec.seed, purpose) % 2**32
+    count = _share(fraction, len(rows))
+    match spec.folds.type:
+        case "time":
+            assert column is not None
+            ordered = rows[np.argsort(column[rows], kind="stable")]
+            (cut,) = cuts_in_time(spec, column[ordered], [len(rows) - count], keep)
+            return ordered[:cut], ordered[cut:]
+        case "group":
+            assert column is not None
+            groups, sizes = np.unique(column[rows], return_counts=True)
+            if len(groups) <= keep:
+                raise ValueError(
+                    f"they have too few groups by '{spec.folds.column}' to set some aside for "
+                    "early stopping or a holdout"
+                )
+            order = np.random.default_rng(seed).permutation(len(groups))
+            wanted = int(np.searchsorted(np.cumsum(sizes[order]), count))
+            taken = min(max(1, wanted), len(groups) - keep)
+            aside = np.isin(column[rows], groups[order[:taken]])
+            return rows[~aside], rows[aside]
+        case _:
+            # The order of scikit-learn's `train_test_split`, which the API does without.
+            shuffled = rows[np.random.RandomState(seed).permutation(len(rows))]
+            return shuffled[count:], shuffled[:count]
+
+
+def cuts_in_time(
+    spec: TrainingSpec, times: np.ndarray, wanted: Sequence[int], keep: int
+) -> list[int]:
+    """Where to cut rows in order of time: at the places wanted, or before them where a cut would
+    part rows of one time, which all go to the later side.
+
+    Parameters
+    ----------
+    times : (n,) ascending
+    wanted : places 0 … n of the first row behind each cut, ascending
+    keep : as many times as must lie before the first cut
+
+    Raises
+    ------
+    ValueError: there are too few times for one between any two cuts.
+    """
+    starts = np.flatnonzero(np.diff(times, prepend=-np.inf))
+    if len(starts) < keep + len(wanted):
+        raise ValueError(
+            f"they have {len(starts)} different times in '{spec.folds.column}', and need "
+            f"{keep + len(wanted)}: rows of the same time stay together"
+        )
+    cuts = []
+    place = keep - 1
+    for ahead, ideal in zip(range(len(wanted), 0, -1), wanted, strict=True):
+        own = int(np.searchsorted(starts, ideal, side="right")) - 1
+        place = min(max(place + 1, own), len(starts) - ahead)
+        cuts.append(int(starts[place]))
+    return cuts
+
+
+def _share(fraction: float, rows: int) -> int:
+    return max(1, round(fraction * rows))
