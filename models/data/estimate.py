@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from models.data.aside import seen_rows
 from models.data.coordinates import ANGLES
 from models.data.features import MAX_LEVELS, select
 from models.data.profile import Profile
@@ -51,9 +52,15 @@ WAVE_SECONDS = 30e-9  # one wave of a periodic embedding
 ENCODING_SECONDS = 55e-9  # one input of one row, where they are encoded block by block
 AUTOGRAD_FACTOR = 2.0  # what a graph costs over gradients by hand
 SIMPLE = ("relu", "leaky_relu", "identity")
-# Preparing, evaluating and exporting: always, and for each of a member's predictions.
-OVERHEAD_SECONDS = 4.0
-PREDICTION_SECONDS = 2e-6
+# Preparing, evaluating and exporting: always, for each cell of the table, and for each input of a
+# row that is priced.
+OVERHEAD_SECONDS = 3.0
+CELL_SECONDS = 0.5e-6
+PRICED_INPUT_SECONDS = 5e-9
+# Rows that permutation importance prices again for each column, and in all: a table of 2,000
+# columns must not take longer to explain than to train.
+MOST_SHUFFLED_ROWS = 1_000
+MOST_SHUFFLED = 100_000
 
 
 @dataclass(frozen=True)
@@ -82,15 +89,16 @@ def estimate(spec: TrainingSpec, profile: Profile, machine: Machine) -> Estimate
     members = spec.k_folds * spec.members_per_fold
     lanes = min(machine.cores, members)
     table = TABLE_COPIES * 8 * profile.rows * (len(spec.features.kinds) + 1)
-    encoded = encoded_bytes(spec.k_folds, profile.rows, inputs)
+    seen = seen_rows(spec, profile)
+    encoded = encoded_bytes(spec.k_folds, seen, inputs)
     if encoded > ENCODED_BYTES:
         encoded = BLOCKS_BYTES
     memory = (
         PROCESS_BYTES + LANE_BYTES * lanes + table + encoded + members * member_bytes(spec, inputs)
     )
     in_lane = -(-members // lanes)
-    seconds = OVERHEAD_SECONDS + PREDICTION_SECONDS * profile.rows * members
-    seconds += spec.max_epochs * _epoch_seconds(spec, inputs, profile.rows, in_lane)
+    seconds = OVERHEAD_SECONDS + spec.max_epochs * _epoch_seconds(spec, inputs, seen, in_lane)
+    seconds += _evaluation_seconds(spec, inputs, profile, seen)
     return Estimate(memory, seconds * REFERENCE_RATE / machine.core_rate)
 
 
@@ -141,14 +149,13 @@ def _epoch_seconds(spec: TrainingSpec, inputs: int, rows: int, members: int) -> 
     """One epoch of a lane with so many members, on the reference core."""
     widths = layer_widths(spec.architecture, inputs)
     passes = _passes(spec.architecture)
-    folded = rows * (1 - (spec.holdout.fraction if spec.holdout else 0.0))
     watched = spec.early_stopping.fraction if spec.early_stopping else 0.0
-    trained = folded * (spec.k_folds - 1) / spec.k_folds * (1 - watched)
+    trained = rows * (spec.k_folds - 1) / spec.k_folds * (1 - watched)
     batches = -(-trained // spec.batch_size)
     weights = _parameters(widths)
     # Forward, and backward by weights and, but for the first layer, by inputs.
     operations = passes * (6 * weights - 2 * widths[0] * widths[1])
-    scored = passes * 2 * weights * folded / spec.k_folds
+    scored = passes * 2 * weights * rows / spec.k_folds
     activation = getattr(spec.architecture, "activation", "identity")
     unit = SIMPLE_SECONDS if activation in SIMPLE else CURVED_SECONDS
     unit += DROPOUT_SECONDS if spec.dropout > 0 else 0.0
@@ -164,6 +171,25 @@ def _epoch_seconds(spec: TrainingSpec, inputs: int, rows: int, members: int) -> 
     by_batch = weights * WEIGHT_SECONDS * members + STEP_SECONDS + LAYER_SECONDS * len(widths)
     factor = 1.0 if _by_hand(spec.architecture) else AUTOGRAD_FACTOR
     return factor * (by_row * members + by_batch * batches) + encoding
+
+
+def _evaluation_seconds(spec: TrainingSpec, inputs: int, profile: Profile, seen: int) -> float:
+    """What comes before and after the epochs, on the reference core: scores, importance, the check
+    of the exported graphs."""
+    columns = len(spec.features.kinds)
+    # Each row is scored, and R² taken of it by the members of every fold.
+    by_a_fold = seen * (spec.k_folds + 1) + importance_rows(seen, columns) * (columns + 1)
+    # Both graphs are compared with the scores.
+    by_all = spec.k_folds * (2 * seen + profile.rows - seen)
+    weights = _parameters(layer_widths(spec.architecture, inputs))
+    products = 2 * _passes(spec.architecture) * weights * spec.members_per_fold
+    row = products / TRAINING_RATE + inputs * PRICED_INPUT_SECONDS
+    return row * (by_a_fold + by_all) + CELL_SECONDS * profile.rows * columns
+
+
+def importance_rows(rows: int, columns: int) -> int:
+    """Of so many scored rows those that are priced again for each column."""
+    return max(1, min(rows, MOST_SHUFFLED_ROWS, MOST_SHUFFLED // columns))
 
 
 def _by_hand(architecture: Architecture) -> bool:

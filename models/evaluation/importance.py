@@ -14,16 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.data.design import Design
+from models.data.estimate import importance_rows
 from models.data.metrics import jackknife, units
 from models.randomness import stream_seed
 from models.serving.intervals import Vector, transformed
 from models.serving.served import CHUNK_ROWS, ServedModel, predict
 from models.spec import TargetTransform, TrainingSpec
-
-# Rows that are priced again for each column, and in all: a table of 2,000 columns must not take
-# longer to explain than to train.
-MOST_ROWS = 1_000
-MOST_PRICED = 100_000
 
 Rows = NDArray[np.int64]
 
@@ -44,7 +40,7 @@ def permutation_importance(
     chance = np.random.default_rng(stream_seed(spec.seed, "importance"))
     columns = [*design.numeric, *(known.name for known in design.categorical)]
     total = sum(map(len, folds))
-    share = min(1.0, MOST_ROWS / total, MOST_PRICED / len(columns) / total)
+    share = importance_rows(total, len(columns)) / total
     samples = [
         chance.choice(scored, max(1, round(share * len(scored))), replace=False) for scored in folds
     ]

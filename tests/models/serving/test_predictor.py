@@ -142,7 +142,7 @@ def test_members_and_value(houses_model: Built, predictor: Predictor) -> None:
     np.testing.assert_allclose(predictions.values, predictions.members.mean(axis=0))
     for fold, rows in enumerate(case.folds):
         np.testing.assert_allclose(
-            predictions.members[fold, rows.validation],
+            predictions.members[fold, case.design.rows[rows.validation]],
             houses_model.scores.out_of_fold[rows.validation],
             rtol=1e-4,
         )
