@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from models.data.design import as_numbers
 from models.data.aside import groups_needed
+from models.data.design import as_numbers
 from models.data.kinds import ID_NAME
 from models.data.profile import ColumnProfile, Profile
 from models.data.review.sample import Codes, Numbers, Sample, level_codes, standard_ranks
