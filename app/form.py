@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -13,14 +13,20 @@ MAX_FIELD = 4096  # bytes of a form field other than the file
 
 
 class FormReader:
-    """Passes the part `file` to `write_file` and keeps the part `name`; refuses other parts."""
+    """Passes the part `file` to `write_file` and keeps the parts `fields`; refuses other parts."""
 
-    def __init__(self, boundary: bytes | None, write_file: Callable[[bytes], object]) -> None:
+    def __init__(
+        self,
+        boundary: bytes | None,
+        write_file: Callable[[bytes], object],
+        fields: Sequence[str] = ("name",),
+    ) -> None:
         if boundary is None:
             raise bad_form("its Content-Type names no boundary")
         self._write_file = write_file
-        self._name = b""
-        self._file_name: str | None = None
+        self._known = ("file", *fields)
+        self._fields: dict[str, bytes] = {}
+        self.file_name: str | None = None
         self._part: str | None = None
         self._parts: set[str] = set()
         self._ended = False
@@ -49,8 +55,8 @@ class FormReader:
         except FormParserError as error:
             raise bad_form(str(error)) from None
 
-    def finish(self) -> str | None:
-        """The table's name: the part `name`, or else the file's own name.
+    def finish(self) -> dict[str, str]:
+        """The fields that came, without the file.
 
         Raises
         ------
@@ -60,7 +66,7 @@ class FormReader:
             raise bad_form("it ends before its closing boundary")
         if "file" not in self._parts:
             raise Invalid("The form has no file.", [Fault(pointer="/file", detail="is required")])
-        return self._name.decode(errors="replace") or self._file_name
+        return {name: value.decode(errors="replace") for name, value in self._fields.items()}
 
     def _begin_header(self) -> None:
         self._header_name = self._header_value = b""
@@ -77,24 +83,28 @@ class FormReader:
         _, options = parse_options_header(self._header_value)
         self._part = options.get(b"name", b"").decode(errors="replace")
         if self._part == "file":
-            self._file_name = options.get(b"filename", b"").decode(errors="replace")
+            self.file_name = options.get(b"filename", b"").decode(errors="replace")
 
     def _begin_data(self) -> None:
-        if self._part not in ("file", "name"):
+        if self._part not in self._known:
+            known = ", ".join(map(repr, self._known[:-1]))
             raise Invalid(
-                f"The form has an unknown field '{self._part}'; it may have 'file' and 'name'."
+                f"The form has an unknown field '{self._part}'; it may have {known} and "
+                f"'{self._known[-1]}'."
             )
         if self._part in self._parts:
             raise Invalid(f"The form has the field '{self._part}' twice; send one file at a time.")
         self._parts.add(self._part)
+        if self._part != "file":
+            self._fields[self._part] = b""
 
     def _add_data(self, data: bytes, start: int, end: int) -> None:
         if self._part == "file":
             self._write_file(data[start:end])
-        elif len(self._name) + end - start > MAX_FIELD:
-            raise Invalid(f"The form's field 'name' is longer than {MAX_FIELD} bytes.")
-        else:
-            self._name += data[start:end]
+        elif self._part is not None:
+            self._fields[self._part] += data[start:end]
+            if len(self._fields[self._part]) > MAX_FIELD:
+                raise Invalid(f"The form's field '{self._part}' is longer than {MAX_FIELD} bytes.")
 
     def _end_part(self) -> None:
         self._part = None

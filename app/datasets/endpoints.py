@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from anyio import to_thread
 from fastapi import APIRouter, BackgroundTasks, Query, Request, Response
@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 
 from app.datasets import repository, service
 from app.datasets.schemas import DatasetOut, DatasetSummary
-from app.datasets.upload import MAX_NAME, receive, upload_folder, uploads_root
+from app.datasets.upload import MAX_NAME, UploadMarks, receive, upload_folder, uploads_root
 from app.deps import BlobsDep, DatabaseDep, ReadSession, ResourcesDep, Tenant
 from app.errors import (
     Conflict,
@@ -32,6 +32,7 @@ from app.openapi import problems
 from app.paging import Page, PageQueryDep
 from app.parameters import PRINTABLE, IdempotencyKeyHeader, StrictRoute, name_path
 from app.storage.blobs import CHUNK, dataset_key
+from models.data.readings import DecimalMark, ThousandsMark
 
 COMMON = problems(Invalid, Unavailable)
 
@@ -60,6 +61,8 @@ UPLOAD_BODY: dict[str, Any] = {
                             "description": "A CSV, for example `examples/ames.csv`.",
                         },
                         "name": {"type": "string", "maxLength": MAX_NAME, "example": "ames.csv"},
+                        "decimal": {"type": "string", "enum": [*get_args(DecimalMark)]},
+                        "thousands": {"type": "string", "enum": [*get_args(ThousandsMark)]},
                     },
                 }
             },
@@ -99,15 +102,25 @@ async def upload_dataset(
         str | None,
         Query(max_length=MAX_NAME, pattern=PRINTABLE, description="Default: the file's own name."),
     ] = None,
+    decimal: Annotated[
+        DecimalMark | None,
+        Query(description="The decimal mark, where a column can be read with either."),
+    ] = None,
+    thousands: Annotated[
+        ThousandsMark | None,
+        Query(description="The mark between thousands, where a column can be read in two ways."),
+    ] = None,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> DatasetOut:
     """The body is the CSV itself (`text/csv`) or a form with the CSV as `file`. It is streamed to
-    storage and profiled: kinds of columns, missing cells, levels, and what is odd. The same bytes
-    again are the same dataset, with or without an `Idempotency-Key`. With one, the name counts as
-    part of the request, and a dataset that was deleted is not made again: 404."""
+    storage and profiled: kinds of columns, missing cells, levels, and what is odd. `decimal` and
+    `thousands` settle columns such as `1.234`, which can be read in two ways. The same bytes with
+    the same marks are the same dataset, with or without an `Idempotency-Key`. With one, the name
+    counts as part of the request, and a dataset that was deleted is not made again: 404."""
     settings = resources.settings
+    marks = UploadMarks(decimal=decimal, thousands=thousands)
     with upload_folder(uploads_root(settings)) as folder:
-        upload = await receive(request, folder, settings.max_upload_bytes, name)
+        upload = await receive(request, folder, settings.max_upload_bytes, name, marks)
         store = partial(
             service.store,
             resources.database,

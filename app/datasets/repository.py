@@ -33,8 +33,10 @@ def get(session: Session, tenant: str, dataset_id: str, *, profile: bool = True)
     return dataset
 
 
-def by_sha256(session: Session, tenant: str, sha256: str) -> Dataset | None:
-    return session.scalar(select(Dataset).where(Dataset.tenant == tenant, Dataset.sha256 == sha256))
+def by_content(session: Session, tenant: str, sha256: str, marks: str) -> Dataset | None:
+    """The dataset of these bytes, uploaded with these marks."""
+    datasets = select(Dataset).where(Dataset.tenant == tenant, Dataset.sha256 == sha256)
+    return session.scalar(datasets.where(Dataset.marks == marks))
 
 
 def page(session: Session, tenant: str, query: PageQuery) -> Sequence[Dataset]:

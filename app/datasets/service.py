@@ -46,12 +46,14 @@ def store(
     InvalidTable, IdempotencyMismatch
     NotFound: the key's first request made a dataset that was deleted.
     """
-    request = idempotency.fingerprint("POST /v1/datasets", f"{upload.name}\n{upload.sha256}")
+    request = idempotency.fingerprint(
+        "POST /v1/datasets", f"{upload.name}\n{upload.sha256}{upload.marks}"
+    )
     with database.reading() as session:
         known = idempotency.recall(session, tenant, key, request)
         if known is not None:
             return repository.get(session, tenant, known), False
-        dataset = repository.by_sha256(session, tenant, upload.sha256)
+        dataset = repository.by_content(session, tenant, upload.sha256, str(upload.marks))
     created = False
     if dataset is None:
         dataset, created = _create(database, blobs, settings, tenant, upload)
@@ -107,6 +109,7 @@ def _create(
         name=upload.name,
         sha256=upload.sha256,
         bytes=upload.bytes,
+        marks=str(upload.marks),
         csv=f"{dataset_key(dataset_id)}/table.csv",
         parquet=f"{dataset_key(dataset_id)}/table.parquet",
     )
@@ -118,7 +121,7 @@ def _create(
         blobs.delete(dataset_key(dataset_id))
         # Another request brought the same bytes meanwhile and was first.
         with database.reading() as session:
-            other = repository.by_sha256(session, tenant, upload.sha256)
+            other = repository.by_content(session, tenant, upload.sha256, str(upload.marks))
         if other is None:
             raise
         return other, False
@@ -147,9 +150,11 @@ def _write_files(blobs: Blobs, settings: Settings, dataset: Dataset, upload: Upl
 
 def _ingest(upload: Upload, parquet: Path, limits: Limits) -> Profile:
     if upload.bytes <= READ_HERE_BYTES:
-        return ingest(upload.path, parquet, limits)
+        return ingest(upload.path, parquet, limits, upload.marks)
     try:
-        return from_thread.run(to_process.run_sync, ingest, upload.path, parquet, limits)
+        return from_thread.run(
+            to_process.run_sync, ingest, upload.path, parquet, limits, upload.marks
+        )
     except BrokenWorkerProcess as error:
         raise TooLarge(
             "The table took more memory than this server has: it needs about four times its bytes."

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from app.bodies import Bounded
-from app.errors import TooLarge, UnsupportedMedia
+from app.errors import Invalid, TooLarge, UnsupportedMedia
 from app.form import FormReader
 from app.ids import new_id
 from app.media import CSV, FORM, content_type, refuse_compressed
@@ -24,10 +26,37 @@ from app.settings import Settings
 from app.storage.blobs import Blobs, dataset_key
 from app.storage.database import DATABASE_AWAY, Database
 from app.storage.tables import Dataset
+from models.data.readings import DecimalMark, ThousandsMark
+from models.data.spellings import Marks
 
 DEFAULT_NAME = "upload.csv"
 MAX_NAME = 200  # characters
+FIELDS = ("name", "decimal", "thousands")
 FORM_OVERHEAD = 64 * 1024  # bytes of boundaries, part headers and fields around the file
+
+
+class UploadMarks(BaseModel):
+    """How the numbers of a table are written, where that can be read in two ways."""
+
+    decimal: DecimalMark | None = None
+    thousands: ThousandsMark | None = None
+
+    @classmethod
+    def of_form(cls, fields: dict[str, str]) -> UploadMarks:
+        """Raises RequestValidationError as FastAPI does."""
+        try:
+            marks = cls.model_validate(fields)
+        except ValidationError as error:
+            found = error.errors(include_url=False)
+            raise RequestValidationError(
+                [{**finding, "loc": ("body", *finding["loc"])} for finding in found]
+            ) from None
+        if marks.decimal is not None and marks.decimal == marks.thousands:
+            raise Invalid("decimal and thousands must be two different marks.")
+        return marks
+
+
+UNMARKED = UploadMarks()
 
 
 @dataclass(frozen=True)
@@ -39,6 +68,7 @@ class Upload:
     name: str
     sha256: str
     bytes: int
+    marks: Marks
 
 
 class Sink:
@@ -108,8 +138,10 @@ def remove_abandoned(root: Path, database: Database, blobs: Blobs) -> None:
             os.close(descriptor)
 
 
-async def receive(request: Request, folder: Path, limit: int, name: str | None) -> Upload:
-    """Stream the table in a request into an `upload_folder`.
+async def receive(
+    request: Request, folder: Path, limit: int, name: str | None, marks: UploadMarks = UNMARKED
+) -> Upload:
+    """Stream the table in a request into an `upload_folder`; the query comes before the form.
 
     Raises
     ------
@@ -129,7 +161,7 @@ async def receive(request: Request, folder: Path, limit: int, name: str | None) 
     try:
         form = None
         if media_type == FORM:
-            form = FormReader(options.get(b"boundary"), sink.write)
+            form = FormReader(options.get(b"boundary"), sink.write, FIELDS)
         elif media_type != CSV:
             raise UnsupportedMedia(
                 "Send a table as text/csv, or as the file of multipart/form-data; Content-Type "
@@ -140,10 +172,13 @@ async def receive(request: Request, folder: Path, limit: int, name: str | None) 
         async for chunk in arriving.stream():
             # Hashing and writing block; the loop has other requests to serve.
             await run_in_threadpool(write, chunk)
-        sent_name = form.finish() if form else None
+        fields = form.finish() if form else {}
     finally:
         sha256 = sink.close()
-    return Upload(folder.name, path, clean_name(name or sent_name), sha256, sink.bytes)
+    sent_name = fields.pop("name", "") or (form.file_name if form else None)
+    marks = UploadMarks.of_form({**fields, **marks.model_dump(exclude_none=True)})
+    known = Marks(marks.decimal, marks.thousands)
+    return Upload(folder.name, path, clean_name(name or sent_name), sha256, sink.bytes, known)
 
 
 def clean_name(name: str | None) -> str:

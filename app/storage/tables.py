@@ -100,13 +100,15 @@ class Dataset(ListedRow):
 
     __tablename__ = "datasets"
     __table_args__ = (
-        UniqueConstraint("tenant", "sha256", name="uq_datasets_tenant_sha256"),
+        UniqueConstraint("tenant", "sha256", "marks", name="uq_datasets_tenant_sha256_marks"),
         Index("ix_datasets_tenant_id", "tenant", "id"),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     name: Mapped[str]
     sha256: Mapped[str] = mapped_column(String(64))
+    # How its numbers are written, as the query of the upload said: "decimal=,&thousands=.".
+    marks: Mapped[str] = mapped_column(String(40), default="", server_default="")
     bytes: Mapped[int] = mapped_column(BigInteger)
     rows: Mapped[int] = mapped_column(BigInteger)
     profile: Mapped[dict[str, Any]]

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A", "<NA>", "NaT")
 MISSING_AMONG_NUMBERS = (*MISSING, "None", "none", "?", "-", ".")  # words may well mean these
+ENOUGH = 0.95  # share of a column's cells that makes it one of numbers or of dates
+EXACT = 2**53  # whole numbers from here on are not all different as float64
 _MISSING = pa.array(MISSING)
 _MISSING_AMONG_NUMBERS = pa.array(MISSING_AMONG_NUMBERS)
 

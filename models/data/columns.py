@@ -3,26 +3,68 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from models.data.cells import Mask, is_among, is_missing, parse_dates, read_floats
+from models.data import calendars, spellings
+from models.data.cells import (
+    ENOUGH,
+    EXACT,
+    Floats,
+    Mask,
+    Moments,
+    is_among,
+    is_missing,
+    matches,
+    parse_dates,
+    read_floats,
+)
 from models.data.faults import quoted
+from models.data.readings import (
+    DateReading,
+    NumberReading,
+    Reading,
+    apply,
+    read_moments,
+    read_numbers,
+    tidy,
+)
+from models.data.spellings import UNSAID, WORTH_A_LOOK, Ambiguous, Marks
 
 ReadingCode = Literal[
     "numeric_header",
     "mixed_numbers",
     "mixed_dates",
     "not_finite",
+    "read_as_numbers",
+    "read_as_dates",
+    "ambiguous_numbers",
+    "ambiguous_dates",
+    "time_of_day",
+    "long_integers",
+    "far_dates",
+    # Of tables that an earlier version read.
     "thousands_separators",
     "decimal_commas",
-    "ambiguous_dates",
 ]
+# A column of these holds words that were meant as something else.
+LOOKALIKES: frozenset[ReadingCode] = frozenset(
+    {"ambiguous_numbers", "ambiguous_dates", "time_of_day"}
+)
 
-ENOUGH = 0.95  # share of a column's cells that makes it one of numbers or of dates
+WHOLE = r"^[+-]?[0-9]+$"
+TIME_OF_DAY = r"^[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?: ?[AaPp]\.?[Mm]\.?)?$"
+# Databases write dates far from any event for "never".
+FIRST_DAY, LAST_DAY = np.datetime64("1684-01-01"), np.datetime64("2256-01-01")
+EXAMPLES = 100  # cells of which one is shown
+SAMPLE = 1_000  # cells that tell whether all are worth a look
+MOST_DIGITS = 400  # of a whole number that are compared: more are infinite as a float
+AS_MISSING = "taken as missing:"
 
 
 @dataclass(frozen=True)
@@ -36,116 +78,245 @@ class ReadingWarning:
 
 
 @dataclass(frozen=True)
-class Lookalike:
-    """Words that were probably meant as numbers or dates, but say it ambiguously."""
+class TypedColumn:
+    """`cells`: float64, timestamp("us") or string, of length n; null is missing. `reading`: how
+    they came out of the texts, where these are no plain numbers or dates."""
 
-    code: ReadingCode
-    pattern: str
-    meaning: str
-    remedy: str
-
-
-LOOKALIKES = (
-    Lookalike(
-        "thousands_separators",
-        r"^[+-]?[$€£]?[0-9]{1,3}(?:[,' \x{a0}\x{202f}][0-9]{3})+(?:\.[0-9]*)?$",
-        "are written with a thousands separator, which is not read as part of a number",
-        "write 1234.5",
-    ),
-    Lookalike(
-        "decimal_commas",
-        r"^[+-]?[0-9]+(?:\.[0-9]{3})*,[0-9]+$",
-        "are written with a decimal comma, which is not read as part of a number",
-        "write 1234.5",
-    ),
-    Lookalike(
-        "ambiguous_dates",
-        r"^[0-9]{1,2}[-/.][0-9]{1,2}[-/.](?:[0-9]{2}|[0-9]{4})(?:[T ].*)?$",
-        "may be day-month or month-day, and are not read as dates",
-        "write 2010-07-31",
-    ),
-)
+    cells: pa.ChunkedArray
+    warnings: list[ReadingWarning]
+    reading: Reading | None = None
 
 
-def type_column(name: str, cells: pa.ChunkedArray) -> tuple[pa.ChunkedArray, list[ReadingWarning]]:
+def type_column(name: str, cells: pa.ChunkedArray, marks: Marks = UNSAID) -> TypedColumn:
     """Decide what a column holds and convert it.
 
     Parameters
     ----------
     cells: trimmed strings without nulls, of length n.
-
-    Returns
-    -------
-    column: float64, timestamp("us") or string, of length n; null is missing.
+    marks: what settles a column of numbers that can be read in two ways.
     """
-    present = ~is_missing(cells, among_numbers=True)
-    floats, not_numbers = read_floats(cells)
-    numbers = present & ~not_numbers
-    if _enough(numbers, present):
-        warnings = _dropped(name, cells, np.isinf(floats), "not_finite", "not a finite number")
-        warnings += _dropped(name, cells, not_numbers, "mixed_numbers", "not a number")
-        warnings += _lookalikes(name, cells, numbers, present)
-        finite = np.where(np.isinf(floats), np.nan, floats)
-        return pa.chunked_array([pa.array(finite, from_pandas=True)]), warnings
-
-    moments, not_dates = parse_dates(cells)
-    dates = present & ~not_dates
-    if _enough(dates, present):
-        warnings = _dropped(name, cells, not_dates, "mixed_dates", "not a date")
-        warnings += _lookalikes(name, cells, dates, present)
-        return pa.chunked_array([pa.array(moments)]), warnings
-
-    warnings = _lookalikes(name, cells, numbers | dates, present)
-    if not warnings:
-        warnings = _numbers_among_words(name, cells, numbers, present)
-    return pc.if_else(pa.array(is_missing(cells)), None, cells), warnings
+    return _Column(name, cells).typed(marks)
 
 
-def _enough(kind: Mask, present: Mask) -> bool:
-    return bool(kind.any()) and float(kind.sum()) >= ENOUGH * float(present.sum())
+class _Column:
+    """The texts of one column while it is decided what they are."""
 
+    def __init__(self, name: str, cells: pa.ChunkedArray) -> None:
+        self.name = name
+        self.cells = cells
+        self.present = ~is_missing(cells, among_numbers=True)
 
-def _dropped(
-    name: str, cells: pa.ChunkedArray, dropped: Mask, code: ReadingCode, because: str
-) -> list[ReadingWarning]:
-    if not dropped.any():
-        return []
-    row = _first(dropped)
-    detail = f"{_count(dropped)} taken as missing: {because} (row {row}: {_cell(cells, row)})."
-    return [ReadingWarning(code, name, detail, row)]
+    def typed(self, marks: Marks) -> TypedColumn:
+        floats, not_numbers = read_floats(self.cells)
+        numbers = self.present & ~not_numbers
+        if self._enough(numbers):
+            return self._of_numbers(floats, not_numbers, marks)
+        moments, not_dates = parse_dates(self.cells)
+        if self._enough(self.present & ~not_dates):
+            return self._of_moments(moments, not_dates, [])
+        return self._in_costume(marks) or self._of_words(self._numbers_among_words(numbers))
 
-
-def _lookalikes(
-    name: str, cells: pa.ChunkedArray, read: Mask, present: Mask
-) -> list[ReadingWarning]:
-    odd = cells.filter(pa.array(present & ~read)).unique()  # few, however long the column
-    for lookalike in LOOKALIKES:
-        levels = odd.filter(pc.match_substring_regex(odd, lookalike.pattern))
-        if len(levels) == 0:
-            continue
-        alike = is_among(cells, levels)
-        if _enough(alike | read, present):
-            row = _first(alike)
-            detail = (
-                f"{_count(alike)} {lookalike.meaning} (row {row}: {_cell(cells, row)}): "
-                f"{lookalike.remedy}."
+    def _of_numbers(self, floats: Floats, not_numbers: Mask, marks: Marks) -> TypedColumn:
+        """Plain numbers, unless more is read in another spelling or digits would be lost."""
+        numbers = self.present & ~not_numbers
+        lost = self._lost_digits(floats)
+        if lost.sum() > (1 - ENOUGH) * numbers.sum() and self._match(numbers, WHOLE).all():
+            return self._of_words(
+                self._noted(
+                    lost, "long_integers", "with more digits than a number keeps: all stay words"
+                )
             )
-            return [ReadingWarning(lookalike.code, name, detail, row)]
-    return []
+        warnings = self._noted(
+            lost, "long_integers", "with more digits than a number keeps, which are lost"
+        )
+        warnings += self._noted(np.isinf(floats), "not_finite", f"{AS_MISSING} not a finite number")
+        warnings += self._noted(not_numbers, "mixed_numbers", f"{AS_MISSING} not a number")
+        finite = np.where(np.isinf(floats), np.nan, floats)
+        if not_numbers.any() or _may_be_thousands(finite):
+            found = spellings.detect(*self.distinct, marks)
+            if isinstance(found, NumberReading):
+                values = read_numbers(found, self.cells)
+                gained = int((self.present & ~np.isnan(values)).sum() - numbers.sum())
+                differs = not np.array_equal(values, finite, equal_nan=True)
+                if gained > 0 or (gained == 0 and differs):
+                    return self._of_spelling(found)
+            if isinstance(found, Ambiguous):
+                doubt = self._in_doubt("ambiguous_numbers", found)
+                if not not_numbers.any():
+                    return self._of_words(doubt)
+                warnings += doubt
+        return TypedColumn(pa.chunked_array([pa.array(finite, from_pandas=True)]), warnings)
+
+    def _of_moments(
+        self,
+        moments: Moments,
+        odd: Mask,
+        warnings: list[ReadingWarning],
+        reading: Reading | None = None,
+    ) -> TypedColumn:
+        warnings = [
+            *warnings,
+            *self._noted(odd, "mixed_dates", f"{AS_MISSING} not a date"),
+            *self._never(moments),
+        ]
+        return TypedColumn(pa.chunked_array([pa.array(moments)]), warnings, reading)
+
+    def _of_words(self, warnings: list[ReadingWarning]) -> TypedColumn:
+        cells = self.cells
+        if is_booleans(self.sample) and is_booleans(levels := self.distinct[0]):
+            if len(pc.utf8_lower(levels).unique()) < len(levels):  # TRUE beside true
+                cells = pc.if_else(pa.array(self.present), pc.utf8_lower(cells), cells)
+        return TypedColumn(pc.if_else(pa.array(is_missing(cells)), None, cells), warnings)
+
+    def _in_costume(self, marks: Marks) -> TypedColumn | None:
+        sample = self.sample
+        if len(sample) == 0:
+            return None
+        if spellings.is_likely(sample):
+            number = spellings.detect(*self.distinct, marks)
+            if isinstance(number, NumberReading):
+                return self._of_spelling(number)
+            if isinstance(number, Ambiguous):
+                return self._of_words(self._in_doubt("ambiguous_numbers", number))
+        date = self._calendar(sample)
+        if isinstance(date, DateReading):
+            return self._of_calendar(date)
+        if isinstance(date, Ambiguous):
+            return self._of_words(self._in_doubt("ambiguous_dates", date))
+        if matches(sample, TIME_OF_DAY).mean() >= ENOUGH:
+            times = matches(self.cells, TIME_OF_DAY)
+            what = (
+                "with a time of day or a duration stay words: for its order, write a number, such "
+                "as 18.5 for 18:30"
+            )
+            return self._of_words(self._noted(times, "time_of_day", what))
+        return None
+
+    def _calendar(self, sample: pa.ChunkedArray) -> DateReading | Ambiguous | None:
+        readings = calendars.likely(sample)
+        short = matches(sample, calendars.SHORT_YEAR).mean() >= WORTH_A_LOOK
+        return calendars.detect(readings, *self.distinct) if readings or short else None
+
+    def _of_spelling(self, reading: NumberReading) -> TypedColumn:
+        values, odd = apply(reading, self.cells)
+        row = self._example(values, reading)
+        taken = [quoted(part) for part in (*reading.before, *reading.powers, *reading.after)]
+        if reading.grouping and reading.grouping in tidy(self.cells[row - 1 : row])[0].as_py():
+            taken.append(f"the thousands mark {reading.grouping!r}")
+        detail = (
+            f"{_count(~np.isnan(values))} read as numbers"
+            + (f" without {', '.join(taken)}" if taken else "")
+            + (", with a decimal comma" if reading.decimal == "," else "")
+            + f": {_cell(self.cells, row)} is {values[row - 1]:.15g}. "
+            + ("Every cell fits." if not odd.any() else f"{_count(odd)} did not fit.")
+        )
+        warnings = [ReadingWarning("read_as_numbers", self.name, detail, row)]
+        warnings += self._noted(odd, "mixed_numbers", f"{AS_MISSING} not a number")
+        return TypedColumn(
+            pa.chunked_array([pa.array(values, from_pandas=True)]), warnings, reading
+        )
+
+    def _of_calendar(self, reading: DateReading) -> TypedColumn:
+        encoded = self.cells.combine_chunks().dictionary_encode()  # most columns have few days
+        places = encoded.indices.to_numpy()
+        moments, odd = (found[places] for found in read_moments(reading, encoded.dictionary))
+        row = _first(~np.isnat(moments))
+        detail = (
+            f"{_count(~np.isnat(moments))} read as dates such as {reading.format}: "
+            f"{_cell(self.cells, row)} is {moments[row - 1].item():%Y-%m-%d %H:%M}. "
+            + ("Every cell fits." if not odd.any() else f"{_count(odd)} did not fit.")
+        )
+        warning = ReadingWarning("read_as_dates", self.name, detail, row)
+        return self._of_moments(moments, odd, [warning], reading)
+
+    def _example(self, values: Floats, reading: NumberReading) -> int:
+        """The first cell that shows most of what was taken off."""
+        shown = [
+            part
+            for part in (*reading.before, *reading.powers, *reading.after, reading.grouping)
+            if part
+        ]
+        rows = np.flatnonzero(~np.isnan(values))[:EXAMPLES]
+        cells = tidy(self.cells.take(pa.array(rows))).to_pylist()
+        marks = [sum(part in cell for part in shown) for cell in cells]
+        return int(rows[np.argmax(marks)]) + 1
+
+    def _never(self, moments: Moments) -> list[ReadingWarning]:
+        far = (moments < FIRST_DAY) | (moments >= LAST_DAY)  # false for NaT
+        if not far.any():
+            return []
+        days, counts = np.unique(moments[far].astype("datetime64[D]"), return_counts=True)
+        most = int(counts.argmax())
+        detail = (
+            f"{days[most]} in {counts[most]:,} of the {len(moments):,} rows looks like 'never'; "
+            f"{_count(far)} in all lie before 1684 or after 2255. They train as any date: leave "
+            "them empty if they say that there is none."
+        )
+        return [ReadingWarning("far_dates", self.name, detail, _first(far))]
+
+    @cached_property
+    def sample(self) -> pa.ChunkedArray:
+        """Some of the cells that are not missing, from the first to the last."""
+        rows = np.flatnonzero(self.present)
+        places = np.unique(np.linspace(0, len(rows) - 1, SAMPLE).astype(int)) if len(rows) else rows
+        return self.cells.take(pa.array(rows[places]))
+
+    @cached_property
+    def distinct(self) -> tuple[pa.Array, NDArray[np.int64]]:
+        """The different cells that are not missing, and how often each occurs."""
+        counted = self.cells.filter(pa.array(self.present)).value_counts()
+        return counted.field("values"), counted.field("counts").to_numpy()
+
+    def _enough(self, kind: Mask) -> bool:
+        return bool(kind.any()) and float(kind.sum()) >= ENOUGH * float(self.present.sum())
+
+    def _match(self, chosen: Mask, pattern: str) -> Mask:
+        """Which of the chosen cells match."""
+        return matches(self.cells.filter(pa.array(chosen)), pattern)
+
+    def _lost_digits(self, floats: Floats) -> Mask:
+        """Which cells are whole numbers that float64 rounds."""
+        long = np.abs(floats) >= EXACT
+        if long.any():
+            long[long] = self._match(long, WHOLE)
+        texts = self.cells.filter(pa.array(long)).to_pylist()
+        long[long] = [int(text[:MOST_DIGITS]) != float(text[:MOST_DIGITS]) for text in texts]
+        return long
+
+    def _in_doubt(self, code: ReadingCode, found: Ambiguous) -> list[ReadingWarning]:
+        row = _first(is_among(self.cells, pa.array([found.example])))
+        detail = f"Cells such as {quoted(found.example)} {found.why}: {found.remedy}."
+        return [ReadingWarning(code, self.name, detail, row)]
+
+    def _noted(self, cells: Mask, code: ReadingCode, what: str) -> list[ReadingWarning]:
+        if not cells.any():
+            return []
+        row = _first(cells)
+        detail = f"{_count(cells)} {what} (row {row}: {_cell(self.cells, row)})."
+        return [ReadingWarning(code, self.name, detail, row)]
+
+    def _numbers_among_words(self, numbers: Mask) -> list[ReadingWarning]:
+        share = float(numbers.sum()) / max(1.0, float(self.present.sum()))
+        if share < 0.5:
+            return []
+        row = _first(self.present & ~numbers)
+        detail = (
+            f"{100 * share:.1f} % of the cells are numbers, too few for a column of numbers: all "
+            f"are read as words (row {row}: {_cell(self.cells, row)})."
+        )
+        return [ReadingWarning("mixed_numbers", self.name, detail, row)]
 
 
-def _numbers_among_words(
-    name: str, cells: pa.ChunkedArray, numbers: Mask, present: Mask
-) -> list[ReadingWarning]:
-    share = float(numbers.sum()) / max(1.0, float(present.sum()))
-    if share < 0.5:
-        return []
-    row = _first(present & ~numbers)
-    detail = (
-        f"{100 * share:.1f} % of the cells are numbers, too few for a column of numbers: all are "
-        f"read as words (row {row}: {_cell(cells, row)})."
-    )
-    return [ReadingWarning("mixed_numbers", name, detail, row)]
+def is_booleans(texts: pa.Array | pa.ChunkedArray) -> bool:
+    """Whether all of them say true or false, in small letters or capitals."""
+    return set(pc.utf8_lower(texts).unique().to_pylist()) <= {"true", "false"}
+
+
+def _may_be_thousands(values: Floats) -> bool:
+    """1.234 for all: nothing says that the point is decimal."""
+    known = np.abs(values[~np.isnan(values)])
+    broken = known[known != np.floor(known)]
+    return len(broken) > 0 and known.max() < 1000 and broken.min() >= 1
 
 
 def _first(mask: Mask) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +13,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.data.aside import set_holdout_aside
-from models.data.features import MAX_LEVELS, Feature, fitting_transform
+from models.data.features import Feature, fitting_transform
+from models.data.kinds import MAX_LEVELS
+from models.data.readings import Reading
 from models.data.statistics import summarize
 from models.data.stored import read_columns
 from models.spec import TrainingSpec
@@ -27,12 +29,14 @@ class Vocabulary:
     """The levels of one categorical column, the most frequent first.
 
     A level's code is its place. None is the level of missing cells, there if any was missing.
-    A level that is not in the list has the code `unknown`. `numbers`: the table holds numbers.
+    A level that is not in the list has the code `unknown`. `numbers`: the table holds numbers, and
+    `reading` is how they came out of its texts.
     """
 
     name: str
     levels: list[str | None]
     numbers: bool
+    reading: Reading | None = None
 
     @property
     def unknown(self) -> int:
@@ -49,6 +53,7 @@ class Design:
     rows : (n,) the row's place in the table, from 0
     fold_column : (n,) groups or times of `group` and `time` folds
     coordinates : places of the two columns of `numbers` that say where a row is
+    readings : of the numeric columns whose texts are no plain numbers or dates
     """
 
     numeric: list[str]
@@ -60,6 +65,7 @@ class Design:
     rows: NDArray[np.int64]
     fold_column: NDArray[np.float64] | NDArray[np.int64] | None
     coordinates: tuple[int, int] | None = None
+    readings: dict[str, Reading] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.target)
@@ -83,9 +89,13 @@ def load_design(
     numeric = [feature.name for feature in features if feature.kind != "categorical"]
     wordy = [feature.name for feature in features if feature.kind == "categorical"]
     words = [as_levels(table[name]) for name in wordy]
+    readings = {f.name: f.reading for f in features if f.reading is not None}
     categorical = [
         Vocabulary(
-            name, _levels(cells.take(pa.array(seen))), pa.types.is_floating(table[name].type)
+            name,
+            _levels(cells.take(pa.array(seen))),
+            pa.types.is_floating(table[name].type),
+            readings.get(name),
         )
         for name, cells in zip(wordy, words, strict=True)
     ]
@@ -106,6 +116,7 @@ def load_design(
             rows=rows,
             fold_column=None if column is None else column[rows],
             coordinates=(numeric.index(pair[0]), numeric.index(pair[1])) if pair else None,
+            readings={name: readings[name] for name in numeric if name in readings},
         )
 
     return design(seen), design(holdout)
@@ -130,7 +141,8 @@ def as_numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
     """float64 with NaN for missing; a date becomes seconds since 1970."""
     if pa.types.is_timestamp(column.type):
         microseconds = column.cast(pa.timestamp("us")).cast(pa.int64())
-        column = pc.divide(microseconds.cast(pa.float64()), 1e6)
+        # Beyond 2255 a float64 rounds them to the next: what the profile took is cast all the same.
+        column = pc.divide(microseconds.cast(pa.float64(), safe=False), 1e6)
     values: NDArray[np.float64] = column.cast(pa.float64()).to_numpy()
     return values
 

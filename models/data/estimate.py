@@ -12,7 +12,8 @@ import numpy as np
 
 from models.data.aside import seen_rows
 from models.data.coordinates import ANGLES
-from models.data.features import MAX_LEVELS, select
+from models.data.features import select
+from models.data.kinds import MAX_LEVELS
 from models.data.profile import Profile
 from models.spec import (
     Architecture,

@@ -8,12 +8,12 @@ from typing import Literal
 
 from models.data import coordinates
 from models.data.aside import groups_needed, seen_rows, times_needed
+from models.data.columns import LOOKALIKES
 from models.data.profile import ColumnProfile, Profile
+from models.data.readings import Reading
 from models.data.recipe import apply_recipe
 from models.spec import Features, TargetTransform, TrainingSpec
 
-# A categorical column keeps its most frequent levels; the rest are unknown to the network.
-MAX_LEVELS = 1_000
 # A target whose skewness is above this trains better as its logarithm.
 LOG_SKEWNESS = 1.0
 # Squares of larger targets, summed over the rows, overflow float64.
@@ -53,6 +53,7 @@ class Feature:
 
     name: str
     kind: Literal["numeric", "categorical", "datetime"]
+    reading: Reading | None = None
 
 
 def resolve(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
@@ -115,9 +116,9 @@ def select(spec: TrainingSpec, profile: Profile) -> list[Feature]:
     for column in profile.columns:
         kind = spec.features.kinds.get(column.name)
         if kind == "numeric" and column.storage == "datetime":
-            features.append(Feature(column.name, "datetime"))
+            features.append(Feature(column.name, "datetime", column.reading))
         elif kind is not None:
-            features.append(Feature(column.name, kind))
+            features.append(Feature(column.name, kind, column.reading))
     return features
 
 
@@ -200,7 +201,7 @@ def _faults(spec: TrainingSpec, profile: Profile) -> list[SpecFault]:
         elif name in spec.features.exclude:
             refuse(pointer, f"'{name}' is excluded and has a kind: take one of them out")
         elif kind == "numeric" and column.storage == "text":
-            refuse(pointer, f"'{name}' holds words, which cannot be read as numbers")
+            refuse(pointer, f"'{name}' holds words{_remedy(profile, name)}")
         elif kind == "categorical" and column.storage == "datetime":
             refuse(pointer, f"'{name}' holds dates, which are taken as numbers alone")
     if spec.batch_size == 1 and getattr(spec.architecture, "normalization", None) == "batch":
@@ -222,7 +223,12 @@ def _target_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None
     elif target.missing == profile.rows:
         refuse("/target", f"'{spec.target}' has no values: every cell is missing")
     elif target.storage != "number":
-        refuse("/target", f"'{spec.target}' is {target.kind}; this version predicts numbers alone")
+        what = "dates" if target.storage == "datetime" else "words"
+        refuse(
+            "/target",
+            f"'{spec.target}' holds {what}, and only numbers can be predicted"
+            + _remedy(profile, spec.target),
+        )
     elif max(abs(target.min or 0), abs(target.max or 0)) > LARGEST_TARGET:
         refuse(
             "/target",
@@ -283,6 +289,14 @@ def _fold_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None:
             f"{times_needed(spec) + (spec.holdout is not None)} (rows of the same time stay "
             "together in training, early stopping, validation or the holdout)",
         )
+
+
+def _remedy(profile: Profile, name: str) -> str:
+    """What the profile says of words that look like numbers."""
+    for warning in profile.warnings:
+        if warning.column == name and warning.code in LOOKALIKES:
+            return f": {warning.detail.removesuffix('.')}"
+    return ""
 
 
 def _escape(name: str) -> str:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.data.cells import epoch_seconds
-from models.data.columns import ReadingCode
-from models.data.kinds import MANY_LEVELS, number_kind, word_kind
+from models.data.columns import LOOKALIKES, ReadingCode
+from models.data.kinds import MANY_LEVELS, MAX_LEVELS, counts_rows, number_kind, word_kind
+from models.data.readings import Reading
 from models.data.statistics import Summary, summarize
 from models.data.table import TypedTable
 from models.data.targets import suggest_target
@@ -31,6 +32,7 @@ WarningCode = Literal[
     "constant",
     "identifier",
     "text",
+    "counts_rows",
     "many_levels",
     "duplicate_rows",
 ]
@@ -58,6 +60,16 @@ class ColumnProfile(ProfileModel):
     quantiles: dict[str, float] | None
     top: list[tuple[str, int]] | None = Field(
         description="The most frequent levels and their counts; ties are in the order of names."
+    )
+    cut: int = Field(
+        default=0,
+        description=f"Rows whose level is not among the {MAX_LEVELS:,} most frequent, all "
+        "that a network knows of a categorical column.",
+    )
+    reading: Reading | None = Field(
+        default=None,
+        description="How the cells became numbers or dates, where they are not plain ones; rows to "
+        "predict are read in the same way.",
     )
 
 
@@ -91,10 +103,11 @@ def profile(typed: TypedTable) -> Profile:
     """Profile a table, one column at a time."""
     table = typed.table
     columns = []
+    lookalikes = {warning.column for warning in typed.warnings if warning.code in LOOKALIKES}
     row_hashes = np.zeros(table.num_rows, dtype=np.uint64)
     for name, cells in zip(table.column_names, table.columns, strict=True):
-        column, codes = _profile_column(name, cells)
-        columns.append(column)
+        column, codes = _profile_column(name, cells, name in lookalikes)
+        columns.append(column.model_copy(update={"reading": typed.readings.get(name)}))
         if column.kind != "identifier":
             # hash_array mixes all 64 bits, so chaining it tells rows apart as a row hash would.
             row_hashes = pd.util.hash_array(row_hashes + codes.astype(np.uint64))
@@ -118,7 +131,9 @@ def profile(typed: TypedTable) -> Profile:
     )
 
 
-def _profile_column(name: str, cells: pa.ChunkedArray) -> tuple[ColumnProfile, Codes]:
+def _profile_column(
+    name: str, cells: pa.ChunkedArray, is_lookalike: bool
+) -> tuple[ColumnProfile, Codes]:
     """The profile of n cells, and their codes (n,): a number for each level, −1 for missing."""
     series = cells.to_pandas()
     codes, levels = pd.factorize(series)
@@ -126,11 +141,12 @@ def _profile_column(name: str, cells: pa.ChunkedArray) -> tuple[ColumnProfile, C
     kind: ColumnKind
     summary: Summary | None = None
     top: list[tuple[str, int]] | None = None
+    counts = np.bincount(codes[codes >= 0], minlength=len(levels))
     if pa.types.is_string(cells.type):
         storage = "text"
         words = pa.array(levels, type=pa.string())
-        kind = word_kind(name, len(cells), cells.null_count, words)
-        top = _top(words, np.bincount(codes[codes >= 0], minlength=len(levels)))
+        kind = word_kind(name, len(cells), cells.null_count, words, is_lookalike=is_lookalike)
+        top = _top(words, counts)
     elif pa.types.is_timestamp(cells.type):
         storage = "datetime"
         kind = "datetime" if len(levels) > 1 else "constant"
@@ -153,8 +169,17 @@ def _profile_column(name: str, cells: pa.ChunkedArray) -> tuple[ColumnProfile, C
         skewness=summary.skewness if summary else None,
         quantiles=summary.quantiles if summary else None,
         top=top,
+        cut=_cut(counts, cells.null_count),
     )
     return column, codes
+
+
+def _cut(counts: Codes, missing: int) -> int:
+    """Rows of other levels than the most frequent; missing cells are a level."""
+    levels = np.append(counts, missing) if missing else counts
+    if len(levels) <= MAX_LEVELS:
+        return 0
+    return int(np.partition(levels, len(levels) - MAX_LEVELS)[: len(levels) - MAX_LEVELS].sum())
 
 
 def _top(words: pa.Array, counts: Codes) -> list[tuple[str, int]]:
@@ -176,15 +201,35 @@ def _column_warnings(column: ColumnProfile, rows: int) -> list[ProfileWarning]:
         what = "No cell has a value" if column.distinct == 0 else "There is a single value"
         found.append(("constant", f"{what}, so nothing can be learnt from it."))
     if column.kind == "identifier":
-        found.append(("identifier", "Names the row and tells nothing about the target."))
+        kind = "numeric" if column.storage == "number" else "categorical"
+        found.append(
+            (
+                "identifier",
+                "Names the row and says nothing about the target, so it is left out of training: "
+                f"to use it, give it a kind in features.kinds, such as '{kind}'.",
+            )
+        )
+    if column.kind == "numeric" and counts_rows(rows, column.distinct, column.min, column.max):
+        found.append(
+            ("counts_rows", "Counts up, one a row: exclude it if it only numbers the rows.")
+        )
     if column.kind == "text":
         found.append(("text", f"Free text: {column.distinct:,} different values."))
     if column.kind == "categorical" and column.distinct > MANY_LEVELS:
-        found.append(("many_levels", f"{column.distinct:,} levels, each an input of its own."))
+        found.append(("many_levels", _many_levels(column, rows)))
     return [
         ProfileWarning(code=code, column=column.name, detail=detail, row=None)
         for code, detail in found
     ]
+
+
+def _many_levels(column: ColumnProfile, rows: int) -> str:
+    if column.cut == 0:
+        return f"{column.distinct:,} levels, each an input of its own."
+    return (
+        f"{column.distinct:,} levels, of which the {MAX_LEVELS:,} most frequent are inputs: the "
+        f"others, in {100 * column.cut / rows:.1f} % of the rows, are unknown to the network."
+    )
 
 
 def _duplicate_warning(row_hashes: NDArray[np.uint64]) -> list[ProfileWarning]:

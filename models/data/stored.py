@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.data.profile import Profile, profile
+from models.data.spellings import UNSAID, Marks
 from models.data.table import Limits, read_table
 
 BATCH_ROWS = 16_384  # that are decoded at once
@@ -18,14 +19,14 @@ class TableDamaged(Exception):
     """A stored table is missing or its bytes are not those that were written."""
 
 
-def ingest(csv: Path, parquet: Path, limits: Limits) -> Profile:
+def ingest(csv: Path, parquet: Path, limits: Limits, marks: Marks = UNSAID) -> Profile:
     """Read a CSV, write its typed columns, and say what is in them.
 
     Raises
     ------
     TableError: the bytes are no table that can be read without guessing.
     """
-    typed = read_table(csv, limits)
+    typed = read_table(csv, limits, marks)
     pq.write_table(typed.table, parquet, write_page_checksum=True)
     found = profile(typed)
     del typed

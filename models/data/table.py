@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -13,7 +13,9 @@ from models.data.cells import read_floats
 from models.data.columns import ReadingWarning, type_column
 from models.data.faults import TableError, TableFault
 from models.data.header import HEAD_BYTES, read_header
+from models.data.readings import Reading
 from models.data.rows import read_rows
+from models.data.spellings import UNSAID, Marks
 
 __all__ = [
     "Limits",
@@ -38,14 +40,20 @@ class Limits:
 @dataclass(frozen=True)
 class TypedTable:
     """`table`: columns of float64 (numbers), timestamp("us") (dates, UTC) and string (words); null
-    is missing. `warnings`: what was odd in reading them."""
+    is missing. `warnings`: what was odd in reading them. `readings`: of the columns whose texts
+    were no plain numbers or dates."""
 
     table: pa.Table
     warnings: list[ReadingWarning]
+    readings: dict[str, Reading] = field(default_factory=dict)
 
 
-def read_table(source: Path | BinaryIO, limits: Limits) -> TypedTable:
+def read_table(source: Path | BinaryIO, limits: Limits, marks: Marks = UNSAID) -> TypedTable:
     """Read a CSV and decide for every column whether it holds numbers, dates or words.
+
+    Parameters
+    ----------
+    marks: what settles columns of numbers that can be read in two ways.
 
     Raises
     ------
@@ -54,11 +62,14 @@ def read_table(source: Path | BinaryIO, limits: Limits) -> TypedTable:
     text = read_text(source, limits)
     columns: list[pa.ChunkedArray] = []
     warnings = _numeric_header(text.column_names)
+    readings: dict[str, Reading] = {}
     for name, cells in zip(text.column_names, text.columns, strict=True):
-        column, odd = type_column(name, cells)
-        columns.append(column)
-        warnings += odd
-    return TypedTable(pa.table(columns, names=text.column_names), warnings)
+        column = type_column(name, cells, marks)
+        columns.append(column.cells)
+        warnings += column.warnings
+        if column.reading is not None:
+            readings[name] = column.reading
+    return TypedTable(pa.table(columns, names=text.column_names), warnings, readings)
 
 
 def read_text(source: Path | BinaryIO, limits: Limits) -> pa.Table:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from models.data.cells import (
     MISSING,
     MISSING_AMONG_NUMBERS,
+    Mask,
     epoch_seconds,
     is_missing,
     parse_dates,
@@ -27,6 +28,8 @@ from models.data.cells import (
 )
 from models.data.design import Codes, Numbers, as_levels, encode, level_of
 from models.data.faults import TableFault, quoted
+from models.data.readings import apply
+from models.serving.levels import Levels
 from models.serving.manifest import CategoricalFeature, Manifest, NumericFeature
 
 WarningCode = Literal[
@@ -79,14 +82,11 @@ class RowEncoder:
 
     def __init__(self, manifest: Manifest) -> None:
         self._numeric = manifest.numeric
-        self._categorical = [
-            (feature, {level: code for code, level in enumerate(feature.levels)})
-            for feature in manifest.categorical
-        ]
+        self._categorical = [(feature, Levels(feature.levels)) for feature in manifest.categorical]
         self._ranges = [(feature.name, *_range(feature), feature) for feature in manifest.numeric]
         self.columns = manifest.columns
         self.has_costly_text = any(
-            feature.kind == "datetime" for feature in manifest.numeric
+            feature.kind == "datetime" or feature.reading for feature in manifest.numeric
         ) or any(feature.numbers for feature in manifest.categorical)
 
     def rows(self, rows: Sequence[Mapping[str, Any]]) -> EncodedRows:
@@ -107,8 +107,8 @@ class RowEncoder:
         ]
         codes = [
             [
-                known[cell]
-                if type(cell := row.get(feature.name, _ABSENT)) is str and cell in known
+                known.codes[cell]
+                if type(cell := row.get(feature.name, _ABSENT)) is str and cell in known.codes
                 else _code(feature, known, cell, odd)
                 for feature, known in self._categorical
             ]
@@ -132,9 +132,10 @@ class RowEncoder:
             else:
                 numbers[:, column] = np.nan
                 _warn_all(warnings, _missing_column(feature.name))
-        for column, (feature_, _) in enumerate(self._categorical):
+        for column, (feature_, known) in enumerate(self._categorical):
             if feature_.name in present:
-                codes[:, column] = _column(feature_, _codes, cells[feature_.name], warnings)
+                read = partial(_codes, known)
+                codes[:, column] = _column(feature_, read, cells[feature_.name], warnings)
             else:
                 codes[:, column] = _missing_code(feature_)
                 _warn_all(warnings, _missing_column(feature_.name))
@@ -155,12 +156,14 @@ def _number(feature: NumericFeature, cell: object, odd: list[RowWarning]) -> flo
                 odd.append(_out_of_range(feature, value))
             return value
         odd.append(_not_a_number(feature, quoted(str(cell))))
-    elif isinstance(cell, str):
-        return _number_in_text(feature, cell.strip(), odd)
     else:
-        text = str(cell)
-        odd.append(_not_a_number(feature, quoted(text.lower() if isinstance(cell, bool) else text)))
+        return _number_in_text(feature, _text(cell), odd)
     return math.nan
+
+
+def _text(cell: object) -> str:
+    """How a table writes what JSON sent."""
+    return str(cell).lower() if isinstance(cell, bool) else str(cell).strip()
 
 
 def _is_nothing(cell: object) -> bool:
@@ -177,7 +180,7 @@ def _float(number: float) -> float:
 
 def _number_in_text(feature: NumericFeature, text: str, odd: list[RowWarning]) -> float:
     """A number or a date that came as text, read as a table's cell is."""
-    if feature.kind == "numeric":
+    if feature.kind == "numeric" and feature.reading is None and not feature.is_flag:
         try:
             value = math.nan if text in MISSING_AMONG_NUMBERS else float(text)
         except ValueError:
@@ -196,7 +199,7 @@ def _number_in_text(feature: NumericFeature, text: str, odd: list[RowWarning]) -
 
 def _code(
     feature: CategoricalFeature,
-    known: Mapping[str | None, int],
+    known: Levels,
     cell: object,
     odd: list[RowWarning],
 ) -> int:
@@ -204,7 +207,7 @@ def _code(
         odd.append(_missing_column(feature.name))
         return _missing_code(feature)
     level = _level(feature, known, cell)
-    code = known.get(level)
+    code = known.codes.get(None) if level is None else known.find(level)
     if code is not None:
         return code
     if level is None:
@@ -214,29 +217,25 @@ def _code(
     return len(feature.levels)
 
 
-def _level(
-    feature: CategoricalFeature, known: Mapping[str | None, int], cell: object
-) -> str | None:
+def _level(feature: CategoricalFeature, known: Levels, cell: object) -> str | None:
     """The level that a JSON value names; None is missing."""
     if _is_nothing(cell):
         return None
-    if isinstance(cell, bool):
-        spellings = (str(cell), str(cell).lower(), str(cell).upper())
-        return next((text for text in spellings if text in known), spellings[1])
-    if isinstance(cell, (int, float)):
+    if isinstance(cell, (int, float)) and not isinstance(cell, bool):
         number = _float(cell)
         # Among words a whole number is a word, with all of its digits.
         if isinstance(cell, int) and (not feature.numbers or math.isinf(number)):
             return str(cell)
         # A CSV's 2.0 may have been a word.
-        return repr(number) if repr(number) in known else level_of(number)
-    text = str(cell).strip()
+        return repr(number) if repr(number) in known.codes else level_of(number)
+    text = _text(cell)
     if not feature.numbers:
+        if isinstance(cell, bool):  # one word among others
+            spellings = (str(cell), text, text.upper())
+            return next((spelt for spelt in spellings if spelt in known.codes), text)
         return None if text in MISSING else text
-    values, bad = parse_numbers(pa.chunked_array([pa.array([text], pa.string())]))
-    if bad[0]:
-        return text
-    return None if np.isnan(values[0]) else level_of(float(values[0]))
+    [level] = _levels(feature, pa.array([text], pa.string())).to_pylist()
+    return None if level is None else str(level)
 
 
 def _column(
@@ -263,11 +262,7 @@ def _numbers(
     feature: NumericFeature, texts: pa.Array
 ) -> tuple[NDArray[np.float64], dict[int, RowWarning]]:
     """The number in each text, and what is odd about it, by its place."""
-    if feature.kind == "datetime":
-        moments, bad = parse_dates(texts)
-        values = epoch_seconds(moments)
-    else:
-        values, bad = parse_numbers(texts)
+    values, bad = _read(feature, texts)
     odd = {
         place: _not_a_number(feature, quoted(text)) if bad[place] else _missing_value(feature.name)
         for place, text in _chosen(texts, np.isnan(values))
@@ -278,27 +273,47 @@ def _numbers(
     return values, odd
 
 
+def _read(feature: NumericFeature | CategoricalFeature, texts: pa.Array) -> tuple[Numbers, Mask]:
+    """The number in each text (N,), and which have one that cannot be read."""
+    if feature.is_flag:
+        texts = pc.replace_substring_regex(texts, "(?i)^true$", "1")
+        texts = pc.replace_substring_regex(texts, "(?i)^false$", "0")
+    if feature.reading is not None:
+        return apply(feature.reading, texts)
+    if feature.kind == "datetime":
+        moments, bad = parse_dates(texts)
+        return epoch_seconds(moments), bad
+    return parse_numbers(texts)
+
+
+def _levels(feature: CategoricalFeature, texts: pa.Array) -> pa.Array:
+    """The level that each text names; null is missing."""
+    if not feature.numbers:
+        return pc.if_else(pa.array(is_missing(texts)), pa.scalar(None, pa.string()), texts)
+    values, bad = _read(feature, texts)
+    numbers = as_levels(pa.chunked_array([pa.array(values, from_pandas=True)]))
+    return pc.if_else(pa.array(bad), texts, numbers.combine_chunks())
+
+
 def _codes(
-    feature: CategoricalFeature, texts: pa.Array
+    known: Levels, feature: CategoricalFeature, texts: pa.Array
 ) -> tuple[NDArray[np.int64], dict[int, RowWarning]]:
     """The code of each text's level, and what is odd about it, by its place."""
-    if feature.numbers:
-        values, bad = parse_numbers(texts)
-        missing = np.isnan(values) & ~bad
-        numbers = as_levels(pa.chunked_array([pa.array(values, from_pandas=True)]))
-        texts = pc.if_else(pa.array(bad), texts, numbers)
-    else:
-        missing = is_missing(texts)
-    levels = pc.if_else(pa.array(missing), pa.scalar(None, pa.string()), texts)
+    levels = _levels(feature, texts)
     codes = encode(levels, feature.levels)
-    odd = {
-        place: _missing_value(feature.name) if missing[place] else _unknown_category(feature, level)
-        for place, level in _chosen(levels, codes == len(feature.levels))
-    }
+    odd: dict[int, RowWarning] = {}
+    for place, level in _chosen(levels, codes == known.count):
+        code = None if level is None else known.find(level)
+        if code is not None:
+            codes[place] = code
+        elif level is None:
+            odd[place] = _missing_value(feature.name)
+        else:
+            odd[place] = _unknown_category(feature, level)
     return codes, odd
 
 
-def _chosen(texts: pa.Array, mask: NDArray[np.bool_]) -> Iterator[tuple[int, str]]:
+def _chosen(texts: pa.Array, mask: NDArray[np.bool_]) -> Iterator[tuple[int, Any]]:
     """Some of the texts, each with its place."""
     places = np.flatnonzero(mask)
     return zip(places.tolist(), texts.take(pa.array(places)).to_pylist(), strict=True)
@@ -341,19 +356,26 @@ def _missing_value(name: str) -> RowWarning:
 
 def _not_a_number(feature: NumericFeature, cell: str) -> RowWarning:
     what = "a date (ISO 8601)" if feature.kind == "datetime" else "a finite number"
+    if feature.reading is not None:
+        what += ", or be written as in training"
     return RowWarning(
         "not_a_number",
         feature.name,
-        f"'{feature.name}' must be {what}, however it is {cell}: imputed as if missing",
+        f"'{feature.name}' must be {what}, got {cell}: imputed as if missing",
     )
 
 
 def _unknown_category(feature: CategoricalFeature, level: str) -> RowWarning:
+    known = f"the {len(feature.levels):,} levels of '{feature.name}' in training"
+    if feature.shares and feature.shares[-1] > 0:
+        known = (
+            f"the {len(feature.levels):,} most frequent levels of '{feature.name}' in training "
+            f"({100 * feature.shares[-1]:.1f} % of its rows had another)"
+        )
     return RowWarning(
         "unknown_category",
         feature.name,
-        f"{quoted(level)} was not among the {len(feature.levels)} levels of '{feature.name}' in "
-        "training: the network sees none of them",
+        f"{quoted(level)} is not among {known}: the network sees none of them",
     )
 
 

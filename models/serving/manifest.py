@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from models.data.design import Design, Vocabulary
+from models.data.readings import Reading
 from models.data.review.warning import SpecWarning
 from models.randomness import stream_seed
 from models.serving.intervals import Calibration
@@ -23,6 +24,7 @@ BINS = 10
 
 class NumericFeature(BaseModel):
     """A column of numbers; a date is seconds since 1970, UTC. `low` and `high`: as trained.
+    `reading`: how texts that are no plain numbers or dates become some.
 
     `shares`: of the rows of training by their bin between `edges`, bin b being (edge b − 1,
     edge b], and of those without a number last.
@@ -32,8 +34,16 @@ class NumericFeature(BaseModel):
     name: str
     low: float | None
     high: float | None
+    reading: Reading | None = None
     edges: list[float] = []
     shares: list[float] = []
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether training saw 0 and 1 only: true and false say the same."""
+        return (
+            self.kind == "numeric" and (self.low, self.high) == (0, 1) and {*self.edges} <= {0, 1}
+        )
 
 
 class CategoricalFeature(BaseModel):
@@ -47,7 +57,13 @@ class CategoricalFeature(BaseModel):
     name: str
     numbers: bool
     levels: list[str | None]
+    reading: Reading | None = None
     shares: list[float] = []
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether training saw the numbers 0 and 1 only: true and false say the same."""
+        return self.numbers and {*self.levels} <= {"0", "1", None}
 
 
 class Importance(BaseModel):
@@ -151,7 +167,7 @@ def describe(
         target=spec.target,
         target_transform=spec.preprocessing.target_transform,
         numeric=[
-            _numeric(name, kind, column)
+            _numeric(name, kind, column, design.readings.get(name))
             for name, kind, column in zip(
                 design.numeric, design.numeric_kinds, design.numbers.T, strict=True
             )
@@ -175,7 +191,9 @@ def describe(
     )
 
 
-def _numeric(name: str, kind: Literal["numeric", "datetime"], column: np.ndarray) -> NumericFeature:
+def _numeric(
+    name: str, kind: Literal["numeric", "datetime"], column: np.ndarray, reading: Reading | None
+) -> NumericFeature:
     known = column[~np.isnan(column)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (None, None)
     edges: list[float] = []
@@ -187,6 +205,7 @@ def _numeric(name: str, kind: Literal["numeric", "datetime"], column: np.ndarray
         name=name,
         low=low,
         high=high,
+        reading=reading,
         edges=edges,
         shares=_shares(bins(column, edges), len(edges) + 2),
     )
@@ -203,6 +222,7 @@ def _categorical(vocabulary: Vocabulary, codes: np.ndarray) -> CategoricalFeatur
         name=vocabulary.name,
         numbers=vocabulary.numbers,
         levels=vocabulary.levels,
+        reading=vocabulary.reading,
         shares=_shares(codes, vocabulary.unknown + 1),
     )
 

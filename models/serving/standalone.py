@@ -11,6 +11,8 @@ import json
 import math
 import re
 import sys
+import unicodedata
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ MONTH = r"(?:19|20)[0-9]{2}-[0-9]{2}"
 CLOCK = r"[0-9]{2}(?::[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?)?"
 OFFSET = r"Z|[+-][0-9]{2}(?::?[0-9]{2})?"
 DATE = rf"([0-9]{{4}})([-/])([0-9]{{1,2}})\2([0-9]{{1,2}})(?:[T ]({CLOCK})(?: ?({OFFSET}))?)?"
+MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 
 
 def number(text: str) -> float:
@@ -50,16 +53,99 @@ def seconds(text: str) -> float:
         return math.nan
 
 
-def level(text: str, numbers: bool) -> str:
-    """A word, "" where it is missing. Numbers that are taken as words: 60.0 is 60."""
+def tidy(text: str) -> str:
+    """One kind of blank, dash and apostrophe."""
+    text = unicodedata.normalize("NFKC", re.sub(r"([0-9])([¹²³⁰-⁹])", r"\1^\2", text))
+    return re.sub(" +", " ", re.sub("[’‘]", "'", re.sub("[−‐–]", "-", text)))
+
+
+def optional(texts: Iterable[str], before: str = "", behind: str = "") -> str:
+    any_of = "|".join(map(re.escape, texts))
+    return f"(?:{before}({any_of}){behind})?" if any_of else "()"
+
+
+def spelt_number(text: str, reading: dict[str, Any]) -> float:
+    """$1,200.50, 85 m² or (3.5k), spelt as the column's cells were in training."""
+    text = re.sub(r"^([^0-9(]*)\((.*)\)$", r"-\1\2", tidy(text))
+    text = re.sub(r"^([^0-9+-]*?) ?([+-]) ?", r"\2\1", text)
+    point, mark = re.escape(reading["decimal"]), re.escape(reading["grouping"])
+    digits = f"[0-9]+(?:{point}[0-9]+)?|{point}[0-9]+"
+    if mark:
+        more = "{2,3}" if mark == "," else "{3}"
+        groups = f"[1-9][0-9]{{0,2}}(?:{mark}[0-9]{more})*{mark}[0-9]{{3}}"
+        rest = "[0-9]+" if reading["grouping"] in ".," else "(?:[0-9]{1,2}|[0-9]{4,})"
+        digits = f"{groups}(?:{point}[0-9]+)?|[0-9]+(?:{point}{rest})?|{point}[0-9]+"
+    found = re.fullmatch(
+        rf"([+-]?){optional(reading['before'])} ?({digits})(?:[.,]-+)?"
+        rf"{optional(reading['powers'], ' ?', '[.]?')}{optional(reading['after'], ' ?')}",
+        text,
+    )
+    if found is None:
+        return math.nan
+    body = found[3].replace(reading["grouping"], "").replace(reading["decimal"], ".")
+    return number(f"{found[1]}{body}e{reading['powers'].get(found[4], 0)}")
+
+
+def spelt_date(text: str, reading: dict[str, Any]) -> float:
+    """31-Jul-2010 or 7/31/2010 6:30 PM, spelt as the column's cells were in training."""
+    found = re.fullmatch(reading["pattern"].removesuffix("$"), tidy(text))
+    if found is None or not math.isnan(seconds(text)):
+        return seconds(text)
+    part = {name: (value or "").lower() for name, value in found.groupdict().items()}
+    name = part["month"][:3]
+    month = f"{MONTHS.index(name) + 1}" if name in MONTHS else name
+    hour = int(part["hour"] or 0)
+    if part["half"]:
+        if not 1 <= hour <= 12:
+            return math.nan
+        hour = hour % 12 + 12 * (part["half"] == "pm")
+    clock = f"{hour:02}:{part['minute'] or '00'}:{part['second'] or '00'}"
+    date = f"{part['year']}-{month}-{part['day']}"
+    return seconds(f"{date}T{clock}{part['offset'].upper()}")
+
+
+def value_of(text: str, feature: dict[str, Any]) -> float:
+    """The number or the moment in a cell; NaN where it is missing or neither."""
+    reading = feature.get("reading")
+    if text in MISSING_AMONG_NUMBERS:
+        return math.nan
+    if is_flag(feature) and text.lower() in ("true", "false"):
+        return float(text.lower() == "true")
+    if reading is not None:
+        return (spelt_date if reading["kind"] == "datetime" else spelt_number)(text, reading)
+    return seconds(text) if feature["kind"] == "datetime" else number(text)
+
+
+def is_flag(feature: dict[str, Any]) -> bool:
+    """Whether training saw 0 and 1 only: true and false say the same."""
+    if feature["kind"] == "categorical":
+        return feature["numbers"] and {*feature["levels"]} <= {"0", "1", None}
+    ends = (feature["low"], feature["high"]) == (0, 1)
+    return ends and feature["kind"] == "numeric" and {*feature.get("edges", [])} <= {0, 1}
+
+
+def level(text: str, feature: dict[str, Any]) -> str:
+    """The level that a cell names, "" where it is missing. Numbers taken as words: 60.0 is 60."""
+    numbers = feature["numbers"]
     if text in (MISSING_AMONG_NUMBERS if numbers else MISSING):
         return ""
     if numbers and text.lstrip("+-").lower() == "nan":
         return ""
-    value = number(text) if numbers else math.nan
-    if math.isnan(value):
+    value = value_of(text, feature) if numbers else math.nan
+    if not math.isnan(value):
+        text = str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+    levels = [known for known in feature["levels"] if known is not None]
+    if text in levels:
         return text
-    return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+    booleans = {known.lower() for known in levels} <= {"true", "false"}
+    spelling = str.lower if booleans else plainest
+    return next((known for known in levels if spelling(known) == spelling(text)), text)
+
+
+def plainest(text: str) -> str:
+    """1.0 is 1, and 1.50 is 1.5."""
+    found = re.fullmatch(r"([+-]?[0-9]+)(?:\.0*|(\.[0-9]*[1-9])0*)", text)
+    return text if found is None else found[1] + (found[2] or "")
 
 
 def interval(
@@ -134,10 +220,9 @@ def main(path: str) -> None:
 
     inputs: dict[str, np.ndarray] = {}
     for feature in manifest["numeric"]:
-        is_date = feature["kind"] == "datetime"
-        value_of, what = (seconds, "dates") if is_date else (number, "finite numbers")
+        what = "dates" if feature["kind"] == "datetime" else "finite numbers"
         column = cells.get(feature["name"], missing)
-        values = [value_of(cell) for cell in column]
+        values = [value_of(cell, feature) for cell in column]
         bad = sum(
             math.isnan(value) and cell not in MISSING_AMONG_NUMBERS
             for cell, value in zip(column, values, strict=True)
@@ -146,7 +231,9 @@ def main(path: str) -> None:
             note(f"'{feature['name']}' has {bad} cells that are no {what}: imputed as if missing")
         inputs[manifest["inputs"][feature["name"]]] = np.array(values, np.float64)[:, None]
     for feature in manifest["categorical"]:
-        words = [level(cell, feature["numbers"]) for cell in cells.get(feature["name"], missing)]
+        column = cells.get(feature["name"], missing)
+        found = {cell: level(cell, feature) for cell in set(column)}
+        words = [found[cell] for cell in column]
         known = {"", *(word for word in feature["levels"] if word is not None)}
         unseen = sum(word not in known for word in words)
         if unseen:

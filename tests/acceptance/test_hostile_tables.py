@@ -175,12 +175,12 @@ READ: dict[str, tuple[bytes, Json, str | None]] = {
     "thousands separators": (
         column([f'"{i % 4 + 1},{i % 7:03}"' for i in range(ROWS)]),
         {"storage": "text", "missing": 0, "mean": None},
-        "thousands_separators",
+        "ambiguous_numbers",
     ),
     "decimal commas": (
         column([f'"{i % 9},5"' for i in range(ROWS)]),
-        {"storage": "text", "kind": "categorical", "mean": None},
-        "decimal_commas",
+        {"storage": "number", "kind": "numeric", "min": 0.5},
+        "read_as_numbers",
     ),
     "dates": (
         column([f"2010-07-{i % 28 + 1:02}" for i in range(ROWS)]),

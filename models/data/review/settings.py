@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from models.data.aside import seen_rows
 from models.data.estimate import parameters
 from models.data.features import LEFT_OUT_KINDS
+from models.data.kinds import MAX_LEVELS
 from models.data.profile import Profile
 from models.data.review.warning import SpecWarning
 from models.spec import TrainingSpec
@@ -14,7 +15,7 @@ from models.spec import TrainingSpec
 
 def settings_warnings(spec: TrainingSpec, profile: Profile) -> list[SpecWarning]:
     """One function a matter, in the order in which they are shown."""
-    matters = (_kept, _missing_target, _capacity)
+    matters = (_kept, _missing_target, _levels_cut, _capacity)
     return [warning for matter in matters for warning in matter(spec, profile)]
 
 
@@ -35,6 +36,18 @@ def _missing_target(spec: TrainingSpec, profile: Profile) -> Iterator[SpecWarnin
                 "target_missing",
                 f"{column.missing} rows have no '{spec.target}' and are left out",
                 spec.target,
+            )
+
+
+def _levels_cut(spec: TrainingSpec, profile: Profile) -> Iterator[SpecWarning]:
+    for column in profile.columns:
+        if spec.features.kinds.get(column.name) == "categorical" and column.cut:
+            yield SpecWarning(
+                "levels_cut",
+                f"'{column.name}' has {column.distinct:,} levels, and the {MAX_LEVELS:,} most "
+                f"frequent are inputs: {100 * column.cut / profile.rows:.1f} % of the rows have "
+                "another one, which is unknown to the network; group rare levels to keep them",
+                column.name,
             )
 
 

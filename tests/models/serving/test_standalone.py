@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from models.data.cells import (
 )
 from models.data.design import level_of
 from models.serving import standalone
+from models.serving.levels import Levels
 
 NUMBERS = """8450 +1.5e3 .5 5. -0 1e400 -1e400 1_000 inf -Infinity nan 12,5 0x10 e5 1e 1.e2 ١٢ ½
 60.0 9007199254740993 1e22 big NAN Nan +nan -NaN""".split()
@@ -30,6 +32,23 @@ DATES = """2010-07-31|2010-7-1|2010/7/31|2010/07-31|2010-07|1899-07|2010-13|2010
 
 def column(texts: list[str]) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(texts, pa.string())])
+
+
+def words_of(*levels: str, numbers: bool) -> dict[str, Any]:
+    return {"kind": "categorical", "numbers": numbers, "levels": ["2", *levels]}
+
+
+SPELLINGS = ["1", "1.0", "1.", "01", "1.5", "1.50", "true", "TRUE", "True", "b"]
+
+
+@pytest.mark.parametrize(
+    "levels", [["1", "2"], ["1.0", "A"], ["1.50", "1.5", "01"], ["TRUE", "false"]]
+)
+@pytest.mark.parametrize("text", SPELLINGS)
+def test_levels_in_other_spellings(levels: list[str], text: str) -> None:
+    feature = {"kind": "categorical", "numbers": False, "levels": levels}
+    code = Levels(levels).find(text)
+    assert standalone.level(text, feature) == (text if code is None else levels[code])
 
 
 def test_the_texts_that_mean_missing() -> None:
@@ -46,7 +65,7 @@ def test_numbers() -> None:
         cell if bad else "" if np.isnan(value) else level_of(value)
         for cell, value, bad in zip(cells, values.tolist(), odd, strict=True)
     ]
-    assert [standalone.level(cell, numbers=True) for cell in cells] == levels
+    assert [standalone.level(cell, words_of(numbers=True)) for cell in cells] == levels
 
 
 @pytest.mark.parametrize("text", [*DATES, *MISSING_AMONG_NUMBERS])
@@ -57,7 +76,7 @@ def test_dates(text: str) -> None:
 
 def test_words() -> None:
     words = ["north", "None", "?", "60.0", *MISSING]
-    assert [standalone.level(word, numbers=False) for word in words] == [
+    assert [standalone.level(word, words_of(numbers=False)) for word in words] == [
         *words[:4],
         *[""] * len(MISSING),
     ]
