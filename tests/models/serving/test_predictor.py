@@ -150,7 +150,8 @@ def test_members_and_value(houses_model: Built, predictor: Predictor) -> None:
 
 def test_the_rows_of_training_are_not_odd(houses_model: Built, predictor: Predictor) -> None:
     """But for missing numbers, which were imputed then as they are now."""
-    predictions = predictor.predict_table(houses_model.case.cells.drop_columns("price"))
+    seen = houses_model.case.design.rows  # a row held out may well be
+    predictions = predictor.predict_table(houses_model.case.cells.drop_columns("price").take(seen))
     assert {odd.code for row in predictions.warnings for odd in row} == {"missing_value"}
     assert {odd.column for row in predictions.warnings for odd in row} == {"area"}
 
