@@ -170,7 +170,8 @@ class _Column:
 
     def _in_costume(self, marks: Marks) -> TypedColumn | None:
         sample = self.sample
-        if len(sample) == 0:
+        # Compiling the patterns takes longer than telling that there is nothing for them.
+        if len(sample) == 0 or matches(sample, r"\p{Nd}").mean() < WORTH_A_LOOK:
             return None
         if spellings.is_likely(sample):
             number = spellings.detect(*self.distinct, marks)
