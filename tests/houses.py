@@ -19,7 +19,7 @@ from models.data.folds import FoldRows, split_rows
 from models.data.preprocessing import trainable_rows
 from models.data.profile import Profile
 from models.data.stored import ingest
-from models.data.table import Limits, read_text
+from models.data.table import Blocks, Limits
 from models.evaluation.scores import Scores, evaluate
 from models.members import members_of
 from models.serving.export import core_graph, full_graph
@@ -107,7 +107,9 @@ def lay(folder: Path, frame: pd.DataFrame, **spec: Any) -> Case:
     if resolved.preprocessing.target_transform is None:
         resolved = choose_transform(parquet, resolved)
     design, holdout = load_design(parquet, resolved, select(resolved, described))
-    return Case(read_text(csv, LIMITS), parquet, described, resolved, design, holdout)
+    with csv.open("rb") as file:
+        cells = pa.Table.from_batches(Blocks(file, LIMITS))
+    return Case(cells, parquet, described, resolved, design, holdout)
 
 
 def trainer_of(

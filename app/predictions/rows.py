@@ -23,7 +23,7 @@ from app.media import CSV, FORM, JSON, content_type, refuse_compressed
 from app.predictions.schemas import PredictRequest
 from app.settings import Settings
 from app.validation import table_faults
-from models.data.table import Limits, TableError, read_blocks
+from models.data.table import Blocks, Limits, TableError
 from models.serving.predictor import Predictions, Predictor, Question
 
 # Rows of a CSV that are priced together: enough to share the cost of a block, few enough that two
@@ -67,7 +67,7 @@ class CsvBody:
         """The rows in order, in blocks; raises InvalidTable."""
         self._file.seek(0)
         try:
-            for batch in read_blocks(self._file, Limits(settings.max_rows, settings.max_columns)):
+            for batch in Blocks(self._file, Limits(settings.max_rows, settings.max_columns)):
                 for start in range(0, batch.num_rows, BLOCK_ROWS):
                     yield CsvRows(batch.slice(start, BLOCK_ROWS))
         except TableError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import zipfile
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import BinaryIO
 
 from sqlalchemy import delete as delete_rows
@@ -22,14 +23,18 @@ MANIFEST_FILE = "manifest.json"
 ONNX_FILE = "model.onnx"
 # What is needed elsewhere: core.onnx is for serving here.
 EXPORTED = (ONNX_FILE, MANIFEST_FILE, "weights.safetensors", OOF_FILE)
-# An example that is tested, in the zip under the name `predict.py`.
+# An example that is tested, and what it reads a CSV with: the modules that uploads are read with.
 SCRIPT = resources.files("models.serving") / "standalone.py"
+READER = ("header.py", "dialect.py", "quoting.py", "faults.py")
 
 README = """\
 predict.py           Prices the rows of a CSV file, each with an interval that holds 90 % of the
                      truths, with numpy and onnxruntime alone; to be read and changed:
 
                          python predict.py houses.csv > prices.csv
+
+header.py and the    How it reads a CSV: exactly as the service does.
+three that it needs
 
 model.onnx           The model, preprocessing included, for any ONNX runtime. One input a column,
                      [N, 1]: double (NaN is missing) or string (empty is missing). Outputs:
@@ -98,8 +103,15 @@ def export_zip(model: Model, blobs: Blobs) -> BinaryIO:
     target = tempfile.TemporaryFile()
     with zipfile.ZipFile(target, "w") as archive:
         archive.writestr("README.txt", README)
-        archive.writestr("predict.py", SCRIPT.read_bytes())
+        archive.writestr("predict.py", _beside_each_other(SCRIPT))
+        for name in READER:
+            archive.writestr(name, _beside_each_other(resources.files("models.data") / name))
         for name in EXPORTED:
             archive.writestr(name, read_file(model, blobs, name))
     target.seek(0)
     return target
+
+
+def _beside_each_other(module: Traversable) -> str:
+    """The module's text where those that it imports lie in its own folder."""
+    return module.read_text(encoding="utf-8").replace("from models.data.", "from ")

@@ -37,6 +37,7 @@ from models.data.readings import (
 from models.data.spellings import UNSAID, WORTH_A_LOOK, Ambiguous, Marks
 
 ReadingCode = Literal[
+    "dialect",
     "numeric_header",
     "mixed_numbers",
     "mixed_dates",

@@ -1,17 +1,21 @@
-"""The first bytes of a CSV: whether it is text at all, its separator and its column names."""
+"""The first bytes of a CSV: whether it is text at all, its dialect and its column names."""
 
 from __future__ import annotations
 
 import codecs
 import csv
+import io
 import re
 from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 
+from models.data.dialect import Judgement, judge
 from models.data.faults import TableError, TableFault, quoted
+from models.data.quoting import Rewriter
 
 HEAD_BYTES = 1024 * 1024  # the header must end within these
-SEPARATORS = (",", ";", "\t", "|")  # the first wins a tie
+LINES_JUDGED = 1_000  # below the header
 
 SIGNATURES = {
     b"PK\x03\x04": "a zip archive or an Excel workbook",
@@ -28,60 +32,84 @@ SIGNATURES = {
 }
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
-# A quote opens a quoted cell only at the start of a cell, as in pyarrow; elsewhere it is a
-# character like any other (5" pipe). Possessive, so that a hostile line cannot backtrack.
-_QUOTED = rb'(?<![^,;\t|])"(?:[^"]|"")*+"'
-_QUOTED_CELL = re.compile(_QUOTED)
-_RECORD = re.compile(rb"(?:" + _QUOTED + rb"|[^\r\n])*+")
-_NEWLINES = re.compile(rb"[\r\n]*")
+# What Excel takes from above the header, and what it makes of that line when it saves the file.
+_SEPARATOR_LINE = re.compile(rb'(?i)("?)sep=([\t !#-/:-@\[-`{-~])\1\2*(?:\n|$)')
+_LINE_BREAK = re.compile(r"\s*\n\s*")
 
 
 @dataclass(frozen=True)
 class Header:
-    """`length`: bytes of the head up to the first row, byte order mark included."""
+    """`rows` takes what stands below, which begins with `rest`. `hint`: what may be wrong with a
+    header that most rows do not fit. `notes`: what was assumed."""
 
     names: list[str]
-    separator: str
-    length: int
+    rows: Rewriter
+    rest: bytes
+    hint: str
+    notes: list[TableFault]
 
 
-def read_header(head: bytes, max_columns: int) -> Header:
-    """Read the header from a file's first `HEAD_BYTES` bytes.
+def read_header(head: bytes, max_columns: int, separator: str | None = None) -> Header:
+    """Read the header from a file's first `HEAD_BYTES` bytes, or from all of a shorter one.
+
+    Parameters
+    ----------
+    separator: the one that somebody named, a blank for runs of blanks; else it is judged.
 
     Raises
     ------
-    TableError: not CSV text in UTF-8, or a header that names its columns badly.
+    TableError: not CSV text in UTF-8, a header that names its columns badly, or lines that can be
+        read in two ways.
     """
     _refuse_other_formats(head)
-    text = head.removeprefix(codecs.BOM_UTF8)
-    text = text.lstrip(b"\r\n")
-    start = len(head) - len(text)
-    match = _RECORD.match(text)
-    record = match.group() if match else b""
-    if not record.strip():
+    is_whole = len(head) < HEAD_BYTES
+    text = head.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    text = text.lstrip(b"\n")
+    line = _SEPARATOR_LINE.match(text)
+    if line:
+        text = text[line.end() :].lstrip(b"\n")
+    if not text.strip():
         raise TableError("The file is empty: it needs a header line and at least one row.")
-    if b"\0" in record:
-        raise TableError(
-            "The header contains NUL bytes, so this is a binary file or text in UTF-16: save the "
-            "table as CSV in UTF-8."
-        )
-    unquoted = _QUOTED_CELL.sub(b"", record)
-    separator = max(SEPARATORS, key=lambda candidate: unquoted.count(candidate.encode()))
-    columns = unquoted.count(separator.encode()) + 1
-    if columns > max_columns:
+    sample = _first_lines(text + b"\n" if is_whole else text)
+    if line and not separator:
+        judged = _judge_named(sample, line[2].decode(), is_whole=is_whole)
+    else:
+        judged = judge(sample, separator, is_whole=is_whole)
+    if judged.columns > max_columns:
         raise TableError(
             f"The table has more than {max_columns:,} columns, the limit of this server."
         )
-    if len(record) == len(text) and len(head) >= HEAD_BYTES:
+    rows = Rewriter(judged.dialect)
+    length = rows.end_of_first(text)
+    if length == 0 and not is_whole:
         raise TableError(
             f"The first line does not end within {HEAD_BYTES // 1024:,} KiB: the file needs a "
             "header line with the column names, and one line a row."
         )
-    names = _names(record, separator)
-    _refuse_bad_names(names)
-    newline = _NEWLINES.match(text, len(record))
-    end = newline.end() if newline else len(record)
-    return Header(names=names, separator=separator, length=start + end)
+    record = rows.feed(text[:length]) if length else rows.feed(text) + rows.close()
+    rows.names = _names(record, judged.dialect.delimiter)
+    _refuse_bad_names(rows.names)
+    rest = text[length:] if length else b""
+    return Header(rows.names, rows, rest, judged.hint, judged.notes)
+
+
+def _first_lines(text: bytes) -> bytes:
+    lines = b"".join(islice(io.BytesIO(text), 1 + LINES_JUDGED))
+    return lines[: lines.rfind(b"\n") + 1] or lines
+
+
+def _judge_named(sample: bytes, separator: str, *, is_whole: bool) -> Judgement:
+    """By the separator that the file's first line names."""
+    judged = judge(sample, separator, is_whole=is_whole)
+    if judged.columns == 1:
+        other = judge(sample, None, is_whole=is_whole)
+        if other.columns > 1:
+            raise TableError(
+                f"The first line names the separator {separator!r}, but the header has no such "
+                f"character, and {other.dialect.separator.decode()!r} separates "
+                f"{other.columns:,} columns: correct the first line or remove it."
+            )
+    return judged
 
 
 def _refuse_other_formats(head: bytes) -> None:
@@ -92,7 +120,12 @@ def _refuse_other_formats(head: bytes) -> None:
             raise TableError(f"The file is {name}, not CSV: save the table as CSV in UTF-8.")
 
 
-def _names(record: bytes, separator: str) -> list[str]:
+def _names(record: bytes, delimiter: str) -> list[str]:
+    if b"\0" in record:
+        raise TableError(
+            "The header contains NUL bytes, so this is a binary file or text in UTF-16: save the "
+            "table as CSV in UTF-8."
+        )
     try:
         text = record.decode()
     except UnicodeDecodeError as error:
@@ -101,14 +134,11 @@ def _names(record: bytes, separator: str) -> list[str]:
             "as CSV in UTF-8."
         ) from None
     try:
-        # An empty record cannot come here, so there is always a first one.
-        cells = next(csv.reader([text], delimiter=separator, strict=True))
+        # Blank lines aside, there is one record in it.
+        cells = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error:
-        raise TableError(
-            "The header cannot be read: a column name in double quotes must end with a quote "
-            "right before the separator, and be shorter than 128 KiB."
-        ) from None
-    return [cell.strip() for cell in cells]
+        raise TableError("The header has a column name of 128 KiB or more: shorten it.") from None
+    return [_LINE_BREAK.sub(" ", cell).strip() for cell in cells]
 
 
 def _refuse_bad_names(names: list[str]) -> None:
@@ -123,7 +153,11 @@ def _refuse_bad_names(names: list[str]) -> None:
         if name and count > 1
     ]
     if faults:
-        hint = " (an index column? pandas leaves it out with index=False)" if not names[0] else ""
+        hint = ""
+        if not names[0]:
+            hint = " (an index column? pandas leaves it out with index=False)"
+        elif not any(names[1:]) and len(names) > 1:
+            hint = " (a title above the column names? remove that line)"
         raise TableError(
             f"{faults[0].detail[:-1]}{hint}: every column needs a name of its own.", faults
         )

@@ -14,30 +14,26 @@ from pyarrow import csv
 
 from models.data.faults import TableError, TableFault, quoted
 from models.data.header import Header
+from models.data.quoting import LONGEST_RECORD, too_long
 
-BLOCK_BYTES = 2 * 1024 * 1024  # read at a time; a row must lie within two neighbouring blocks
+BLOCK_BYTES = LONGEST_RECORD  # read at a time; pyarrow needs a row within two neighbouring blocks
 MAX_FAULTS = 20  # ragged rows named in one error
-
-# Blank lines are skipped between rows, but swallowed by a quoted cell that never closes: a last
-# cell that ends with these shows one. pyarrow itself takes the end of the file for the quote.
-END_MARK = b"\n" * 64
 
 _UNDECODABLE = re.compile("[\udc80-\udcff]")  # what "surrogateescape" makes of invalid bytes
 
 
-def read_rows(head: bytes, rest: IO[bytes], header: Header) -> Iterator[pa.RecordBatch]:
+def read_rows(header: Header, rest: IO[bytes]) -> Iterator[pa.RecordBatch]:
     """Trimmed cells, a batch a block.
 
     Parameters
     ----------
-    head: the first bytes below the header.
-    rest: a stream of the others.
+    rest: a stream of the bytes behind the head.
 
     Raises
     ------
     TableError: ragged rows, an endless row, a quote that never closes, cells that are no text.
     """
-    stream = _TextStream(head, rest)
+    stream = _TextStream(header, rest)
     rows = 0
     for batch in _parse(stream, header):
         columns = []
@@ -52,21 +48,22 @@ def read_rows(head: bytes, rest: IO[bytes], header: Header) -> Iterator[pa.Recor
 
 
 class _TextStream(io.RawIOBase):
-    """The bytes below the header as valid UTF-8, END_MARK behind them.
+    """The bytes below the header as valid UTF-8, quoted as pyarrow takes them.
 
-    Bytes that are none become NUL, which no cell may contain: so the row and the column are found
-    in the parsed table. pyarrow cannot be left to find them, because it drops a ragged row
+    Bytes that are no text become NUL, which no cell may contain: so the row and the column are
+    found in the parsed table. pyarrow cannot be left to find them, because it drops a ragged row
     silently where it cannot decode it for the handler of such rows.
     """
 
-    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
+    def __init__(self, header: Header, rest: IO[bytes]) -> None:
         self.has_nul = self.undecodable = False  # as far as it has been read
-        self._parts = [io.BytesIO(head), rest, io.BytesIO(END_MARK)]
+        self._parts = [io.BytesIO(header.rest), rest]
         # pyarrow loses the line feed of a quoted CR LF that two blocks share: every line break
         # becomes a line feed first.
         self._decoder = io.IncrementalNewlineDecoder(
             codecs.getincrementaldecoder("utf-8")("surrogateescape"), translate=True
         )
+        self._rows = header.rows
         self._pending = memoryview(b"")
 
     def readable(self) -> bool:
@@ -75,9 +72,12 @@ class _TextStream(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         while not self._pending and self._parts:
             data = self._parts[0].read(BLOCK_BYTES)
-            if not data:
+            if data:
+                self._pending = memoryview(self._rows.feed(self._valid(data)))
+            else:
                 del self._parts[0]
-            self._pending = memoryview(self._valid(data))
+                if not self._parts:
+                    self._pending = memoryview(self._rows.close())
         count = min(len(buffer), len(self._pending))
         buffer[:count] = self._pending[:count]
         self._pending = self._pending[count:]
@@ -105,14 +105,18 @@ def _parse(stream: _TextStream, header: Header) -> Iterator[pa.RecordBatch]:
         return "skip" if len(faults) < MAX_FAULTS else "error"
 
     rows = 0
-    last = ""
+    buffered = io.BufferedReader(stream, BLOCK_BYTES)
+    if not buffered.peek():
+        return
     try:
         with csv.open_csv(
-            io.BufferedReader(stream, BLOCK_BYTES),
+            buffered,
             # Threads gain nothing here (measured), and without them pyarrow counts rows.
             csv.ReadOptions(column_names=header.names, block_size=BLOCK_BYTES, use_threads=False),
             csv.ParseOptions(
-                delimiter=header.separator, newlines_in_values=True, invalid_row_handler=note
+                delimiter=header.rows.dialect.delimiter,
+                newlines_in_values=True,
+                invalid_row_handler=note,
             ),
             csv.ConvertOptions(column_types=dict.fromkeys(header.names, pa.string())),
         ) as reader:
@@ -122,37 +126,19 @@ def _parse(stream: _TextStream, header: Header) -> Iterator[pa.RecordBatch]:
                 if batch.num_rows > 0:
                     yield batch
                     rows += batch.num_rows
-                    last = batch.columns[-1][-1].as_py()
     except pa.ArrowInvalid:
         if not faults:
-            raise _endless(rows + 1) from None
+            raise too_long(rows + 1) from None
     if faults:
         raise _ragged(faults, header)
-    if last.endswith(END_MARK.decode()):
-        raise _unclosed(rows, header.names[-1])
 
 
 def _ragged(faults: list[TableFault], header: Header) -> TableError:
+    separator = header.rows.dialect.separator.decode()
     return TableError(
-        f"{faults[0].detail[:-1]} (separated by {header.separator!r}): every row needs as many "
-        "cells as the header, and a cell that contains the separator stands in double quotes.",
+        f"{faults[0].detail[:-1]} (separated by {separator!r}): every row needs as many cells as "
+        f"the header, and a cell that contains the separator stands in double quotes.{header.hint}",
         faults,
-    )
-
-
-def _endless(row: int) -> TableError:
-    return TableError(
-        f"Row {row:,} does not end within {BLOCK_BYTES // 2**20} MiB: it needs a line break, or a "
-        "double quote in it never closes.",
-        [TableFault("The row does not end.", row=row)],
-    )
-
-
-def _unclosed(row: int, column: str) -> TableError:
-    return TableError(
-        f"Row {row:,} opens a double quote that never closes: close it, or write it twice within "
-        "quotes if it belongs to the cell.",
-        [TableFault("A double quote never closes.", row=row, column=column)],
     )
 
 

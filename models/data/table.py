@@ -18,14 +18,13 @@ from models.data.rows import read_rows
 from models.data.spellings import UNSAID, Marks
 
 __all__ = [
+    "Blocks",
     "Limits",
     "ReadingWarning",
     "TableError",
     "TableFault",
     "TypedTable",
-    "read_blocks",
     "read_table",
-    "read_text",
 ]
 
 
@@ -48,20 +47,31 @@ class TypedTable:
     readings: dict[str, Reading] = field(default_factory=dict)
 
 
-def read_table(source: Path | BinaryIO, limits: Limits, marks: Marks = UNSAID) -> TypedTable:
+def read_table(
+    source: Path | BinaryIO,
+    limits: Limits,
+    marks: Marks = UNSAID,
+    separator: str | None = None,
+) -> TypedTable:
     """Read a CSV and decide for every column whether it holds numbers, dates or words.
 
     Parameters
     ----------
+    source: a path, or a stream, which is read from its present position and not closed.
     marks: what settles columns of numbers that can be read in two ways.
+    separator: as `Blocks` takes it.
 
     Raises
     ------
     TableError: the bytes are no table that can be read without guessing.
     """
-    text = read_text(source, limits)
+    if isinstance(source, Path):
+        with source.open("rb") as stream:
+            return read_table(stream, limits, marks, separator)
+    blocks = Blocks(source, limits, separator)
+    text = pa.Table.from_batches(blocks)
     columns: list[pa.ChunkedArray] = []
-    warnings = _numeric_header(text.column_names)
+    warnings = [*blocks.warnings, *_numeric_header(text.column_names)]
     readings: dict[str, Reading] = {}
     for name, cells in zip(text.column_names, text.columns, strict=True):
         column = type_column(name, cells, marks)
@@ -72,37 +82,52 @@ def read_table(source: Path | BinaryIO, limits: Limits, marks: Marks = UNSAID) -
     return TypedTable(pa.table(columns, names=text.column_names), warnings, readings)
 
 
-def read_text(source: Path | BinaryIO, limits: Limits) -> pa.Table:
-    """Read a CSV as it is written: every column a string without nulls, trimmed.
+class Blocks:
+    """The rows of a CSV as they are written, a block at a time: every column a string without
+    nulls, trimmed.
 
-    A stream is read from its present position to its end and not closed.
+    Parameters
+    ----------
+    source: read from its present position to its end, and not closed.
+    separator: one character, a blank for runs of blanks; None: the one that fits.
 
     Raises
     ------
-    TableError: the bytes are no table that can be read without guessing.
+    TableError: the bytes are no table that can be read without guessing. What is wrong with a
+        later block is raised when that is asked for.
     """
-    if isinstance(source, Path):
-        with source.open("rb") as stream:
-            return read_text(stream, limits)
-    return pa.Table.from_batches(read_blocks(source, limits))
 
+    def __init__(self, source: IO[bytes], limits: Limits, separator: str | None = None) -> None:
+        head = b""
+        while len(head) < HEAD_BYTES and (part := source.read(HEAD_BYTES - len(head))):
+            head += part
+        if head.endswith(b"\r"):
+            head += source.read(1)  # so that no line break is cut in two
+        self._header = read_header(head, limits.max_columns, separator)
+        self._source = source
+        self._max_rows = limits.max_rows
 
-def read_blocks(source: IO[bytes], limits: Limits) -> Iterator[pa.RecordBatch]:
-    """The same, a block of rows at a time; what is wrong with a later one is raised later."""
-    head = b""
-    while len(head) < HEAD_BYTES and (part := source.read(HEAD_BYTES - len(head))):
-        head += part
-    header = read_header(head, limits.max_columns)
-    rows = 0
-    for batch in read_rows(head[header.length :], source, header):
-        rows += batch.num_rows
-        if rows > limits.max_rows:
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        rows = 0
+        for batch in read_rows(self._header, self._source):
+            rows += batch.num_rows
+            if rows > self._max_rows:
+                raise TableError(
+                    f"The table has more than {self._max_rows:,} rows, the limit of this server."
+                )
+            yield batch
+        if rows == 0:
             raise TableError(
-                f"The table has more than {limits.max_rows:,} rows, the limit of this server."
+                "The table has a header and no rows: it needs at least one row below it."
             )
-        yield batch
-    if rows == 0:
-        raise TableError("The table has a header and no rows: it needs at least one row below it.")
+
+    @property
+    def warnings(self) -> list[ReadingWarning]:
+        """What was assumed in reading the rows so far."""
+        return [
+            ReadingWarning("dialect", note.column, note.detail, note.row)
+            for note in [*self._header.notes, *self._header.rows.notes]
+        ]
 
 
 def _numeric_header(names: list[str]) -> list[ReadingWarning]:

@@ -1,12 +1,13 @@
 """Price the rows of a CSV file: python predict.py houses.csv > prices.csv
 
-Needs Python 3.11, numpy and onnxruntime, and the files beside it, which are the model. What is odd
-about the rows is told on the standard error.
+Needs Python 3.11, numpy and onnxruntime, and the files beside it, which are the model and how a CSV
+is read. What is odd about the rows is reported on the standard error.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import re
@@ -20,10 +21,13 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from models.data.faults import TableError
+from models.data.header import HEAD_BYTES, read_header
+
 COVERAGE = 0.9  # from 0.5 to 0.99
+SEPARATOR = None  # ";" for example, where more than one fits; " " for runs of blanks
 MISSING = {"", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A", "<NA>", "NaT"}
 MISSING_AMONG_NUMBERS = MISSING | {"None", "none", "?", "-", "."}
-QUOTED = r'(?<![^,;\t|])"(?:[^"]|"")*"'
 MONTH = r"(?:19|20)[0-9]{2}-[0-9]{2}"
 CLOCK = r"[0-9]{2}(?::[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?)?"
 OFFSET = r"Z|[+-][0-9]{2}(?::?[0-9]{2})?"
@@ -179,20 +183,30 @@ def interval(
 
 def read(path: str) -> tuple[dict[str, list[str]], int]:
     """The cells of each column, and how many rows there are."""
-    with open(path, encoding="utf-8-sig") as file:
-        header = re.sub(QUOTED, "", next((line for line in file if line.strip()), ""))
-        file.seek(0)
-        reader = csv.reader(file, delimiter=max(",;\t|", key=header.count), strict=True)
-        lines = [row for row in reader if row]
-    if len(lines) < 2:
+    data = Path(path).read_bytes()
+    length = HEAD_BYTES + data[:HEAD_BYTES].endswith(b"\r")
+    header = read_header(data[:length], sys.maxsize, SEPARATOR)
+    below = header.rest + data[length:].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    text = (header.rows.feed(below) + header.rows.close()).decode()
+    if "\0" in text:
+        sys.exit(f"{path} contains NUL bytes")
+    for fault in [*header.notes, *header.rows.notes]:
+        note(fault.detail)
+    csv.field_size_limit(sys.maxsize)
+    lines = csv.reader(
+        io.StringIO(text, newline=""), delimiter=header.rows.dialect.delimiter, strict=True
+    )
+    rows = [line for line in lines if line]
+    if not rows:
         sys.exit(f"{path} needs a header and at least one row below it")
-    names, *rows = lines
+    names = header.names
     for place, row in enumerate(rows, start=1):
         if len(row) != len(names):
-            sys.exit(f"row {place} has {len(row)} cells where the header has {len(names)}")
+            count = "1 cell" if len(row) == 1 else f"{len(row)} cells"
+            sys.exit(f"row {place} has {count} where the header has {len(names)}.{header.hint}")
     columns = zip(*rows, strict=True)
     cells = [[cell.strip() for cell in column] for column in columns]
-    return dict(zip(map(str.strip, names), cells, strict=True)), len(rows)
+    return dict(zip(names, cells, strict=True)), len(rows)
 
 
 def note(text: str) -> None:
@@ -206,7 +220,7 @@ def main(path: str) -> None:
 
     try:
         cells, rows = read(path)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, csv.Error, TableError) as error:
         sys.exit(f"{path} cannot be read: {error}")
     if manifest["inputs"].keys().isdisjoint(cells):
         sys.exit(f"none of the columns is the model's, such as {next(iter(manifest['inputs']))}")

@@ -22,8 +22,9 @@ PRICE = {"Content-Type": "text/csv", "Accept": "text/csv"}
 COLUMNS = ["prediction", "low", "high"]
 # Fails where more is imported than the export promises to need.
 ALONE = """
-import runpy, sys
+import os, runpy, sys
 sys.argv = sys.argv[1:]
+sys.path[0] = os.path.dirname(sys.argv[0])
 runpy.run_path(sys.argv[0], run_name="__main__")
 unwanted = {"app", "models", "onnx", "pandas", "pyarrow", "pydantic", "torch"} & set(sys.modules)
 assert not unwanted, unwanted
@@ -125,10 +126,10 @@ def test_the_script_tells_what_it_needs_and_what_is_odd(client: TestClient, tmp_
     houses = tmp_path / "unpriced.csv"
 
     refused = {
-        "": "needs a header and at least one row",
+        "": "it needs a header line and at least one row",
         "area,year\n": "needs a header and at least one row",
         "Area,Year\n1,2\n": "none of the columns is the model's, such as area",
-        "area,year\n1,2\n3\n": "row 2 has 1 cells",
+        "area,year\n1,2\n3\n": "row 2 has 1 cell",
     }
     for text, told in refused.items():
         houses.write_text(text)

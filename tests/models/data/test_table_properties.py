@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any, BinaryIO
 
+import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from models.data.header import SEPARATORS
+from models.data.dialect import SEPARATORS
 from models.data.rows import MAX_FAULTS
-from models.data.table import Limits, TableError, TypedTable, read_table, read_text
+from models.data.table import Blocks, Limits, TableError, TypedTable, read_table
 
 LIMITS = Limits(max_rows=1000, max_columns=20)
 LINE_BREAKS = ["\n", "\r\n", "\r"]
+BREAKS = re.compile(r"\s*[\r\n]\s*")
 QUOTINGS = [csv.QUOTE_MINIMAL, csv.QUOTE_ALL]
 
 # Derandomized, so that a run of CI fails only for what was changed.
@@ -58,16 +61,15 @@ def _rows(width: int) -> st.SearchStrategy[list[list[str]]]:
 @st.composite
 def _files(draw: st.DrawFn, header: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
     """A file of these rows, which may be ragged."""
-    # One name has no separator beside it: the comma is the first of those that tie.
-    separator = draw(st.sampled_from(SEPARATORS)) if len(header) > 1 else ","
+    separator = draw(st.sampled_from(SEPARATORS))
     line_break = draw(st.sampled_from(LINE_BREAKS))
     text = io.StringIO(newline="")
     text.write(draw(st.sampled_from(["", "\ufeff"])))
     for place, row in enumerate([header, *rows]):
         quoting = draw(st.sampled_from(QUOTINGS))
-        # The csv module leaves other line breaks than its own unquoted before Python 3.13; and an
-        # unquoted separator in a name counts as one.
-        special = ["\r", "\n", *(SEPARATORS if place == 0 else [])]
+        # The csv module leaves other line breaks than its own unquoted before Python 3.13; and
+        # with an unquoted separator in a name, or in a table of one column, two readings may fit.
+        special = ["\r", "\n", *(SEPARATORS if place == 0 or len(header) == 1 else [])]
         if any(character in cell for character in special for cell in row):
             quoting = csv.QUOTE_ALL
         writer = csv.writer(text, delimiter=separator, lineterminator=line_break, quoting=quoting)
@@ -90,9 +92,9 @@ def as_read(text: str) -> str:
 @given(written_tables())
 def test_a_written_table_is_read_back(table: Written) -> None:
     """Cell for cell, whatever the separator, line breaks, quotes and byte order mark."""
-    read = read_text(io.BytesIO(table.data), LIMITS)
+    read = pa.Table.from_batches(Blocks(io.BytesIO(table.data), LIMITS))
 
-    assert read.column_names == table.names
+    assert read.column_names == [BREAKS.sub(" ", name) for name in table.names]
     assert [list(row.values()) for row in read.to_pylist()] == [
         [as_read(cell) for cell in row] for row in table.rows
     ]
@@ -102,7 +104,8 @@ def test_a_written_table_is_read_back(table: Written) -> None:
 def test_line_breaks_at_the_end_of_the_last_cell_are_read(breaks: int) -> None:
     """They are not taken for those behind a double quote that never closes."""
     data = b'a,b\n1,"x' + b"\n" * breaks + b'"\n'
-    assert read_text(io.BytesIO(data), LIMITS).to_pylist() == [{"a": "1", "b": "x"}]
+    read = pa.Table.from_batches(Blocks(io.BytesIO(data), LIMITS))
+    assert read.to_pylist() == [{"a": "1", "b": "x"}]
 
 
 numbers = st.lists(

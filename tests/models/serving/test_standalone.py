@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import io
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from models.data.cells import (
     parse_numbers,
 )
 from models.data.design import level_of
+from models.data.table import Blocks, Limits, TableError
 from models.serving import standalone
 from models.serving.levels import Levels
 
@@ -82,19 +83,57 @@ def test_words() -> None:
     ]
 
 
-def csv_file(folder: Path, text: str) -> str:
+ODD_FILES = {
+    "separator in a quoted name": b'\narea;year;"a, b, c, d"\n120;1950;x\n',
+    "commas in names": b"area (m2, net);price, EUR\n120;1\n80;2\n",
+    "sep line": b'\xef\xbb\xbf"sep=;"\r\narea;year\r\n120;1950\r\n',
+    "padded sep line": b"sep=|||\r\narea|year\r\n120|1950\r\n",
+    "line break in a name": b'"Wohn-\r\nfl\xc3\xa4che";year\r\n120;1950\r\n',
+    "blanks": b"  area   year note\n   120  1950 'x'\n    80  1960  y\n",
+    "carets": b"area^year\n120^1950\n",
+    "blank before a quote": b'area, town\n120, "Old, Port"\n80, "x"\n',
+    "text behind a quote": b'pipe,year\n"5" wide",1950\n"a, b" c,1960\n',
+    "backslashes": b'pipe,year\n"5\\" wide, \\\\ \\n",1950\n"say ""x""",1960\n',
+    "folders": b'folder,year\n"C:\\x\\",1950\n',
+    "quotes within": b'pipe,year\n5" wide,1950\n\n"x\r\ny",1960',
+}
+
+
+@pytest.mark.parametrize("name", ODD_FILES)
+def test_a_file_is_read_as_by_the_service(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the same columns, cells and remarks."""
+    data = ODD_FILES[name]
+    blocks = Blocks(io.BytesIO(data), Limits(max_rows=100, max_columns=100))
+    cells = pa.Table.from_batches(blocks).to_pydict()
+    told: list[str] = []
+    monkeypatch.setattr(standalone, "note", told.append)
+
+    assert standalone.read(csv_file(tmp_path, data)) == (cells, len(next(iter(cells.values()))))
+    assert told == [warning.detail for warning in blocks.warnings]
+
+
+def csv_file(folder: Path, data: bytes) -> str:
     path = folder / "houses.csv"
-    path.write_text(text)
+    path.write_bytes(data)
     return str(path)
 
 
-def test_the_separator_is_that_of_the_header(tmp_path: Path) -> None:
-    path = csv_file(tmp_path, '\narea;year;"a, b, c, d"\n120;1950;x\n')
-
-    assert standalone.read(path) == ({"area": ["120"], "year": ["1950"], "a, b, c, d": ["x"]}, 1)
-
-
-@pytest.mark.parametrize("text", ["area,year\n120\n", 'area,year\n120,"1950\n'])
-def test_what_cannot_be_read_without_guessing(tmp_path: Path, text: str) -> None:
-    with pytest.raises((SystemExit, csv.Error)):
-        standalone.read(csv_file(tmp_path, text))
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"area,year\n120\n",
+        b'area,year\n120,"1950\n',
+        b"area, m2;price\n128,9;315\n",
+        b'area, town\n120, "Old" Port\n',
+        b"area,year\n120,\0\n",
+        b"area,year\n",
+        b"# made today\narea,year\n1,2\n",
+    ],
+)
+def test_what_cannot_be_read_without_guessing(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises((SystemExit, TableError)):
+        standalone.read(csv_file(tmp_path, data))
+    with pytest.raises(TableError):
+        pa.Table.from_batches(Blocks(io.BytesIO(data), Limits(max_rows=100, max_columns=100)))
