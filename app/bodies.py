@@ -21,6 +21,8 @@ from app.parameters import StrictRoute
 MAX_DOCUMENT = 256 * 1024
 
 
+EXACT = 2**53  # below, a float is a whole number or it is not
+
 # A client that keeps a request open must send: so many bytes in every so many seconds. A modem is
 # faster.
 PATIENCE = 30.0  # s
@@ -69,11 +71,22 @@ class DocumentRequest(Request):
         refuse_compressed(self)
         data = await self.body()
         try:
-            document = from_json(data, allow_inf_nan=False)
+            document = _whole(from_json(data, allow_inf_nan=False))
         except ValueError as error:
             raise json.JSONDecodeError(str(error), "", 0) from None
         refuse_repeated(data, count_names(document))
         return document
+
+
+def _whole(value: Any) -> Any:
+    """The same document: JSON makes no difference between 1.0 and 1, but strict checks do."""
+    if isinstance(value, dict):
+        return {name: _whole(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
+        return int(value)
+    return value
 
 
 class DocumentRoute(StrictRoute):

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from sqlalchemy import Select
 from sqlalchemy.orm import InstrumentedAttribute
 
-from app.parameters import ID_PATTERN
+from app.parameters import ID_PATTERN, AsDigits
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
@@ -61,7 +61,7 @@ class PageQuery:
         return Page(data=data, has_more=has_more, next=data[-1].id if has_more else None)
 
 
-Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
+Limit = Annotated[int, AsDigits, Query(ge=1, le=MAX_LIMIT)]
 NEXT = "`next` of the page before."
 
 
@@ -74,7 +74,7 @@ async def _page_query(
 
 async def _numbered_page_query(
     limit: Limit = DEFAULT_LIMIT,
-    after: Annotated[int | None, Query(ge=1, le=LARGEST_NUMBER, description=NEXT)] = None,
+    after: Annotated[int | None, AsDigits, Query(ge=1, le=LARGEST_NUMBER, description=NEXT)] = None,
 ) -> PageQuery:
     return PageQuery(limit, after)
 

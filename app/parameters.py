@@ -10,7 +10,7 @@ from fastapi import Header, Path, Request, Response, params
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
 # Stands for the dataset that was uploaded last, the newest job or the newest model.
 LATEST = "latest"
@@ -20,6 +20,17 @@ ID_PATTERN = r"^[A-Za-z0-9_.-]{1,64}$"
 PRINTABLE = r"^[^\x00-\x1f]*$"
 
 Query = TypeVar("Query", bound=BaseModel)
+
+
+def _without_underscores(given: Any) -> Any:
+    """A number in a query is a text, which pydantic reads as Python's source does: 7_0 is 70."""
+    if isinstance(given, str) and "_" in given:
+        raise ValueError(f"must be a number, got '{given[:20]}'")
+    return given
+
+
+# Of the number in a query parameter.
+AsDigits = BeforeValidator(_without_underscores)
 
 # Operations that answer in two formats tell so in their responses.
 Accept = Annotated[str | None, Header(include_in_schema=False)]

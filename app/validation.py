@@ -19,20 +19,21 @@ from pydantic import TypeAdapter
 from app.errors import Fault
 from app.json_text import to_pointer
 from models.data.faults import TableError
+from models.data.wording import number_text
 from models.spec import SHORT_NAMES
 
 SHORT_FOR = {"learning_rate": "lr"} | {full: short for short, full in SHORT_NAMES.items()}
 MOST_FAULTS = 100  # in one answer
 LONGEST_ECHO = 60  # characters of a wrong value that are repeated
 
-MUST_BE, HOWEVER = "must be ", ", however it is "
+MUST_BE, GOT = "must be ", ", got "
 
 # JSON schema keyword to words.
 BOUNDS = {
-    "minimum": "at least {:g}",
-    "exclusiveMinimum": "above {:g}",
-    "maximum": "at most {:g}",
-    "exclusiveMaximum": "below {:g}",
+    "minimum": "at least {}",
+    "exclusiveMinimum": "above {}",
+    "maximum": "at most {}",
+    "exclusiveMaximum": "below {}",
 }
 
 Location = Sequence[int | str]
@@ -83,7 +84,7 @@ def _either(texts: list[str]) -> str:
         return "; or ".join(texts)
     *kinds, last = (text.removeprefix(MUST_BE) for text in texts)
     # All of them repeat the same value behind it.
-    return MUST_BE + ", ".join(kind.partition(HOWEVER)[0] for kind in kinds) + f" or {last}"
+    return MUST_BE + ", ".join(kind.partition(GOT)[0] for kind in kinds) + f" or {last}"
 
 
 def json_pointer(finding: Any, location: Location, body: object) -> str:
@@ -110,26 +111,22 @@ def json_pointer(finding: Any, location: Location, body: object) -> str:
 
 def _explain(finding: Any, schemas: list[Schema], root: Schema, location: Location) -> str:
     kind, context = finding["type"], finding.get("ctx", {})
-    however = _however(finding["input"])
+    got = _got(finding["input"])
     if kind == "missing":
         return "is required" if location else "a JSON body is required"
     if kind in ("model_type", "model_attributes_type"):
-        return "must be a JSON object"
+        return "must be a JSON object" + _as_member(finding["input"], schemas, root, location)
+    if kind == "union_tag_not_found":
+        tags = dict.fromkeys(tag for schema in schemas for tag in _tags(schema))
+        return "'type' is missing" + (f": it must be one of {', '.join(tags)}" if tags else "")
     if kind == "extra_forbidden":
-        known = context.get("known") or [
-            name
-            for schema in _subschemas(root, root, location[:-1])
-            for name in schema.get("properties", {})
-        ]
-        close = difflib.get_close_matches(str(location[-1]), known, n=1)
-        what = "is unknown" if "known" in context else "unknown field"
-        return what + (f": did you mean '{close[0]}'?" if close else "")
+        return _unknown(str(location[-1]), context.get("known"), root, location)
     if kind == "none_required":
         return "is not built into this version: leave it out"
     if kind == "literal_error":
-        return f"must be {context['expected']}{however}"
+        return f"must be {context['expected']}{got}"
     if kind == "union_tag_invalid":
-        return f"must be one of {context['expected_tags']}, however it is '{context['tag']}'"
+        return f"must be one of {context['expected_tags']}, got '{context['tag']}'"
     if kind == "too_short":
         return f"must have at least {context['min_length']} item"
     if kind == "too_long":
@@ -137,23 +134,93 @@ def _explain(finding: Any, schemas: list[Schema], root: Schema, location: Locati
     if kind == "value_error":
         return str(context["error"])
     bounds = dict.fromkeys(  # the branches of a union may agree
-        words.format(schema[keyword])
+        words.format(number_text(schema[keyword]))
         for schema in schemas
         for keyword, words in BOUNDS.items()
         if keyword in schema
     )
     if bounds and kind.startswith(("greater_than", "less_than")):
-        return f"must be {' and '.join(bounds)}{however}"
-    return str(finding["msg"]).replace("Input should be ", MUST_BE) + however
+        return f"must be {' and '.join(bounds)}{got}"
+    return str(finding["msg"]).replace("Input should be ", MUST_BE) + got
 
 
-def _however(value: object) -> str:
+def _unknown(name: str, known: Sequence[str] | None, root: Schema, location: Location) -> str:
+    """What is said of a field, or of a parameter whose brothers are known: where it belongs, or
+    how it is spelt."""
+    if known is not None:
+        return "is unknown" + _did_you_mean(name, known)
+    beside = [
+        field
+        for schema in _subschemas(root, root, location[:-1])
+        for field in schema.get("properties", {})
+    ]
+    if name in beside:
+        return "unknown field: another 'type' than this one has it"
+    homes = _homes(json.dumps(root))
+    if name in homes:
+        places = [f"'{home}'" if "." in home else "the top of the spec" for home in homes[name]]
+        short = f", or '{SHORT_FOR[name]}' here" if len(location) == 1 and name in SHORT_FOR else ""
+        return f"unknown field: it belongs to {' or '.join(places)}{short}"
+    everywhere = [home for places in homes.values() for home in places]
+    return "unknown field" + (_did_you_mean(name, beside) or _did_you_mean(name, everywhere))
+
+
+def _did_you_mean(name: str, known: Sequence[str]) -> str:
+    by_field = {path.rpartition(".")[2]: path for path in reversed(known)}
+    close = difflib.get_close_matches(name, by_field, n=1)
+    return f": did you mean '{by_field[close[0]]}'?" if close else ""
+
+
+@lru_cache
+def _homes(document: str) -> dict[str, list[str]]:
+    """The dotted places of each field of a schema, as JSON."""
+    root = json.loads(document)
+    found: dict[str, list[str]] = {}
+
+    def look(schema: Schema, path: str, seen: tuple[str, ...]) -> None:
+        reference = schema.get("$ref")
+        if reference in seen:
+            return
+        if reference:
+            look(root["$defs"][reference.rpartition("/")[2]], path, (*seen, reference))
+        for branch in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
+            look(branch, path, seen)
+        for name, field in schema.get("properties", {}).items():
+            places = found.setdefault(name, [])
+            if path + name not in places:
+                places.append(path + name)
+            look(field, f"{path}{name}.", seen)
+
+    look(root, "", ())
+    return found
+
+
+def _as_member(value: object, schemas: list[Schema], root: Schema, location: Location) -> str:
+    """What a plain value was probably meant for: a member of the object, or a field beside it."""
+    for schema in schemas:
+        for name, field in schema.get("properties", {}).items():
+            if isinstance(value, str) and value in (*field.get("enum", ()), field.get("const")):
+                return f": {json.dumps({name: value})}"
+    if location and type(value) in (int, float):
+        for schema in _subschemas(root, root, location[:-1]):
+            for name, field in schema.get("properties", {}).items():
+                is_number = field.get("type") in ("integer", "number")
+                if is_number and name.endswith(f"_{location[-1]}"):
+                    return f": did you mean '{name}'?"
+    return ""
+
+
+def _tags(schema: Schema) -> list[str]:
+    return [repr(tag) for tag in schema.get("discriminator", {}).get("mapping", {})]
+
+
+def _got(value: object) -> str:
     if isinstance(value, dict | list) or value is None:
         return ""
     text = json.dumps(value, ensure_ascii=False, default=str)
     if len(text) > LONGEST_ECHO:
         text = text[:LONGEST_ECHO] + "…"
-    return HOWEVER + text
+    return GOT + text
 
 
 @lru_cache

@@ -53,9 +53,9 @@ SHORT_NAMES = {"wd": "weight_decay", "k": "k_folds"}
 
 
 class SpecModel(BaseModel):
-    """Unknown fields are refused, and so are NaN and infinity."""
+    """Unknown fields are refused, and so are NaN, infinity, and texts or booleans for numbers."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
 
 def _pair_of_names(given: Any) -> Any:
@@ -72,6 +72,11 @@ def _pair_of_names(given: Any) -> Any:
 class Features(SpecModel):
     """Which columns the network sees, and as what."""
 
+    include: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="The only columns to use; a resolved spec has the others in `exclude` instead.",
+    )
     exclude: list[str] = Field(
         default_factory=list, description="Columns to leave out, besides the target."
     )
@@ -86,6 +91,12 @@ class Features(SpecModel):
         description="Two numeric columns that say where a row is, such as latitude and longitude: "
         "distances along turned axes are given beside them. `auto` finds them by their names.",
     )
+
+    @model_validator(mode="after")
+    def _one_list(self) -> Features:
+        if self.include is not None and self.exclude:
+            raise ValueError("'include' and 'exclude' contradict each other: give one of them")
+        return self
 
 
 class Preprocessing(SpecModel):
@@ -348,7 +359,7 @@ class TrainingSpec(SpecModel):
     def _dropout_leaves_units(cls, dropout: float) -> float:
         if dropout >= 1:
             raise ValueError(
-                f"dropout must be below 1, however it is {dropout}: with p = 1 every hidden unit "
+                f"dropout must be below 1, got {dropout:.15g}: with p = 1 every hidden unit "
                 "is zeroed and nothing can be learnt"
             )
         return dropout

@@ -28,6 +28,7 @@ class Asked(BaseModel):
 
     coverage: float | None = Field(
         default=None,
+        strict=True,
         ge=LOWEST_COVERAGE,
         le=HIGHEST_COVERAGE,
         description="Share of the truths that low to high is to hold.",

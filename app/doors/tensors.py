@@ -38,14 +38,14 @@ OUTPUTS = {"value": FLOAT, "low": FLOAT, "high": FLOAT, "warnings": BYTES}
 class InputParameters(BaseModel):
     """Of one tensor."""
 
-    binary_data_size: Annotated[int, Field(ge=0)] | None = None
+    binary_data_size: Annotated[int, Field(ge=0, strict=True)] | None = None
 
 
 class InputTensor(BaseModel):
     """A column, of shape [N] or [N, 1], with its cells in `data` or behind the JSON."""
 
     name: str
-    shape: Annotated[list[Annotated[int, Field(ge=0, le=MOST_CELLS)]], FIRST_FAULT]
+    shape: Annotated[list[Annotated[int, Field(ge=0, le=MOST_CELLS, strict=True)]], FIRST_FAULT]
     datatype: str
     parameters: InputParameters = InputParameters()
     data: list[Any] | None = None

@@ -13,7 +13,7 @@ from app.errors import DamagedFile, Invalid, NotFound, Unavailable
 from app.monitoring import service
 from app.monitoring.schemas import ModelMonitoring
 from app.openapi import problems
-from app.parameters import name_path
+from app.parameters import AsDigits, name_path
 from app.registry import repository
 from app.registry.service import manifest
 
@@ -29,7 +29,9 @@ def show_monitoring(
     resources: ResourcesDep,
     tenant: Tenant,
     model_id: Annotated[str, name_path("champion", "A model's id, or an alias.")],
-    days: Annotated[int, Query(ge=1, le=365, description="How many, today included.")] = 7,
+    days: Annotated[
+        int, AsDigits, Query(ge=1, le=365, description="How many, today included.")
+    ] = 7,
 ) -> ModelMonitoring:
     """Requests, rows, how long they took, what was odd about them, and how far each column has
     drifted from the rows of training. Other processes' counts are up to ten seconds old."""

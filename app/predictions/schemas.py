@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, FiniteFloat, Strict
 
-from app.parameters import ID_PATTERN, PRINTABLE
+from app.parameters import ID_PATTERN, PRINTABLE, AsDigits
 from models.serving.encoding import RowWarning
 from models.serving.intervals import DEFAULT_COVERAGE, HIGHEST_COVERAGE, LOWEST_COVERAGE
 
@@ -53,6 +53,7 @@ class PredictRequest(BaseModel):
     rows: Annotated[list[JsonRow], Field(min_length=1), FailFast()]
     coverage: float | None = Field(
         default=None,
+        strict=True,
         ge=LOWEST_COVERAGE,
         le=HIGHEST_COVERAGE,
         description="Share of the truths that the intervals are to hold. Default: the query "
@@ -71,7 +72,7 @@ class PricingQuery(BaseModel):
     # A misspelt parameter would be a price that is not the one asked for.
     model_config = ConfigDict(extra="forbid")
 
-    coverage: float = Field(
+    coverage: Annotated[float, AsDigits] = Field(
         default=DEFAULT_COVERAGE,
         ge=LOWEST_COVERAGE,
         le=HIGHEST_COVERAGE,

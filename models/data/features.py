@@ -12,6 +12,7 @@ from models.data.columns import LOOKALIKES
 from models.data.profile import ColumnProfile, Profile
 from models.data.readings import Reading
 from models.data.recipe import apply_recipe
+from models.data.wording import number_text
 from models.spec import Features, TargetTransform, TrainingSpec
 
 # A target whose skewness is above this trains better as its logarithm.
@@ -22,6 +23,7 @@ LARGEST_TARGET = 1e150
 SMALLEST_TARGET = 1e-150
 # Scored rows a fold needs for its error to mean anything.
 MIN_ROWS_PER_FOLD = 2
+NAMED = 5  # columns in one message
 Refuse = Callable[[str, str], None]
 
 LEFT_OUT_KINDS = {
@@ -77,28 +79,28 @@ def resolve(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
     if transform is None and spec.holdout is None:
         transform = fitting_transform(target.min, target.skewness)
     kinds: dict[str, Literal["numeric", "categorical"]] = {}
-    left_out = []
+    left_out: dict[str, str] = {}
     for column in profile.columns:
-        if column.name == spec.target or column.name in spec.features.exclude:
+        if column.name == spec.target:
             continue
-        kind = spec.features.kinds.get(column.name) or _default_kind(column)
-        if kind is None or (spec.folds.type == "group" and column.name == spec.folds.column):
-            left_out.append(column.name)
+        if reason := _why_left_out(column, spec):
+            left_out[column.name] = reason
         else:
-            kinds[column.name] = kind
+            kind = spec.features.kinds.get(column.name)
+            kinds[column.name] = kind or _default_kind(column)
+    if not kinds:
+        raise SpecError([_nothing_left(left_out, profile)])
     spec = apply_recipe(spec, profile)
     resolved = spec.model_copy(
         update={
             "features": Features(
-                exclude=[*spec.features.exclude, *left_out],
+                exclude=[*dict.fromkeys([*spec.features.exclude, *left_out])],
                 kinds=kinds,
                 coordinates=_coordinates(spec, profile, kinds),
             ),
             "preprocessing": spec.preprocessing.model_copy(update={"target_transform": transform}),
         }
     )
-    if not kinds:
-        raise SpecError([SpecFault("/features", "no column is left to predict from")])
     if fault := _dropped_rows_fault(resolved, profile):
         raise SpecError([fault])
     return resolved
@@ -122,10 +124,34 @@ def select(spec: TrainingSpec, profile: Profile) -> list[Feature]:
     return features
 
 
-def _default_kind(column: ColumnProfile) -> Literal["numeric", "categorical"] | None:
-    if column.kind in LEFT_OUT_KINDS:
-        return None
+def _default_kind(column: ColumnProfile) -> Literal["numeric", "categorical"]:
     return "categorical" if column.storage == "text" else "numeric"
+
+
+def _why_left_out(column: ColumnProfile, spec: TrainingSpec) -> str | None:
+    """None: it is a feature."""
+    name, features = column.name, spec.features
+    if name in features.exclude:
+        return "it is excluded"
+    if spec.folds.type == "group" and name == spec.folds.column:
+        return "it decides the folds"
+    if features.include is not None:
+        return None if name in features.include else "it is not included"
+    return None if name in features.kinds else LEFT_OUT_KINDS.get(column.kind)
+
+
+def _nothing_left(left_out: dict[str, str], profile: Profile) -> SpecFault:
+    reasons = [f"'{name}' ({why})" for name, why in [*left_out.items()][:NAMED]]
+    more = f" and {len(left_out) - NAMED} more" if len(left_out) > NAMED else ""
+    by_kind = [
+        column for column in profile.columns if left_out.get(column.name) in LEFT_OUT_KINDS.values()
+    ]
+    remedy = ""
+    if by_kind:
+        kind = _default_kind(by_kind[0])
+        remedy = f'; features.kinds takes one all the same: {{"{by_kind[0].name}": "{kind}"}}'
+    detail = f"no column is left to predict from: {', '.join(reasons)}{more}{remedy}"
+    return SpecFault("/features", detail)
 
 
 def _dropped_rows_fault(spec: TrainingSpec, profile: Profile) -> SpecFault | None:
@@ -188,6 +214,14 @@ def _faults(spec: TrainingSpec, profile: Profile) -> list[SpecFault]:
             refuse(f"/features/exclude/{place}", f"the table has no column '{name}'")
         if name == spec.target:
             refuse(f"/features/exclude/{place}", f"'{name}' is the target and cannot be excluded")
+    for place, name in enumerate(spec.features.include or []):
+        pointer = f"/features/include/{place}"
+        if name not in names:
+            refuse(pointer, f"the table has no column '{name}'")
+        elif name == spec.target:
+            refuse(pointer, f"'{name}' is the target and cannot be a feature")
+        elif spec.folds.type == "group" and name == spec.folds.column:
+            refuse(pointer, f"'{name}' decides the folds and cannot be a feature")
     pair = spec.features.coordinates
     if isinstance(pair, tuple) and pair[0] == pair[1]:
         refuse("/features/coordinates", "the two columns must be different ones")
@@ -200,6 +234,8 @@ def _faults(spec: TrainingSpec, profile: Profile) -> list[SpecFault]:
             refuse(pointer, f"'{name}' is the target, not a feature")
         elif name in spec.features.exclude:
             refuse(pointer, f"'{name}' is excluded and has a kind: take one of them out")
+        elif spec.features.include is not None and name not in spec.features.include:
+            refuse(pointer, f"'{name}' has a kind and is not included: add it, or take it out here")
         elif kind == "numeric" and column.storage == "text":
             refuse(pointer, f"'{name}' holds words{_remedy(profile, name)}")
         elif kind == "categorical" and column.storage == "datetime":
@@ -229,25 +265,25 @@ def _target_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None
             f"'{spec.target}' holds {what}, and only numbers can be predicted"
             + _remedy(profile, spec.target),
         )
-    elif max(abs(target.min or 0), abs(target.max or 0)) > LARGEST_TARGET:
+    elif (largest := max(abs(target.min or 0), abs(target.max or 0))) > LARGEST_TARGET:
         refuse(
             "/target",
-            f"'{spec.target}' reaches {target.max:g}, and squares of its errors would overflow: "
-            f"give it in another unit, within ±{LARGEST_TARGET:g}",
+            f"'{spec.target}' reaches ±{number_text(largest)}, and squares of its errors would "
+            f"overflow: give it in another unit, within ±{number_text(LARGEST_TARGET)}",
         )
-    elif target.distinct > 1 and max(abs(target.min or 0), abs(target.max or 0)) < SMALLEST_TARGET:
+    elif target.distinct > 1 and largest < SMALLEST_TARGET:
         refuse(
             "/target",
-            f"'{spec.target}' stays within ±{SMALLEST_TARGET:g}, and squares of its errors would "
-            "vanish: give it in another unit",
+            f"'{spec.target}' stays within ±{number_text(SMALLEST_TARGET)}, and squares of its "
+            "errors would vanish: give it in another unit",
         )
     elif target.distinct < 2:
         refuse("/target", f"'{spec.target}' has {target.distinct} value: nothing varies to learn")
     elif spec.preprocessing.target_transform == "log" and (target.min or 0) <= 0:
         refuse(
             "/preprocessing/target_transform",
-            f"the log needs positive targets, however the smallest '{spec.target}' is "
-            f"{target.min:g}: use 'none'",
+            f"the log needs positive targets, and the smallest '{spec.target}' is "
+            f"{number_text(target.min or 0)}: use 'none'",
         )
 
 

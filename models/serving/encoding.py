@@ -29,6 +29,7 @@ from models.data.cells import (
 from models.data.design import Codes, Numbers, as_levels, encode, level_of
 from models.data.faults import TableFault, quoted
 from models.data.readings import apply
+from models.data.wording import moment_text, number_text
 from models.serving.levels import Levels
 from models.serving.manifest import CategoricalFeature, Manifest, NumericFeature
 
@@ -380,8 +381,10 @@ def _unknown_category(feature: CategoricalFeature, level: str) -> RowWarning:
 
 
 def _out_of_range(feature: NumericFeature, value: float) -> RowWarning:
+    shown = moment_text if feature.kind == "datetime" else number_text
+    low, high = (math.nan if bound is None else bound for bound in (feature.low, feature.high))
     return RowWarning(
         "out_of_range",
         feature.name,
-        f"'{feature.name}' is {value:g}, outside {feature.low:g} to {feature.high:g} in training",
+        f"'{feature.name}' is {shown(value)}, outside {shown(low)} to {shown(high)} in training",
     )

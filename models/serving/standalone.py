@@ -192,7 +192,6 @@ def read(path: str) -> tuple[dict[str, list[str]], int]:
         sys.exit(f"{path} contains NUL bytes")
     for fault in [*header.notes, *header.rows.notes]:
         note(fault.detail)
-    csv.field_size_limit(sys.maxsize)
     lines = csv.reader(
         io.StringIO(text, newline=""), delimiter=header.rows.dialect.delimiter, strict=True
     )
@@ -218,6 +217,7 @@ def main(path: str) -> None:
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
 
+    csv.field_size_limit(sys.maxsize)
     try:
         cells, rows = read(path)
     except (OSError, UnicodeDecodeError, csv.Error, TableError) as error:

@@ -77,7 +77,7 @@ SPECS: dict[str, Bad] = {
     "half a fold": Bad({"k": 2.5}, "valid integer", at("/k")),
     "folds in words": Bad({"k": "five"}, "valid integer", at("/k")),
     "a list of folds": Bad({"k": [5]}, "valid integer", at("/k")),
-    "folds true": Bad({"k": True}, "2", at("/k")),
+    "folds true": Bad({"k": True}, "valid integer", at("/k")),
     "both names": Bad({"k": 5, "k_folds": 5}, "'k' is short for 'k_folds'"),
     "a width of 10^9": Bad(mlp(hidden_sizes=[10**9]), UNITS, at(f"{SIZES}/0")),
     "a width of 10^400": Bad(mlp(hidden_sizes=[10**400]), UNITS, at(f"{SIZES}/0")),

@@ -1,0 +1,30 @@
+"""Numbers and dates as messages show them."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+
+_MIDNIGHT = re.compile(r"T00:00:00\.0*$|\.?0*$")
+
+
+def number_text(value: float) -> str:
+    """Up to 15 digits in full, as many as a float surely keeps.
+
+    >>> number_text(20205800.0), number_text(0.1), number_text(-3.0), number_text(1e150)
+    ('20205800', '0.1', '-3', '1e+150')
+    """
+    return f"{value:.15g}"
+
+
+def moment_text(seconds: float) -> str:
+    """Seconds since 1970-01-01 UTC as a date, with the time unless it is midnight.
+
+    >>> moment_text(1280534400.0), moment_text(1280601000.5)
+    ('2010-07-31', '2010-07-31T18:30:00.5')
+    """
+    if not math.isfinite(seconds):
+        return number_text(seconds)
+    return _MIDNIGHT.sub("", str(np.datetime64(round(seconds * 1e6), "us")))
