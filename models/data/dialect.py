@@ -55,11 +55,12 @@ class _Reading:
         return len(set(self.rows)) == 1 and self.rows[0] > 1
 
     @property
-    def agreement(self) -> tuple[int, int, bool]:
-        """More is better: rows like the header, rows like most others, clean quotes."""
+    def agreement(self) -> tuple[int, bool, int, bool]:
+        """More is better: rows like the header, a header of several cells, rows like most others,
+        clean quotes."""
         usual = max(Counter(count for count in self.rows if count > 1).values(), default=0)
         alike = self.rows.count(self.header) if self.header > 1 else 0
-        return alike, usual, self.is_clean
+        return alike, self.header > 1, usual, self.is_clean
 
 
 def judge(sample: bytes, separator: str | None, *, is_whole: bool) -> Judgement:

@@ -249,6 +249,56 @@ def test_a_table_needs_a_column_to_predict_from() -> None:
 # Selecting, reviewing, estimating.
 
 
+def test_no_column_is_left_for_reasons_that_are_named() -> None:
+    rows = range(40)
+    frame = pd.DataFrame({"no": [f"n{i}" for i in rows], "same": 1, "area": rows, "price": rows})
+    with pytest.raises(SpecError) as caught:
+        resolve(spec_of(features={"exclude": ["area"]}), profile_of(frame))
+    assert str(caught.value) == (
+        "no column is left to predict from: 'no' (it names rows and says nothing about the next "
+        "one), 'same' (it has one value), 'area' (it is excluded); features.kinds takes one all "
+        'the same: {"no": "categorical"}'
+    )
+
+
+def test_the_included_columns_are_the_features(houses: Profile) -> None:
+    resolved = resolve(spec_of(features={"include": ["area", "PropertyId", "quarter"]}), houses)
+    assert [*resolved.features.kinds] == ["area", "quarter", "PropertyId"]
+    assert resolved.features.include is None
+    assert "year" in resolved.features.exclude
+    assert resolve(resolved, houses) == resolved
+
+
+@pytest.mark.parametrize(
+    ("spec", "pointer"),
+    [
+        ({"features": {"include": ["nothing"]}}, "/features/include/0"),
+        ({"features": {"include": ["area", "price"]}}, "/features/include/1"),
+        (
+            {"features": {"include": ["area"], "kinds": {"year": "categorical"}}},
+            "/features/kinds/year",
+        ),
+        (
+            {
+                "features": {"include": ["area", "quarter"]},
+                "folds": {"type": "group", "column": "quarter"},
+                "k_folds": 2,
+            },
+            "/features/include/1",
+        ),
+    ],
+)
+def test_what_cannot_be_included(houses: Profile, spec: dict[str, Any], pointer: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        resolve(spec_of(**spec), houses)
+    assert pointer in [fault.pointer for fault in caught.value.faults]
+
+
+def test_include_and_exclude_contradict_each_other() -> None:
+    with pytest.raises(ValueError, match="'include' and 'exclude' contradict each other"):
+        spec_of(features={"include": ["area"], "exclude": ["year"]})
+
+
 def test_the_features_stand_in_the_order_of_the_table(houses: Profile) -> None:
     kinds = {"year": "categorical"}
     exclude = ["garden", "a/b~c", "loss", "seen"]
