@@ -76,11 +76,13 @@ def judge(sample: bytes, separator: str | None, *, is_whole: bool) -> Judgement:
     TableError: more than one separator fits, or a comment stands above the header.
     """
     others = [other for other in SEPARATORS[1:] if other.encode() in sample]
-    readings = [
-        _measure(sample, Dialect(candidate.encode(), backslash), is_whole=is_whole)
-        for backslash in ((False, True) if b'\\"' in sample else (False,))
-        for candidate in ([separator] if separator else [SEPARATORS[0], *others])
-    ]
+    readings = []
+    for candidate in [separator] if separator else [SEPARATORS[0], *others]:
+        plain = _measure(sample, Dialect(candidate.encode()), is_whole=is_whole)
+        readings.append(plain)
+        if b'\\"' in sample and not plain.is_clean:
+            escaped = Dialect(candidate.encode(), backslash=True)
+            readings.append(_measure(sample, escaped, is_whole=is_whole))
     # The plain reading goes first. Text behind quotes is taken where no backslash explains it.
     tiers = [
         [each for each in readings if each.is_clean and not each.dialect.backslash],
@@ -106,12 +108,7 @@ def judge(sample: bytes, separator: str | None, *, is_whole: bool) -> Judgement:
         one = next((each for each in whole if each.fits), None)
         if one and not any(each.splits_rows for each in readings):
             return Judgement(one.dialect, 1, notes=_one_column(aligned))
-    plain = {each.dialect.separator for each in tiers[0]}
-    misfits = [
-        each
-        for each in readings
-        if not each.fits and not (each.dialect.backslash and each.dialect.separator in plain)
-    ]
+    misfits = [each for each in readings if not each.fits]
     best = max(misfits or readings, key=lambda each: each.agreement)
     return Judgement(best.dialect, best.header, _hint(sample, best))
 
