@@ -48,7 +48,7 @@ class _Reading:
 
     @property
     def fits(self) -> bool:
-        return all(count == self.header for count in self.rows)
+        return set(self.rows) == {self.header}
 
     @property
     def splits_rows(self) -> bool:
@@ -91,12 +91,11 @@ def judge(sample: bytes, separator: str | None, *, is_whole: bool) -> Judgement:
     ]
     for tier in tiers:
         fitting = [each for each in tier if each.fits and (each.header > 1 or separator)]
-        if len(fitting) > 1 and fitting[0].rows:
+        if len(fitting) > 1:
             raise _ambiguous(sample, fitting)
         if fitting:
-            best = max(fitting, key=lambda each: each.header)
-            _refuse_comment(sample, best.dialect)
-            return Judgement(best.dialect, best.header)
+            _refuse_comment(sample, fitting[0].dialect)
+            return Judgement(fitting[0].dialect, fitting[0].header)
     if separator is None and all(each.header == 1 for each in readings):
         aligned = _measure(sample, Dialect(b" "), is_whole=is_whole)
         is_table = aligned.splits_rows and aligned.is_clean
