@@ -26,6 +26,7 @@ from models.data.profile import Profile
 from models.data.review import review
 from models.data.stored import TableDamaged
 from models.evaluation.scores import evaluate
+from models.evaluation.smearing import smear
 from models.members import Member
 from models.serving.export import ExportMismatch, core_graph, full_graph, verify
 from models.serving.manifest import describe
@@ -168,7 +169,11 @@ def run(
     _heed(host)
     clock.lap("train")
 
-    served = ServedModel.of(trained, latest_alone=spec.folds.type == "time")
+    in_time = spec.folds.type == "time"
+    served = ServedModel.of(trained, latest_alone=in_time)
+    scored = [folds[fold].validation for fold in served.folds]
+    if served.target.smeared:
+        smear(served, design, scored, in_time=in_time)
     scores = evaluate(served, spec, design, folds, holdout, trained.courses)
     _heed(host)
     clock.lap("evaluate")
@@ -180,6 +185,7 @@ def run(
         metrics=scores.metrics,
         metrics_error=scores.metrics_error,
         calibration=scores.calibration,
+        bounds=served.bounds(),
         intervals=scores.intervals,
         importance=scores.importance,
         members=served.members,
@@ -190,7 +196,6 @@ def run(
     full = full_graph(core, design)
     core_bytes, full_bytes = core.SerializeToString(), full.SerializeToString()
     try:
-        scored = [folds[fold].validation for fold in served.folds]
         verify(core_bytes, full_bytes, design, served, scored, scores.out_of_fold)
     except ExportMismatch as mismatch:
         raise TrainingFailed(f"the model was not registered: {mismatch}") from mismatch

@@ -21,6 +21,7 @@ from models.data.profile import Profile
 from models.data.stored import ingest
 from models.data.table import Blocks, Limits
 from models.evaluation.scores import Scores, evaluate
+from models.evaluation.smearing import smear
 from models.members import members_of
 from models.serving.export import core_graph, full_graph
 from models.serving.manifest import Manifest, describe
@@ -128,8 +129,16 @@ def train(case: Case, monitor: Monitor | None = None) -> TrainedPopulation:
     return trainer_of(case).train(monitor or Monitor())
 
 
-def score(case: Case, trained: TrainedPopulation) -> Scores:
+def served_of(case: Case, trained: TrainedPopulation) -> ServedModel:
     served = ServedModel.of(trained)
+    if served.target.smeared:
+        scored = [case.folds[fold].validation for fold in served.folds]
+        smear(served, case.design, scored, in_time=case.spec.folds.type == "time")
+    return served
+
+
+def score(case: Case, trained: TrainedPopulation) -> Scores:
+    served = served_of(case, trained)
     return evaluate(served, case.spec, case.design, case.folds, case.holdout, trained.courses)
 
 
@@ -137,7 +146,7 @@ def build(case: Case) -> Built:
     """Train, score and export a case, without checking the export."""
     trained = train(case)
     scores = score(case, trained)
-    served = ServedModel.of(trained)
+    served = served_of(case, trained)
     core = core_graph(served, case.design)
     full = full_graph(core, case.design)
     members = len(case.folds) * case.spec.members_per_fold
@@ -147,6 +156,7 @@ def build(case: Case) -> Built:
         metrics=scores.metrics,
         metrics_error=scores.metrics_error,
         calibration=scores.calibration,
+        bounds=served.bounds(),
         intervals=scores.intervals,
         importance=scores.importance,
         members=members,

@@ -21,7 +21,7 @@ SPEC_EXAMPLE: dict[str, Any] = {
     "name": "baseline",
     "architecture": {"type": "mlp", "hidden_sizes": [256, 64]},
     "dropout": 0.1,
-    "weight_decay": 1e-4,
+    "weight_decay": 0.1,
     "k_folds": 5,
     "max_epochs": 60,
 }

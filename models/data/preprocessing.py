@@ -16,10 +16,12 @@ from models.spec import Preprocessing
 
 # Knots of the piecewise-linear rank of `quantile` scaling.
 QUANTILE_KNOTS = 33
-# A range of the target this many times its own is as far as a prediction goes.
-TARGET_MARGIN = 1.0
-# Logarithm of the largest price: its square is still a float64.
-LARGEST_LOG = 345.0
+# How far beyond the training targets a prediction may go: a share of their range or, where they
+# are learnt as logarithms, of the lowest and the highest. Of 60 rows with heavy tails a tenth cuts
+# off so many right predictions that the error grows by 6 %, and a half by 0.7 %.
+MARGIN = 0.5
+# The same for folds in time: what is predicted lies behind all that was seen, maybe on a trend.
+MARGIN_IN_TIME = 1.0
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,8 @@ class FoldStatistics:
     bin_low, bin_width : (F, P); a width of 0 marks a bin that a fold does not have
     seen : (F, W) bool, whether a level occurs; the columns of the vocabularies side by side
     target_center, target_scale : (F,) of the transformed target
-    target_low, target_high : (F,) bounds of a standardised prediction: the training targets'
-        range widened by itself on both sides, so that a wild row cannot give an infinite price
+    target_low, target_high : (F,) bounds of a prediction on the target's own scale: the training
+        targets' range, a little widened
     """
 
     fill: Numbers
@@ -76,18 +78,20 @@ def learn(
     design: Design,
     training_rows: Sequence[np.ndarray],
     bins: int = 0,
+    margin: float = MARGIN,
 ) -> FoldStatistics:
     """Statistics of each fold from its own training rows (row numbers of the design).
 
-    `bins`: quantile bins a numeric column, at most, for a piecewise-linear code.
+    `bins`: quantile bins a numeric column, at most, for a piecewise-linear code. `margin`: how far
+    beyond the training targets a prediction may go.
     """
-    target = transform_target(preprocessing, design.target)
     numeric = [_fold_statistics(preprocessing, design, rows) for rows in training_rows]
     fill, center, scale, knots = (
         np.stack(part) for part in zip(*(learnt for learnt, _ in numeric), strict=True)
     )
-    farthest = np.inf if preprocessing.target_transform != "log" else LARGEST_LOG
-    targets = [_target_statistics(target[rows], farthest) for rows in training_rows]
+    targets = [
+        _target_statistics(preprocessing, design.target[rows], margin) for rows in training_rows
+    ]
     bin_columns, bin_low, bin_width = _align_bins(
         [_quantile_knots(numbers, bins) for _, numbers in numeric]
     )
@@ -196,17 +200,21 @@ def _align_bins(
     return columns, low, width
 
 
-def _target_statistics(target: np.ndarray, farthest: float) -> tuple[float, float, float, float]:
-    """(center, scale, low, high); no bound is farther than ±`farthest` on the target's scale."""
-    largest = max(float(np.abs(target).max()), np.finfo(np.float64).tiny)
-    center = float(np.mean(target / largest)) * largest
-    spread = float(np.std(target / largest))
+def _target_statistics(
+    preprocessing: Preprocessing, target: np.ndarray, margin: float
+) -> tuple[float, float, float, float]:
+    """(center, scale, low, high): the first two of the transformed target, the bounds of its own
+    scale."""
+    learnt = transform_target(preprocessing, target)
+    largest = max(float(np.abs(learnt).max()), np.finfo(np.float64).tiny)
+    center = float(np.mean(learnt / largest)) * largest
+    spread = float(np.std(learnt / largest))
     scale = spread * largest if spread > ROUNDING else 1.0
-    low, high = (target.min() - center) / scale, (target.max() - center) / scale
-    margin = TARGET_MARGIN * (high - low)
-    low = max(low - margin, (-farthest - center) / scale)
-    high = min(high + margin, (farthest - center) / scale)
-    return center, scale, float(low), float(high)
+    low, high = float(target.min()), float(target.max())
+    if preprocessing.target_transform == "log":
+        return center, scale, low / (1 + margin), high * (1 + margin)
+    room = margin * ((high - low) or scale)
+    return center, scale, low - room, high + room
 
 
 def _seen_levels(design: Design, rows: np.ndarray) -> NDArray[np.bool_]:

@@ -22,6 +22,8 @@ VERY_MANY_ROWS = 50_000
 
 def apply_recipe(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
     """The spec with the recipe's values where it has none of its own."""
+    if spec.architecture.type == "linear":
+        return _straight(spec)
     if "architecture" in spec.model_fields_set:
         return spec
     optimizer: dict[str, Any] = {"learning_rate": 1e-3, "schedule": "cosine"}
@@ -44,6 +46,20 @@ def apply_recipe(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
     kept = _without(optimizer, spec.optimizer.model_fields_set)
     chosen["optimizer"] = spec.optimizer.model_copy(update=kept)
     return spec.model_copy(update=_without(chosen, spec.model_fields_set - {"optimizer"}))
+
+
+def _straight(spec: TrainingSpec) -> TrainingSpec:
+    """A linear model begins at least squares, and these keep it there: `robust` scaling would bend
+    the line, rows held back for early stopping and a rate that stays high would move it away."""
+    updates: dict[str, Any] = {}
+    if "early_stopping" not in spec.model_fields_set:
+        updates["early_stopping"] = None
+    if "schedule" not in spec.optimizer.model_fields_set:
+        updates["optimizer"] = spec.optimizer.model_copy(update={"schedule": "cosine"})
+    if "numeric_scaling" not in spec.preprocessing.model_fields_set:
+        scaled = {"numeric_scaling": "standard"}
+        updates["preprocessing"] = spec.preprocessing.model_copy(update=scaled)
+    return spec.model_copy(update=updates)
 
 
 def _without(values: dict[str, Any], given: set[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ class Residuals:
 
     spread : deviation between the fold's members, on the transformed target's scale
     group : the groups of `group` folds; None for others
+    of_means : whether predictions are of the mean of a target that is learnt as its logarithm
     """
 
     actual: Vector
@@ -41,6 +43,7 @@ class Residuals:
     fold: NDArray[np.int64]
     transform: TargetTransform
     group: NDArray[np.generic] | None = None
+    of_means: bool = False
 
     def __len__(self) -> int:
         return len(self.actual)
@@ -53,18 +56,28 @@ class Residuals:
             self.fold[kept],
             self.transform,
             None if self.group is None else self.group[kept],
+            self.of_means,
         )
 
     @property
     def groups(self) -> int | None:
         return None if self.group is None else len(np.unique(self.group))
 
+    @cached_property
+    def shift(self) -> float:
+        """Where the middle of the truths lies beside a prediction, on the transformed scale."""
+        return float(np.median(self._signed)) if self.of_means else 0.0
+
     @property
     def errors(self) -> Vector:
-        """|truth − prediction| on the transformed scale."""
-        truth, price = (transformed(v, self.transform) for v in (self.actual, self.prediction))
-        errors: Vector = np.abs(truth - price)
+        """|truth − prediction − shift| on the transformed scale."""
+        errors: Vector = np.abs(self._signed - self.shift)
         return errors
+
+    @property
+    def _signed(self) -> Vector:
+        truth, price = (transformed(v, self.transform) for v in (self.actual, self.prediction))
+        return truth - price
 
 
 def calibrate(residuals: Residuals, measured: int | None = None) -> Calibration:
@@ -73,12 +86,14 @@ def calibrate(residuals: Residuals, measured: int | None = None) -> Calibration:
     `measured`: as `Calibration` has it.
     """
     groups = residuals.groups
-    plain = Calibration.of(residuals.errors, Difficulty(), groups, measured)
+    plain = Calibration.of(residuals.errors, Difficulty(), groups, measured, residuals.shift)
     fitted = _fit(residuals)
     if fitted is None:
         return plain
     difficulty = fitted.of(residuals.spread)
-    varied = Calibration.of(residuals.errors / difficulty, fitted, groups, measured)
+    varied = Calibration.of(
+        residuals.errors / difficulty, fitted, groups, measured, residuals.shift
+    )
     for coverage in COMPARED:
         narrow, wide = varied.bound(coverage), plain.bound(coverage)
         if narrow is None or wide is None or narrow * difficulty.mean() >= WORTH * wide:

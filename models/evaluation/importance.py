@@ -95,5 +95,6 @@ def _squares(
                 numbers[copy, :, column] = design.numbers[donors[column], column]
         cells = len(block) * len(rows)
         value, _ = predict(member, numbers.reshape(cells, -1), codes.reshape(cells, -1))
-        squares.append((transformed(value, transform).reshape(len(block), -1) - truth) ** 2)
+        learnt = transformed(value / member.smearing, transform).reshape(len(block), -1)
+        squares.append((learnt - truth) ** 2)
     return np.concatenate(squares)

@@ -142,6 +142,7 @@ def evaluate(
         fold_of[scored],
         transform,
         column if spec.folds.type == "group" else None,
+        of_means=served.target.smeared,
     )
     in_time = spec.folds.type == "time"
     calibration = calibrate(residuals, measured_units(residuals, in_time=in_time))
@@ -263,5 +264,6 @@ def _explained(
     """R² of some rows on the scale that is learnt, against a `variance` on that scale; 0 where
     nothing varies."""
     predicted, _ = _predict(member, design, rows)
-    errors = transformed(predicted, transform) - transformed(design.target[rows], transform)
+    median = predicted / member.smearing
+    errors = transformed(median, transform) - transformed(design.target[rows], transform)
     return 1 - float(np.mean(errors**2)) / variance if variance > 0 else 0.0

@@ -15,6 +15,7 @@ from models.spec import (
     Activation,
     ConstantWeights,
     Initialization,
+    LinearInitialization,
     NormalWeights,
     UniformWeights,
 )
@@ -76,7 +77,7 @@ def initialize(network: Network, members: Sequence[Member]) -> None:
 
 def _draw(
     weight: Tensor,
-    initialization: Initialization,
+    initialization: LinearInitialization,
     activation: Activation,
     generator: torch.Generator,
 ) -> None:
@@ -102,3 +103,5 @@ def _draw(
             nn.init.kaiming_normal_(weight, nonlinearity="linear", generator=generator)
         case "default":
             nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)
+        case "least_squares":  # which `models.training.least_squares` finds from the rows
+            nn.init.zeros_(weight)

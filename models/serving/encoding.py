@@ -41,6 +41,7 @@ WarningCode = Literal[
     "out_of_range",
     "outlier",
     "no_interval",
+    "prediction_bounded",
 ]
 REFUSED: tuple[WarningCode, ...] = ("unknown_category", "not_a_number", "missing_value")
 

@@ -35,14 +35,16 @@ class Difficulty(BaseModel):
 
 
 class Calibration(BaseModel):
-    """The out-of-fold scores |truth − prediction| / difficulty of `rows` rows, on the transformed
-    target's scale: the upper ones in ascending order, with their ranks from 1.
+    """The out-of-fold scores |truth − prediction − shift| / difficulty of `rows` rows, on the
+    transformed target's scale: the upper ones in ascending order, with their ranks from 1.
 
     `groups`: of folds by group; rows of one group err alike, so that few groups say little however
     many rows they have. None for other folds.
     `measured`: the rows, or groups, that the intervals of some fold were measured with: those
     outside of it, or before it in time. None for a model of an earlier version, and within such a
     measurement.
+    `shift`: from a prediction of the mean of a skewed target down to the middle of its truths,
+    around which an interval is shortest; 0 for others.
     """
 
     rows: int
@@ -51,6 +53,7 @@ class Calibration(BaseModel):
     ranks: list[int]
     scores: list[float]
     difficulty: Difficulty
+    shift: float = 0.0
 
     @classmethod
     def of(
@@ -59,6 +62,7 @@ class Calibration(BaseModel):
         difficulty: Difficulty,
         groups: int | None = None,
         measured: int | None = None,
+        shift: float = 0.0,
     ) -> Calibration:
         """From all n scores, in any order."""
         lowest = min(max(1, rank(len(scores), LOWEST_COVERAGE)), len(scores))
@@ -71,6 +75,7 @@ class Calibration(BaseModel):
             ranks=ranks.tolist(),
             scores=np.sort(scores)[ranks - 1].tolist(),
             difficulty=difficulty,
+            shift=shift,
         )
 
     def bound(self, coverage: float) -> float | None:
@@ -84,13 +89,18 @@ class Calibration(BaseModel):
     def interval(
         self, value: Vector, spread: Vector, coverage: float, transform: TargetTransform
     ) -> tuple[Vector, Vector]:
-        """Bounds (N,) around values (N,) on the target's own scale; NaN where there are none."""
+        """Bounds (N,) around values (N,) on the target's own scale; NaN where there are none.
+
+        The mean of a very skewed target may lie outside of where half of the truths are: an
+        interval reaches to its value then.
+        """
         bound = self.bound(coverage)
         radius = self.difficulty.of(spread) * (math.nan if bound is None else bound)
         # A bound beyond the largest float is none: it is told as null.
         with np.errstate(over="ignore", invalid="ignore"):
             if transform == "log":
-                return value * np.exp(-radius), value * np.exp(radius)
+                low, high = (value * np.exp(self.shift + end) for end in (-radius, radius))
+                return np.minimum(low, value), np.maximum(high, value)
             return value - radius, value + radius
 
     @property

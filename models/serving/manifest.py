@@ -11,6 +11,7 @@ from models.data.design import Design, Vocabulary
 from models.data.readings import Reading
 from models.data.review.warning import SpecWarning
 from models.randomness import stream_seed
+from models.serving.bounds import Bounds
 from models.serving.intervals import Calibration
 from models.serving.reference import Background, Outliers
 from models.spec import TargetTransform, TrainingSpec
@@ -107,6 +108,7 @@ class Manifest(BaseModel):
     spec: dict[str, Any]
     receipt: dict[str, Any]
     calibration: Calibration | None = None
+    bounds: Bounds | None = None
     intervals: list[MeasuredInterval] = []
     importance: list[Importance] = []
     outliers: Outliers | None = None
@@ -150,6 +152,7 @@ def describe(
     metrics: dict[str, float | None],
     metrics_error: dict[str, float | None],
     calibration: Calibration,
+    bounds: Bounds,
     intervals: list[dict[str, Any]],
     importance: list[dict[str, Any]],
     members: int,
@@ -183,6 +186,7 @@ def describe(
         spec=spec.model_dump(mode="json"),
         receipt=receipt,
         calibration=calibration,
+        bounds=bounds,
         intervals=[MeasuredInterval(**row) for row in intervals],
         importance=[Importance(**row) for row in importance],
         outliers=Outliers.of(design.numbers, places),

@@ -118,6 +118,7 @@ class Predictor:
         values, members = self._run(encoded.numbers, encoded.codes)
         self._warn_of_outliers(encoded)
         low, high = self._interval(values, members, question.coverage, encoded.warnings)
+        low, high = self._widen_bounded(members, low, high, encoded.warnings)
         return Predictions(
             values=values,
             low=low,
@@ -164,6 +165,26 @@ class Predictor:
             spread = spread_within_folds(served, self.manifest.members_per_fold, transform)
         return calibration.interval(values, spread, coverage, transform)
 
+    def _widen_bounded(
+        self, members: Vector, low: Vector, high: Vector, warnings: list[list[RowWarning]]
+    ) -> tuple[Vector, Vector]:
+        """Of a row for which a network went beyond what training saw no interval says anything
+        but that the truth may be all that was seen."""
+        bounds, first = self.manifest.bounds, self.manifest.first_served
+        if bounds is None:
+            return low, high
+        reached = bounds.reached(members, first)
+        if not reached.any():
+            return low, high
+        lowest, highest = bounds.range(first)
+        odd = _prediction_bounded(lowest, highest)
+        for row in reached.nonzero()[0]:
+            warnings[row].append(odd)
+        return (
+            np.where(reached, np.minimum(low, lowest), low),
+            np.where(reached, np.maximum(high, highest), high),
+        )
+
     def _warn_of_outliers(self, encoded: EncodedRows) -> None:
         if self._outliers is None:
             return
@@ -196,6 +217,16 @@ def _no_interval(calibration: Calibration | None, coverage: float) -> RowWarning
             f"{calibration.units} outside of a fold: ask for a smaller coverage"
         )
     return RowWarning("no_interval", None, detail)
+
+
+def _prediction_bounded(lowest: float, highest: float) -> RowWarning:
+    return RowWarning(
+        "prediction_bounded",
+        None,
+        "the networks went beyond the targets of training and were cut off between "
+        f"{lowest:.6g} and {highest:.6g}: check the row, and do not rely on this prediction; its "
+        "interval spans that whole range",
+    )
 
 
 def _outlier(names: list[str]) -> RowWarning:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from models.networks.encoder import Encoder
 from models.networks.population import Network, take
 from models.networks.target import TargetScale
+from models.serving.bounds import Bounds
 from models.training.engine import TrainedPopulation
 
 # Rows that go through at once.
@@ -85,6 +86,19 @@ class ServedModel(nn.Module):
         outputs = self.network.predict(inputs).squeeze(2)  # (F·m, N)
         members: Tensor = self.target.restore(outputs)
         return members[self.first_served :].mean(0), members
+
+    def bounds(self) -> Bounds:
+        """How far its members' predictions go."""
+        low, high, overflow = (
+            part.squeeze(1).tolist()
+            for part in (self.target.low, self.target.high, self.target.overflow)
+        )
+        return Bounds(low=low, high=high, overflow=overflow)
+
+    @property
+    def smearing(self) -> float:
+        """What the predictions of one fold's model are multiplied by: 1 unless of the mean."""
+        return self.target.smearing[0].item()
 
     def fold(self, place: int) -> ServedModel:
         """The members of one fold alone."""

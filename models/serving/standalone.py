@@ -177,8 +177,25 @@ def interval(
     difficulty = calibration["difficulty"]
     radius = (difficulty["constant"] + difficulty["spread"] * spread) * bound
     if is_log:
-        return value * np.exp(-radius), value * np.exp(radius)
+        shift = calibration.get("shift", 0.0)
+        low, high = value * np.exp(shift - radius), value * np.exp(shift + radius)
+        return np.minimum(low, value), np.maximum(high, value)
     return value - radius, value + radius
+
+
+def cut_off(members: np.ndarray, manifest: dict[str, Any]) -> tuple[np.ndarray, float, float]:
+    """The rows for which a network went beyond what training saw, and the range of predictions."""
+    bounds = manifest.get("bounds")
+    if bounds is None:  # trained by a version that kept none
+        return np.zeros(members.shape[1], bool), math.inf, -math.inf
+    in_time = manifest["spec"]["folds"]["type"] == "time"
+    first = len(members) - manifest["spec"]["members_per_fold"] if in_time else 0
+    low, high, overflow = (
+        np.array(bounds[end][first:])[:, None] for end in ("low", "high", "overflow")
+    )
+    served = members[first:]
+    rows = ((served <= low) | (served >= high) | (served == overflow)).any(axis=0)
+    return rows, low.min(), high.max()
 
 
 def read(path: str) -> tuple[dict[str, list[str]], int]:
@@ -256,6 +273,11 @@ def main(path: str) -> None:
 
     value, members = session.run(["value", "members"], inputs)
     low, high = interval(value, members, manifest)
+    rows_cut_off, lowest, highest = cut_off(members, manifest)
+    if rows_cut_off.any():
+        note(f"{rows_cut_off.sum()} predictions were cut off near the targets of training")
+        low = np.where(rows_cut_off, np.minimum(low, lowest), low)
+        high = np.where(rows_cut_off, np.maximum(high, highest), high)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["prediction", "low", "high"])
     for row in zip(value.tolist(), low.tolist(), high.tolist(), strict=True):

@@ -28,6 +28,7 @@ from models.training.dropout import PopulationNoise
 from models.training.gradients import gradients_of
 from models.training.health import first_non_finite, hidden_units
 from models.training.inputs import Inputs
+from models.training.least_squares import start_at_least_squares
 from models.training.optimizers import PopulationOptimizer
 from models.training.progress import Course, EpochMetrics, Interrupted, Monitor, Trouble
 from models.training.rows import RaggedRows
@@ -69,6 +70,8 @@ class Trainer:
         self._device = inputs.device
         self._watches = self._spec.early_stopping is not None
         network = build_network(self.members, inputs.shape).to(self._device, inputs.dtype)
+        if self._spec.architecture.type == "linear":
+            start_at_least_squares(network, self.members, inputs)
         self._best = {name: value.clone() for name, value in network.state_dict().items()}
         self.courses = [Course() for _ in members]
         self._epoch = 1

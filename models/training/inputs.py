@@ -11,7 +11,7 @@ from torch import Tensor
 from models.data.design import Design
 from models.data.estimate import ENCODED_BYTES
 from models.data.folds import FoldRows
-from models.data.preprocessing import FoldStatistics, learn
+from models.data.preprocessing import MARGIN, MARGIN_IN_TIME, FoldStatistics, learn
 from models.networks.encoder import Encoder
 from models.networks.population import Shape, take
 from models.networks.target import TargetScale
@@ -49,6 +49,7 @@ class Inputs:
             design,
             [fold.train for fold in folds],
             bins=bins_of(spec.architecture),
+            margin=MARGIN_IN_TIME if spec.folds.type == "time" else MARGIN,
         )
         self.encoder = Encoder(self.statistics, design.categorical, spec.preprocessing, dtype)
         self.target = TargetScale(self.statistics, spec.preprocessing)

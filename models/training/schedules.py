@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import fmean
 
 from models.spec import Schedule
 
@@ -29,3 +30,8 @@ def schedule_factor(schedule: Schedule, progress: float) -> float:
             return 0.5 * (1 + math.cos(math.pi * falling))
         case "multi_cosine":
             return 0.5 * (1 - math.cos(2 * math.pi * math.log2(1 + (2**CYCLES - 1) * progress)))
+
+
+def mean_factor(schedule: Schedule) -> float:
+    """The mean of the factor over a run."""
+    return fmean(schedule_factor(schedule, (step + 0.5) / 1000) for step in range(1000))

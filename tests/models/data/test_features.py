@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -355,6 +356,36 @@ def test_more_weights_than_rows_are_warned_of(houses: Profile) -> None:
 
     assert not warned(1)
     assert warned(256)
+
+
+@pytest.mark.parametrize(
+    ("spec", "warned"),
+    [
+        ({}, False),
+        ({"architecture": {"type": "linear"}}, False),
+        ({"weight_decay": 1e-4}, True),
+        ({"weight_decay": 1e-2, "max_epochs": 10_000, "batch_size": 1}, False),
+        ({"weight_decay": 1e-4, "optimizer": {"name": "sgd", "learning_rate": 50}}, False),
+        ({"weight_decay": 100, "optimizer": {"schedule": "constant"}}, False),
+    ],
+)
+def test_decay_that_shrinks_nothing_is_warned_of(
+    houses: Profile, spec: dict[str, Any], warned: bool
+) -> None:
+    assert (("decay_without_effect", None) in codes_of(spec_of(**spec), houses)) is warned
+
+
+def test_the_decay_that_is_advised_is_felt() -> None:
+    """Half of a weight is what is left after as many steps as are planned."""
+    table = profile_of(house_frame(ROWS))
+    constant = {"schedule": "constant"}
+    spec = resolve(spec_of(weight_decay=1e-4, optimizer=constant), table)
+    [advice] = [w for w in settings_warnings(spec, table) if w.code == "decay_without_effect"]
+    found = re.search(r"planned ([0-9,]+) steps.* about ([0-9.e+-]+),", advice.detail)
+    assert found is not None
+    steps, decay = int(found[1].replace(",", "")), float(found[2])
+    left = (1 - spec.optimizer.learning_rate * decay) ** steps
+    assert left == pytest.approx(0.5, abs=0.05)
 
 
 @pytest.mark.parametrize(

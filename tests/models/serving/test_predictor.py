@@ -53,9 +53,10 @@ def without(*names: str) -> dict[str, object]:
 
 
 def warned(predictions: Predictions) -> list[list[tuple[str, str | None]]]:
-    """What is odd about cells: a row with an odd cell may be an outlier besides."""
+    """What is odd about cells: a row with an odd cell may be an outlier besides, or too far out."""
+    of_rows = ("outlier", "prediction_bounded")
     return [
-        [(odd.code, odd.column) for odd in row if odd.code != "outlier"]
+        [(odd.code, odd.column) for odd in row if odd.code not in of_rows]
         for row in predictions.warnings
     ]
 
@@ -208,7 +209,7 @@ def test_what_is_odd_is_named(predictor: Predictor, name: str) -> None:
         assert warned(predictions) == [expected]
         assert np.isfinite(predictions.values).all()
         for odd in predictions.warnings[0]:
-            assert f"'{odd.column}'" in odd.detail
+            assert odd.column is None or f"'{odd.column}'" in odd.detail
 
 
 @pytest.mark.parametrize("name", ["area", "sold", "quarter", "heating"])

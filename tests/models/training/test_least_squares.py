@@ -1,0 +1,70 @@
+"""A linear model begins, and with its defaults stays, at ridge regression."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from houses import Case, house_frame, lay, score, train, trainer_of
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+LINEAR = {"architecture": {"type": "linear"}}
+
+
+def first_outputs(case: Case, fold: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Inputs and targets of the fold's training rows, and the outputs for them, in float64."""
+    trainer = trainer_of(case, torch.float64)
+    numbers, codes = torch.from_numpy(case.design.numbers), torch.from_numpy(case.design.codes)
+    inputs = trainer.inputs.encoder(numbers.unsqueeze(0), codes.unsqueeze(0))[fold]
+    targets = trainer.inputs.target.standardize(torch.from_numpy(case.design.target))[fold]
+    rows = case.folds[fold].train
+    layer = trainer.network.linear_layers()[0]
+    found = inputs[rows] @ layer.weight[fold].detach() + layer.bias[fold].detach()
+    return inputs[rows].numpy(), targets[rows].numpy(), found[:, 0].numpy()
+
+
+@pytest.mark.parametrize("rows", [400, 60])
+def test_it_begins_at_ridge_regression(tmp_path: Path, rows: int) -> None:
+    """Also where inputs, here 51, are more than the rows of a fold."""
+    frame = house_frame(rows)
+    frame["street"] = [f"street {place % 40}" for place in range(rows)]
+    case = lay(tmp_path, frame, features={"kinds": {"street": "categorical"}}, **LINEAR)
+    inputs, targets, found = first_outputs(case, 2)
+    assert (inputs.shape[1] > len(inputs)) is (rows == 60)
+    np.testing.assert_allclose(found, Ridge().fit(inputs, targets).predict(inputs), atol=1e-9)
+
+
+@pytest.mark.parametrize("rows", [60, 1_000])
+def test_its_error_is_that_of_least_squares(tmp_path: Path, rows: int) -> None:
+    chance = np.random.default_rng(rows)
+    x = chance.normal(size=(rows, 4))
+    price = 100 + x @ [3.0, -2.0, 1.0, 0.0] + chance.normal(size=rows)
+    case = lay(tmp_path, pd.DataFrame(x, columns=list("abcd")).assign(price=price), **LINEAR)
+    found = score(case, train(case)).metrics["rmse"]
+    expected = np.empty(rows)
+    for fold in case.folds:
+        rival = make_pipeline(StandardScaler(), LinearRegression())
+        expected[fold.validation] = rival.fit(x[fold.train], price[fold.train]).predict(
+            x[fold.validation]
+        )
+    assert found == pytest.approx(np.sqrt(np.mean((expected - price) ** 2)), rel=0.01)
+
+
+def test_points_that_a_line_parts_are_parted(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(300, 2))
+    side = np.sign(x[:, 0] - 0.5 * x[:, 1])
+    case = lay(tmp_path, pd.DataFrame(x, columns=["a", "b"]).assign(price=side), **LINEAR)
+    found = score(case, train(case)).out_of_fold
+    assert (np.sign(found) == side).mean() > 0.95
+
+
+def test_another_start_is_left_alone(tmp_path: Path) -> None:
+    architecture = {"type": "linear", "initialization": "constant"}
+    case = lay(tmp_path, house_frame(), architecture=architecture)
+    _, _, found = first_outputs(case, 0)
+    assert np.ptp(found) == 0
