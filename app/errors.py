@@ -5,6 +5,7 @@ Problem                      status  slug
 ├── Forbidden                403     forbidden
 ├── NotFound                 404     not-found
 ├── Conflict                 409     conflict
+├── PreconditionFailed       412     precondition-failed
 ├── Invalid                  422     invalid-request
 │   ├── InvalidTable         422     invalid-table
 │   ├── InvalidSpec          422     invalid-spec
@@ -97,6 +98,10 @@ class NotFound(Problem):
 
 class Conflict(Problem):
     status, slug, title = 409, "conflict", "Conflict with the present state"
+
+
+class PreconditionFailed(Problem):
+    status, slug, title = 412, "precondition-failed", "Changed since you looked"
 
 
 class Invalid(Problem):

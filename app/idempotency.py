@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app.errors import IdempotencyMismatch
+from app.errors import IdempotencyMismatch, NotFound
 from app.storage.tables import IdempotencyKey
 
 
@@ -34,6 +35,18 @@ def recall(session: Session, tenant: str, key: str | None, request: str) -> str 
             f"Idempotency-Key '{key}' was used for another request: take a new key for a new one."
         )
     return row.resource_id
+
+
+@contextmanager
+def repeating(key: str | None) -> Iterator[None]:
+    """Around the look for what the key's first request made: NotFound then says why it is gone."""
+    try:
+        yield
+    except NotFound as error:
+        raise NotFound(
+            f"{error.detail} The first request with the Idempotency-Key '{key}' made it, and it "
+            "has been deleted since: take a new key to make another."
+        ) from None
 
 
 def once(

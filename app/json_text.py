@@ -4,7 +4,7 @@ them says so. A price would be made from half of what was meant."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from app.errors import Fault, Invalid
@@ -43,7 +43,7 @@ def repeated(data: bytes) -> str | None:
     return None if place is None else to_pointer(place)
 
 
-def to_pointer(place: list[int | str]) -> str:
+def to_pointer(place: Sequence[int | str]) -> str:
     """RFC 6901, for example `/optimizer/learning_rate`."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in place)
 

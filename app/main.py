@@ -99,7 +99,7 @@ def create_app(settings: Settings) -> FastAPI:
     parts = (predictions, jobs, datasets, registry, monitoring, mlflow, open_inference, operations)
     for part in parts:
         app.include_router(part.router)
-    for part in (datasets, registry):
+    for part in (jobs, datasets, registry):
         app.include_router(part.removal)
     add_schemas(
         app,

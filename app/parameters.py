@@ -48,6 +48,19 @@ IdempotencyKeyHeader = Annotated[
 ]
 
 
+IfMatchHeader = Annotated[
+    str | None,
+    Header(
+        alias="If-Match",
+        min_length=1,
+        max_length=255,
+        pattern=PRINTABLE,
+        description='The ETag that you have seen, such as `"17"`: what has changed since is left '
+        "as it is, with 412. `*`: whatever it is, if it is there.",
+    ),
+]
+
+
 class StrictRoute(APIRoute):
     """An operation that refuses query parameters it does not declare, and one that comes twice."""
 

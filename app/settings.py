@@ -73,8 +73,8 @@ class Settings(BaseSettings):
     max_job_memory_bytes: int = Field(
         default=0,
         ge=0,
-        description="A spec estimated above this is refused. 0: three quarters of this machine's "
-        "memory.",
+        description="A spec estimated above this is refused. 0: three quarters of the memory that "
+        "the largest worker has for one slot.",
     )
 
     @field_validator("allowed_hosts")

@@ -111,6 +111,7 @@ def run(table: Table, spec: TrainingSpec) -> float:
             table.profile,
             spec,
             dataset_sha256="",
+            parquet_sha256="",
             workdir=Path(folder),
             device="cpu",
             host=Nobody(),

@@ -124,13 +124,15 @@ def run(
     spec: TrainingSpec,
     *,
     dataset_sha256: str,
+    parquet_sha256: str,
     workdir: Path,
     device: str,
     host: Host,
 ) -> Outcome:
     """Train the spec's folds on the table and write the model's files into `workdir`.
 
-    `spec` is resolved. The number of CPU threads is torch's own, set by the caller.
+    `spec` is resolved. The receipt names the hashes of the table, as it was uploaded and as it is
+    stored. The number of CPU threads is torch's own, set by the caller.
 
     Raises
     ------
@@ -178,7 +180,7 @@ def run(
     _heed(host)
     clock.lap("evaluate")
 
-    receipt = _receipt(spec, dataset_sha256, device)
+    receipt = _receipt(spec, dataset_sha256, parquet_sha256, device)
     manifest = describe(
         design,
         spec,
@@ -332,11 +334,14 @@ def _refuse_untrained(courses: Sequence[Course]) -> None:
     )
 
 
-def _receipt(spec: TrainingSpec, dataset_sha256: str, device: str) -> dict[str, Any]:
+def _receipt(
+    spec: TrainingSpec, dataset_sha256: str, parquet_sha256: str, device: str
+) -> dict[str, Any]:
     """What it takes to train the same model again."""
     text = json.dumps(spec.model_dump(mode="json"), sort_keys=True)
     return {
         "dataset_sha256": dataset_sha256,
+        "parquet_sha256": parquet_sha256,
         "spec_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "seed": spec.seed,
         "versions": {

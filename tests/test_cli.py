@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -167,6 +168,32 @@ def test_a_second_service_on_a_data_folder_is_refused(
         result = run("serve", "--port", 0)
     assert result.exit_code == 2
     assert f"process {os.getpid()}" in result.output
+
+
+def test_an_api_beside_serve_on_its_sqlite_is_refused(
+    run: Callable[..., Result],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    migrated_postgres_url: str,
+) -> None:
+    """Several `api` share a folder; a database on a server is nobody's folder."""
+    ran = []
+    monkeypatch.setattr("app.cli.server.run", lambda settings, *_: ran.append(settings))
+    monkeypatch.setattr("app.cli.service.end_on_signals", lambda: None)
+    assert run("migrate").exit_code == 0
+    with sole_service(tmp_path / "data"):
+        refused = run("api", "--port", 0)
+    with sole_service(tmp_path / "data", fcntl.LOCK_SH):
+        beside_another = run("api", "--port", 0)
+        serve = run("serve", "--port", 0)
+    monkeypatch.setenv("FOLDHOUSE_DATABASE_URL", migrated_postgres_url)
+    with sole_service(tmp_path / "data"):
+        on_a_server = run("api", "--port", 0)
+
+    assert (refused.exit_code, serve.exit_code) == (2, 2)
+    assert f"another foldhouse (process {os.getpid()}) serves" in refused.output
+    assert (beside_another.exit_code, on_a_server.exit_code) == (0, 0), on_a_server.output
+    assert len(ran) == 2
 
 
 def test_a_database_of_a_later_version_is_refused(

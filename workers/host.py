@@ -13,7 +13,7 @@ import torch
 from pydantic import TypeAdapter
 
 from app.jobs.attempts import EpochRecord
-from app.storage.blobs import Blobs
+from app.storage.blobs import ArtifactCorrupt, Blobs, file_sha256
 from models import experiment
 from models.data.profile import Profile
 from models.spec import TrainingSpec
@@ -96,12 +96,13 @@ class Host(experiment.Host):
 def train(order: Order, host: Host, blobs: Blobs) -> LastReport:
     """Carry out the order. What this raises costs the attempt, and there will be another."""
     try:
-        with blobs.local_copy(order.parquet) as parquet:
+        with blobs.local_copy(order.parquet, order.parquet_sha256) as parquet:
             outcome = experiment.run(
                 parquet,
                 Profile.model_validate(order.profile),
                 TrainingSpec.model_validate(order.spec),
                 dataset_sha256=order.dataset_sha256,
+                parquet_sha256=order.parquet_sha256 or file_sha256(parquet),
                 workdir=order.workdir,
                 device=resolve_device(order.device, order.gpu),
                 host=host,
@@ -110,6 +111,8 @@ def train(order: Order, host: Host, blobs: Blobs) -> LastReport:
         return Stopped(reason=stopped.reason)
     except experiment.TrainingFailed as failure:
         return Failed(detail=str(failure))
+    except ArtifactCorrupt as damage:
+        return Failed(detail=f"{damage}. Restore it from a backup, and retry the job.")
     except LaneDied as death:
         if death.signal is not None:  # the supervisor knows what to say of it
             os.kill(os.getpid(), death.signal)

@@ -30,6 +30,7 @@ class Order(BaseModel):
     profile: dict[str, Any]
     parquet: str  # key in storage
     dataset_sha256: str
+    parquet_sha256: str | None
     storage_url: str
     workdir: Path
     device: Literal["auto", "cpu", "cuda"]

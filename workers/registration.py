@@ -10,6 +10,7 @@ from sqlalchemy import delete, update
 
 from app.storage.database import database_now
 from app.storage.tables import Worker
+from models.data.estimate import usable_cores, usable_memory
 from workers.slots import Slots
 from workers.workplace import Workplace
 
@@ -38,6 +39,8 @@ class Registration:
                     pid=os.getpid(),
                     device=self._slots.device,
                     slots=self._slots.count,
+                    cores=usable_cores(),
+                    memory_bytes=usable_memory(),
                     version=version("foldhouse"),
                 )
             )

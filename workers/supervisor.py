@@ -110,6 +110,7 @@ class Supervisor:
             profile=claim.profile,
             parquet=claim.parquet,
             dataset_sha256=claim.dataset_sha256,
+            parquet_sha256=claim.parquet_sha256,
             storage_url=settings.resolved_storage_url,
             workdir=self._workplace.workdir(claim.fence.shard_id, claim.fence.owner),
             device=settings.device,

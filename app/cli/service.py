@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -64,7 +64,7 @@ def api(host: Host = "127.0.0.1", port: Port = 8000, workers: Workers = 1) -> No
     keep_private()
     settings = settings_for(host)
     require_tables(settings)
-    with listen(host, port) as listener:
+    with listen(host, port) as listener, no_serve_beside(settings):
         end_on_signals()
         use_one_thread_for_products()
         from app.cli.server import run
@@ -187,12 +187,16 @@ def make_data_dir(root: Path) -> None:
 
 
 @contextmanager
-def sole_service(root: Path) -> Iterator[None]:
-    """Hold the data folder's lock; the kernel lets go of it when this process ends."""
+def sole_service(root: Path, lock: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Hold the data folder's lock; the kernel lets go of it when this process ends.
+
+    `serve` migrates the folder's database when it starts, under whatever else answers from it: so
+    it has the folder for itself. Several `api` share it (LOCK_SH).
+    """
     make_data_dir(root)
     with (root / "serve.lock").open("a+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, lock | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             refuse(
@@ -202,6 +206,15 @@ def sole_service(root: Path) -> Iterator[None]:
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()
+        yield
+
+
+@contextmanager
+def no_serve_beside(settings: Settings) -> Iterator[None]:
+    """For `api`, where the data folder holds the database; a server's is nobody's folder."""
+    with ExitStack() as held:
+        if settings.resolved_database_url.startswith("sqlite"):
+            held.enter_context(sole_service(settings.root, fcntl.LOCK_SH))
         yield
 
 

@@ -31,7 +31,8 @@ from app.media import CSV
 from app.openapi import problems
 from app.paging import Page, PageQueryDep
 from app.parameters import PRINTABLE, IdempotencyKeyHeader, StrictRoute, name_path
-from app.storage.blobs import CHUNK, dataset_key
+from app.storage import removals
+from app.storage.blobs import CHUNK
 from models.data.readings import DecimalMark, ThousandsMark
 
 COMMON = problems(Invalid, Unavailable)
@@ -166,7 +167,7 @@ def download_dataset(
     """Exactly the bytes that were uploaded."""
     with database.reading() as session:
         dataset = repository.get(session, tenant, dataset_id)
-    file = service.open_csv(blobs, dataset)
+    file = blobs.open_checked(dataset.csv, dataset.sha256)
 
     def chunks() -> Iterator[bytes]:
         with file:
@@ -196,8 +197,7 @@ def delete_dataset(
     dataset_id: DatasetId,
     background: BackgroundTasks,
 ) -> None:
-    """Only while no job refers to it."""
+    """And its files; 409 while a job is there that used it: delete that first."""
     with database.writing() as session:
-        dataset = service.delete(session, tenant, dataset_id)
-    # After the commit: a row without its files would be worse than files without their row.
-    background.add_task(blobs.delete, dataset_key(dataset.id))
+        service.delete(session, tenant, dataset_id)
+    background.add_task(removals.carry_out, database, blobs)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from io import BufferedReader
 from pathlib import Path
 
 from anyio import BrokenWorkerProcess, from_thread, to_process
@@ -16,7 +14,8 @@ from app.datasets import repository
 from app.datasets.upload import Upload
 from app.errors import Conflict, InvalidTable, TooLarge
 from app.settings import Settings
-from app.storage.blobs import ArtifactCorrupt, Blobs, dataset_key
+from app.storage import removals
+from app.storage.blobs import Blobs, dataset_key, file_sha256
 from app.storage.database import DATABASE_AWAY, Database, database_now
 from app.storage.tables import Dataset
 from app.validation import table_faults
@@ -52,7 +51,8 @@ def store(
     with database.reading() as session:
         known = idempotency.recall(session, tenant, key, request)
         if known is not None:
-            return repository.get(session, tenant, known), False
+            with idempotency.repeating(key):
+                return repository.get(session, tenant, known), False
         dataset = repository.by_content(session, tenant, upload.sha256, str(upload.marks))
     created = False
     if dataset is None:
@@ -66,11 +66,12 @@ def store(
     return dataset, created
 
 
-def delete(session: Session, tenant: str, dataset_id: str) -> Dataset:
-    """Delete the row; the files are the caller's to remove once that is committed.
+def delete(session: Session, tenant: str, dataset_id: str) -> None:
+    """Delete the row; its files are written down as removals.
 
     Raises
     ------
+    NotFound
     Conflict: jobs refer to it, also finished ones: their numbers would lose their origin.
     """
     dataset = repository.get(session, tenant, dataset_id)
@@ -78,24 +79,11 @@ def delete(session: Session, tenant: str, dataset_id: str) -> Dataset:
     if jobs:
         more = " and others" if len(jobs) > JOBS_NAMED else ""
         raise Conflict(
-            f"Dataset {dataset.id} is what {', '.join(jobs[:JOBS_NAMED])}{more} trained on: "
-            "jobs are kept, and the tables that they refer to with them."
+            f"Dataset {dataset.id} was used by {', '.join(jobs[:JOBS_NAMED])}{more}: delete the "
+            "jobs first."
         )
+    removals.write_down(session, dataset_key(dataset.id))
     session.delete(dataset)
-    return dataset
-
-
-def open_csv(blobs: Blobs, dataset: Dataset) -> BufferedReader:
-    """The bytes that were uploaded; raises ArtifactCorrupt if they are gone or changed."""
-    try:
-        file = blobs.open(dataset.csv)
-    except FileNotFoundError as error:
-        raise ArtifactCorrupt(dataset.csv) from error
-    if hashlib.file_digest(file, "sha256").hexdigest() != dataset.sha256:
-        file.close()
-        raise ArtifactCorrupt(dataset.csv)
-    file.seek(0)
-    return file
 
 
 def _create(
@@ -146,6 +134,7 @@ def _write_files(blobs: Blobs, settings: Settings, dataset: Dataset, upload: Upl
     dataset.profile = found.model_dump(mode="json")
     blobs.put(dataset.csv, upload.path)
     blobs.put(dataset.parquet, parquet)
+    dataset.parquet_sha256 = file_sha256(parquet)
 
 
 def _ingest(upload: Upload, parquet: Path, limits: Limits) -> Profile:

@@ -43,22 +43,22 @@ from app.jobs.schemas import (
 )
 from app.openapi import problems
 from app.paging import Page, PageQueryDep
-from app.parameters import ID_PATTERN, Accept, IdempotencyKeyHeader, name_path
+from app.parameters import ID_PATTERN, Accept, IdempotencyKeyHeader, StrictRoute, name_path
+from app.storage import removals
 from app.storage.tables import State
 from app.tabular import table_content, table_response
 
 RETRY_AFTER = "1"  # s until there may be news of a job
 
-router = APIRouter(
-    prefix="/v1/jobs",
-    tags=["jobs"],
-    route_class=DocumentRoute,
-    responses=problems(Invalid, Unavailable),
-)
+COMMON = problems(Invalid, Unavailable)
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=DocumentRoute, responses=COMMON)
+removal = APIRouter(prefix="/v1/jobs", tags=["removal"], route_class=StrictRoute, responses=COMMON)
 
 JobId = Annotated[str, name_path("latest", "A job's id, or `latest`.")]
 
-SPEC_PROBLEMS = (Invalid, InvalidSpec, NotFound, TooSlow, TooLarge, UnsupportedMedia)
+PLAN_PROBLEMS = (InvalidSpec, NotFound, Unavailable, DamagedFile)
+SPEC_PROBLEMS = (Invalid, *PLAN_PROBLEMS, TooSlow, TooLarge, UnsupportedMedia)
 KEY_PROBLEMS = (IdempotencyMismatch, TooManyQueued)
 
 
@@ -66,7 +66,7 @@ KEY_PROBLEMS = (IdempotencyMismatch, TooManyQueued)
 def validate_job(resources: ResourcesDep, tenant: Tenant, body: JobCreate) -> ValidationOut:
     """What the spec would train, with every default filled in. Nothing is created."""
     with resources.database.reading() as session:
-        found = service.plan(session, resources, tenant, body)
+        found = service.plan(session, resources, tenant, body.dataset_id, body.spec())
     return service.validate(resources.blobs, found)
 
 
@@ -182,7 +182,7 @@ def cancel_job(
     "/{job_id}/retry",
     summary="Run a job's spec again",
     status_code=202,
-    responses=problems(NotFound, *KEY_PROBLEMS),
+    responses=problems(*PLAN_PROBLEMS, *KEY_PROBLEMS),
 )
 def retry_job(
     resources: ResourcesDep,
@@ -192,9 +192,29 @@ def retry_job(
     background: BackgroundTasks,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> JobOut:
-    """A new job with the same spec on the same table."""
+    """A new job with the same spec on the same table, checked anew."""
     submitted = service.retry(resources, tenant, job_id, idempotency_key)
     return _announced(submitted, resources, background, response)
+
+
+@removal.delete(
+    "/{job_id}",
+    summary="Delete a job",
+    status_code=204,
+    responses=problems(NotFound, Conflict),
+)
+def delete_job(
+    resources: ResourcesDep,
+    tenant: Tenant,
+    job_id: JobId,
+    background: BackgroundTasks,
+) -> None:
+    """A finished one, with its metrics, its events, its files and its model; 409 while it waits or
+    runs, and while an alias points at its model."""
+    with resources.database.writing() as session:
+        service.delete(session, tenant, job_id)
+    resources.names.forget()
+    background.add_task(removals.carry_out, resources.database, resources.blobs)
 
 
 def _announced(

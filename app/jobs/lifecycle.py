@@ -53,6 +53,7 @@ class Claim:
     profile: dict[str, Any]
     parquet: str  # key in storage
     dataset_sha256: str
+    parquet_sha256: str | None
 
 
 def enqueue(
@@ -139,6 +140,7 @@ def claim(session: Session, shard_id: str, *, owner: str, boot_id: str) -> Claim
         profile=dataset.profile,
         parquet=dataset.parquet,
         dataset_sha256=dataset.sha256,
+        parquet_sha256=dataset.parquet_sha256,
     )
 
 

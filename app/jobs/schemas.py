@@ -162,20 +162,21 @@ class ResultOut(BaseModel):
 class JobOut(Identified):
     """A job."""
 
+    # What is looked for stands before what was sent.
     name: str | None
     status: State
+    progress: ProgressOut
+    error: ProblemDocument | None
+    result: ResultOut | None
     dataset_id: str
     target: str
-    spec: dict[str, Any] = Field(description="The spec with every default filled in.")
-    progress: ProgressOut
     attempt: int
     max_attempts: int
     cancel_requested: bool
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    error: ProblemDocument | None
-    result: ResultOut | None
+    spec: dict[str, Any] = Field(description="The spec with every default filled in.")
 
     @classmethod
     def of(cls, job: Job, shard: Shard) -> JobOut:

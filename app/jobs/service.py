@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
+from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from app import idempotency
 from app.datasets import repository as datasets
 from app.deps import Resources
-from app.errors import Fault, InvalidSpec, NotFound, TooManyQueued
+from app.errors import Conflict, Fault, InvalidSpec, NotFound, TooManyQueued
 from app.jobs import lifecycle, repository
+from app.jobs.admission import largest_room
 from app.jobs.repository import JobRow
 from app.jobs.schemas import (
     EstimateOut,
@@ -19,10 +20,13 @@ from app.jobs.schemas import (
     JobCreate,
     ValidationOut,
 )
+from app.json_text import to_pointer
+from app.registry import service as models
 from app.settings import Settings
-from app.storage.blobs import ArtifactCorrupt, Blobs
+from app.storage import removals
+from app.storage.blobs import ArtifactCorrupt, Blobs, artifacts_key, checkpoints_key
 from app.storage.database import Database
-from app.storage.tables import Dataset
+from app.storage.tables import FINISHED, Dataset, Job
 from models.data.design import choose_transform
 from models.data.estimate import (
     FLOAT_BYTES,
@@ -31,7 +35,6 @@ from models.data.estimate import (
     core_rate,
     estimate,
     parameters,
-    usable_cores,
 )
 from models.data.features import SpecError, resolve, select
 from models.data.profile import Profile
@@ -39,7 +42,7 @@ from models.data.review import review
 from models.data.stored import TableDamaged
 from models.spec import TrainingSpec
 
-MEMORY_SHARE = 0.75  # of the machine, where no limit is set
+MEMORY_SHARE = 0.75  # of a worker's slot, where no limit is set
 # A protobuf message cannot be larger: https://protobuf.dev/programming-guides/proto-limits/
 MOST_MODEL_BYTES = 2**31 - 1
 
@@ -54,37 +57,41 @@ class Plan:
     estimate: Estimate
 
 
-def plan(session: Session, resources: Resources, tenant: str, body: JobCreate) -> Plan:
-    """Fill in every default.
+def plan(
+    session: Session, resources: Resources, tenant: str, dataset_id: str, spec: TrainingSpec
+) -> Plan:
+    """Fill in every default, and see whether the workers have room for it.
 
     Raises
     ------
     NotFound: there is no such dataset.
-    InvalidSpec: the spec does not fit the table, or the machine.
+    InvalidSpec: the spec does not fit the table, or the workers.
     ArtifactCorrupt: the stored table is damaged.
     """
     try:
-        dataset = datasets.get(session, tenant, body.dataset_id, profile=False)
+        dataset = datasets.get(session, tenant, dataset_id, profile=False)
     except NotFound as error:
         error.errors = [Fault(pointer="/dataset_id", detail=error.detail)]
         raise
     settings = resources.settings
     profile = resources.profiles.get(session, dataset.id)
     try:
-        spec = resolve(body.spec(), profile)
+        spec = resolve(spec, profile)
     except SpecError as error:
         faults = [Fault(pointer=fault.pointer, detail=fault.detail) for fault in error.faults]
         raise InvalidSpec(f"{error}.", faults) from None
     if spec.preprocessing.target_transform is None:
         spec = _choose_transform(resources.blobs, dataset, spec)
-    cores = max(1, usable_cores() // (settings.slots or 1))
-    expected = estimate(spec, profile, Machine(cores, core_rate()))
-    limit = settings.max_job_memory_bytes or machine_memory_limit()
+    room = largest_room(session, settings.slots or 1)
+    expected = estimate(spec, profile, Machine(room.cores, core_rate()))
+    limit, named = int(room.memory_bytes * MEMORY_SHARE), "three quarters of a worker's memory"
+    if settings.max_job_memory_bytes:
+        limit, named = settings.max_job_memory_bytes, "max_job_memory_bytes"
     weights = parameters(spec, profile)
     if expected.memory_bytes > limit:
         raise InvalidSpec(
             f"The run is estimated to take {expected.memory_bytes:,} bytes of memory, above "
-            f"max_job_memory_bytes, {limit:,}: take fewer hidden units, folds or rows a batch.",
+            f"{named}, {limit:,}: take fewer hidden units, folds or rows a batch.",
             [Fault(pointer="/architecture", detail=f"{weights:,} weights a fold")],
         )
     served = FLOAT_BYTES * weights * spec.k_folds * spec.members_per_fold
@@ -100,7 +107,7 @@ def plan(session: Session, resources: Resources, tenant: str, body: JobCreate) -
 def validate(blobs: Blobs, found: Plan) -> ValidationOut:
     """What `submit` would train of a plan."""
     try:
-        with blobs.local_copy(found.dataset.parquet) as parquet:
+        with blobs.local_copy(found.dataset.parquet, found.dataset.parquet_sha256) as parquet:
             warnings = review(found.spec, found.profile, parquet)
     except TableDamaged as error:
         raise ArtifactCorrupt(found.dataset.parquet) from error
@@ -139,21 +146,22 @@ def submit(resources: Resources, tenant: str, body: JobCreate, key: str | None) 
     with database.reading() as session:
         known = idempotency.recall(session, tenant, key, request)
         if known is not None:
-            return Submitted(repository.get(session, tenant, known), is_next=True)
-        found = plan(session, resources, tenant, body)
-    return _enqueue(
-        database, settings, tenant, body.name, found.dataset.id, found.spec, key, request
-    )
+            return _repeated(session, tenant, known, key)
+        found = plan(session, resources, tenant, body.dataset_id, body.spec())
+    return _enqueue(database, settings, tenant, body.name, found, key, request)
 
 
 def retry(resources: Resources, tenant: str, job_id: str, key: str | None) -> Submitted:
-    """Queue a new job with the same spec on the same table."""
+    """Queue a new job with the same spec on the same table; raises as `submit` does."""
     database, settings = resources.database, resources.settings
     with database.reading() as session:
         old, _ = repository.get(session, tenant, job_id)
-    spec = TrainingSpec.model_validate(old.spec)
-    request = idempotency.fingerprint("POST /v1/jobs/{job_id}/retry", old.id)
-    return _enqueue(database, settings, tenant, old.name, old.dataset_id, spec, key, request)
+        request = idempotency.fingerprint("POST /v1/jobs/{job_id}/retry", old.id)
+        known = idempotency.recall(session, tenant, key, request)
+        if known is not None:
+            return _repeated(session, tenant, known, key)
+        found = plan(session, resources, tenant, old.dataset_id, _stored_spec(old))
+    return _enqueue(database, settings, tenant, old.name, found, key, request)
 
 
 def cancel(session: Session, tenant: str, job_id: str, *, keep_best: bool) -> JobRow:
@@ -166,16 +174,53 @@ def cancel(session: Session, tenant: str, job_id: str, *, keep_best: bool) -> Jo
     return row
 
 
-def machine_memory_limit() -> int:
-    """Bytes that a job may take where no limit is set."""
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return int(total * MEMORY_SHARE)
+def delete(session: Session, tenant: str, job_id: str) -> None:
+    """Delete a finished job with its model and all that it left; its files are written down as
+    removals.
+
+    Raises
+    ------
+    NotFound
+    Conflict: it has not finished, or an alias points at its model.
+    """
+    job, shard = repository.get(session, tenant, job_id)
+    if job.status not in FINISHED:
+        raise Conflict(
+            f"Job {job.id} is {job.status}: cancel it first, and delete it when it has ended."
+        )
+    model = repository.model_of(session, job.id)
+    if model is not None:
+        models.delete(session, tenant, model.id)
+    removals.write_down(session, artifacts_key(job.id), checkpoints_key(shard.id))
+    repository.delete(session, job)
+
+
+def _stored_spec(job: Job) -> TrainingSpec:
+    """Raises InvalidSpec for a spec that this version no longer takes."""
+    try:
+        return TrainingSpec.model_validate(job.spec)
+    except ValidationError as error:
+        faults = [
+            Fault(pointer=to_pointer(finding["loc"]), detail=finding["msg"])
+            for finding in error.errors(include_url=False)
+        ]
+        raise InvalidSpec(
+            f"The spec of {job.id} is not valid in this version: submit it again with the fields "
+            "below changed.",
+            faults,
+        ) from None
+
+
+def _repeated(session: Session, tenant: str, known: str, key: str | None) -> Submitted:
+    """What a repeated request answers; raises NotFound where its job has been deleted."""
+    with idempotency.repeating(key):
+        return Submitted(repository.get(session, tenant, known), is_next=True)
 
 
 def _choose_transform(blobs: Blobs, dataset: Dataset, spec: TrainingSpec) -> TrainingSpec:
     """By the rows of the table that are no holdout; raises InvalidSpec, ArtifactCorrupt."""
     try:
-        with blobs.local_copy(dataset.parquet) as parquet:
+        with blobs.local_copy(dataset.parquet, dataset.parquet_sha256) as parquet:
             return choose_transform(parquet, spec)
     except TableDamaged as error:
         raise ArtifactCorrupt(dataset.parquet) from error
@@ -191,12 +236,11 @@ def _enqueue(
     settings: Settings,
     tenant: str,
     name: str | None,
-    dataset_id: str,
-    spec: TrainingSpec,
+    found: Plan,
     key: str | None,
     request: str,
 ) -> Submitted:
-    document = spec.model_dump(mode="json")
+    document = found.spec.model_dump(mode="json")
     with database.writing() as session:
         waiting = repository.count_queued(session, tenant)
 
@@ -211,9 +255,9 @@ def _enqueue(
                 session,
                 tenant=tenant,
                 name=name,
-                dataset_id=dataset_id,
+                dataset_id=found.dataset.id,
                 spec=document,
-                target=spec.target,
+                target=found.spec.target,
             )
 
         job_id = idempotency.once(session, tenant, key, request, create)

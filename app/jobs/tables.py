@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
+from typing import BinaryIO
 
 import pyarrow.parquet as pq
 from sqlalchemy.orm import Session
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from app.csv_text import Cell
 from app.errors import NotFound
 from app.jobs import repository
-from app.storage.blobs import Blobs
+from app.storage.blobs import Blobs, artifact_key
 from app.storage.database import Database
 from app.storage.tables import FINISHED, Job, Model, State
 
@@ -66,18 +66,19 @@ def out_of_fold_model(session: Session, job: Job) -> Model:
 
 def out_of_fold_batches(model: Model, blobs: Blobs) -> Iterator[Sequence[Sequence[Cell]]]:
     """Raises ArtifactCorrupt, before the first batch is asked for."""
-    data = blobs.read_artifact(model.job_id, OOF_FILE, model.artifacts[OOF_FILE])
-    return _batches(pq.ParquetFile(io.BytesIO(data)))
+    sha256 = model.artifacts[OOF_FILE]
+    return _batches(blobs.open_checked(artifact_key(model.job_id, sha256), sha256))
 
 
-def _batches(table: pq.ParquetFile) -> Iterator[Sequence[Sequence[Cell]]]:
-    for batch in table.iter_batches(BATCH_ROWS):
-        nothing = [None] * batch.num_rows  # an earlier version wrote no bounds
-        columns = (
-            batch[name].to_pylist() if name in batch.schema.names else nothing
-            for name in OOF_COLUMNS
-        )
-        yield [tuple(map(_finite, row)) for row in zip(*columns, strict=True)]
+def _batches(file: BinaryIO) -> Iterator[Sequence[Sequence[Cell]]]:
+    with file:
+        for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS):
+            nothing = [None] * batch.num_rows  # an earlier version wrote no bounds
+            columns = (
+                batch[name].to_pylist() if name in batch.schema.names else nothing
+                for name in OOF_COLUMNS
+            )
+            yield [tuple(map(_finite, row)) for row in zip(*columns, strict=True)]
 
 
 def _finite(cell: Cell) -> Cell:

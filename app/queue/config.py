@@ -20,7 +20,6 @@ TRANSPORT_ALIASES |= dict.fromkeys(("redis", "rediss"), "app.queue.redis_server:
 WORKER_SOCKET_TIMEOUT = 20.0
 SENDER_TIMEOUT = 2.0
 HEALTH_CHECK_INTERVAL = 25
-VISIBILITY_TIMEOUT = 3600
 
 # A message is only a hint that a row is queued, so it is acknowledged early, never waited for and
 # never retried: the dispatcher sends it again.
@@ -35,6 +34,8 @@ COMMON = {
     "worker_enable_remote_control": False,
     "worker_hijack_root_logger": False,
     "broker_connection_retry_on_startup": True,
+    # A Redis that refuses commands, as a replica does or one that is full, ends no worker.
+    "broker_channel_error_retry": True,
     "task_default_queue": QUEUE,
     # Through the anonymous exchange a message finds its queue by name: there is no table of
     # bindings in the broker that could be wiped, or read half-written.
@@ -49,7 +50,6 @@ def worker_celery(settings: Settings) -> Celery:
         {
             "socket_timeout": WORKER_SOCKET_TIMEOUT,
             "health_check_interval": HEALTH_CHECK_INTERVAL,
-            "visibility_timeout": VISIBILITY_TIMEOUT,
         },
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Annotated, BinaryIO, Literal
 
@@ -13,16 +14,18 @@ from app.deps import BlobsDep, DatabaseDep, ReadSession, ResourcesDep, Tenant
 from app.errors import (
     Conflict,
     DamagedFile,
+    IdempotencyMismatch,
     Invalid,
     NotFound,
+    PreconditionFailed,
     TooLarge,
     Unavailable,
     UnsupportedMedia,
 )
 from app.openapi import problems
 from app.paging import NumberedPageQueryDep, Page, PageQueryDep
-from app.parameters import StrictRoute, name_path
-from app.registry import history, promotion, repository, service
+from app.parameters import IdempotencyKeyHeader, IfMatchHeader, StrictRoute, name_path
+from app.registry import history, promotion, repository, service, versions
 from app.registry.schemas import (
     AliasChangeOut,
     AliasList,
@@ -31,7 +34,8 @@ from app.registry.schemas import (
     ModelDetail,
     ModelOut,
 )
-from app.storage.blobs import CHUNK, artifacts_key
+from app.storage import removals
+from app.storage.blobs import CHUNK
 
 ZIP = "application/zip"
 ONNX = "application/octet-stream"
@@ -97,25 +101,40 @@ def export_model(
         model = repository.get(session, tenant, model_id)
     headers = {"Content-Disposition": f'attachment; filename="{model.id}.{format}"'}
     if format == "onnx":
-        data = service.read_file(model, blobs, service.ONNX_FILE)
-        return Response(data, media_type=ONNX, headers=headers)
-    archive = service.export_zip(model, blobs)
-    return StreamingResponse(_chunks(archive), media_type=ZIP, headers=headers)
+        file, media_type = service.open_file(model, blobs, service.ONNX_FILE), ONNX
+    else:
+        file, media_type = service.export_zip(model, blobs), ZIP
+    headers["Content-Length"] = str(file.seek(0, os.SEEK_END))
+    file.seek(0)
+    return StreamingResponse(_chunks(file), media_type=media_type, headers=headers)
 
 
 @router.get("/aliases", summary="List aliases")
 def list_aliases(session: ReadSession, tenant: Tenant) -> AliasList:
     """`champion` is the tenant's first model, until it is pointed elsewhere."""
-    return AliasList(data=[AliasOut.of(row) for row in repository.aliases(session, tenant)])
+    return AliasList(data=[AliasOut.of(*row) for row in repository.aliases(session, tenant)])
 
 
 @router.put(
     "/aliases/{alias}",
     summary="Point an alias at a model",
-    responses=problems(NotFound, Conflict, TooLarge, UnsupportedMedia, Unavailable, DamagedFile),
+    responses=problems(
+        NotFound,
+        Conflict,
+        PreconditionFailed,
+        TooLarge,
+        UnsupportedMedia,
+        Unavailable,
+        DamagedFile,
+    ),
 )
 def put_alias(
-    resources: ResourcesDep, tenant: Tenant, alias: AliasName, body: AliasPut
+    resources: ResourcesDep,
+    tenant: Tenant,
+    alias: AliasName,
+    body: AliasPut,
+    response: Response,
+    if_match: IfMatchHeader = None,
 ) -> AliasOut:
     """A new alias, or one that is there: whoever predicts by it gets the new model at once, and
     through other processes of the API within a second.
@@ -134,14 +153,25 @@ def put_alias(
             body.model_id,
             body.if_better_than,
             force=body.force,
+            if_match=if_match,
         )
         found = AliasOut.of(*moved)
     else:
         with resources.database.writing() as session:
-            alias_row = service.put_alias(session, tenant, alias, body.model_id, force=body.force)
-            found = AliasOut.of(alias_row)
+            versions.require(session, tenant, alias, if_match)
+            row = service.put_alias(session, tenant, alias, body.model_id, force=body.force)
+            found = AliasOut.of(row, repository.version(session, tenant, alias))
     resources.names.forget()
-    return found
+    return _tagged(found, response)
+
+
+@router.get("/aliases/{alias}", summary="Show an alias", responses=problems(NotFound))
+def show_alias(
+    session: ReadSession, tenant: Tenant, alias: AliasName, response: Response
+) -> AliasOut:
+    """Where it points, and its version, which is the ETag of the answer."""
+    row = repository.alias(session, tenant, alias)
+    return _tagged(AliasOut.of(row, repository.version(session, tenant, alias)), response)
 
 
 @router.get(
@@ -160,18 +190,26 @@ def alias_history(
 @router.post(
     "/aliases/{alias}/rollback",
     summary="Point an alias back",
-    responses=problems(NotFound, Conflict),
+    responses=problems(NotFound, Conflict, PreconditionFailed, IdempotencyMismatch),
 )
-def roll_back_alias(resources: ResourcesDep, tenant: Tenant, alias: AliasName) -> AliasOut:
+def roll_back_alias(
+    resources: ResourcesDep,
+    tenant: Tenant,
+    alias: AliasName,
+    response: Response,
+    idempotency_key: IdempotencyKeyHeader = None,
+    if_match: IfMatchHeader = None,
+) -> AliasOut:
     """To the model of the same target at which it pointed before its present one, of those that
     are still there.
 
-    Once more goes back a step further, not forth again; 409 where there is no step left.
+    Once more goes back a step further, not forth again; 409 where there is no step left. Of two
+    requests at one time one is refused with 409. Send an `Idempotency-Key`, or the version that you
+    have seen as `If-Match`, so that a request that is repeated takes no second step.
     """
-    with resources.database.writing() as session:
-        found = AliasOut.of(history.roll_back(session, tenant, alias))
+    step = service.roll_back(resources.database, tenant, alias, idempotency_key, if_match)
     resources.names.forget()
-    return found
+    return _tagged(AliasOut.after(step), response)
 
 
 @removal.delete(
@@ -187,25 +225,32 @@ def delete_model(
     background: BackgroundTasks,
 ) -> None:
     """And its files, out-of-fold predictions included; only while no alias points at it."""
-    # After the commit: a row without its files would be worse than files without their row.
     with resources.database.writing() as session:
-        model = service.delete(session, tenant, model_id)
+        service.delete(session, tenant, model_id)
     resources.names.forget()
-    background.add_task(resources.blobs.delete, artifacts_key(model.job_id))
+    background.add_task(removals.carry_out, resources.database, resources.blobs)
 
 
 @removal.delete(
     "/aliases/{alias}",
     summary="Delete an alias",
     status_code=204,
-    responses=problems(NotFound),
+    responses=problems(NotFound, PreconditionFailed),
 )
-def delete_alias(resources: ResourcesDep, tenant: Tenant, alias: AliasName) -> None:
+def delete_alias(
+    resources: ResourcesDep, tenant: Tenant, alias: AliasName, if_match: IfMatchHeader = None
+) -> None:
     """The model stays, and the history. While no `champion` is there, the next job to succeed makes
     its model the champion: `PUT` another model there first to choose it yourself."""
     with resources.database.writing() as session:
+        versions.require(session, tenant, alias, if_match)
         history.delete(session, tenant, alias)
     resources.names.forget()
+
+
+def _tagged(alias: AliasOut, response: Response) -> AliasOut:
+    response.headers["ETag"] = versions.etag(alias.version)
+    return alias
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:

@@ -45,9 +45,9 @@ def point(session: Session, tenant: str, name: str, model: Model, *, force: bool
     return alias
 
 
-def roll_back(session: Session, tenant: str, name: str) -> Alias:
+def roll_back(session: Session, tenant: str, name: str) -> AliasChange:
     """Point an alias at the model of its target before its present one, of those that are still
-    there.
+    there; gives the step.
 
     Raises
     ------
@@ -63,12 +63,16 @@ def roll_back(session: Session, tenant: str, name: str) -> Alias:
             f"'{present.target}' that is still there."
         )
     _move(session, alias, change.model_id)
-    session.add(
-        AliasChange(
-            tenant=tenant, alias=name, model_id=change.model_id, previous_id=change.previous_id
-        )
+    step = AliasChange(
+        tenant=tenant,
+        alias=name,
+        model_id=change.model_id,
+        previous_id=change.previous_id,
+        changed_at=alias.updated_at,
     )
-    return alias
+    session.add(step)
+    session.flush()
+    return step
 
 
 def delete(session: Session, tenant: str, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.errors import Conflict
 from app.jobs.tables import OOF_FILE
-from app.registry import repository, service
+from app.registry import repository, service, versions
 from app.storage.blobs import Blobs
 from app.storage.database import Database
 from app.storage.tables import Alias, Model
@@ -21,14 +21,17 @@ def put_if_better(
     than: str,
     *,
     force: bool,
-) -> tuple[Alias, Comparison]:
+    if_match: str | None,
+) -> tuple[Alias, str, Comparison]:
     """Point an alias at the model `reference` if it errs less than the model `than`, both by id or
     alias, by more than chance explains. `force`: compare them, and point it there all the same.
+    Gives the alias, its version and the comparison.
 
     Raises
     ------
     NotFound, Invalid: as `service.put_alias` does; `than` is unknown.
     Conflict: it does not, the two cannot be compared, or `than` moved meanwhile.
+    PreconditionFailed: the alias is at another version than `if_match`.
     ArtifactCorrupt
     """
     with database.reading() as session:
@@ -47,6 +50,7 @@ def put_if_better(
             "the alias all the same."
         )
     with database.writing() as session:
+        versions.require(session, tenant, name, if_match)
         repository.lock_alias(session, tenant, than)
         if repository.get(session, tenant, than).id != champion.id:
             raise Conflict(
@@ -54,7 +58,7 @@ def put_if_better(
                 "with it: try again."
             )
         moved = service.put_alias(session, tenant, name, challenger.id, force=force)
-        return moved, comparison
+        return moved, repository.version(session, tenant, name), comparison
 
 
 def _compare(challenger: Model, champion: Model, blobs: Blobs) -> Comparison:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Select, select
+from sqlalchemy import Row, Select, func, select
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
@@ -41,8 +41,22 @@ def page(session: Session, tenant: str, query: PageQuery) -> Sequence[Model]:
     return session.scalars(query.apply(select(Model).where(Model.tenant == tenant), Model.id)).all()
 
 
-def aliases(session: Session, tenant: str) -> Sequence[Alias]:
-    return session.scalars(select(Alias).where(Alias.tenant == tenant).order_by(Alias.name)).all()
+def aliases(session: Session, tenant: str) -> Sequence[Row[Alias, int]]:
+    """Each with its version, by name."""
+    version = select(func.max(AliasChange.id)).where(
+        AliasChange.tenant == Alias.tenant, AliasChange.alias == Alias.name
+    )
+    return session.execute(
+        select(Alias, version.scalar_subquery()).where(Alias.tenant == tenant).order_by(Alias.name)
+    ).all()
+
+
+def alias(session: Session, tenant: str, name: str) -> Alias:
+    """Raises NotFound."""
+    found = session.get(Alias, (tenant, name))
+    if found is None:
+        raise NotFound(f"There is no alias '{name}'.")
+    return found
 
 
 def alias_names(session: Session, model_ids: Iterable[str]) -> dict[str, list[str]]:
@@ -61,6 +75,12 @@ def lock_alias(session: Session, tenant: str, name: str) -> Alias | None:
 
 def newest_change(session: Session, tenant: str, name: str) -> AliasChange | None:
     return session.scalar(_changes(tenant, name).order_by(AliasChange.id.desc()).limit(1))
+
+
+def version(session: Session, tenant: str, name: str) -> str:
+    """The id of the newest change of an alias; empty before the first."""
+    newest = newest_change(session, tenant, name)
+    return "" if newest is None else str(newest.id)
 
 
 def changes(session: Session, tenant: str, name: str, query: PageQuery) -> Sequence[AliasChange]:

@@ -133,16 +133,33 @@ class AliasOut(BaseModel):
 
     alias: str
     model_id: str
+    version: str = Field(
+        description="The id of the newest change in its history, and its ETag: send it as If-Match "
+        "to change the alias only if nobody else has."
+    )
     updated_at: datetime
     comparison: ComparisonOut | None = Field(description="What `if_better_than` asked for.")
 
     @classmethod
-    def of(cls, alias: Alias, comparison: Comparison | None = None) -> AliasOut:
+    def of(cls, alias: Alias, version: int | str, comparison: Comparison | None = None) -> AliasOut:
         return cls(
             alias=alias.name,
             model_id=alias.model_id,
+            version=str(version),
             updated_at=alias.updated_at,
             comparison=None if comparison is None else ComparisonOut(**asdict(comparison)),
+        )
+
+    @classmethod
+    def after(cls, step: AliasChange) -> AliasOut:
+        """What an alias was by a change of it."""
+        assert step.model_id is not None
+        return cls(
+            alias=step.alias,
+            model_id=step.model_id,
+            version=str(step.id),
+            updated_at=step.changed_at,
+            comparison=None,
         )
 
 

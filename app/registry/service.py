@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import zipfile
+from contextlib import ExitStack
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import BinaryIO
@@ -11,12 +13,15 @@ from typing import BinaryIO
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
+from app import idempotency
 from app.errors import Conflict, Invalid
 from app.jobs.tables import OOF_FILE
 from app.parameters import LATEST
-from app.registry import history, repository
-from app.storage.blobs import Blobs
-from app.storage.tables import Alias, Model, ModelUsage
+from app.registry import history, repository, versions
+from app.storage import removals
+from app.storage.blobs import CHUNK, Blobs, artifact_key, artifacts_key
+from app.storage.database import Database
+from app.storage.tables import Alias, AliasChange, Model, ModelUsage
 from models.serving.manifest import Manifest
 
 MANIFEST_FILE = "manifest.json"
@@ -52,8 +57,14 @@ def manifest(model: Model, blobs: Blobs) -> Manifest:
 
 
 def read_file(model: Model, blobs: Blobs, name: str) -> bytes:
-    """One of the model's artifacts; raises ArtifactCorrupt."""
+    """One of the model's small artifacts; raises ArtifactCorrupt."""
     return blobs.read_artifact(model.job_id, name, model.artifacts[name])
+
+
+def open_file(model: Model, blobs: Blobs, name: str) -> BinaryIO:
+    """One of the model's artifacts, of whatever size; raises ArtifactCorrupt."""
+    sha256 = model.artifacts[name]
+    return blobs.open_checked(artifact_key(model.job_id, sha256), sha256)
 
 
 def put_alias(session: Session, tenant: str, name: str, reference: str, *, force: bool) -> Alias:
@@ -73,8 +84,42 @@ def put_alias(session: Session, tenant: str, name: str, reference: str, *, force
     return history.point(session, tenant, name, model, force=force)
 
 
-def delete(session: Session, tenant: str, reference: str) -> Model:
-    """Delete the row; the files are the caller's to remove once that is committed.
+def roll_back(
+    database: Database, tenant: str, name: str, key: str | None, if_match: str | None
+) -> AliasChange:
+    """Point an alias a step back; gives the step, of a repeated request the one it took first.
+
+    Raises
+    ------
+    NotFound, IdempotencyMismatch
+    PreconditionFailed: the alias is at another version than `if_match`.
+    Conflict: there is no step left, or another request moved the alias while this one waited.
+    """
+    request = idempotency.fingerprint("POST /v1/aliases/{alias}/rollback", name)
+    with database.reading() as session:
+        known = idempotency.recall(session, tenant, key, request)
+        if known is not None:
+            return session.get_one(AliasChange, int(known))
+        seen = repository.version(session, tenant, name)
+    with database.writing() as session:
+        # Requests wait for each other here, and then look again.
+        repository.lock_alias(session, tenant, name)
+
+        def step() -> str:
+            versions.require(session, tenant, name, if_match)
+            if repository.version(session, tenant, name) != seen:
+                raise Conflict(
+                    f"Another request moved '{name}' while this one waited: look where it points "
+                    "now, and roll back again if you still want to."
+                )
+            return str(history.roll_back(session, tenant, name).id)
+
+        made = idempotency.once(session, tenant, key, request, step)
+        return session.get_one(AliasChange, int(made))
+
+
+def delete(session: Session, tenant: str, reference: str) -> None:
+    """Delete the row; its files are written down as removals.
 
     Raises
     ------
@@ -89,8 +134,8 @@ def delete(session: Session, tenant: str, reference: str) -> Model:
             "delete it first."
         )
     session.execute(delete_rows(ModelUsage).where(ModelUsage.model_id == model.id))
+    removals.write_down(session, artifacts_key(model.job_id))
     session.delete(model)
-    return model
 
 
 def export_zip(model: Model, blobs: Blobs) -> BinaryIO:
@@ -100,15 +145,21 @@ def export_zip(model: Model, blobs: Blobs) -> BinaryIO:
     ------
     ArtifactCorrupt
     """
-    target = tempfile.TemporaryFile()
-    with zipfile.ZipFile(target, "w") as archive:
-        archive.writestr("README.txt", README)
-        archive.writestr("predict.py", _beside_each_other(SCRIPT))
-        for name in READER:
-            archive.writestr(name, _beside_each_other(resources.files("models.data") / name))
-        for name in EXPORTED:
-            archive.writestr(name, read_file(model, blobs, name))
-    target.seek(0)
+    with ExitStack() as unless_it_fails:
+        target = unless_it_fails.enter_context(tempfile.TemporaryFile())
+        with zipfile.ZipFile(target, "w") as archive:
+            archive.writestr("README.txt", README)
+            archive.writestr("predict.py", _beside_each_other(SCRIPT))
+            for name in READER:
+                archive.writestr(name, _beside_each_other(resources.files("models.data") / name))
+            for name in EXPORTED:
+                with (
+                    open_file(model, blobs, name) as source,
+                    archive.open(name, "w", force_zip64=True) as member,
+                ):
+                    shutil.copyfileobj(source, member, CHUNK)
+        target.seek(0)
+        unless_it_fails.pop_all()
     return target
 
 

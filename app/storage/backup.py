@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, Table, delete, func, insert, select, text
+from sqlalchemy.orm import Session
 
-from app.storage.blobs import ArtifactCorrupt, Blobs, artifact_key, file_sha256
+from app.jobs.repository import delete as delete_job
+from app.storage.blobs import ArtifactCorrupt, Blobs, artifact_key
 from app.storage.database import Database
 from app.storage.migrate import upgrade
 from app.storage.tables import Alias, Base, Dataset, Job, Model
@@ -150,24 +152,30 @@ def _copy_files(rows: Database, live: Database, source: Blobs, target: Blobs) ->
     for dataset in datasets:
         try:
             size += _copy_file(source, target, dataset.csv, dataset.sha256)
-            size += _copy_file(source, target, dataset.parquet)
+            size += _copy_file(source, target, dataset.parquet, dataset.parquet_sha256)
         except ArtifactCorrupt:
             if not _deleted(live, Dataset, dataset.id):
                 raise
             with rows.writing() as session:
-                session.execute(delete(Dataset).where(Dataset.id == dataset.id))
+                _forget(session, dataset.id)
     return size
 
 
-def _copy_file(source: Blobs, target: Blobs, key: str, sha256: str | None = None) -> int:
-    try:
-        with source.local_copy(key) as path:
-            if sha256 is not None and file_sha256(path) != sha256:
-                raise ArtifactCorrupt(key)
-            target.put(key, path)
-            return path.stat().st_size
-    except FileNotFoundError as error:
-        raise ArtifactCorrupt(key) from error
+def _forget(session: Session, dataset_id: str) -> None:
+    """A dataset, and the jobs that were deleted before it."""
+    models = select(Model.id).where(Model.dataset_id == dataset_id)
+    session.execute(delete(Alias).where(Alias.model_id.in_(models)))
+    session.execute(delete(Model).where(Model.dataset_id == dataset_id))
+    for job in session.scalars(select(Job).where(Job.dataset_id == dataset_id)).all():
+        delete_job(session, job)
+    session.flush()
+    session.execute(delete(Dataset).where(Dataset.id == dataset_id))
+
+
+def _copy_file(source: Blobs, target: Blobs, key: str, sha256: str | None) -> int:
+    with source.local_copy(key, sha256) as path:
+        target.put(key, path)
+        return path.stat().st_size
 
 
 def _deleted(live: Database, table: type[Model | Dataset], id_: str) -> bool:

@@ -11,9 +11,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from io import BufferedReader
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import fsspec
 
@@ -101,24 +101,66 @@ class Blobs:
         paths: list[str] = self._fs.ls(self._path(key), detail=False)
         return [path.rstrip("/").rpartition("/")[2] for path in paths]
 
-    def open(self, key: str) -> BufferedReader:
+    def open(self, key: str) -> BinaryIO:
         return self._fs.open(self._path(key), "rb")  # type: ignore[no-any-return]
 
+    def open_checked(self, key: str, sha256: str) -> BinaryIO:
+        """The file, at its beginning; one from elsewhere is copied here first.
+
+        Raises
+        ------
+        ArtifactCorrupt: it is missing or its hash is another.
+        """
+        try:
+            file = self.open(key) if self._local else self._copy_here(key)
+        except FileNotFoundError as error:
+            raise ArtifactCorrupt(key) from error
+        if hashlib.file_digest(file, "sha256").hexdigest() != sha256:  # type: ignore[arg-type]
+            file.close()
+            raise ArtifactCorrupt(key)
+        file.seek(0)
+        return file
+
+    def _copy_here(self, key: str) -> BinaryIO:
+        copy = tempfile.TemporaryFile()
+        try:
+            with self.open(key) as file:
+                shutil.copyfileobj(file, copy, CHUNK)
+        except BaseException:
+            copy.close()
+            raise
+        copy.seek(0)
+        return copy
+
     @contextmanager
-    def local_copy(self, key: str) -> Iterator[Path]:
-        """A path under which the file can be read: itself, or a temporary copy of it."""
-        if self._local:
-            yield Path(self._path(key))
-            return
-        with tempfile.TemporaryDirectory(prefix="foldhouse-") as folder:
-            target = Path(folder) / "blob"
-            self._fs.get_file(self._path(key), str(target))
-            yield target
+    def local_copy(self, key: str, sha256: str | None) -> Iterator[Path]:
+        """A path under which the file can be read: itself, or a temporary copy of it.
+
+        Raises
+        ------
+        ArtifactCorrupt: it is missing, or its hash is another; None: that is not known.
+        """
+        with ExitStack() as stack:
+            if self._local:
+                path = Path(self._path(key))
+            else:
+                folder = tempfile.TemporaryDirectory(prefix="foldhouse-")
+                path = Path(stack.enter_context(folder)) / "blob"
+            try:
+                if not self._local:
+                    self._fs.get_file(self._path(key), str(path))
+                whole = path.is_file() if sha256 is None else file_sha256(path) == sha256
+            except FileNotFoundError:
+                whole = False
+            if not whole:
+                raise ArtifactCorrupt(key)
+            yield path
 
     def delete(self, key: str) -> None:
         """Remove a file, or a folder with all that is in it; what is not there is left so."""
-        if self.exists(key):
-            self._fs.rm(self._path(key), recursive=True)
+        with suppress(FileNotFoundError):  # or another process removes it at the same time
+            if self.exists(key):
+                self._fs.rm(self._path(key), recursive=True)
 
     def check(self) -> None:
         """Write a byte; raises what the storage raises, such as OSError, unless it can be used."""

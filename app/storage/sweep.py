@@ -1,4 +1,5 @@
-"""Removes from storage what finished jobs have left, and keys that nobody repeats any more.
+"""Removes from storage what finished jobs and deleted rows have left, and keys that nobody repeats
+any more.
 
 Only what a row of this database speaks of is touched: files that it does not know may be another
 installation's, or those of a backup that is being restored.
@@ -10,6 +11,7 @@ import logging
 
 from sqlalchemy import delete, select
 
+from app.storage import removals
 from app.storage.blobs import ARTIFACTS, CHECKPOINTS, Blobs, artifacts_key, checkpoints_key
 from app.storage.database import Database, database_now
 from app.storage.tables import FINISHED, IdempotencyKey, Job, Model, Shard
@@ -22,6 +24,7 @@ KEY_LIFE = 7 * 24 * 3600.0  # s
 
 def sweep(database: Database, blobs: Blobs) -> None:
     """One round; safe while everything runs, and in several workers at a time."""
+    removals.carry_out(database, blobs)
     artifacts, checkpoints = set(blobs.names(ARTIFACTS)), set(blobs.names(CHECKPOINTS))
     without_model = (
         # In one statement: a job may finish between two.

@@ -96,7 +96,11 @@ class ListedRow(TenantRow):
 
 
 class Dataset(ListedRow):
-    """An uploaded table. `csv` and `parquet` are keys in storage."""
+    """An uploaded table. `csv` and `parquet` are keys in storage.
+
+    sha256 : of the CSV
+    parquet_sha256 : null for a table that an earlier version stored
+    """
 
     __tablename__ = "datasets"
     __table_args__ = (
@@ -114,6 +118,7 @@ class Dataset(ListedRow):
     profile: Mapped[dict[str, Any]]
     csv: Mapped[str]
     parquet: Mapped[str]
+    parquet_sha256: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(insert_default=database_now())
     # The last time that these bytes came: `latest` is what was uploaded last, not what was new.
     uploaded_at: Mapped[datetime] = mapped_column(insert_default=database_now())
@@ -279,7 +284,10 @@ class AliasChange(Base):
 
 
 class Worker(Base):
-    """A worker process; it serves all tenants."""
+    """A worker process; it serves all tenants.
+
+    cores, memory_bytes : that it may use, for all of its slots; null for one of an earlier version
+    """
 
     __tablename__ = "workers"
 
@@ -289,6 +297,8 @@ class Worker(Base):
     pid: Mapped[int]
     device: Mapped[str] = mapped_column(String(32))
     slots: Mapped[int]
+    cores: Mapped[int | None]
+    memory_bytes: Mapped[int | None] = mapped_column(BigInteger)
     version: Mapped[str] = mapped_column(String(32))
     started_at: Mapped[datetime] = mapped_column(insert_default=database_now())
     seen_at: Mapped[datetime] = mapped_column(insert_default=database_now())
@@ -316,3 +326,11 @@ class IdempotencyKey(TenantRow):
     request_sha256: Mapped[str] = mapped_column(String(64))
     resource_id: Mapped[str] = mapped_column(String(40))
     created_at: Mapped[datetime] = mapped_column(insert_default=database_now())
+
+
+class Removal(Base):
+    """A folder of storage whose row has been deleted: its files are the next to go."""
+
+    __tablename__ = "removals"
+
+    folder: Mapped[str] = mapped_column(primary_key=True)

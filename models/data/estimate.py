@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from models.data import cgroups
 from models.data.aside import seen_rows
 from models.data.coordinates import ANGLES
 from models.data.features import select
@@ -135,8 +137,16 @@ def core_rate() -> float:
 def usable_cores() -> int:
     """Cores that this process may run on; a container may have fewer than its machine."""
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return max(1, math.ceil(min(cores, cgroups.core_limit())))
+
+
+def usable_memory() -> int:
+    """Bytes that this process may fill; a container may have less than its machine."""
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return int(min(physical, cgroups.memory_limit()))
 
 
 def member_bytes(spec: TrainingSpec, inputs: int) -> int:

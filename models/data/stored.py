@@ -13,6 +13,8 @@ from models.data.spellings import UNSAID, Marks
 from models.data.table import Limits, read_table
 
 BATCH_ROWS = 16_384  # that are decoded at once
+# Who reads the first rows of a table reads no more than one group of each column.
+GROUP_ROWS = 100_000
 
 
 class TableDamaged(Exception):
@@ -27,7 +29,7 @@ def ingest(csv: Path, parquet: Path, limits: Limits, marks: Marks = UNSAID) -> P
     TableError: the bytes are no table that can be read without guessing.
     """
     typed = read_table(csv, limits, marks)
-    pq.write_table(typed.table, parquet, write_page_checksum=True)
+    pq.write_table(typed.table, parquet, row_group_size=GROUP_ROWS, write_page_checksum=True)
     found = profile(typed)
     del typed
     pa.default_memory_pool().release_unused()

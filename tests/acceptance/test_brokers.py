@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 
 import pytest
 import redis
+from hostile_messages import hostile_messages
 from polling import wait_until
 from proxy import Proxy
 from services import RedisServer
@@ -17,7 +19,9 @@ from worker_process import START_SECONDS
 from app.queue.config import QUEUE, RUN_SHARD, sender_celery
 from app.settings import Settings
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400)]
+HOSTILE_MESSAGES = int(os.environ.get("HOSTILE_MESSAGES", "300"))
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400 + HOSTILE_MESSAGES)]
 
 OUTAGE_SECONDS = 60.0
 BACK_AT_WORK_SECONDS = 10.0
@@ -126,6 +130,38 @@ def test_garbage_in_the_broker_is_put_in_quarantine(stack: Stack) -> None:
         done = stack.wait(stack.submit(SHORT), "succeeded", "failed")
         assert done["status"] == "succeeded", done["error"]
         assert worker.process.poll() is None
+
+
+def test_messages_that_lie_end_no_worker(stack: Stack) -> None:
+    """Half of them are about a job that waits; `HOSTILE_MESSAGES=10000` for a day's worth."""
+    job_id = stack.submit(SHORT)
+    hostile = [
+        *hostile_messages(HOSTILE_MESSAGES // 2, stack.shard(job_id)),
+        *hostile_messages(HOSTILE_MESSAGES // 2, "shd_nobody"),
+    ]
+    broker = stack.settings.root / "broker"
+    if stack.on_redis:
+        server = redis.Redis.from_url(stack.settings.broker_url)
+        server.delete(QUEUE)
+        server.lpush(QUEUE, *hostile)
+
+        def left() -> int:
+            return int(server.llen(QUEUE))
+    else:
+        for number, content in enumerate(hostile):
+            (broker / f"0_{number:05}.{QUEUE}.msg").write_bytes(content)
+
+        def left() -> int:
+            return len(list(broker.glob("*.msg")))
+
+    seconds = JOB_SECONDS + HOSTILE_MESSAGES / 20
+    with stack.worker() as worker:
+        for waiting in (job_id, stack.submit(SHORT)):
+            done = stack.wait(waiting, "succeeded", "failed", seconds=seconds)
+            assert (done["status"], done["attempt"]) == ("succeeded", 1), done["error"]
+        wait_until(lambda: left() == 0, seconds)
+        assert worker.process.poll() is None
+        assert "Traceback" not in worker.log()
 
 
 def test_while_the_database_is_away(migrated_postgres_url: str, tmp_path) -> None:

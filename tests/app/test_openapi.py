@@ -120,6 +120,7 @@ def test_the_examples_work_in_order_on_the_example_table(
     assert conflicts == {
         "POST /v1/aliases/{alias}/rollback",  # there is one model alone
         "DELETE /v1/datasets/{dataset_id}",
+        "DELETE /v1/jobs/{job_id}",
         "DELETE /v1/models/{model_id}",
     }
     others = {name: status for name, status in statuses.items() if name not in conflicts}

@@ -82,6 +82,7 @@ def start(case: Case, workdir: Path, host: FakeHost | None = None) -> Outcome:
         case.profile,
         case.spec,
         dataset_sha256=SHA256,
+        parquet_sha256=SHA256[::-1],
         workdir=workdir,
         device="cpu",
         host=host or FakeHost(),
@@ -158,6 +159,7 @@ def test_the_result_says_what_it_took(outcome: Outcome, case: Case) -> None:
     assert sum(seconds.values()) == pytest.approx(2 * seconds["total"], abs=0.01)
     receipt = outcome.result["receipt"]
     assert receipt["dataset_sha256"] == SHA256
+    assert receipt["parquet_sha256"] == SHA256[::-1]
     assert receipt["seed"] == case.spec.seed
     assert receipt["device"] == "cpu"
     assert receipt["versions"]["torch"] == torch.__version__

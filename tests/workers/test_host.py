@@ -130,11 +130,24 @@ def order(tmp_path: Path) -> Order:
         profile={**profile, "warnings": []},
         parquet="table.parquet",
         dataset_sha256="00",
+        parquet_sha256=None,
         storage_url=str(tmp_path / "storage"),
         workdir=tmp_path,
         device="cpu",
         gpu=None,
     )
+
+
+def test_a_table_that_was_replaced_is_not_trained_on(
+    order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiment, "run", lambda *_, **__: pytest.fail("it was trained on"))
+    blobs = Blobs(order.storage_url)
+    host = host_on(io.StringIO(), blobs, order.workdir)
+    report = train(order.model_copy(update={"parquet_sha256": "0" * 64}), host, blobs)
+    assert isinstance(report, Failed)
+    assert "table.parquet is missing from storage or was changed there" in report.detail
+    assert "Restore it from a backup" in report.detail
 
 
 @pytest.mark.parametrize(

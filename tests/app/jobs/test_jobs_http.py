@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from house_api import finish, houses_csv, resources_of, serving, submit, train, upload
 
-from app.jobs import attempts, lifecycle, repository, service
+from app.jobs import attempts, lifecycle, repository
 from app.queue.dispatch import Hints
 from app.settings import Settings
 from app.storage.tables import LOCAL_TENANT
@@ -209,10 +209,6 @@ def test_a_model_that_no_file_holds_is_refused(tmp_path: Path, sqlite_url: str) 
     assert "an ONNX file holds at most 2,147,483,647" in refused.json()["detail"]
 
 
-def test_the_limit_of_the_machine() -> None:
-    assert 2**28 < service.machine_memory_limit() < 2**50
-
-
 def test_a_queued_job_is_cancelled_at_once(client: TestClient) -> None:
     upload(client)
     job = submit(client)
@@ -261,6 +257,32 @@ def test_a_retry_is_a_new_job_with_the_same_spec(client: TestClient, hints: list
     assert (retried["spec"], retried["name"]) == (job["spec"], "baseline")
     assert again.json() == retried
     assert len(set(hints)) == 2
+
+
+def test_a_retry_is_checked_as_a_submit_is(client: TestClient, settings: Settings) -> None:
+    upload(client)
+    large = submit(client, architecture={"type": "mlp", "hidden_sizes": [4096] * 2})
+    stale = submit(client)
+    with resources_of(client).database.writing() as session:
+        row = repository.get(session, LOCAL_TENANT, stale["id"]).Job
+        row.spec = row.spec | {"k_folds": 1}
+
+    lower = settings.model_copy(update={"max_job_memory_bytes": 700_000_000})
+    with serving(lower) as client:
+        too_large = client.post(f"/v1/jobs/{large['id']}/retry")
+        of_old = client.post(f"/v1/jobs/{stale['id']}/retry")
+
+    assert (too_large.status_code, of_old.status_code) == (422, 422)
+    assert "max_job_memory_bytes, 700,000,000" in too_large.json()["detail"]
+    assert of_old.json()["type"].endswith("/invalid-spec")
+    assert [fault["pointer"] for fault in of_old.json()["errors"]] == ["/k_folds"]
+
+
+def test_what_is_looked_for_stands_before_the_spec(client: TestClient) -> None:
+    upload(client)
+    names = list(submit(client))
+    assert names[:6] == ["id", "name", "status", "progress", "error", "result"]
+    assert names[-1] == "spec"
 
 
 def test_jobs_are_listed_newest_first_and_by_state(client: TestClient) -> None:

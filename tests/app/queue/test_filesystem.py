@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hostile_messages import hostile_messages
 from kombu.simple import SimpleQueue
 
 from app.queue.config import QUEUE, RUN_SHARD, sender_celery
+from app.queue.messages import HINT_BYTES, QUARANTINED
 from app.settings import Settings
 
 
@@ -113,6 +116,41 @@ def test_what_cannot_be_read_is_passed_over(queue: SimpleQueue, folder: Path) ->
     (folder / f"0_folder.{QUEUE}.msg").mkdir(parents=True)
     put(queue, "hint")
     assert receive(queue) == "hint"
+
+
+def test_what_is_no_file_is_passed_over(queue: SimpleQueue, folder: Path, tmp_path: Path) -> None:
+    """A FIFO would keep its reader waiting for ever, and a link may lead to a secret."""
+    folder.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(folder / f"0_fifo.{QUEUE}.msg")
+    secret = tmp_path / "secret"
+    secret.write_text("{}")
+    (folder / f"0_link.{QUEUE}.msg").symlink_to(secret)
+    put(queue, "hint")
+    assert receive(queue) == "hint"
+    assert not (folder / "quarantine").exists()
+
+
+def test_the_quarantine_is_bounded(queue: SimpleQueue, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(QUARANTINED + 20):
+        with (folder / f"0_{number}.{QUEUE}.msg").open("wb") as file:
+            file.truncate(1024**3 if number % 2 else 10)  # a sparse one, of a gibibyte
+    put(queue, "hint")
+    assert receive(queue) == "hint"
+    kept = [path.stat().st_size for path in (folder / "quarantine").iterdir()]
+    assert (len(kept), max(kept)) == (QUARANTINED, HINT_BYTES)
+
+
+def test_hints_come_through_among_messages_that_lie(queue: SimpleQueue, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, content in enumerate(hostile_messages(300, "shd_lie")):
+        (folder / f"0_{number}.{QUEUE}.msg").write_bytes(content)
+    put(queue, "hint")
+    received = [receive(queue)]
+    while received[-1] != "hint":
+        received.append(receive(queue))
+    assert set(received) == {"lie", "hint"}
+    assert list(folder.glob("*.msg")) == []
 
 
 def test_the_folder_may_be_wiped(queue: SimpleQueue, folder: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from fastapi.testclient import TestClient
 from house_api import finish, resources_of, submit, upload
 from sqlalchemy import update
 
+from app.storage.database import Database
 from app.storage.tables import Alias
 
 HISTORY = "/v1/aliases/champion/history"
@@ -121,3 +124,88 @@ def test_a_change_by_the_version_before_is_gone_back_from_too(
         session.execute(update(Alias).values(model_id=second))
 
     assert [back(client), back(client)] == [first, None]
+
+
+ROLLBACK = "/v1/aliases/champion/rollback"
+
+
+def test_a_version_that_has_moved_is_left_alone(
+    both_clients: TestClient, model: Callable[[], str]
+) -> None:
+    client = both_clients
+    first, second = model(), model()
+    seen = client.get("/v1/aliases/champion")
+    [listed] = client.get("/v1/aliases").json()["data"]
+    point(client, second)
+
+    stale = {"If-Match": seen.headers["ETag"]}
+    body = {"model_id": first}
+    refused = [
+        client.put("/v1/aliases/champion", json=body, headers=stale),
+        client.put(
+            "/v1/aliases/champion",
+            json={"model_id": second, "if_better_than": first, "force": True},
+            headers=stale,
+        ),
+        client.post(ROLLBACK, headers=stale),
+        client.delete("/v1/aliases/champion", headers=stale),
+        client.put("/v1/aliases/other", json=body, headers={"If-Match": "*"}),
+    ]
+    assert [answer.status_code for answer in refused] == [412] * 5
+    assert "look" in refused[0].json()["detail"].lower()
+    assert seen.json() == listed
+    assert seen.headers["ETag"] == f'"{listed["version"]}"'
+    assert history(client) == [second, first]
+
+    fresh = client.get("/v1/aliases/champion").headers["ETag"]
+    moved = client.put("/v1/aliases/champion", json=body, headers={"If-Match": f'"0", {fresh}'})
+    assert moved.status_code == 200
+    back = client.post(ROLLBACK, headers={"If-Match": moved.headers["ETag"]})
+    assert back.json()["model_id"] == second
+    deleted = client.delete("/v1/aliases/champion", headers={"If-Match": "*"})
+    assert deleted.status_code == 204
+    assert client.get("/v1/aliases/champion").status_code == 404
+
+
+def test_a_rollback_that_is_repeated_takes_one_step(
+    both_clients: TestClient, model: Callable[[], str]
+) -> None:
+    client = both_clients
+    first, second, third = model(), model(), model()
+    point(client, second)
+    point(client, third)
+    key = {"Idempotency-Key": "once"}
+    with ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(client.post, ROLLBACK, headers=key) for _ in range(8)]
+    bodies = [answer.result().json() for answer in answers]
+    assert bodies == [bodies[0]] * 8
+    assert bodies[0]["model_id"] == second
+    assert client.get("/v1/aliases/champion").json() == bodies[0]
+    client.post(ROLLBACK)
+    assert client.post(ROLLBACK, headers=key).json() == bodies[0]
+    assert client.get("/v1/models/champion").json()["id"] == first
+    other = client.post("/v1/aliases/other/rollback", headers=key)
+    assert other.status_code == 422
+
+
+def test_of_rollbacks_at_one_time_one_is_taken(
+    both_clients: TestClient, model: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has looked before any has moved the alias."""
+    client = both_clients
+    _, second, third = model(), model(), model()
+    point(client, second)
+    point(client, third)
+    looked = Barrier(4)
+    writing = Database.writing
+
+    def after_all(self: Database) -> Any:
+        looked.wait(timeout=10)
+        return writing(self)
+
+    with monkeypatch.context() as patched, ThreadPoolExecutor(4) as pool:
+        patched.setattr(Database, "writing", after_all)
+        answers = [pool.submit(client.post, ROLLBACK) for _ in range(4)]
+        statuses = sorted(answer.result().status_code for answer in answers)
+    assert statuses == [200, 409, 409, 409]
+    assert history(client)[:2] == [second, third]

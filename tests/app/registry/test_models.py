@@ -13,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 from house_api import finish, manifest, resources_of, submit, train
 
+from app.registry import service
 from app.storage.blobs import Blobs
 
 
@@ -145,6 +146,7 @@ def test_exports(client: TestClient, tmp_path: Path) -> None:
     assert set(names) == {
         "README.txt",
         "predict.py",
+        *service.READER,
         "model.onnx",
         "manifest.json",
         "weights.safetensors",

@@ -1,0 +1,38 @@
+"""Files of deleted rows. Their folders are written down in the transaction that deletes the rows,
+and removed after it: a crash in between leaves them to the next round."""
+
+from __future__ import annotations
+
+import logging
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from app.storage.blobs import Blobs
+from app.storage.database import Database
+from app.storage.tables import Removal
+
+logger = logging.getLogger(__name__)
+
+
+def write_down(session: Session, *folders: str) -> None:
+    """Of what this transaction deletes."""
+    for folder in folders:
+        session.merge(Removal(folder=folder))
+
+
+def carry_out(database: Database, blobs: Blobs) -> None:
+    """Remove what is written down, whoever did; safe in several processes at a time."""
+    with database.reading() as session:
+        folders = session.scalars(select(Removal.folder)).all()
+    removed = []
+    for folder in folders:
+        try:
+            blobs.delete(folder)
+        except Exception as error:  # every storage has its own
+            logger.warning("%s is not removed yet: %s", folder, error)
+        else:
+            removed.append(folder)
+    if removed:
+        with database.writing() as session:
+            session.execute(delete(Removal).where(Removal.folder.in_(removed)))

@@ -1,0 +1,52 @@
+"""What a container may use of its machine: the limits of this process's control groups.
+
+Version 2 (https://docs.kernel.org/admin-guide/cgroup-v2.html) and version 1. A group is bound by
+those above it too. In a container the path that the kernel gives may be that on its host, of which
+only the end, or the root, is mounted: what is not there is passed over.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path, PurePosixPath
+
+ROOT = Path("/sys/fs/cgroup")
+OWN = Path("/proc/self/cgroup")
+V2 = ""  # has one hierarchy for all controllers
+
+
+def memory_limit() -> float:
+    """In bytes; infinite without a limit."""
+    texts = [*_settings(V2, "memory.max"), *_settings("memory", "memory.limit_in_bytes")]
+    return min((int(text) for text in texts if text != "max"), default=math.inf)
+
+
+def core_limit() -> float:
+    """Cores' worth of time; infinite without a limit."""
+    version_2 = (text.split() for text in _settings(V2, "cpu.max"))
+    quotas, periods = _settings("cpu", "cpu.cfs_quota_us"), _settings("cpu", "cpu.cfs_period_us")
+    limits = (
+        int(quota) / int(period)
+        for quota, period in chain(version_2, zip(quotas, periods, strict=True))
+        if quota not in ("max", "-1")
+    )
+    return min(limits, default=math.inf)
+
+
+def _settings(controller: str, name: str) -> Iterator[str]:
+    """What a file says in this process's group and in those above."""
+    try:
+        lines = OWN.read_text().splitlines()
+    except OSError:  # not Linux
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controller not in controllers.split(","):
+            continue
+        group = PurePosixPath(path.lstrip("/"))
+        for folder in (group, *group.parents):
+            file = ROOT / controller / folder / name
+            if file.is_file():
+                yield file.read_text().strip()

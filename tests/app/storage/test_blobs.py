@@ -1,0 +1,67 @@
+"""Files are checked by their hash before anything of them is used, in a folder and elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import tracemalloc
+import uuid
+from pathlib import Path
+
+import pytest
+
+from app.registry import service
+from app.storage.blobs import ArtifactCorrupt, Blobs
+from app.storage.tables import Model
+
+MIB = 1024**2
+
+
+@pytest.fixture(params=["folder", "memory"])
+def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
+    elsewhere = f"memory://{uuid.uuid4().hex}"
+    return Blobs(elsewhere if request.param == "memory" else str(tmp_path / "storage"))
+
+
+def test_a_file_is_what_was_stored(blobs: Blobs, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"a table")
+    blobs.put("datasets/a", source)
+    sha256 = hashlib.sha256(b"a table").hexdigest()
+    for known in (sha256, None):
+        with blobs.local_copy("datasets/a", known) as path:
+            assert path.read_bytes() == b"a table"
+    with blobs.open_checked("datasets/a", sha256) as file:
+        assert file.read() == b"a table"
+
+
+@pytest.mark.parametrize("key", ["datasets/other", "datasets/missing"])
+def test_a_file_that_is_another_or_missing(blobs: Blobs, tmp_path: Path, key: str) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"another table")
+    blobs.put("datasets/other", source)
+    sha256 = hashlib.sha256(b"a table").hexdigest()
+    with pytest.raises(ArtifactCorrupt, match=key), blobs.local_copy(key, sha256):
+        pass
+    with pytest.raises(ArtifactCorrupt, match=key):
+        blobs.open_checked(key, sha256)
+    missing = "datasets/missing"
+    with pytest.raises(ArtifactCorrupt, match=missing), blobs.local_copy(missing, None):
+        pass
+
+
+def test_an_export_holds_no_file_in_memory(tmp_path: Path) -> None:
+    blobs = Blobs(str(tmp_path / "storage"))
+    artifacts = {}
+    for name in service.EXPORTED:
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(48 * MIB if name == service.ONNX_FILE else 10)
+        artifacts[name] = blobs.put_artifact("job_1", tmp_path / name)
+    model = Model(id="mdl_1", job_id="job_1", artifacts=artifacts)
+    tracemalloc.start()
+    try:
+        service.export_zip(model, blobs).close()
+        service.open_file(model, blobs, service.ONNX_FILE).close()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * MIB
