@@ -18,6 +18,8 @@ LATEST = "latest"
 # PostgreSQL refuses NUL in text.
 ID_PATTERN = r"^[A-Za-z0-9_.-]{1,64}$"
 PRINTABLE = r"^[^\x00-\x1f]*$"
+# Of a CSV: a tab, a blank for runs of blanks, or a sign of ASCII but the double quote.
+SEPARATOR = r"^[\t !#-/:-@\[-`{-~]$"
 
 Query = TypeVar("Query", bound=BaseModel)
 

@@ -30,7 +30,7 @@ from app.errors import (
 from app.media import CSV
 from app.openapi import problems
 from app.paging import Page, PageQueryDep
-from app.parameters import PRINTABLE, IdempotencyKeyHeader, StrictRoute, name_path
+from app.parameters import PRINTABLE, SEPARATOR, IdempotencyKeyHeader, StrictRoute, name_path
 from app.storage import removals
 from app.storage.blobs import CHUNK
 from models.data.readings import DecimalMark, ThousandsMark
@@ -63,6 +63,7 @@ UPLOAD_BODY: dict[str, Any] = {
                         },
                         "name": {"type": "string", "maxLength": MAX_NAME, "example": "ames.csv"},
                         "decimal": {"type": "string", "enum": [*get_args(DecimalMark)]},
+                        "separator": {"type": "string", "pattern": SEPARATOR},
                         "thousands": {"type": "string", "enum": [*get_args(ThousandsMark)]},
                     },
                 }
@@ -111,15 +112,24 @@ async def upload_dataset(
         ThousandsMark | None,
         Query(description="The mark between thousands, where a column can be read in two ways."),
     ] = None,
+    separator: Annotated[
+        str | None,
+        Query(
+            pattern=SEPARATOR,
+            description="The character between cells, where more than one fits; a blank (`%20`) "
+            "for runs of blanks.",
+        ),
+    ] = None,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> DatasetOut:
     """The body is the CSV itself (`text/csv`) or a form with the CSV as `file`. It is streamed to
     storage and profiled: kinds of columns, missing cells, levels, and what is odd. `decimal` and
-    `thousands` settle columns such as `1.234`, which can be read in two ways. The same bytes with
+    `thousands` settle columns such as `1.234`, which can be read in two ways, and `separator` a
+    table whose header and rows more than one separator fits. The same bytes with
     the same marks are the same dataset, with or without an `Idempotency-Key`. With one, the name
     counts as part of the request, and a dataset that was deleted is not made again: 404."""
     settings = resources.settings
-    marks = UploadMarks(decimal=decimal, thousands=thousands)
+    marks = UploadMarks(decimal=decimal, thousands=thousands, separator=separator)
     with upload_folder(uploads_root(settings)) as folder:
         upload = await receive(request, folder, settings.max_upload_bytes, name, marks)
         store = partial(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from app.bodies import Bounded
@@ -22,6 +22,7 @@ from app.errors import Invalid, TooLarge, UnsupportedMedia
 from app.form import FormReader
 from app.ids import new_id
 from app.media import CSV, FORM, content_type, refuse_compressed
+from app.parameters import SEPARATOR
 from app.settings import Settings
 from app.storage.blobs import Blobs, dataset_key
 from app.storage.database import DATABASE_AWAY, Database
@@ -31,15 +32,16 @@ from models.data.spellings import Marks
 
 DEFAULT_NAME = "upload.csv"
 MAX_NAME = 200  # characters
-FIELDS = ("name", "decimal", "thousands")
+FIELDS = ("name", "decimal", "thousands", "separator")
 FORM_OVERHEAD = 64 * 1024  # bytes of boundaries, part headers and fields around the file
 
 
 class UploadMarks(BaseModel):
-    """How the numbers of a table are written, where that can be read in two ways."""
+    """How a table and its numbers are written, where that can be read in two ways."""
 
     decimal: DecimalMark | None = None
     thousands: ThousandsMark | None = None
+    separator: str | None = Field(default=None, pattern=SEPARATOR)
 
     @classmethod
     def of_form(cls, fields: dict[str, str]) -> UploadMarks:
@@ -177,7 +179,7 @@ async def receive(
         sha256 = sink.close()
     sent_name = fields.pop("name", "") or (form.file_name if form else None)
     marks = UploadMarks.of_form({**fields, **marks.model_dump(exclude_none=True)})
-    known = Marks(marks.decimal, marks.thousands)
+    known = Marks(marks.decimal, marks.thousands, marks.separator)
     return Upload(folder.name, path, clean_name(name or sent_name), sha256, sink.bytes, known)
 
 

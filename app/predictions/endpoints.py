@@ -142,7 +142,7 @@ async def _answer(request: Request, model: str, query: PricingQuery) -> Response
             explained=question.explain,
         )
 
-    async with received(request, found.settings, read_rows) as body:
+    async with received(request, found.settings, read_rows, query.separator) as body:
         loaded = service.loaded(found, owner, model)
         if loaded and loaded.predictor.is_quick and body.is_small and not question.explain:
             # Through a thread a row takes twice as long, and with four clients four times: threads

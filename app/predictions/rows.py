@@ -60,14 +60,16 @@ class CsvBody:
     is_csv = True
     is_small = False
 
-    def __init__(self, file: Spooled) -> None:
+    def __init__(self, file: Spooled, separator: str | None) -> None:
         self._file = file
+        self._separator = separator
 
     def blocks(self, settings: Settings) -> Iterator[CsvRows]:
         """The rows in order, in blocks; raises InvalidTable."""
         self._file.seek(0)
         try:
-            for batch in Blocks(self._file, Limits(settings.max_rows, settings.max_columns)):
+            limits = Limits(settings.max_rows, settings.max_columns)
+            for batch in Blocks(self._file, limits, self._separator):
                 for start in range(0, batch.num_rows, BLOCK_ROWS):
                     yield CsvRows(batch.slice(start, BLOCK_ROWS))
         except TableError as error:
@@ -134,8 +136,13 @@ async def received(
     request: Request,
     settings: Settings,
     read_json: Callable[[bytes, Settings], Iterator[PredictRequest]],
+    separator: str | None = None,
 ) -> AsyncIterator[RowsBody]:
     """The body of a request: a table or, as `read_json` reads it, JSON.
+
+    Parameters
+    ----------
+    separator: of a table, where somebody named it.
 
     Raises
     ------
@@ -158,7 +165,7 @@ async def received(
                 async for chunk in request.stream():
                     form.write(chunk)
                 form.finish()
-            yield CsvBody(file)
+            yield CsvBody(file, separator)
         return
     raise UnsupportedMedia(
         "Send rows as application/json or text/csv, or as the file of multipart/form-data; "

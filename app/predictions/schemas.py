@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, FiniteFloat, Strict
 
-from app.parameters import ID_PATTERN, PRINTABLE, AsDigits
+from app.parameters import ID_PATTERN, PRINTABLE, SEPARATOR, AsDigits
 from models.serving.encoding import RowWarning
 from models.serving.intervals import DEFAULT_COVERAGE, HIGHEST_COVERAGE, LOWEST_COVERAGE
 
@@ -86,6 +86,12 @@ class PricingQuery(BaseModel):
         default=False,
         description="Adds to each price what each column contributes to it (JSON alone); each "
         f"row takes as long as thousands of prices, and a request at most {MOST_EXPLAINED}.",
+    )
+    separator: str | None = Field(
+        default=None,
+        pattern=SEPARATOR,
+        description="The character between the cells of a CSV, where more than one fits; a blank "
+        "(`%20`) for runs of blanks.",
     )
     passthrough: list[str] = Field(
         default=[], description="Columns of the rows to copy in front of a CSV's."

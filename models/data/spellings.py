@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -67,15 +67,17 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Marks:
-    """What the sender of a table says of its numbers; it settles what can be read in two ways."""
+    """What the sender of a table says of its numbers and of the separator between its cells; it
+    settles what can be read in two ways."""
 
     decimal: DecimalMark | None = None
     thousands: ThousandsMark | None = None
+    separator: str | None = None
 
     def __str__(self) -> str:
         """As the query of an upload, empty if nothing is said."""
-        said = {"decimal": self.decimal, "thousands": self.thousands}
-        return "&".join(f"{name}={mark}" for name, mark in said.items() if mark is not None)
+        said = asdict(self).items()
+        return "&".join(f"{name}={mark}" for name, mark in said if mark is not None)
 
     def allow(self, decimal: DecimalMark, grouping: GroupingMark) -> bool:
         if self.decimal is not None and decimal != self.decimal:

@@ -47,19 +47,13 @@ class TypedTable:
     readings: dict[str, Reading] = field(default_factory=dict)
 
 
-def read_table(
-    source: Path | BinaryIO,
-    limits: Limits,
-    marks: Marks = UNSAID,
-    separator: str | None = None,
-) -> TypedTable:
+def read_table(source: Path | BinaryIO, limits: Limits, marks: Marks = UNSAID) -> TypedTable:
     """Read a CSV and decide for every column whether it holds numbers, dates or words.
 
     Parameters
     ----------
     source: a path, or a stream, which is read from its present position and not closed.
-    marks: what settles columns of numbers that can be read in two ways.
-    separator: as `Blocks` takes it.
+    marks: what settles tables and columns of numbers that can be read in two ways.
 
     Raises
     ------
@@ -67,8 +61,8 @@ def read_table(
     """
     if isinstance(source, Path):
         with source.open("rb") as stream:
-            return read_table(stream, limits, marks, separator)
-    blocks = Blocks(source, limits, separator)
+            return read_table(stream, limits, marks)
+    blocks = Blocks(source, limits, marks.separator)
     text = pa.Table.from_batches(blocks)
     columns: list[pa.ChunkedArray] = []
     warnings = [*blocks.warnings, *_numeric_header(text.column_names)]

@@ -322,3 +322,12 @@ def test_requests(client: TestClient, case: str) -> None:
     method, path, request, named = REQUESTS[case]
 
     check(client, client.request(method, path, **request), named)
+
+
+def test_a_separator_settles_rows_that_two_fit(client: TestClient) -> None:
+    rows = "Area, m2;Quality;Area\n1,0;3;100\n"
+    check(client, client.post("/v1/predict", content=rows, headers=CSV), "?separator=;")
+    priced = client.post("/v1/predict?separator=;", content=rows, headers=CSV)
+    same = client.post("/v1/predict", json={"rows": [{"Quality": 3, "Area": 100}]}).json()
+    price = float(priced.text.splitlines()[1].split(",")[0])
+    assert price == pytest.approx(same["predictions"][0]["value"])

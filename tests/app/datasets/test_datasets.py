@@ -150,3 +150,22 @@ def test_a_target_that_could_be_read_in_two_ways_is_refused_with_the_remedy(
     [error] = response.json()["errors"]
     assert error["pointer"] == "/target"
     assert "?decimal=,&thousands=." in error["detail"]
+
+
+TWO_SEPARATORS = "area, m2;price, kEUR\n" + "128,9;315,2\n147,9;340,8\n" * 10
+
+
+def test_a_separator_settles_a_table_that_two_fit(client: TestClient) -> None:
+    csv = {"Content-Type": "text/csv"}
+    refused = client.post("/v1/datasets", content=TWO_SEPARATORS, headers=csv)
+    query = client.post("/v1/datasets?separator=;", content=TWO_SEPARATORS, headers=csv)
+    data = {"separator": ";"}
+    form = client.post("/v1/datasets", data=data, files={"file": TWO_SEPARATORS.encode()})
+
+    assert refused.status_code == 422
+    assert "with ?separator=, or ?separator=;" in refused.json()["detail"]
+    assert (query.status_code, form.status_code) == (201, 200)
+    assert [column["name"] for column in query.json()["columns"]] == ["area, m2", "price, kEUR"]
+    for separator in ("a", ";;", '"', "%0A", "é"):
+        path = f"/v1/datasets?separator={separator}"
+        assert client.post(path, content=TWO_SEPARATORS, headers=csv).status_code == 422
