@@ -26,6 +26,7 @@ from app.ids import new_id
 from app.settings import Settings
 from app.storage.blobs import Blobs
 from models.data.profile import Profile
+from models.data.spellings import Marks
 from models.data.table import Limits
 
 CSV = {"Content-Type": "text/csv"}
@@ -129,10 +130,10 @@ def test_uploads_that_wait_keep_no_thread(
     begun: list[str] = []
     ingest = service.ingest
 
-    def slow(csv: Path, parquet: Path, limits: Limits) -> Profile:
+    def slow(csv: Path, parquet: Path, limits: Limits, marks: Marks) -> Profile:
         begun.append(csv.name)
         assert goes_on.wait(30)
-        return ingest(csv, parquet, limits)
+        return ingest(csv, parquet, limits, marks)
 
     monkeypatch.setattr(service, "ingest", slow)
     with ThreadPoolExecutor(60) as pool:
