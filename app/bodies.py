@@ -8,18 +8,22 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
-from pydantic_core import from_json
 from starlette.types import Message, Receive
 
-from app.errors import TooLarge, TooSlow
-from app.json_text import count_names, refuse_repeated
+from app.errors import Busy, TooLarge, TooSlow
+from app.json_document import Limits, load
 from app.media import CSV, FORM, content_type, refuse_compressed
 from app.parameters import StrictRoute
 
 # Bytes of a spec: the names of two thousand columns fit. FastAPI checks it on the event loop, where
 # a megabyte of mistakes would keep all other requests waiting for five seconds.
 MAX_DOCUMENT = 256 * 1024
-
+# The columns of a table stand in a few of its fields; each value that is wrong is a finding.
+DOCUMENT_LIMITS = Limits(
+    containers=1_000,
+    values=10_000,
+    advice="and a spec needs fewer: it names each column a few times at most",
+)
 
 EXACT = 2**53  # below, a float is a whole number or it is not
 
@@ -28,19 +32,26 @@ EXACT = 2**53  # below, a float is a whole number or it is not
 PATIENCE = 30.0  # s
 LEAST = 32 * 1024  # bytes
 
+UNCOUNTED = 64 * 1024  # bytes of each body that count for nothing in flight
+
 
 class Bounded:
     """A request's `receive`, as long as its body keeps within `limit` bytes and comes fast enough.
 
+    `hold`: what the body counts for among all bodies in flight, if it is kept in memory.
+
     Raises
     ------
-    TooLarge, TooSlow
+    TooLarge, TooSlow, Busy
     """
 
-    def __init__(self, receive: Receive, limit: int, too_large: TooLarge) -> None:
+    def __init__(
+        self, receive: Receive, limit: int, too_large: TooLarge, hold: Hold | None = None
+    ) -> None:
         self._receive = receive
         self._limit = limit
         self._too_large = too_large
+        self._hold = hold
         self._size, self._due = 0, LEAST
         self._deadline = asyncio.get_running_loop().time() + PATIENCE
 
@@ -56,10 +67,44 @@ class Bounded:
         self._size += len(message.get("body", b""))
         if self._size > self._limit:
             raise self._too_large
+        if self._hold is not None:
+            self._hold.grow(self._size)
         if self._size >= self._due:
             self._due = self._size + LEAST
             self._deadline = asyncio.get_running_loop().time() + PATIENCE
         return message
+
+
+class InFlight:
+    """Bytes of the bodies that the process holds in memory; the event loop alone changes it."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.held = 0
+
+
+class Hold:
+    """What one body holds of them, until it is released."""
+
+    def __init__(self, in_flight: InFlight) -> None:
+        self._in_flight = in_flight
+        self._held = 0
+
+    def grow(self, size: int) -> None:
+        """The body has so many bytes by now; raises Busy. A short body counts for nothing, so that
+        a row is priced while long ones are refused."""
+        more = max(0, size - UNCOUNTED) - self._held
+        if self._in_flight.held + more > self._in_flight.limit:
+            raise Busy(
+                "The bodies that are being answered fill max_inflight_body_bytes, "
+                f"{self._in_flight.limit} bytes: try again in a moment, or send a CSV."
+            )
+        self._held += more
+        self._in_flight.held += more
+
+    def release(self) -> None:
+        self._in_flight.held -= self._held
+        self._held = 0
 
 
 class DocumentRequest(Request):
@@ -71,11 +116,9 @@ class DocumentRequest(Request):
         refuse_compressed(self)
         data = await self.body()
         try:
-            document = _whole(from_json(data, allow_inf_nan=False))
+            return _whole(load(data, DOCUMENT_LIMITS, allow_inf_nan=False))
         except ValueError as error:
             raise json.JSONDecodeError(str(error), "", 0) from None
-        refuse_repeated(data, count_names(document))
-        return document
 
 
 def _whole(value: Any) -> Any:
@@ -106,14 +149,25 @@ class DocumentRoute(StrictRoute):
         return DocumentRequest(request.scope, Bounded(request.receive, MAX_DOCUMENT, too_large))
 
 
-class RowsRoute(DocumentRoute):
+class RowsRoute(StrictRoute):
     """An operation that takes rows: a document or tensors in memory, or a CSV that may be as large
     as an upload."""
 
-    def bounded(self, request: Request) -> Request:
-        settings = request.app.state.resources.settings
-        media_type, _ = content_type(request)
-        name = "max_upload_bytes" if media_type in (CSV, FORM) else "max_body_bytes"
-        limit = getattr(settings, name)
-        too_large = TooLarge(f"The body is larger than {name}, {limit} bytes.")
-        return Request(request.scope, Bounded(request.receive, limit, too_large))
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+
+        async def answer_bounded(request: Request) -> Response:
+            resources = request.app.state.resources
+            media_type, _ = content_type(request)
+            is_table = media_type in (CSV, FORM)
+            name = "max_upload_bytes" if is_table else "max_body_bytes"
+            limit = getattr(resources.settings, name)
+            too_large = TooLarge(f"The body is larger than {name}, {limit} bytes.")
+            hold = Hold(resources.in_flight)
+            receive = Bounded(request.receive, limit, too_large, None if is_table else hold)
+            try:
+                return await answer(Request(request.scope, receive))
+            finally:
+                hold.release()
+
+        return answer_bounded

@@ -11,6 +11,7 @@ from anyio import CapacityLimiter
 from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 
+from app.bodies import InFlight
 from app.datasets.profiles import Profiles
 from app.monitoring.usage import Usage
 from app.operations.metrics import Metrics
@@ -38,6 +39,8 @@ class Resources:
     usage: Usage
     parsing: CapacityLimiter
     submitting: CapacityLimiter
+    bulk: CapacityLimiter
+    in_flight: InFlight
     # Blocks of long tables: the graph and the reading of cells leave Python's lock to others.
     pricing: ThreadPoolExecutor
 

@@ -15,6 +15,7 @@ Problem                      status  slug
 ├── TooLarge                 413     too-large
 ├── UnsupportedMedia         415     unsupported-media-type
 ├── TooManyQueued            429     too-many-queued
+├── Busy                     503     busy
 ├── Unavailable              503     unavailable
 ├── DamagedFile              503     damaged-file
 └── OutOfSpace               507     out-of-space
@@ -139,6 +140,11 @@ class UnsupportedMedia(Problem):
 class TooManyQueued(Problem):
     status, slug, title = 429, "too-many-queued", "Too many jobs are waiting"
     headers: ClassVar[dict[str, str]] = {"Retry-After": "30"}
+
+
+class Busy(Problem):
+    status, slug, title = 503, "busy", "Too much is being answered"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "2", "Connection": "close"}
 
 
 class Unavailable(Problem):

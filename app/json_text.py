@@ -9,38 +9,56 @@ from dataclasses import dataclass
 
 from app.errors import Fault, Invalid
 
+Place = list[int | str]  # the way to a value: positions in lists, names in objects
 
-def refuse_repeated(data: bytes, names: int) -> None:
+
+def refuse_repeated(data: bytes, names: int, at: Place | None = None, item: int = 0) -> None:
     """Raises Invalid where an object of a JSON document has a name twice.
 
     Parameters
     ----------
-    data : the document
+    data : the document, or a part of one
     names : members of all its objects together, as it was parsed
+    at, item : where the part stands, and the position of its first item in a list there
     """
     # A colon follows each name. More of them stand in texts, or behind names that got lost.
-    if data.count(b":") > names and (pointer := repeated(data)) is not None:
-        detail = "stands twice in its object: keep one of the two"
-        raise Invalid(f"{pointer} {detail}.", [Fault(pointer=pointer, detail=detail)])
+    if data.count(b":") > names and (place := _repeated(data)) is not None:
+        first, *rest = place
+        moved = first + item if isinstance(first, int) else first
+        raise twice([*(at or []), moved, *rest])
+
+
+def twice(place: Place) -> Invalid:
+    """The error about a name that stands twice."""
+    pointer, detail = to_pointer(place), "stands twice in its object: keep one of the two"
+    return Invalid(f"{pointer} {detail}.", [Fault(pointer=pointer, detail=detail)])
 
 
 def count_names(value: object) -> int:
     """Members of all objects in a parsed document."""
     if isinstance(value, dict):
-        return len(value) + sum(map(count_names, value.values()))
+        return len(value) + sum(map(count_names, filter(_has_parts, value.values())))
     if isinstance(value, list):
-        return sum(map(count_names, value))
+        return sum(map(count_names, filter(_has_parts, value)))
     return 0
+
+
+def _has_parts(value: object) -> bool:
+    return isinstance(value, dict | list)
 
 
 def repeated(data: bytes) -> str | None:
     """A JSON pointer to the first name that stands twice in its object, if one does."""
+    place = _repeated(data)
+    return None if place is None else to_pointer(place)
+
+
+def _repeated(data: bytes) -> Place | None:
     # Numbers stay texts: Python refuses to read an integer of 5,000 digits.
     document = json.loads(
         data, object_pairs_hook=_object, parse_int=str, parse_float=str, parse_constant=str
     )
-    place = _place(document)
-    return None if place is None else to_pointer(place)
+    return _place(document)
 
 
 def to_pointer(place: Sequence[int | str]) -> str:
@@ -64,7 +82,7 @@ def _object(members: list[tuple[str, object]]) -> dict[str, object] | _Twice:
     return seen
 
 
-def _place(value: object) -> list[int | str] | None:
+def _place(value: object) -> Place | None:
     """The way to the first `_Twice`."""
     if isinstance(value, _Twice):
         return [value.name]

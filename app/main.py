@@ -13,6 +13,7 @@ from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 
 from app import swagger
+from app.bodies import InFlight
 from app.datasets import endpoints as datasets
 from app.datasets.profiles import Profiles
 from app.datasets.upload import remove_abandoned, uploads_root
@@ -44,6 +45,9 @@ from models.data.estimate import usable_cores
 PARSED_AT_A_TIME = 1  # uploaded tables: each takes several times its file in memory
 # Submits: more of them wait for Python's lock and for the writers' turn, and each takes longer.
 SUBMITTED_AT_A_TIME = 3
+# Requests of more than a few rows: they hold Python's lock, and each that waits for it makes a
+# single row's price wait as long again.
+BULK_AT_A_TIME = 2
 
 DESCRIPTION = """\
 Turns a CSV of houses, or any table, into an honestly cross-validated neural network and serves it.
@@ -129,4 +133,6 @@ def _open(settings: Settings) -> Resources:
         parsing=CapacityLimiter(PARSED_AT_A_TIME),
         submitting=CapacityLimiter(SUBMITTED_AT_A_TIME),
         pricing=ThreadPoolExecutor(usable_cores(), thread_name_prefix="pricing"),
+        bulk=CapacityLimiter(BULK_AT_A_TIME),
+        in_flight=InFlight(settings.max_inflight_body_bytes),
     )

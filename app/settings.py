@@ -63,12 +63,18 @@ class Settings(BaseSettings):
         default=1_000, ge=1, description="Jobs of one tenant that may wait; one more gets a 429."
     )
     max_body_bytes: int = Field(
-        default=16 * MIB,
+        default=4 * MIB,
         ge=1,
         description="Largest JSON of rows to price; a CSV may be as large as an upload.",
     )
+    max_inflight_body_bytes: int = Field(
+        default=16 * MIB,
+        ge=1,
+        description="JSON and tensors of rows that one process holds at a time, beyond the first "
+        "64 KiB of each; one more body gets a 503. Parsed, they take up to thirty times as much.",
+    )
     max_predict_rows: int = Field(
-        default=200_000, ge=1, description="Most rows to price in one JSON request."
+        default=50_000, ge=1, description="Most rows to price in one JSON request."
     )
     max_job_memory_bytes: int = Field(
         default=0,

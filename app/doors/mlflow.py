@@ -6,11 +6,12 @@ https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import PlainTextResponse
 from pydantic import (
     BaseModel,
@@ -18,23 +19,42 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Tag,
+    TypeAdapter,
     model_validator,
 )
+from pydantic_core import to_json
 
 from app.deps import Resources, ResourcesDep, Tenant
 from app.doors.route import TAG, DoorRoute, error_responses, message
-from app.doors.rows import FIRST_FAULT, Asked, DoorCell, Row, in_blocks, of_columns, whole
+from app.doors.rows import (
+    FIRST_FAULT,
+    OUTPUTS,
+    VALUE,
+    Asked,
+    DoorCell,
+    of_columns,
+    some,
+    write_columns,
+)
 from app.errors import Invalid, ProblemDocument
 from app.jobs.lifecycle import CHAMPION
-from app.json_text import refuse_repeated
 from app.media import CSV, JSON
 from app.openapi import REF
 from app.predictions import service
-from app.predictions.answers import ignored_header
-from app.predictions.rows import RowsBody, parse_document, received
-from app.predictions.schemas import ROWS_EXAMPLE, PredictRequest
+from app.predictions.rows import (
+    JsonTable,
+    Row,
+    RowsBody,
+    load_json,
+    names_of,
+    received,
+    validated,
+)
+from app.predictions.schemas import ROWS_EXAMPLE
+from app.predictions.spooling import AnswerFiles, Spooled
 from app.settings import Settings
 from models.data.faults import quoted
+from models.serving.encoding import RowWarning
 from models.serving.predictor import PLAIN
 
 PROTOCOL_VERSION = "3.17.2"  # of MLflow, whose client the tests speak with
@@ -151,13 +171,24 @@ class ScoringRequest(BaseModel):
 
 
 class ScoringAnswer(BaseModel):
-    """`predictions` is all that MLflow's clients read; the others are in the same order."""
+    """`predictions` is all that MLflow's clients read; `low`, `high` and `warnings` are in the same
+    order; the others are true of all rows, as in `POST /v1/predict`."""
+
+    model_config = ConfigDict(protected_namespaces=())
 
     predictions: list[float | None]
     low: list[float | None]
     high: list[float | None]
     warnings: list[str]
+    model_id: str
+    target: str
+    alias: str | None
+    missing_columns: list[str]
+    ignored_columns: list[str]
+    answer_warnings: list[RowWarning]
 
+
+REQUEST = TypeAdapter(ScoringRequest)
 
 router = APIRouter(tags=[TAG], route_class=MlflowRoute, responses=error_responses(ScoringError))
 
@@ -177,21 +208,26 @@ async def version() -> str:
     return PROTOCOL_VERSION
 
 
-def _read_scoring(data: bytes, settings: Settings) -> Iterator[PredictRequest]:
-    request = parse_document(ScoringRequest, data)
+def _read_scoring(data: bytes, settings: Settings) -> JsonTable:
+    request = validated(REQUEST, load_json(data, settings))
     asked, split = request.params or Params(), request.dataframe_split
     table = request.dataframe_records or request.instances or request.inputs or []
-    names = sum(len(part.model_fields_set) for part in (request, asked, split) if part is not None)
-    refuse_repeated(data, names + (len(table) if isinstance(table, dict) else sum(map(len, table))))
-    rows: Iterable[Row]
-    if split is not None:
-        count = len(split.data)
-        rows = (dict(zip(split.columns, cells, strict=True)) for cells in split.data)
-    elif isinstance(table, dict):
-        count, rows = _length(table), of_columns(table)
-    else:
-        count, rows = len(table), table
-    return in_blocks(rows, count, asked, settings)
+    if isinstance(table, dict):
+        return of_columns(table, _length(table), asked)
+    if split is None:
+        records, names = table, names_of(table)
+        rows = partial(_between, records)
+        return JsonTable(some(len(records)), names, rows, asked.coverage, asked.on_unknown)
+    columns, cells = split.columns, split.data
+
+    def of_split(start: int, stop: int) -> list[Row]:
+        return [dict(zip(columns, row, strict=True)) for row in cells[start:stop]]
+
+    return JsonTable(some(len(cells)), columns, of_split, asked.coverage, asked.on_unknown)
+
+
+def _between(rows: Sequence[Row], start: int, stop: int) -> Sequence[Row]:
+    return rows[start:stop]
 
 
 def _length(columns: Mapping[str, Sequence[DoorCell]]) -> int:
@@ -229,14 +265,19 @@ async def invocations(request: Request, resources: ResourcesDep, tenant: Tenant)
     answers with a number a row; beside it stand the bounds of its interval and its warnings, as
     in the CSV of `POST /v1/predict`."""
     async with received(request, resources.settings, _read_scoring) as body:
-        return await run_in_threadpool(_score, resources, tenant, body)
+        return await run_sync(_score, resources, tenant, body, limiter=resources.bulk)
 
 
 def _score(resources: Resources, tenant: str, body: RowsBody) -> Response:
     champion = service.load(resources, tenant, CHAMPION)
-    answer = whole(service.price(resources, tenant, champion, body, PLAIN))
-    scored = ScoringAnswer(
-        predictions=answer.values, low=answer.low, high=answer.high, warnings=answer.warnings
-    )
-    headers = ignored_header([*answer.ignored])
-    return Response(scored.model_dump_json(), media_type=JSON, headers=headers)
+    priced = service.price(resources, tenant, champion, body, PLAIN)
+    with AnswerFiles(resources.settings, body.size) as files:
+        written = write_columns(priced, files, dict.fromkeys(OUTPUTS, False))
+        parts: list[bytes | Spooled] = []
+        for name, file in written.items():
+            shown = b"predictions" if name == VALUE else name.encode()
+            parts += [b'%s"%s":[' % (b"," if parts else b"{", shown), file, b"]"]
+        facts = vars(priced.facts) | {"answer_warnings": priced.facts.warnings}
+        del facts["warnings"]
+        parts.append(b"," + to_json(facts)[1:])
+        return files.response(parts, JSON, priced.facts.ignored_header())

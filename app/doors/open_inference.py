@@ -6,13 +6,14 @@ from functools import partial
 from importlib.metadata import version
 from typing import Annotated, Literal
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Header, Request, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from app.deps import ResourcesDep, Tenant
+from app.deps import Resources, ResourcesDep, Tenant
 from app.doors import tensors
 from app.doors.route import TAG, DoorRoute, error_responses, message
-from app.doors.rows import in_blocks, of_columns, whole
+from app.doors.rows import of_columns, write_columns
 from app.doors.tensors import BYTES, FLOAT, InferRequest, OutputTensor
 from app.errors import ProblemDocument
 from app.media import BINARY, JSON, refuse_compressed
@@ -20,8 +21,8 @@ from app.openapi import REF
 from app.operations.readiness import readiness
 from app.parameters import name_path
 from app.predictions import service
-from app.predictions.answers import ignored_header
 from app.predictions.rows import JsonBody
+from app.predictions.spooling import AnswerFiles, Spooled
 from models.serving.manifest import Manifest
 from models.serving.predictor import PLAIN
 
@@ -98,6 +99,10 @@ class InferResponse(BaseModel):
     model_name: str
     model_version: str
     id: str | None = None
+    parameters: dict[str, str] = Field(
+        description="`target`; and, where there are any, `alias`, `missing_columns`, "
+        "`ignored_columns` and `warnings` of all rows, percent-encoded, with commas."
+    )
     outputs: list[OutputTensor]
 
 
@@ -178,7 +183,7 @@ async def _data(request: Request) -> bytes:
         }
     },
 )
-def infer(
+async def infer(
     resources: ResourcesDep,
     tenant: Tenant,
     name: ModelName,
@@ -195,24 +200,48 @@ def infer(
     """A tensor for each column, of shape [N] or [N, 1], as JSON or as bytes (the binary tensor
     extension). Outputs are `value`, `low`, `high` and `warnings`, [N] each: the numbers and texts
     of `POST /v1/predict`. `parameters` may hold `coverage` and `on_unknown`."""
-    request, binary = tensors.split(data, json_bytes)
+    price = partial(_price, resources, tenant, name, data, json_bytes)
+    return await run_sync(price, limiter=resources.bulk)
+
+
+def _price(
+    resources: Resources, tenant: str, name: str, data: bytes, json_bytes: int | None
+) -> Response:
+    request, binary = tensors.split(data, json_bytes, resources.settings)
     requested = request.requested()
     columns = tensors.columns(request.inputs, binary)
-    rows = request.inputs[0].shape[0]
-    body_of_rows = JsonBody(partial(in_blocks, of_columns(columns), rows, request.parameters))
+    count = request.inputs[0].shape[0]
+    body = JsonBody(lambda _: of_columns(columns, count, request.parameters), len(data))
     loaded = service.load(resources, tenant, name)
-    priced = service.price(resources, tenant, loaded, body_of_rows, PLAIN)
-    answer = whole(priced)
-    outputs, tail = tensors.packed(answer, requested)
-    head = InferResponse(
-        model_name=name, model_version=priced.model_id, id=request.id, outputs=outputs
-    )
-    text = head.model_dump_json(exclude_none=True).encode()
-    headers = ignored_header([*answer.ignored])
-    if not any(requested.values()):
-        return Response(text, media_type=JSON, headers=headers)
-    headers[JSON_LENGTH] = str(len(text))
-    return Response(text + tail, media_type=BINARY, headers=headers)
+    priced = service.price(resources, tenant, loaded, body, PLAIN)
+    with AnswerFiles(resources.settings, len(data)) as files:
+        written = write_columns(priced, files, requested)
+        head = InferResponse(
+            model_name=name,
+            model_version=priced.facts.model_id,
+            id=request.id,
+            parameters=priced.facts.parameters(),
+            outputs=[],
+        )
+        parts: list[bytes | Spooled] = [head.model_dump_json(exclude_none=True).encode()[:-2]]
+        for place, (output, as_bytes) in enumerate(requested.items()):
+            file = written[output]
+            tensor = OutputTensor(name=output, shape=[count], datatype=tensors.OUTPUTS[output])
+            if as_bytes:
+                tensor.parameters = {"binary_data_size": file.tell()}
+            text = tensor.model_dump_json(exclude_none=True).encode()
+            parts.append(b"," * (place > 0) + text[: None if as_bytes else -1])
+            if not as_bytes:
+                parts += [b',"data":[', file, b"]}"]
+        parts.append(b"]}")
+        headers = priced.facts.ignored_header()
+        if not any(requested.values()):
+            return files.response(parts, JSON, headers)
+        headers[JSON_LENGTH] = str(
+            sum(len(part) if isinstance(part, bytes) else part.tell() for part in parts)
+        )
+        parts += [written[output] for output, as_bytes in requested.items() if as_bytes]
+        return files.response(parts, BINARY, headers)
 
 
 def _inputs(manifest: Manifest) -> list[TensorMetadata]:

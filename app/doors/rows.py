@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 from pydantic import BaseModel, Field
+from pydantic_core import to_json
 
 from app.errors import Invalid
 from app.predictions.answers import finite, warning_texts
-from app.predictions.rows import BLOCK_ROWS, check_row_count
-from app.predictions.schemas import OnUnknown, PredictRequest
+from app.predictions.rows import JsonTable, Row
+from app.predictions.schemas import OnUnknown
 from app.predictions.service import Priced
-from app.settings import Settings
+from app.predictions.spooling import AnswerFiles, Spooled
 from models.serving.intervals import HIGHEST_COVERAGE, LOWEST_COVERAGE
 
 # Unlike /v1/predict, NaN is let in: clients that send tables write it for a missing cell.
 DoorCell = float | int | str | bool | None
-Row = dict[str, DoorCell]
 
+LENGTH = 4  # bytes of the number in front of each text
 FIRST_FAULT = Field(fail_fast=True)  # findings about a million cells take gigabytes
 
 
@@ -39,53 +39,54 @@ class Asked(BaseModel):
     )
 
 
-def in_blocks(
-    rows: Iterable[Row], count: int, asked: Asked, settings: Settings
-) -> Iterator[PredictRequest]:
-    """Rows made of columns take many times the memory, so few are made at a time.
+def of_columns(columns: Mapping[str, Sequence[DoorCell]], count: int, asked: Asked) -> JsonTable:
+    """Columns of equal length as rows, which are made when they are priced: they take many times
+    the memory. Raises Invalid where there are none."""
 
-    Raises
-    ------
-    Invalid, TooLarge: there are no rows, or too many.
-    """
+    def rows(start: int, stop: int) -> list[Row]:
+        cells = zip(*(column[start:stop] for column in columns.values()), strict=True)
+        return [dict(zip(columns, row, strict=True)) for row in cells]
+
+    return JsonTable(some(count), columns, rows, asked.coverage, asked.on_unknown)
+
+
+def some(count: int) -> int:
+    """Raises Invalid for no rows."""
     if count == 0:
         raise Invalid("There are no rows to price.")
-    check_row_count(count, settings)
-    remaining = iter(rows)
-    while block := list(islice(remaining, BLOCK_ROWS)):
-        yield PredictRequest.model_construct(
-            rows=block, coverage=asked.coverage, on_unknown=asked.on_unknown
-        )
+    return count
 
 
-def of_columns(columns: Mapping[str, Sequence[DoorCell]]) -> Iterator[Row]:
-    """The rows of columns of equal length."""
-    cells = zip(*columns.values(), strict=True)
-    return (dict(zip(columns, row, strict=True)) for row in cells)
+VALUE, LOW, HIGH, WARNINGS = OUTPUTS = ("value", "low", "high", "warnings")
 
 
-@dataclass
-class Answer:
-    """Prices, the bounds of their intervals, and the texts of their warnings, one a row.
-
-    ignored : columns that came and are not the model's
-    """
-
-    values: list[float | None] = field(default_factory=list)
-    low: list[float | None] = field(default_factory=list)
-    high: list[float | None] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    ignored: dict[str, None] = field(default_factory=dict)
-
-
-def whole(priced: Priced) -> Answer:
-    """Price all rows; raises what pricing does."""
-    answer = Answer()
+def write_columns(
+    priced: Priced, files: AnswerFiles, packed: Mapping[str, bool]
+) -> dict[str, Spooled]:
+    """Price all rows into a file for each of some outputs: JSON without its brackets, or bytes as
+    the binary tensor extension has them where `packed` says so. Raises what pricing does."""
+    written = {name: files.open() for name in packed}
     for block in priced.blocks:
         found = block.predictions
-        answer.values += finite(found.values)
-        answer.low += finite(found.low)
-        answer.high += finite(found.high)
-        answer.warnings += warning_texts(found)
-        answer.ignored |= dict.fromkeys(found.ignored)
-    return answer
+        cells: dict[str, Sequence[float | str | None]] = {
+            VALUE: finite(found.values),
+            LOW: finite(found.low),
+            HIGH: finite(found.high),
+            WARNINGS: warning_texts(found),
+        }
+        for name, as_bytes in packed.items():
+            file = written[name]
+            if as_bytes:
+                files.write(file, bytes_of(cells[name]))
+            else:
+                separator = b"," if file.tell() else b""
+                files.write(file, separator + to_json(cells[name])[1:-1])
+    return written
+
+
+def bytes_of(cells: Sequence[float | str | None]) -> bytes:
+    """FP64, with NaN for null, or BYTES: of each text its length and its UTF-8."""
+    if isinstance(cells[0], str):
+        texts = [str(cell).encode() for cell in cells]
+        return b"".join(len(text).to_bytes(LENGTH, "little") + text for text in texts)
+    return np.array(cells, "<f8").tobytes()

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from app.doors.rows import FIRST_FAULT, Answer, Asked, DoorCell
+from app.doors.rows import FIRST_FAULT, LENGTH, Asked, DoorCell
 from app.errors import Invalid
-from app.json_text import refuse_repeated
-from app.predictions.rows import parse_document
+from app.predictions.rows import load_json, validated
+from app.settings import Settings
 from models.data.faults import quoted
 
 BYTES = "BYTES"
@@ -27,7 +27,6 @@ NUMBERS = {
     **{f"UINT{8 * size}": f"<u{size}" for size in (1, 2, 4, 8)},
     **{f"FP{8 * size}": f"<f{size}" for size in (2, 4, 8)},
 }
-LENGTH = 4  # bytes of the number in front of each text
 MOST_INPUTS = 10_000  # of a request: each takes a kilobyte
 MOST_CELLS = 2**63 - 1  # that a shape can say, in an INT64
 
@@ -122,15 +121,20 @@ class OutputTensor(BaseModel):
     shape: list[int]
     datatype: str
     parameters: dict[str, int] | None = None
-    data: Sequence[float | str | None] | None = None
+    data: list[float | str | None] | None = None
 
 
-def split(body: bytes, json_bytes: int | None) -> tuple[InferRequest, memoryview]:
+REQUEST = TypeAdapter(InferRequest)
+
+
+def split(
+    body: bytes, json_bytes: int | None, settings: Settings
+) -> tuple[InferRequest, memoryview]:
     """The JSON at a body's beginning, and the bytes of its tensors.
 
     Raises
     ------
-    Invalid, RequestValidationError
+    Invalid, TooLarge, RequestValidationError
     """
     if json_bytes is None:
         json_bytes = len(body)
@@ -139,11 +143,7 @@ def split(body: bytes, json_bytes: int | None) -> tuple[InferRequest, memoryview
             f"Inference-Header-Content-Length is {json_bytes}, however the body has {len(body)} "
             "bytes."
         )
-    document = body[:json_bytes]
-    request = parse_document(InferRequest, document)
-    tensors = [*request.inputs, *(request.outputs or ())]
-    parts = [request, request.parameters, *tensors, *(tensor.parameters for tensor in tensors)]
-    refuse_repeated(document, sum(len(part.model_fields_set) for part in parts))
+    request = validated(REQUEST, load_json(body[:json_bytes], settings))
     return request, memoryview(body)[json_bytes:]
 
 
@@ -242,31 +242,3 @@ def _texts(tensor: InputTensor, data: memoryview) -> list[DoorCell]:
         except UnicodeDecodeError:
             raise _wrong(tensor, f"has a text {len(texts) + 1} that is not UTF-8") from None
     return texts
-
-
-def packed(answer: Answer, requested: dict[str, bool]) -> tuple[list[OutputTensor], bytes]:
-    """The outputs of an answer, and the bytes of those that are asked for as bytes."""
-    columns: dict[str, Sequence[float | str | None]] = {
-        "value": answer.values,
-        "low": answer.low,
-        "high": answer.high,
-        "warnings": answer.warnings,
-    }
-    tensors, binary = [], []
-    for name, as_bytes in requested.items():
-        tensor = OutputTensor(name=name, shape=[len(columns[name])], datatype=OUTPUTS[name])
-        if as_bytes:
-            data = _bytes_of(columns[name], tensor.datatype)
-            tensor.parameters = {"binary_data_size": len(data)}
-            binary.append(data)
-        else:
-            tensor.data = columns[name]
-        tensors.append(tensor)
-    return tensors, b"".join(binary)
-
-
-def _bytes_of(cells: Sequence[float | str | None], datatype: str) -> bytes:
-    if datatype == FLOAT:
-        return np.array(cells, NUMBERS[FLOAT]).tobytes()  # None becomes NaN
-    texts = [str(cell).encode() for cell in cells]
-    return b"".join(len(text).to_bytes(LENGTH, "little") + text for text in texts)

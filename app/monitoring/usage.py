@@ -7,6 +7,7 @@ import logging
 import threading
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
@@ -84,8 +85,19 @@ class Usage:
         self._stopping.set()
         self._thread.join()
 
-    def add_rows(self, tenant: str, model_id: str, manifest: Manifest, rows: EncodedRows) -> None:
-        told = Counter(code for odd in rows.warnings if odd for code in {one.code for one in odd})
+    def add_rows(
+        self,
+        tenant: str,
+        model_id: str,
+        manifest: Manifest,
+        rows: EncodedRows,
+        of_all: Iterable[str] = (),
+    ) -> None:
+        """`of_all`: codes of the warnings that all of the rows share."""
+        told: Counter[str] = Counter(
+            code for odd in rows.warnings if odd for code in {one.code for one in odd}
+        )
+        told.update(dict.fromkeys(of_all, len(rows.numbers)))
         with self._lock:
             day = self._day(tenant, model_id, manifest)
             day.rows += len(rows.numbers)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from urllib.parse import quote
 
 import numpy as np
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 from pydantic_core import to_json
 
 from app.csv_text import Cell, csv_lines
-from app.errors import Fault, Invalid, TooLarge
+from app.errors import Fault, Invalid
 from app.media import CSV, JSON
-from app.predictions.rows import SPOOLED_BYTES, Spooled, spool
 from app.predictions.schemas import (
     COLUMNS,
     HIGH,
@@ -28,12 +24,14 @@ from app.predictions.schemas import (
     PricingQuery,
 )
 from app.predictions.service import Block, Priced
+from app.predictions.spooling import AnswerFiles
 from app.settings import Settings
+from models.serving.encoding import RowWarning
 from models.serving.predictor import Predictions
 from models.serving.reference import Vector
 
 BATCH_ROWS = 1_000
-MAX_HEADER = 4_096  # characters; proxies cut or refuse longer ones
+MOST_WARNINGS = 20  # of a row; one more says how many there are besides
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ class CsvLayout:
             )
         return names
 
-    def copied(self, available: Sequence[str]) -> list[str]:
+    def copied(self, available: Collection[str]) -> list[str]:
         """The columns to copy; a parameter that is no column's name may list several.
 
         Raises
@@ -109,58 +107,32 @@ def answer(
         )
     if as_csv and explained:
         raise Invalid("A CSV has no place for explanations: ask for JSON with Accept.")
-    first = next(priced.blocks)
-    blocks = chain([first], priced.blocks)
-    headers = {"Vary": "Accept", **ignored_header(first.predictions.ignored)}
-    media_type = CSV if as_csv else JSON
+    headers = {"Vary": "Accept"}
     if as_csv:
+        first = next(priced.blocks)
         names = layout.copied(first.rows.columns) if layout.passthrough else []
+        blocks = chain([first], priced.blocks)
         lines = csv_lines(layout.header(names), _csv_batches(layout, names, blocks))
         pieces: Iterator[bytes] = map(str.encode, lines)
+        headers |= priced.facts.headers()
     else:
-        pieces = _json(priced.model_id, priced.manifest.columns, blocks)
-    file = spool(settings)
-    with closing_on_error(file):
+        pieces = _json(priced)
+        headers |= priced.facts.ignored_header()
+    with AnswerFiles(settings, priced.request_bytes) as files:
+        file = files.open()
         for piece in pieces:
-            file.write(piece)
-            if file.tell() > settings.max_upload_bytes:
-                raise TooLarge(
-                    "The answer would be larger than max_upload_bytes, "
-                    f"{settings.max_upload_bytes} bytes: send the rows in parts, with all columns "
-                    "of the model, or ask for fewer with ?columns=prediction."
-                )
-    size = file.tell()
-    file.seek(0)
-    if size > SPOOLED_BYTES:
-        headers["Content-Length"] = str(size)
-        return StreamingResponse(_sent(file), media_type=media_type, headers=headers)
-    # A stream switches threads for each piece: twice the time of a row's answer.
-    with file:
-        return Response(file.read(), media_type=media_type, headers=headers)
+            files.write(file, piece)
+        return files.response([file], CSV if as_csv else JSON, headers)
 
 
-@contextmanager
-def closing_on_error(file: Spooled) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        file.close()
-        raise
-
-
-def _sent(file: Spooled) -> Iterator[bytes]:
-    with file:
-        while chunk := file.read(SPOOLED_BYTES):
-            yield chunk
-
-
-def _json(model_id: str, columns: list[str], blocks: Iterable[Block]) -> Iterator[bytes]:
+def _json(priced: Priced) -> Iterator[bytes]:
     """A PredictionsOut; dictionaries are written twice as fast as its models."""
-    yield b'{"model_id":%s,"predictions":[' % json.dumps(model_id).encode()
+    yield to_json(priced.facts)[:-1] + b',"predictions":['
     separator = b""
-    for block in blocks:
+    for block in priced.blocks:
         for start in range(0, len(block.rows), BATCH_ROWS):
-            batch = _outcomes(columns, block.predictions, slice(start, start + BATCH_ROWS))
+            part = slice(start, start + BATCH_ROWS)
+            batch = _outcomes(priced.columns, block.predictions, part)
             yield separator + to_json(batch)[1:-1]
             separator = b","
     yield b"]}\n"
@@ -180,7 +152,7 @@ def _outcomes(columns: list[str], found: Predictions, part: slice) -> list[dict[
         {
             "value": value,
             "interval": {"low": low, "high": high, "coverage": coverage},
-            "warnings": warnings,
+            "warnings": listed(warnings),
         }
         for value, low, high, warnings in cells
     ]
@@ -209,19 +181,19 @@ def _csv_batches(
 def warning_texts(found: Predictions) -> list[str]:
     """For each row, the code and the column of each of its warnings."""
     return [
-        "; ".join(f"{odd.code} {odd.column or ''}".rstrip() for odd in warnings)
+        "; ".join(f"{odd.code} {odd.column or ''}".rstrip() for odd in listed(warnings))
         for warnings in found.warnings
     ]
 
 
-def ignored_header(ignored: list[str]) -> dict[str, str]:
-    """Names are percent-encoded: a header is latin-1, and a name may hold a comma."""
-    if not ignored:
-        return {}
-    names = ",".join(quote(name) for name in ignored)
-    if len(names) > MAX_HEADER:
-        names = names[:MAX_HEADER].rpartition(",")[0] + ",..."
-    return {"X-Ignored-Columns": names}
+def listed(warnings: list[RowWarning]) -> list[RowWarning]:
+    """The first of a row's warnings, and one that counts the others."""
+    if len(warnings) <= MOST_WARNINGS:
+        return warnings
+    others = Counter(odd.code for odd in warnings[MOST_WARNINGS:])
+    counted = ", ".join(f"{count} {code}" for code, count in others.most_common())
+    detail = f"{others.total()} more warnings of this row: {counted}"
+    return [*warnings[:MOST_WARNINGS], RowWarning("more_warnings", None, detail)]
 
 
 def finite(values: Vector) -> list[float | None]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request, Response
-from fastapi.concurrency import run_in_threadpool
 
 from app.bodies import RowsRoute
 from app.deps import resources, tenant
 from app.errors import (
+    Busy,
     DamagedFile,
     Invalid,
     InvalidRows,
@@ -69,10 +70,17 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
             },
         },
         "headers": {
-            "X-Ignored-Columns": {
-                "description": "Columns that the model does not take, percent-encoded.",
-                "schema": {"type": "string"},
-            }
+            name: {"description": description, "schema": {"type": "string"}}
+            for name, description in {
+                "X-Model-Id": "With a CSV: the model that priced.",
+                "X-Target": "With a CSV: the column that is predicted, percent-encoded.",
+                "X-Alias": "With a CSV: the alias that the request asked for, if it did.",
+                "X-Missing-Columns": "With a CSV: columns of the model that no row has, "
+                "percent-encoded. `+7` at the end: seven more are left out.",
+                "X-Ignored-Columns": "Columns that the model does not take, percent-encoded and "
+                "cut likewise.",
+                "X-Warnings": "With a CSV: codes of what is odd about all rows alike.",
+            }.items()
         },
     },
     **problems(
@@ -83,6 +91,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         TooLarge,
         TooSlow,
         UnsupportedMedia,
+        Busy,
         Unavailable,
         DamagedFile,
     ),
@@ -102,8 +111,10 @@ async def predict(request: Request) -> Response:
     """Rows as JSON or as CSV, and prices in the format that Accept asks for: by default the one
     that the rows came in. Each price has an interval, whose coverage was measured on rows that its
     model did not see. Columns may stand in any order. A missing column or cell is imputed as
-    in training and warned of; a column that the model does not take is ignored and named in
-    `X-Ignored-Columns`. `?passthrough=Id&name=SalePrice&columns=prediction` gives a Kaggle
+    in training; `missing_columns` names the first, a warning on its row the second. A column that
+    the model does not take is ignored and named in `ignored_columns`. A CSV has both in headers.
+    The answer has at most 4 MiB and 256 bytes for each byte of the request.
+    `?passthrough=Id&name=SalePrice&columns=prediction` gives a Kaggle
     submission."""
     query = read_query(NamedPricingQuery, request)
     return await _answer(request, query.model, query)
@@ -148,4 +159,4 @@ async def _answer(request: Request, model: str, query: PricingQuery) -> Response
             # Through a thread a row takes twice as long, and with four clients four times: threads
             # wait for Python's lock in steps of 5 ms.
             return price(body, loaded)
-        return await run_in_threadpool(price, body)
+        return await run_sync(price, body, limiter=found.bulk)

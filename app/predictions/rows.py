@@ -2,56 +2,105 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
-from itertools import islice
-from typing import TypeVar
+from itertools import chain, islice
+from typing import Annotated, Any, TypeVar
 
 import pyarrow as pa
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ValidationError
-from pydantic_core import from_json
+from pydantic import FailFast, TypeAdapter, ValidationError
 
 from app.csv_text import Cell
 from app.errors import InvalidTable, TooLarge, UnsupportedMedia
 from app.form import FormReader
-from app.json_text import refuse_repeated
+from app.json_document import Limits as DocumentLimits
+from app.json_document import load
 from app.media import CSV, FORM, JSON, content_type, refuse_compressed
-from app.predictions.schemas import PredictRequest
+from app.predictions.schemas import JsonCell, JsonRow, OnUnknown, PredictRequest
+from app.predictions.spooling import Spooled, spool
 from app.settings import Settings
 from app.validation import table_faults
 from models.data.table import Blocks, Limits, TableError
+from models.serving.encoding import Given
 from models.serving.predictor import Predictions, Predictor, Question
 
-# Rows of a CSV that are priced together: enough to share the cost of a block, few enough that two
-# cores have both something to do.
+# Rows that are priced together: enough to share the cost of a block, few enough that two cores have
+# both something to do. Of wide tables fewer, so that a block's numbers take a few megabytes.
 BLOCK_ROWS = 4_096
+BLOCK_CELLS = 400_000
+# Of a JSON request: a row of two bytes has a cell in every column that another row has.
+MOST_CELLS = 20_000_000
 # Objects no longer and no more than that are small: a few milliseconds to price.
 SMALL_BYTES = 16 * 1024
 SMALL_ROWS = 4
-SPOOLED_BYTES = 1024 * 1024  # a longer file is written to the disk
+MOST_LISTS = 20_000  # besides the rows: tensors of shape [N, 1] have one for each cell
+MOST_VALUES = 1_000_000
 
-Spooled = tempfile.SpooledTemporaryFile[bytes]
-Document = TypeVar("Document", bound=BaseModel)
+Checked = TypeVar("Checked")
+
+REQUEST = TypeAdapter(PredictRequest)
+ROWS: TypeAdapter[list[JsonRow]] = TypeAdapter(Annotated[list[JsonRow], FailFast()])
+Row = Mapping[str, JsonCell]
+
+
+@dataclass(frozen=True)
+class JsonTable:
+    """The rows of a document, and what it asks of them.
+
+    names : columns that any of the rows has
+    rows : those from one place to another
+    """
+
+    count: int
+    names: Collection[str]
+    rows: Callable[[int, int], Sequence[Row]]
+    coverage: float | None
+    on_unknown: OnUnknown | None
 
 
 class JsonBody:
-    """Rows as objects by column; `read` gives them in order."""
+    """Rows as objects by column; `read` is called when they are priced."""
 
     is_csv = False
 
     def __init__(
-        self, read: Callable[[Settings], Iterator[PredictRequest]], *, is_small: bool = False
+        self, read: Callable[[Settings], JsonTable], size: int, *, is_small: bool = False
     ) -> None:
         self._read = read
+        self.size = size
         self.is_small = is_small
 
-    def blocks(self, settings: Settings) -> Iterator[JsonRows]:
-        """Raises what `read` does: TooLarge, and RequestValidationError as FastAPI does."""
-        return map(JsonRows, self._read(settings))
+    def blocks(self, settings: Settings, predictor: Predictor) -> Iterator[JsonRows]:
+        """Raises what `read` does: TooLarge, Invalid, and RequestValidationError as FastAPI
+        does."""
+        table = self._read(settings)
+        if table.count > settings.max_predict_rows:
+            raise TooLarge(
+                f"There are {table.count:,} rows, above max_predict_rows, "
+                f"{settings.max_predict_rows:,}: send them in parts, or as a CSV."
+            )
+        given = predictor.given(table.names)
+        cells = table.count * (len(given.numeric) + len(given.categorical))
+        if cells > MOST_CELLS:
+            raise TooLarge(
+                f"The rows have {cells:,} cells, most of them missing, above {MOST_CELLS:,}: send "
+                "them in parts, or as a CSV."
+            )
+        length = block_length(predictor)
+        for start in range(0, table.count, length):
+            yield JsonRows(table, table.rows(start, start + length), given)
 
 
 class CsvBody:
@@ -63,32 +112,40 @@ class CsvBody:
     def __init__(self, file: Spooled, separator: str | None) -> None:
         self._file = file
         self._separator = separator
+        self.size = file.tell()
 
-    def blocks(self, settings: Settings) -> Iterator[CsvRows]:
+    def blocks(self, settings: Settings, predictor: Predictor) -> Iterator[CsvRows]:
         """The rows in order, in blocks; raises InvalidTable."""
         self._file.seek(0)
+        length = block_length(predictor)
         try:
             limits = Limits(settings.max_rows, settings.max_columns)
             for batch in Blocks(self._file, limits, self._separator):
-                for start in range(0, batch.num_rows, BLOCK_ROWS):
-                    yield CsvRows(batch.slice(start, BLOCK_ROWS))
+                for start in range(0, batch.num_rows, length):
+                    yield CsvRows(batch.slice(start, length))
         except TableError as error:
             raise InvalidTable(error.detail, table_faults(error)) from None
 
 
-class JsonRows:
-    """Objects by column."""
+def block_length(predictor: Predictor) -> int:
+    """Rows of a block."""
+    return max(1, min(BLOCK_ROWS, BLOCK_CELLS // len(predictor.manifest.columns)))
 
-    def __init__(self, request: PredictRequest) -> None:
-        self._rows = request.rows
-        self._request = request
+
+class JsonRows:
+    """Some of the rows of a document."""
+
+    def __init__(self, table: JsonTable, rows: Sequence[Row], given: Given) -> None:
+        self._table = table
+        self._rows = rows
+        self._given = given
 
     def __len__(self) -> int:
         return len(self._rows)
 
     @property
-    def columns(self) -> list[str]:
-        return list(dict.fromkeys(name for row in self._rows for name in row))
+    def columns(self) -> Collection[str]:
+        return self._table.names
 
     def column(self, name: str) -> Sequence[Cell]:
         cells = (row.get(name) for row in self._rows)
@@ -96,13 +153,12 @@ class JsonRows:
 
     def price(self, predictor: Predictor, question: Question) -> Predictions:
         """What the document asks for comes before what the address does."""
-        request = self._request
         own = Question(
-            coverage=request.coverage or question.coverage,
-            on_unknown=request.on_unknown or question.on_unknown,
+            coverage=self._table.coverage or question.coverage,
+            on_unknown=self._table.on_unknown or question.on_unknown,
             explain=question.explain,
         )
-        return predictor.predict_rows(self._rows, own)
+        return predictor.predict_rows(self._rows, own, self._given)
 
 
 class CsvRows:
@@ -115,7 +171,7 @@ class CsvRows:
         return int(self._table.num_rows)
 
     @property
-    def columns(self) -> list[str]:
+    def columns(self) -> Collection[str]:
         names: list[str] = self._table.schema.names
         return names
 
@@ -135,7 +191,7 @@ RowsBody = JsonBody | CsvBody
 async def received(
     request: Request,
     settings: Settings,
-    read_json: Callable[[bytes, Settings], Iterator[PredictRequest]],
+    read_json: Callable[[bytes, Settings], JsonTable],
     separator: str | None = None,
 ) -> AsyncIterator[RowsBody]:
     """The body of a request: a table or, as `read_json` reads it, JSON.
@@ -153,7 +209,7 @@ async def received(
     if media_type == JSON:
         data = await request.body()
         is_small = len(data) <= SMALL_BYTES and data.count(b"{") <= 1 + SMALL_ROWS
-        yield JsonBody(partial(read_json, data), is_small=is_small)
+        yield JsonBody(partial(read_json, data), len(data), is_small=is_small)
         return
     if media_type in (CSV, FORM):
         with spool(settings) as file:
@@ -173,40 +229,76 @@ async def received(
     )
 
 
-def read_rows(data: bytes, settings: Settings) -> Iterator[PredictRequest]:
-    request = parse_document(PredictRequest, data)
+def read_rows(data: bytes, settings: Settings) -> JsonTable:
+    """The body of `/v1/predict`: its rows are checked a block at a time, when they are priced."""
+    document = load_json(data, settings)
+    rows = document.get("rows") if isinstance(document, dict) else None
+    if not isinstance(rows, list):
+        rows = []
+    elif len(rows) > SMALL_ROWS:
+        document = {**document, "rows": rows[:SMALL_ROWS]}
+    request = validated(REQUEST, document)
     for name, value in islice((request.model_extra or {}).items(), 1):
         unknown = {"type": "extra_forbidden", "loc": ("body", name), "input": value}
         raise RequestValidationError(
             [unknown | {"msg": "Extra inputs are not permitted"}], body={name: value}
         )
-    refuse_repeated(data, len(request.model_fields_set) + sum(map(len, request.rows)))
-    check_row_count(len(request.rows), settings)
-    yield request
+    return JsonTable(
+        count=len(rows),
+        names=names_of(rows),
+        rows=partial(_checked, rows) if len(rows) > SMALL_ROWS else (lambda *_: request.rows),
+        coverage=request.coverage,
+        on_unknown=request.on_unknown,
+    )
 
 
-def check_row_count(rows: int, settings: Settings) -> None:
-    """Raises TooLarge."""
-    if rows > settings.max_predict_rows:
-        raise TooLarge(
-            f"There are {rows:,} rows, above max_predict_rows, {settings.max_predict_rows:,}: "
-            "send them in parts, or as a CSV."
-        )
+def _checked(rows: list[Any], start: int, stop: int) -> list[JsonRow]:
+    """Raises RequestValidationError."""
+    return validated(ROWS, rows[start:stop], ("body", "rows"), start)
 
 
-def spool(settings: Settings) -> Spooled:
-    """A file without a name, in memory while it is small; it is gone when it is closed."""
-    return tempfile.SpooledTemporaryFile(SPOOLED_BYTES, dir=str(settings.root))
+def names_of(rows: Iterable[object]) -> Collection[str]:
+    """The columns that any of some objects has, in order."""
+    return dict.fromkeys(chain.from_iterable(row for row in rows if isinstance(row, dict)))
 
 
-def parse_document(model: type[Document], data: bytes) -> Document:
-    """Raises RequestValidationError as FastAPI does."""
+def load_json(data: bytes, settings: Settings) -> Any:
+    """A document about rows.
+
+    Raises
+    ------
+    RequestValidationError : as FastAPI does, for what is no JSON
+    TooLarge, Invalid : as `load`
+    """
+    limits = DocumentLimits(
+        containers=settings.max_predict_rows + MOST_LISTS,
+        values=MOST_VALUES,
+        advice=f"above max_predict_rows, {settings.max_predict_rows:,}: send the rows in parts, or "
+        "as a CSV",
+    )
     try:
-        return model.model_validate_json(data)
+        return load(data, limits)
+    except ValueError as error:
+        finding = {"type": "json_invalid", "loc": ("body",), "msg": "", "input": None}
+        raise RequestValidationError([finding | {"ctx": {"error": str(error)}}]) from None
+
+
+def validated(
+    model: TypeAdapter[Checked], value: object, at: tuple[str, ...] = ("body",), item: int = 0
+) -> Checked:
+    """A part of a document as its type has it; `item`: the position of its first item at `at`.
+
+    Raises
+    ------
+    RequestValidationError : as FastAPI does
+    """
+    try:
+        return model.validate_python(value)
     except ValidationError as error:
-        findings = error.errors(include_url=False)
-        is_json = findings[0]["type"] != "json_invalid"
-        raise RequestValidationError(
-            [{**finding, "loc": ("body", *finding["loc"])} for finding in findings],
-            body=from_json(data) if is_json else None,
-        ) from None
+        findings = []
+        for finding in error.errors(include_url=False):
+            loc = finding["loc"]
+            if item:
+                loc = (int(loc[0]) + item, *loc[1:])
+            findings.append({**finding, "loc": (*at, *loc)})
+        raise RequestValidationError(findings, body=value if not item else None) from None

@@ -84,8 +84,9 @@ class PricingQuery(BaseModel):
     )
     explain: bool = Field(
         default=False,
-        description="Adds to each price what each column contributes to it (JSON alone); each "
-        f"row takes as long as thousands of prices, and a request at most {MOST_EXPLAINED}.",
+        description="Adds to each price what each column contributes to it (JSON only). Each row "
+        f"takes as long as thousands of prices: at most {MOST_EXPLAINED} a request, fewer of a "
+        "model with many columns or weights.",
     )
     separator: str | None = Field(
         default=None,
@@ -119,7 +120,7 @@ class NamedPricingQuery(PricingQuery):
 
 class IntervalOut(BaseModel):
     """Holds the truth with probability `coverage`; the bounds are null where the model has too few
-    rows to say, of which a warning tells."""
+    rows to say, which a warning of the answer reports."""
 
     low: float | None
     high: float | None
@@ -150,9 +151,18 @@ class ExplainedOut(PredictionOut):
 
 
 class PredictionsOut(BaseModel):
-    """One prediction for each row, in order."""
+    """One prediction for each row, in order, and what is true of all rows."""
 
     model_config = ConfigDict(protected_namespaces=())
 
     model_id: str
+    target: str = Field(description="The column that is predicted.")
+    alias: str | None = Field(description="The alias that the request asked for, if it did.")
+    missing_columns: list[str] = Field(
+        description="Columns of the model that no row has: imputed as in training."
+    )
+    ignored_columns: list[str] = Field(
+        description="Columns of the rows that the model does not take."
+    )
+    warnings: list[RowWarning] = Field(description="What is odd about all rows alike.")
     predictions: list[ExplainedOut | PredictionOut]

@@ -7,19 +7,24 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from app.deps import Resources
 from app.errors import Invalid, InvalidRows
+from app.parameters import LATEST
+from app.predictions.facts import Facts
 from app.predictions.rows import Rows, RowsBody
 from app.predictions.schemas import MOST_EXPLAINED
 from app.storage.tables import Model
 from app.validation import table_faults
 from models.data.faults import TableFault
-from models.serving.manifest import Manifest
 from models.serving.predictor import Predictions, Predictor, Question, RowError
 
 # Blocks that are priced and not yet written.
 AHEAD = 4
+MISSING_COLUMN = "missing_column"  # how monitoring counts rows that lack a column of the model
+# Weights that go through a core for the explanations of a request: about ten seconds of it.
+EXPLAINED_BYTES = 500_000_000_000
 
 
 @dataclass(frozen=True)
@@ -32,48 +37,70 @@ class Block:
 
 @dataclass(frozen=True)
 class Priced:
-    """Blocks of rows in order, priced as they are asked for."""
+    """Blocks of rows in order, priced as they are asked for.
 
-    model_id: str
-    manifest: Manifest
+    facts : what is true of all of them
+    request_bytes : of the rows as they came
+    """
+
+    facts: Facts
+    columns: list[str]
+    request_bytes: int
     blocks: Iterator[Block]
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model that can price."""
+    """A model that can price, and by which name it was asked for."""
 
     model: Model
     predictor: Predictor
+    reference: str
+
+    @property
+    def alias(self) -> str | None:
+        return None if self.reference in (self.model.id, LATEST) else self.reference
 
 
 def load(resources: Resources, tenant: str, reference: str) -> Loaded:
     """The model that an id or an alias names; raises NotFound and ArtifactCorrupt."""
     model = resources.names.resolve(tenant, reference)
-    return Loaded(model, resources.predictors.get(model))
+    return Loaded(model, resources.predictors.get(model), reference)
 
 
 def loaded(resources: Resources, tenant: str, reference: str) -> Loaded | None:
     """The same, where it can be had without waiting for the database or the disk."""
     model = resources.names.known(tenant, reference)
     predictor = None if model is None else resources.predictors.ready(model)
-    return None if model is None or predictor is None else Loaded(model, predictor)
+    if model is None or predictor is None:
+        return None
+    return Loaded(model, predictor, reference)
 
 
 def price(
     resources: Resources, tenant: str, loaded: Loaded, body: RowsBody, question: Question
 ) -> Priced:
-    """Price rows with a model.
+    """Price rows with a model; the first block is priced at once.
 
     Raises
     ------
-    InvalidTable, InvalidRows, TooLarge and RequestValidationError, when a block is asked for.
+    InvalidTable, InvalidRows, TooLarge and RequestValidationError, here or when a block is asked
+    for.
     """
     model, predictor = loaded.model, loaded.predictor
-    blocks = _blocks(resources, predictor, body, question)
-    return Priced(
-        model.id, predictor.manifest, _counted(resources, tenant, model.id, predictor, blocks)
+    blocks = _counted(
+        resources, tenant, model.id, predictor, _blocks(resources, predictor, body, question)
     )
+    first = next(blocks)
+    facts = Facts(
+        model_id=model.id,
+        target=predictor.manifest.target,
+        alias=loaded.alias,
+        missing_columns=first.predictions.given.missing,
+        ignored_columns=first.predictions.given.ignored,
+        warnings=first.predictions.about_all,
+    )
+    return Priced(facts, predictor.manifest.columns, body.size, chain([first], blocks))
 
 
 def _counted(
@@ -83,7 +110,10 @@ def _counted(
     usage, manifest = resources.usage, predictor.manifest
     for block in blocks:
         resources.metrics.predicted_rows.inc(len(block.rows))
-        usage.add_rows(tenant, model_id, manifest, block.predictions.encoded)
+        found = block.predictions
+        of_all = [warning.code for warning in found.about_all]
+        lacking = [MISSING_COLUMN] if found.given.missing else []
+        usage.add_rows(tenant, model_id, manifest, found.encoded, [*of_all, *lacking])
         yield block
     usage.add_request(tenant, model_id, manifest, time.perf_counter() - began)
 
@@ -93,9 +123,12 @@ def _blocks(
 ) -> Iterator[Block]:
     first = 0
     waiting: deque[Future[Block]] = deque()
-    for rows in body.blocks(resources.settings):
-        if question.explain and first + len(rows) > MOST_EXPLAINED:
-            raise Invalid(f"At most {MOST_EXPLAINED} rows can be explained in one request.")
+    for rows in body.blocks(resources.settings, predictor):
+        if question.explain and first + len(rows) > (most := most_explained(predictor)):
+            raise Invalid(
+                f"At most {most} {'row' if most == 1 else 'rows'} can be explained in one request "
+                f"with this model of {len(predictor.manifest.columns):,} columns."
+            )
         if body.is_csv:
             waiting.append(resources.pricing.submit(_price, predictor, rows, question, first))
         else:
@@ -105,6 +138,11 @@ def _blocks(
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
+
+
+def most_explained(predictor: Predictor) -> int:
+    """Rows of a request: what an explanation takes grows with the columns and the weights."""
+    return max(1, min(MOST_EXPLAINED, EXPLAINED_BYTES // predictor.explanation_bytes))
 
 
 def _price(predictor: Predictor, rows: Rows, question: Question, first: int) -> Block:

@@ -19,5 +19,13 @@ class Predictions(list[dict[str, Any]]):
 
 
 def listed(header: str | None) -> list[str]:
-    """The names in a header such as X-Ignored-Columns, which are percent-encoded."""
-    return [] if not header else [unquote(name) for name in header.split(",")]
+    """The names in a header such as X-Ignored-Columns, which are percent-encoded.
+
+    Where the service had to cut them, the last item says how many more there are.
+
+    >>> listed("Lot%20Area,Id,+3")
+    ['Lot Area', 'Id', '3 more']
+    """
+    names = [] if not header else header.split(",")
+    cut = [f"{names.pop()[1:]} more"] if names and names[-1].startswith("+") else []
+    return [*map(unquote, names), *cut]

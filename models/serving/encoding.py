@@ -7,7 +7,7 @@ the same rules, so that a row has the same price by either road.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, Literal, TypeVar
@@ -37,24 +37,22 @@ WarningCode = Literal[
     "unknown_category",
     "not_a_number",
     "missing_value",
-    "missing_column",
     "out_of_range",
     "outlier",
     "no_interval",
     "prediction_bounded",
+    "more_warnings",
 ]
 REFUSED: tuple[WarningCode, ...] = ("unknown_category", "not_a_number", "missing_value")
 
-SHARED = 4096  # columns whose warnings are kept: a row without any cells has one for each
-
-_ABSENT = object()
+SHARED = 4096  # columns whose warnings are kept: an empty row has one for each
 
 Feature = TypeVar("Feature", NumericFeature, CategoricalFeature)
 
 
 @dataclass(frozen=True, slots=True)
 class RowWarning:
-    """Something odd about one cell, about a column that is not there, or about the whole row."""
+    """Something odd about one cell, about a row, or about all rows of a request."""
 
     code: WarningCode
     column: str | None
@@ -79,6 +77,21 @@ class EncodedRows:
         ]
 
 
+@dataclass(frozen=True)
+class Given:
+    """The columns of a request, as a model sees them.
+
+    numeric, categorical : places, among the model's, of the columns that came
+    missing : columns of the model that did not come
+    ignored : columns that came and are not the model's
+    """
+
+    numeric: list[int]
+    categorical: list[int]
+    missing: list[str]
+    ignored: list[str]
+
+
 class RowEncoder:
     """Reads rows for one model."""
 
@@ -86,68 +99,85 @@ class RowEncoder:
         self._numeric = manifest.numeric
         self._categorical = [(feature, Levels(feature.levels)) for feature in manifest.categorical]
         self._ranges = [(feature.name, *_range(feature), feature) for feature in manifest.numeric]
+        # What a model takes for a missing cell.
+        self._no_number = np.full(len(self._numeric), np.nan)
+        self._no_level = np.array([_missing_code(feature) for feature in manifest.categorical], int)
         self.columns = manifest.columns
+        self._used = frozenset(self.columns)
         self.has_costly_text = any(
             feature.kind == "datetime" or feature.reading for feature in manifest.numeric
         ) or any(feature.numbers for feature in manifest.categorical)
 
-    def rows(self, rows: Sequence[Mapping[str, Any]]) -> EncodedRows:
-        """Encode JSON objects: a cell is a number, a text, a boolean or null.
+    def given(self, names: Collection[str]) -> Given:
+        """Match the columns of a request, each named once."""
+        came = self._used.intersection(names)
+        return Given(
+            numeric=[p for p, feature in enumerate(self._numeric) if feature.name in came],
+            categorical=[p for p, (level, _) in enumerate(self._categorical) if level.name in came],
+            missing=[name for name in self.columns if name not in came],
+            ignored=[name for name in names if name not in came],
+        )
+
+    def rows(self, rows: Sequence[Mapping[str, Any]], given: Given) -> EncodedRows:
+        """Encode JSON objects: a cell is a number, a text, a boolean or null. Where a row lacks a
+        column that another row of the request has, its cell is missing.
 
         Most cells are a number within its column's range or a known level, which is seen here: a
         call for each cell would take as long as the rest of a price.
         """
         warnings: list[list[RowWarning]] = [[] for _ in rows]
+        ranges = [self._ranges[place] for place in given.numeric]
         numbers = [
             [
                 cell
-                if type(cell := row.get(name, _ABSENT)) in (int, float) and low <= cell <= high
+                if type(cell := row.get(name)) in (int, float) and low <= cell <= high  # type: ignore[operator]
                 else _number(feature, cell, odd)
-                for name, low, high, feature in self._ranges
+                for name, low, high, feature in ranges
             ]
             for row, odd in zip(rows, warnings, strict=True)
         ]
+        levels = [self._categorical[place] for place in given.categorical]
         codes = [
             [
                 known.codes[cell]
-                if type(cell := row.get(feature.name, _ABSENT)) is str and cell in known.codes
+                if type(cell := row.get(feature.name)) is str and cell in known.codes
                 else _code(feature, known, cell, odd)
-                for feature, known in self._categorical
+                for feature, known in levels
             ]
             for row, odd in zip(rows, warnings, strict=True)
         ]
         return EncodedRows(
-            np.array(numbers, np.float64).reshape(len(rows), len(self._numeric)),
-            np.array(codes, np.int64).reshape(len(rows), len(self._categorical)),
+            _completed(numbers, given.numeric, self._no_number),
+            _completed(codes, given.categorical, self._no_level),
             warnings,
         )
 
-    def table(self, cells: pa.Table | pa.RecordBatch) -> EncodedRows:
+    def table(self, cells: pa.Table | pa.RecordBatch, given: Given) -> EncodedRows:
         """Encode a table of trimmed texts."""
-        numbers = np.empty((len(cells), len(self._numeric)))
-        codes = np.empty((len(cells), len(self._categorical)), np.int64)
+        numbers = np.tile(self._no_number, (len(cells), 1))
+        codes = np.tile(self._no_level, (len(cells), 1))
         warnings: list[list[RowWarning]] = [[] for _ in range(len(cells))]
-        present = set(cells.column_names)
-        for column, feature in enumerate(self._numeric):
-            if feature.name in present:
-                numbers[:, column] = _column(feature, _numbers, cells[feature.name], warnings)
-            else:
-                numbers[:, column] = np.nan
-                _warn_all(warnings, _missing_column(feature.name))
-        for column, (feature_, known) in enumerate(self._categorical):
-            if feature_.name in present:
-                read = partial(_codes, known)
-                codes[:, column] = _column(feature_, read, cells[feature_.name], warnings)
-            else:
-                codes[:, column] = _missing_code(feature_)
-                _warn_all(warnings, _missing_column(feature_.name))
+        for place in given.numeric:
+            feature = self._numeric[place]
+            numbers[:, place] = _column(feature, _numbers, cells[feature.name], warnings)
+        for place in given.categorical:
+            level, known = self._categorical[place]
+            codes[:, place] = _column(level, partial(_codes, known), cells[level.name], warnings)
         return EncodedRows(numbers, codes, warnings)
 
 
+def _completed(came: list[list[Any]], places: list[int], missing: np.ndarray) -> np.ndarray:
+    """(N, D) cells: those that came (N, len(places)), and `missing` (D,) in the other columns."""
+    cells = np.array(came, missing.dtype).reshape(len(came), len(places))
+    if len(places) == len(missing):
+        return cells
+    whole = np.tile(missing, (len(came), 1))
+    whole[:, places] = cells
+    return whole
+
+
 def _number(feature: NumericFeature, cell: object, odd: list[RowWarning]) -> float:
-    if cell is _ABSENT:
-        odd.append(_missing_column(feature.name))
-    elif _is_nothing(cell):
+    if _is_nothing(cell):
         odd.append(_missing_value(feature.name))
     elif (
         isinstance(cell, (int, float)) and not isinstance(cell, bool) and feature.kind == "numeric"
@@ -205,9 +235,6 @@ def _code(
     cell: object,
     odd: list[RowWarning],
 ) -> int:
-    if cell is _ABSENT:
-        odd.append(_missing_column(feature.name))
-        return _missing_code(feature)
     level = _level(feature, known, cell)
     code = known.codes.get(None) if level is None else known.find(level)
     if code is not None:
@@ -339,16 +366,6 @@ def _outside(feature: NumericFeature, value: float) -> bool:
         and feature.high is not None
         and not (feature.low <= value <= feature.high)
     )
-
-
-def _warn_all(warnings: list[list[RowWarning]], warning: RowWarning) -> None:
-    for row in warnings:
-        row.append(warning)
-
-
-@lru_cache(SHARED)
-def _missing_column(name: str) -> RowWarning:
-    return RowWarning("missing_column", name, f"there is no '{name}': imputed as in training")
 
 
 @lru_cache(SHARED)

@@ -19,7 +19,7 @@ from models.data.design import Codes, Numbers
 from models.serving.reference import Background, Vector
 
 MOST_PRICES = 12_000  # of one row's explanation, about
-LEAST_ROWS = 4  # of the background
+LEAST_ROWS, MOST_STARTS = 4, 64  # of the background
 SEED = 0  # the same row is explained alike each time
 
 Price = Callable[[Numbers, Codes], Vector]
@@ -34,6 +34,16 @@ class Explanation:
     contributions: Vector
 
 
+def prices_of_explanation(columns: int) -> int:
+    """How many rows are priced for the explanation of one, at most."""
+    return 2 * _starts(columns) * (columns + 1)
+
+
+def _starts(columns: int) -> int:
+    """Rows of the background that are taken."""
+    return min(MOST_STARTS, max(LEAST_ROWS, MOST_PRICES // (2 * columns)))
+
+
 def explain(price: Price, background: Background, numbers: Numbers, codes: Codes) -> Explanation:
     """Explain one row, numbers (D,) and codes (C,)."""
     chance = np.random.default_rng(SEED)
@@ -42,7 +52,7 @@ def explain(price: Price, background: Background, numbers: Numbers, codes: Codes
     # float64 holds every code.
     goal = np.concatenate([numbers, codes])
     starts = np.concatenate([back_numbers, back_codes], axis=1)
-    starts = starts[: max(LEAST_ROWS, MOST_PRICES // (2 * len(goal)))]
+    starts = starts[: _starts(len(goal))]
     contributions, base = np.zeros(len(goal)), 0.0
     for start in starts:
         same = (start == goal) | (np.isnan(start) & np.isnan(goal))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 import numpy as np
@@ -12,8 +13,8 @@ import pyarrow as pa
 
 from models.data.design import Codes, Numbers
 from models.data.faults import TableError
-from models.serving.encoding import EncodedRows, RowEncoder, RowWarning
-from models.serving.explain import Explanation, explain
+from models.serving.encoding import EncodedRows, Given, RowEncoder, RowWarning
+from models.serving.explain import Explanation, explain, prices_of_explanation
 from models.serving.intervals import DEFAULT_COVERAGE, Calibration, spread_within_folds
 from models.serving.manifest import OUTPUTS, Manifest
 from models.serving.reference import OutlierCheck, Vector
@@ -36,7 +37,8 @@ class Predictions:
 
     encoded : the rows as the graph took them, and what is odd about each
     low, high : bounds of an interval of `coverage`; NaN where it cannot be had
-    ignored : columns that came and are not the model's
+    given : the columns of the request, as the model sees them
+    about_all : what is odd about all rows
     explanations : of each row, if they were asked for
     """
 
@@ -46,7 +48,8 @@ class Predictions:
     coverage: float
     members: Vector
     encoded: EncodedRows
-    ignored: list[str]
+    given: Given
+    about_all: list[RowWarning]
     explanations: list[Explanation] | None = None
 
     @property
@@ -77,26 +80,36 @@ class Predictor:
             core, options, providers=["CPUExecutionProvider"]
         )
         self._encoder = RowEncoder(manifest)
+        self.explanation_bytes = len(core) * prices_of_explanation(len(manifest.columns))
         # Whether a row takes about a millisecond at the most: dates, and numbers that are levels,
         # are read from text by vectorised code that takes as long for one cell.
         self.is_quick = len(core) <= QUICK_BYTES and not self._encoder.has_costly_text
-        self._used = frozenset(self._encoder.columns)
         self._outliers = None if manifest.outliers is None else OutlierCheck(manifest.outliers)
 
+    def given(self, names: Collection[str]) -> Given:
+        """Match the columns of a request, each named once."""
+        return self._encoder.given(names)
+
     def predict_rows(
-        self, rows: Sequence[Mapping[str, object]], question: Question = PLAIN
+        self,
+        rows: Sequence[Mapping[str, object]],
+        question: Question = PLAIN,
+        given: Given | None = None,
     ) -> Predictions:
         """Price JSON objects.
+
+        Parameters
+        ----------
+        given : the columns of the request that the rows are a part of; by default those of `rows`.
 
         Raises
         ------
         RowError: no row has a column of the model, or `on_unknown` is "error" and a cell is
             unknown, no number, or missing; or the model is too old to be explained.
         """
-        given: dict[str, None] = {}
-        for row in rows:
-            given.update(dict.fromkeys(row))
-        return self._predict(self._encoder.rows(rows), list(given), question)
+        if given is None:
+            given = self.given(dict.fromkeys(chain.from_iterable(rows)))
+        return self._predict(self._encoder.rows(rows, given), given, question)
 
     def predict_table(
         self, cells: pa.Table | pa.RecordBatch, question: Question = PLAIN
@@ -107,17 +120,18 @@ class Predictor:
         ------
         RowError: as in `predict_rows`.
         """
-        return self._predict(self._encoder.table(cells), cells.column_names, question)
+        given = self.given(cells.column_names)
+        return self._predict(self._encoder.table(cells, given), given, question)
 
-    def _predict(self, encoded: EncodedRows, given: list[str], question: Question) -> Predictions:
-        if len(encoded.numbers) > 0 and self._used.isdisjoint(given):
-            names = ", ".join(self._encoder.columns[:5])
-            raise RowError(f"none of the columns is one that the model uses, such as {names}")
+    def _predict(self, encoded: EncodedRows, given: Given, question: Question) -> Predictions:
+        if len(encoded.numbers) > 0 and not given.numeric and not given.categorical:
+            known = ", ".join(self._encoder.columns[:5])
+            raise RowError(f"none of the columns is one that the model uses, such as {known}")
         if question.on_unknown == "error" and (faults := encoded.faults()):
-            raise RowError(f"{len(faults)} cells cannot be taken as they are", faults)
+            raise RowError("some cells cannot be taken as they are", faults)
         values, members = self._run(encoded.numbers, encoded.codes)
         self._warn_of_outliers(encoded)
-        low, high = self._interval(values, members, question.coverage, encoded.warnings)
+        low, high = self._interval(values, members, question.coverage)
         low, high = self._widen_bounded(members, low, high, encoded.warnings)
         return Predictions(
             values=values,
@@ -126,7 +140,8 @@ class Predictor:
             coverage=question.coverage,
             members=members,
             encoded=encoded,
-            ignored=[name for name in given if name not in self._used],
+            given=given,
+            about_all=self._about_all(question.coverage),
             explanations=self._explain(encoded) if question.explain else None,
         )
 
@@ -149,14 +164,15 @@ class Predictor:
             np.concatenate([members for _, members in parts], axis=1),
         )
 
-    def _interval(
-        self, values: Vector, members: Vector, coverage: float, warnings: list[list[RowWarning]]
-    ) -> tuple[Vector, Vector]:
+    def _about_all(self, coverage: float) -> list[RowWarning]:
+        calibration = self.manifest.calibration
+        if calibration is None or calibration.bound(coverage) is None:
+            return [_no_interval(calibration, coverage)]
+        return []
+
+    def _interval(self, values: Vector, members: Vector, coverage: float) -> tuple[Vector, Vector]:
         calibration, transform = self.manifest.calibration, self.manifest.target_transform
         if calibration is None or calibration.bound(coverage) is None:
-            odd = _no_interval(calibration, coverage)
-            for row in warnings:
-                row.append(odd)
             nothing = np.full(len(values), np.nan)
             return nothing, nothing
         spread = np.zeros(1)

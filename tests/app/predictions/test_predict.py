@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,15 @@ import pytest
 from fastapi.testclient import TestClient
 from house_api import ROWS, houses_csv, price, resources_of, serving, train, upload
 
-from app.predictions.answers import BATCH_ROWS
+from app.predictions.answers import BATCH_ROWS, listed
 from app.predictions.rows import BLOCK_ROWS, SMALL_ROWS
 from app.predictions.service import MOST_EXPLAINED
 from app.settings import Settings
 from app.storage.blobs import artifact_key
+from models.serving.encoding import RowWarning
 
 CSV = {"Content-Type": "text/csv"}
+JSON = {"Content-Type": "application/json"}
 ACCEPT_CSV = {"Accept": "text/csv"}
 ROW = {"Area": 100, "Quality": 3, "Zone": "south"}
 RADIUS = 55.0  # the 55th of 60 scores from 1 to 60: ⌈61 · 0.9⌉
@@ -47,12 +50,18 @@ def test_a_row_has_its_price(client: TestClient) -> None:
     interval = {"low": value - RADIUS, "high": value + RADIUS, "coverage": 0.9}
     assert response.json() == {
         "model_id": model_id,
+        "target": "Price",
+        "alias": "champion",
+        "missing_columns": [],
+        "ignored_columns": [],
+        "warnings": [],
         "predictions": [{"value": value, "interval": interval, "warnings": []}],
     }
-    for path in (f"/v1/models/{model_id}/predict", "/v1/models/champion/predict"):
-        assert client.post(path, json={"rows": [ROW]}).json() == response.json()
-    by_id = client.post("/v1/predict", params={"model": model_id}, json={"rows": [ROW]})
-    assert by_id.json() == response.json()
+    by_alias = client.post("/v1/models/champion/predict", json={"rows": [ROW]})
+    assert by_alias.json() == response.json()
+    for path in (f"/v1/models/{model_id}/predict", f"/v1/predict?model={model_id}"):
+        by_id = client.post(path, json={"rows": [ROW]})
+        assert by_id.json() == response.json() | {"alias": None}
 
 
 def test_a_row_is_priced_without_another_thread(
@@ -63,11 +72,11 @@ def test_a_row_is_priced_without_another_thread(
     priced(client, [ROW])
     threads: list[object] = []
 
-    async def in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
+    async def in_thread(work: Callable[..., Any], *arguments: Any, **_: Any) -> Any:
         threads.append(work)
         return work(*arguments)
 
-    monkeypatch.setattr("app.predictions.endpoints.run_in_threadpool", in_thread)
+    monkeypatch.setattr("app.predictions.endpoints.run_sync", in_thread)
     priced(client, [ROW] * SMALL_ROWS)
     assert threads == []
     priced(client, [ROW] * (SMALL_ROWS + 1))
@@ -168,6 +177,68 @@ def test_formulas_that_pass_through_are_neutralised(client: TestClient) -> None:
     assert response.text == "Note,Change,'=name\n'=1+1,-5,101750.0\n'@x,+2e3,101750.0\n"
 
 
+def test_a_csv_has_in_headers_what_is_true_of_all_rows(client: TestClient) -> None:
+    model_id = client.get("/v1/models/champion").json()["id"]
+    table = client.post("/v1/predict", content="Id,Area\n1,100\n", headers=CSV)
+    by_id = client.post(f"/v1/models/{model_id}/predict", content="Area\n100\n", headers=CSV)
+
+    names = ("X-Model-Id", "X-Target", "X-Alias", "X-Missing-Columns", "X-Ignored-Columns")
+    told = [table.headers[name] for name in names]
+    assert told == [model_id, "Price", "champion", "Quality,Zone", "Id"]
+    assert "X-Alias" not in by_id.headers
+    assert table.text.splitlines()[1].endswith(",")  # no warning of the row
+
+
+def test_the_warnings_of_a_row_are_bounded() -> None:
+    columns = [f"c{place}" for place in range(30)]
+    odd = [RowWarning("missing_value", name, "is missing") for name in columns]
+    *first, last = listed(odd)
+
+    assert first == odd[:20]
+    assert (last.code, last.detail) == (
+        "more_warnings",
+        "10 more warnings of this row: 10 missing_value",
+    )
+
+
+def test_an_answer_is_bounded_like_its_request(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.predictions.spooling.ANSWER_FLOOR", 0)
+    monkeypatch.setattr("app.predictions.spooling.ANSWER_PER_BYTE", 10)
+    rows = {"rows": [{"Area": 1}, *[{}] * 200]}
+    for path, body in [
+        ("/v1/predict", rows),
+        ("/invocations", {"instances": rows["rows"]}),
+    ]:
+        response = client.post(path, json=body)
+        assert response.status_code == 413
+        assert "?columns=prediction" in response.text
+
+
+def test_json_with_a_byte_order_mark_is_read(client: TestClient) -> None:
+    """Excel and PowerShell write one."""
+    mark = b"\xef\xbb\xbf"
+    body = mark + json.dumps({"rows": [ROW]}).encode()
+    long = mark + json.dumps({"rows": [ROW] * 1000}).encode()
+    for path in ("/v1/predict", "/v1/models/champion/predict"):
+        assert client.post(path, content=body, headers=JSON).status_code == 200
+    assert len(client.post("/v1/predict", content=long, headers=JSON).json()["predictions"]) == 1000
+    spec = mark + b'{"dataset_id": "latest", "target": "Price"}'
+    assert client.post("/v1/jobs:validate", content=spec, headers=JSON).status_code == 200
+
+
+def test_bodies_in_flight_are_bounded_and_let_go(settings: Settings, tmp_path: Path) -> None:
+    with serving(settings.model_copy(update={"max_inflight_body_bytes": 50_000})) as client:
+        train(client, tmp_path / "model")
+        long = client.post("/v1/predict", json={"rows": [ROW] * 5_000})
+        for _ in range(3):
+            assert client.post("/v1/predict", json={"rows": [ROW] * 1_500}).status_code == 200
+
+    assert (long.status_code, long.headers["Retry-After"]) == (503, "2")
+    assert "max_inflight_body_bytes, 50000" in long.json()["detail"]
+
+
 def test_extra_columns_are_named_in_a_header(client: TestClient) -> None:
     response = client.post(
         "/v1/predict", json={"rows": [{**ROW, "größe, m²": 1}, {**ROW, "Id": 1}]}
@@ -177,7 +248,9 @@ def test_extra_columns_are_named_in_a_header(client: TestClient) -> None:
 
     assert response.headers["X-Ignored-Columns"] == "gr%C3%B6%C3%9Fe%2C%20m%C2%B2,Id"
     assert len(many.headers["X-Ignored-Columns"]) < 4200
-    assert many.headers["X-Ignored-Columns"].endswith(",...")
+    *shown, left_out = many.headers["X-Ignored-Columns"].split(",")
+    assert shown == many.json()["ignored_columns"][: len(shown)]
+    assert left_out == f"+{2000 - len(shown)}"
     assert "X-Ignored-Columns" not in none.headers
 
 
@@ -185,6 +258,7 @@ def test_odd_cells_are_warned_of_or_refused(client: TestClient) -> None:
     rows: list[dict[str, Any]] = [ROW, {"Area": "large", "Zone": "west"}]
 
     warned = priced(client, rows)
+    lacking = client.post("/v1/predict", json={"rows": [{"Area": 100}] * 2}).json()
     refused = client.post("/v1/predict", json={"rows": rows, "on_unknown": "error"})
     refused_csv = client.post(
         "/v1/predict?on_unknown=error", content="Area,Quality,Zone\n1,2,south\n1,,a\n", headers=CSV
@@ -193,12 +267,18 @@ def test_odd_cells_are_warned_of_or_refused(client: TestClient) -> None:
     assert warned[0]["warnings"] == []
     assert [(odd["code"], odd["column"]) for odd in warned[1]["warnings"]] == [
         ("not_a_number", "Area"),
-        ("missing_column", "Quality"),
+        ("missing_value", "Quality"),
         ("unknown_category", "Zone"),
     ]
+    assert lacking["missing_columns"] == ["Quality", "Zone"]
+    assert [row["warnings"] for row in lacking["predictions"]] == [[], []]
     assert refused.status_code == refused_csv.status_code == 422
     assert refused.json()["type"].endswith("/invalid-rows")
-    assert [(e["row"], e["column"]) for e in refused.json()["errors"]] == [(2, "Area"), (2, "Zone")]
+    assert [(e["row"], e["column"]) for e in refused.json()["errors"]] == [
+        (2, "Area"),
+        (2, "Quality"),
+        (2, "Zone"),
+    ]
     errors = refused_csv.json()["errors"]
     assert [(error["row"], error["column"]) for error in errors] == [(2, "Quality"), (2, "Zone")]
 
@@ -214,7 +294,7 @@ def test_an_answer_names_a_hundred_faults_at_most(client: TestClient) -> None:
 
 def test_rows_that_are_no_rows_cost_little(client: TestClient) -> None:
     """Each of these would have been four findings of a kilobyte."""
-    response = client.post("/v1/predict", json={"rows": [ROW, *[{"Area": []}] * 100_000]})
+    response = client.post("/v1/predict", json={"rows": [ROW, *[{"Area": []}] * 10_000]})
 
     assert response.status_code == 422
     assert [fault["pointer"] for fault in response.json()["errors"]] == ["/rows/1/Area"]
@@ -306,16 +386,19 @@ def test_a_coverage_that_cannot_be_meant_is_refused(client: TestClient, coverage
 
 
 def test_too_few_rows_for_a_coverage_are_told(client: TestClient) -> None:
-    (found,) = priced(client, [ROW], coverage=0.99)
-    line = client.post(
+    answer = client.post("/v1/predict?coverage=0.99", json={"rows": [ROW]}).json()
+    (found,) = answer["predictions"]
+    table = client.post(
         "/v1/predict?coverage=0.99", content="Area,Quality,Zone\n100,3,south\n", headers=CSV
-    ).text.splitlines()[1]
+    )
 
     assert found["interval"] == {"low": None, "high": None, "coverage": 0.99}
-    (warning,) = found["warnings"]
+    assert found["warnings"] == []
+    (warning,) = answer["warnings"]
     assert (warning["code"], warning["column"]) == ("no_interval", None)
     assert "needs 99 scored rows, and the model has 60" in warning["detail"]
-    assert line == f"{found['value']},,,no_interval"
+    assert table.text.splitlines()[1] == f"{found['value']},,,"
+    assert table.headers["X-Warnings"] == "no_interval"
 
 
 def test_a_price_is_explained(client: TestClient) -> None:

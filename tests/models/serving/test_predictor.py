@@ -218,14 +218,15 @@ def test_a_missing_column_is_imputed_like_a_missing_cell(predictor: Predictor, n
         predictor.predict_rows([without(name)]),
         predictor.predict_table(table([without(name)])),
     ):
-        assert warned(predictions) == [[("missing_column", name)]]
+        assert warned(predictions) == [[]]
+        assert predictions.given.missing == [name]
         assert predictions.values[0] == pytest.approx(price(predictor, house(**{name: None})))
 
 
 def test_an_empty_row_among_others_has_a_price(predictor: Predictor) -> None:
     predictions = predictor.predict_rows([{}, HOUSE])
-    assert {code for code, _ in warned(predictions)[0]} == {"missing_column"}
-    assert len(predictions.warnings[0]) == len(HOUSE)
+    assert {code for code, _ in warned(predictions)[0]} == {"missing_value"}
+    assert predictions.given.missing == []
     assert np.isfinite(predictions.values[0])
 
 
@@ -264,9 +265,9 @@ def test_equal_warnings_are_one_object(predictor: Predictor) -> None:
 def test_extra_columns_are_ignored_and_named(predictor: Predictor) -> None:
     rows = [house(Id=7), house(price=1.0, Id=8)]
     predictions = predictor.predict_rows(rows)
-    assert predictions.ignored == ["Id", "price"]
+    assert predictions.given.ignored == ["Id", "price"]
     assert predictions.values.tolist() == [pytest.approx(price(predictor, HOUSE))] * 2
-    assert predictor.predict_table(table([house(Id=7, price=1)])).ignored == ["Id", "price"]
+    assert predictor.predict_table(table([house(Id=7, price=1)])).given.ignored == ["Id", "price"]
 
 
 # on_unknown=error.
