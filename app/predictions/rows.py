@@ -27,6 +27,7 @@ from app.errors import InvalidTable, TooLarge, UnsupportedMedia
 from app.form import FormReader
 from app.json_document import Limits as DocumentLimits
 from app.json_document import load
+from app.json_text import Place
 from app.media import CSV, FORM, JSON, content_type, refuse_compressed
 from app.predictions.schemas import JsonCell, JsonRow, OnUnknown, PredictRequest
 from app.predictions.spooling import Spooled, spool
@@ -51,6 +52,11 @@ MOST_VALUES = 1_000_000
 Checked = TypeVar("Checked")
 
 REQUEST = TypeAdapter(PredictRequest)
+# What pydantic calls by Python's names.
+JSON_WORDS = {
+    "list_type": "Input should be a valid array",
+    "dict_type": "Input should be an object",
+}
 ROWS: TypeAdapter[list[JsonRow]] = TypeAdapter(Annotated[list[JsonRow], FailFast()])
 Row = Mapping[str, JsonCell]
 
@@ -254,7 +260,7 @@ def read_rows(data: bytes, settings: Settings) -> JsonTable:
 
 def _checked(rows: list[Any], start: int, stop: int) -> list[JsonRow]:
     """Raises RequestValidationError."""
-    return validated(ROWS, rows[start:stop], ("body", "rows"), start)
+    return validated(ROWS, rows[start:stop], ["rows", start], {"rows": rows})
 
 
 def names_of(rows: Iterable[object]) -> Collection[str]:
@@ -284,9 +290,9 @@ def load_json(data: bytes, settings: Settings) -> Any:
 
 
 def validated(
-    model: TypeAdapter[Checked], value: object, at: tuple[str, ...] = ("body",), item: int = 0
+    model: TypeAdapter[Checked], value: object, at: Place | None = None, body: object = None
 ) -> Checked:
-    """A part of a document as its type has it; `item`: the position of its first item at `at`.
+    """A document as its type has it, or what stands in the document `body` from `at` on.
 
     Raises
     ------
@@ -297,8 +303,10 @@ def validated(
     except ValidationError as error:
         findings = []
         for finding in error.errors(include_url=False):
-            loc = finding["loc"]
-            if item:
-                loc = (int(loc[0]) + item, *loc[1:])
-            findings.append({**finding, "loc": (*at, *loc)})
-        raise RequestValidationError(findings, body=value if not item else None) from None
+            place = [*finding["loc"]]
+            if at is not None:
+                *parts, first = at
+                place = [*parts, int(first) + int(place[0]), *place[1:]]
+            message = JSON_WORDS.get(finding["type"], finding["msg"])
+            findings.append({**finding, "loc": ("body", *place), "msg": message})
+        raise RequestValidationError(findings, body=value if body is None else body) from None

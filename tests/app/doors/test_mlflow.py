@@ -84,7 +84,7 @@ def test_params(client: TestClient) -> None:
 
     assert narrow.json()["low"] == predict(client, coverage=0.5)["low"]
     assert refused.status_code == 400
-    assert "row 2, column Zone: 'west' was not among" in refused.json()["message"]
+    assert "row 2, column Zone: 'west' is not among" in refused.json()["message"]
 
 
 def test_extra_columns_are_named_in_a_header(client: TestClient) -> None:
