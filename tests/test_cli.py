@@ -48,6 +48,7 @@ RESULT = {
     "fold_std": {"rmse": 4991.0, "rmsle": None},
     "holdout": {"rows": 293, "metrics": {"rmse": 20463.5, "rmsle": 0.13996}},
     "diagnosis": [{"code": "overfitting", "evidence": "4.8 times", "advice": "more dropout"}],
+    "warnings": [],
     "seconds": {"total": 14.3},
 }
 

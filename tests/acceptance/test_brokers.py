@@ -148,6 +148,7 @@ def test_messages_that_lie_end_no_worker(stack: Stack) -> None:
         def left() -> int:
             return int(server.llen(QUEUE))
     else:
+        broker.mkdir(exist_ok=True)  # the job's own hint may be on its way
         for number, content in enumerate(hostile):
             (broker / f"0_{number:05}.{QUEUE}.msg").write_bytes(content)
 

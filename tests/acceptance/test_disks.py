@@ -119,7 +119,7 @@ def test_a_changed_table_is_refused_by_name(trained: tuple[Stack, Json]) -> None
     assert "table.parquet" in answer.json()["detail"]
     failed = stack.wait(stack.submit(SHORT), "succeeded", "failed")
     assert (failed["status"], failed["attempt"]) == ("failed", 1)
-    assert "stored table cannot be read" in failed["error"]["detail"]
+    assert "table.parquet is missing from storage or was changed" in failed["error"]["detail"]
 
 
 @contextmanager
