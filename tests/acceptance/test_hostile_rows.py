@@ -184,7 +184,10 @@ WARNED: dict[str, tuple[Json, list[tuple[str, str]]]] = {
     "10^400": (row(area=10**400), [("not_a_number", "area")]),
     "a truth": (row(area=True), [("not_a_number", "area")]),
     "null": (row(area=None), [("missing_value", "area")]),
-    "the largest number": (row(area=1e308), [("out_of_range", "area"), ("outlier", "area")]),
+    "the largest number": (
+        row(area=1e308),
+        [("out_of_range", "area"), ("outlier", "area"), ("prediction_bounded", None)],
+    ),
     "a number as text": (row(area="120"), []),
     "a number as text with spaces": (row(area=" 120 "), []),
     "a number as text, by exponent": (row(area="1.2e2"), []),
