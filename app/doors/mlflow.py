@@ -54,7 +54,7 @@ from app.predictions.schemas import ROWS_EXAMPLE
 from app.predictions.spooling import AnswerFiles, Spooled
 from app.settings import Settings
 from models.data.faults import quoted
-from models.serving.encoding import RowWarning
+from models.serving.oddities import RowWarning
 from models.serving.predictor import PLAIN
 
 PROTOCOL_VERSION = "3.17.2"  # of MLflow, whose client the tests speak with

@@ -26,7 +26,7 @@ from app.predictions.schemas import (
 from app.predictions.service import Block, Priced
 from app.predictions.spooling import AnswerFiles
 from app.settings import Settings
-from models.serving.encoding import RowWarning
+from models.serving.oddities import RowWarning
 from models.serving.predictor import Predictions
 from models.serving.reference import Vector
 

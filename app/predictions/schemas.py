@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, FailFast, Field, FiniteFloat, Strict
 
 from app.parameters import ID_PATTERN, PRINTABLE, SEPARATOR, AsDigits
-from models.serving.encoding import RowWarning
 from models.serving.intervals import DEFAULT_COVERAGE, HIGHEST_COVERAGE, LOWEST_COVERAGE
+from models.serving.oddities import RowWarning
 
 PREDICTION, LOW, HIGH, WARNINGS = COLUMNS = ("prediction", "low", "high", "warnings")
 MOST_EXPLAINED = 20  # rows of a request: each takes thousands of prices

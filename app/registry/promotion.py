@@ -8,6 +8,7 @@ from app.registry import repository, service, versions
 from app.storage.blobs import Blobs
 from app.storage.database import Database
 from app.storage.tables import Alias, Model
+from models.data.wording import rounded_text
 from models.evaluation.comparison import Z_95, Comparison, compare, shared_metric
 from models.serving.manifest import Manifest
 
@@ -43,11 +44,11 @@ def put_if_better(
         raise Conflict(
             f"'{name}' was not moved: {challenger.id} is not better than {champion.id} by more "
             f"than chance explains. On the {comparison.rows} rows for which both have out-of-fold "
-            f"predictions, {comparison.metric} is {comparison.challenger:.6g} for {challenger.id} "
-            f"and {comparison.champion:.6g} for {champion.id}. The difference, "
-            f"{comparison.difference:.3g}, has a standard error of "
-            f"{comparison.standard_error:.3g}, and must exceed {Z_95:g} of them. `force` moves "
-            "the alias all the same."
+            f"predictions, {comparison.metric} is {rounded_text(comparison.challenger, 6)} for "
+            f"{challenger.id} and {rounded_text(comparison.champion, 6)} for {champion.id}. The "
+            f"difference, {rounded_text(comparison.difference, 3)}, has a standard error of "
+            f"{rounded_text(comparison.standard_error, 3)}, and must exceed {Z_95:g} of them. "
+            "`force` moves the alias all the same."
         )
     with database.writing() as session:
         versions.require(session, tenant, name, if_match)

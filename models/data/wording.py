@@ -19,6 +19,17 @@ def number_text(value: float) -> str:
     return f"{value:.15g}"
 
 
+def rounded_text(value: float, digits: int) -> str:
+    """So many digits, and all of those before the point.
+
+    >>> rounded_text(20205800.4, 6), rounded_text(1234.5, 3), rounded_text(0.00012345, 3)
+    ('20205800', '1234', '0.000123')
+    """
+    if abs(value) >= 10 ** (digits - 1):
+        return number_text(float(np.rint(value)))
+    return f"{value:.{digits}g}"
+
+
 def moment_text(seconds: float) -> str:
     """Seconds since 1970-01-01 UTC as a date, with the time unless it is midnight.
 

@@ -1,7 +1,7 @@
 """Rows as users send them to numbers and level codes, and what is odd about each row.
 
 JSON rows are looked up in dictionaries, tables are encoded a column at a time; both read a cell by
-the same rules, so that a row has the same price by either road.
+the same rules, so that a row has the same price either way.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import Any, Literal, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -29,34 +29,18 @@ from models.data.cells import (
 from models.data.design import Codes, Numbers, as_levels, encode, level_of
 from models.data.faults import TableFault, quoted
 from models.data.readings import apply
-from models.data.wording import moment_text, number_text
 from models.serving.levels import Levels
 from models.serving.manifest import CategoricalFeature, Manifest, NumericFeature
-
-WarningCode = Literal[
-    "unknown_category",
-    "not_a_number",
-    "missing_value",
-    "out_of_range",
-    "outlier",
-    "no_interval",
-    "prediction_bounded",
-    "more_warnings",
-]
-REFUSED: tuple[WarningCode, ...] = ("unknown_category", "not_a_number", "missing_value")
-
-SHARED = 4096  # columns whose warnings are kept: an empty row has one for each
+from models.serving.oddities import (
+    REFUSED,
+    RowWarning,
+    missing_value,
+    not_a_number,
+    out_of_range,
+    unknown_category,
+)
 
 Feature = TypeVar("Feature", NumericFeature, CategoricalFeature)
-
-
-@dataclass(frozen=True, slots=True)
-class RowWarning:
-    """Something odd about one cell, about a row, or about all rows of a request."""
-
-    code: WarningCode
-    column: str | None
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -178,16 +162,16 @@ def _completed(came: list[list[Any]], places: list[int], missing: np.ndarray) ->
 
 def _number(feature: NumericFeature, cell: object, odd: list[RowWarning]) -> float:
     if _is_nothing(cell):
-        odd.append(_missing_value(feature.name))
+        odd.append(missing_value(feature.name))
     elif (
         isinstance(cell, (int, float)) and not isinstance(cell, bool) and feature.kind == "numeric"
     ):
         value = _float(cell)
         if math.isfinite(value):
             if _outside(feature, value):
-                odd.append(_out_of_range(feature, value))
+                odd.append(out_of_range(feature, value))
             return value
-        odd.append(_not_a_number(feature, quoted(str(cell))))
+        odd.append(not_a_number(feature, quoted(str(cell))))
     else:
         return _number_in_text(feature, _text(cell), odd)
     return math.nan
@@ -218,11 +202,11 @@ def _number_in_text(feature: NumericFeature, text: str, odd: list[RowWarning]) -
         except ValueError:
             value = math.inf
         if math.isnan(value):
-            odd.append(_missing_value(feature.name))
+            odd.append(missing_value(feature.name))
         elif math.isfinite(value) and "_" not in text:
             return _number(feature, value, odd)
         else:
-            odd.append(_not_a_number(feature, quoted(text)))
+            odd.append(not_a_number(feature, quoted(text)))
         return math.nan
     values, told = _numbers(feature, pa.array([text], pa.string()))
     odd.extend(told.values())
@@ -240,9 +224,9 @@ def _code(
     if code is not None:
         return code
     if level is None:
-        odd.append(_missing_value(feature.name))
+        odd.append(missing_value(feature.name))
     else:
-        odd.append(_unknown_category(feature, level))
+        odd.append(unknown_category(feature, level))
     return len(feature.levels)
 
 
@@ -293,12 +277,12 @@ def _numbers(
     """The number in each text, and what is odd about it, by its place."""
     values, bad = _read(feature, texts)
     odd = {
-        place: _not_a_number(feature, quoted(text)) if bad[place] else _missing_value(feature.name)
+        place: not_a_number(feature, quoted(text)) if bad[place] else missing_value(feature.name)
         for place, text in _chosen(texts, np.isnan(values))
     }
     if feature.low is not None and feature.high is not None:
         for place in np.flatnonzero((values < feature.low) | (values > feature.high)).tolist():
-            odd[place] = _out_of_range(feature, float(values[place]))
+            odd[place] = out_of_range(feature, float(values[place]))
     return values, odd
 
 
@@ -336,9 +320,9 @@ def _codes(
         if code is not None:
             codes[place] = code
         elif level is None:
-            odd[place] = _missing_value(feature.name)
+            odd[place] = missing_value(feature.name)
         else:
-            odd[place] = _unknown_category(feature, level)
+            odd[place] = unknown_category(feature, level)
     return codes, odd
 
 
@@ -365,44 +349,4 @@ def _outside(feature: NumericFeature, value: float) -> bool:
         feature.low is not None
         and feature.high is not None
         and not (feature.low <= value <= feature.high)
-    )
-
-
-@lru_cache(SHARED)
-def _missing_value(name: str) -> RowWarning:
-    return RowWarning("missing_value", name, f"'{name}' is missing: imputed as in training")
-
-
-def _not_a_number(feature: NumericFeature, cell: str) -> RowWarning:
-    what = "a date (ISO 8601)" if feature.kind == "datetime" else "a finite number"
-    if feature.reading is not None:
-        what += ", or be written as in training"
-    return RowWarning(
-        "not_a_number",
-        feature.name,
-        f"'{feature.name}' must be {what}, got {cell}: imputed as if missing",
-    )
-
-
-def _unknown_category(feature: CategoricalFeature, level: str) -> RowWarning:
-    known = f"the {len(feature.levels):,} levels of '{feature.name}' in training"
-    if feature.shares and feature.shares[-1] > 0:
-        known = (
-            f"the {len(feature.levels):,} most frequent levels of '{feature.name}' in training "
-            f"({100 * feature.shares[-1]:.1f} % of its rows had another)"
-        )
-    return RowWarning(
-        "unknown_category",
-        feature.name,
-        f"{quoted(level)} is not among {known}: the network sees none of them",
-    )
-
-
-def _out_of_range(feature: NumericFeature, value: float) -> RowWarning:
-    shown = moment_text if feature.kind == "datetime" else number_text
-    low, high = (math.nan if bound is None else bound for bound in (feature.low, feature.high))
-    return RowWarning(
-        "out_of_range",
-        feature.name,
-        f"'{feature.name}' is {shown(value)}, outside {shown(low)} to {shown(high)} in training",
     )

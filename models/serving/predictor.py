@@ -13,10 +13,11 @@ import pyarrow as pa
 
 from models.data.design import Codes, Numbers
 from models.data.faults import TableError
-from models.serving.encoding import EncodedRows, Given, RowEncoder, RowWarning
+from models.serving.encoding import EncodedRows, Given, RowEncoder
 from models.serving.explain import Explanation, explain, prices_of_explanation
-from models.serving.intervals import DEFAULT_COVERAGE, Calibration, spread_within_folds
+from models.serving.intervals import DEFAULT_COVERAGE, spread_within_folds
 from models.serving.manifest import OUTPUTS, Manifest
+from models.serving.oddities import RowWarning, no_interval, outlier, prediction_bounded
 from models.serving.reference import OutlierCheck, Vector
 
 # Rows that go through the graph at once: their activations stay in the cache, which is twice as
@@ -167,7 +168,7 @@ class Predictor:
     def _about_all(self, coverage: float) -> list[RowWarning]:
         calibration = self.manifest.calibration
         if calibration is None or calibration.bound(coverage) is None:
-            return [_no_interval(calibration, coverage)]
+            return [no_interval(calibration, coverage)]
         return []
 
     def _interval(self, values: Vector, members: Vector, coverage: float) -> tuple[Vector, Vector]:
@@ -193,7 +194,7 @@ class Predictor:
         if not reached.any():
             return low, high
         lowest, highest = bounds.range(first)
-        odd = _prediction_bounded(lowest, highest)
+        odd = prediction_bounded(lowest, highest)
         for row in reached.nonzero()[0]:
             warnings[row].append(odd)
         return (
@@ -207,7 +208,7 @@ class Predictor:
         parts = self._outliers.parts(encoded.numbers)
         for row in (parts.sum(1) > self._outliers.limit).nonzero()[0]:
             names = [self._encoder.columns[place] for place in self._outliers.most(parts[row])]
-            encoded.warnings[row].append(_outlier(names))
+            encoded.warnings[row].append(outlier(names))
 
     def _explain(self, encoded: EncodedRows) -> list[Explanation]:
         background = self.manifest.background
@@ -220,34 +221,3 @@ class Predictor:
             explain(lambda *rows: self._run(*rows)[0], background, numbers, codes)
             for numbers, codes in zip(encoded.numbers, encoded.codes, strict=True)
         ]
-
-
-def _no_interval(calibration: Calibration | None, coverage: float) -> RowWarning:
-    if calibration is None:
-        detail = "the model was trained by a version without intervals: train it again"
-    else:
-        what = "scored rows" if calibration.groups is None else "scored groups"
-        detail = (
-            f"an interval that holds {100 * coverage:g} % of the truths needs "
-            f"{calibration.units_needed(coverage)} {what}, and the model has "
-            f"{calibration.units} outside of a fold: ask for a smaller coverage"
-        )
-    return RowWarning("no_interval", None, detail)
-
-
-def _prediction_bounded(lowest: float, highest: float) -> RowWarning:
-    return RowWarning(
-        "prediction_bounded",
-        None,
-        "the networks went beyond the targets of training and were cut off between "
-        f"{lowest:.6g} and {highest:.6g}: check the row, and do not rely on this prediction; its "
-        "interval spans that whole range",
-    )
-
-
-def _outlier(names: list[str]) -> RowWarning:
-    return RowWarning(
-        "outlier",
-        names[0] if names else None,
-        "the row is unlike those of training, mostly in " + ", ".join(map(repr, names)),
-    )

@@ -18,7 +18,7 @@ from app.predictions.rows import BLOCK_ROWS, SMALL_ROWS
 from app.predictions.service import MOST_EXPLAINED
 from app.settings import Settings
 from app.storage.blobs import artifact_key
-from models.serving.encoding import RowWarning
+from models.serving.oddities import RowWarning
 
 CSV = {"Content-Type": "text/csv"}
 JSON = {"Content-Type": "application/json"}
