@@ -94,8 +94,8 @@ def prediction_bounded(lowest: float, highest: float) -> RowWarning:
         "prediction_bounded",
         None,
         "the networks went beyond the targets of training and were cut off between "
-        f"{rounded_text(lowest, 6)} and {rounded_text(highest, 6)}: check the row, and do not rely on "
-        "this prediction; its interval spans that whole range",
+        f"{rounded_text(lowest, 6)} and {rounded_text(highest, 6)}: check the row, and do not rely "
+        "on this prediction; its interval spans that whole range",
     )
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from models.data.wording import moment_text, number_text
+from models.data.wording import moment_text, number_text, rounded_text
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,23 @@ from models.data.wording import moment_text, number_text
 )
 def test_numbers(value: float, text: str) -> None:
     assert number_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (20205800.4, 6, "20205800"),
+        (1234.5678, 3, "1235"),
+        (-1234.5678, 6, "-1234.57"),
+        (0.00012345, 3, "0.000123"),
+        (1e150, 6, "1e+150"),
+        (float("inf"), 6, "inf"),
+    ],
+)
+def test_rounded_numbers_keep_all_digits_before_the_point(
+    value: float, digits: int, text: str
+) -> None:
+    assert rounded_text(value, digits) == text
 
 
 @pytest.mark.parametrize(

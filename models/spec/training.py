@@ -1,61 +1,22 @@
-"""The training spec: the vocabulary that the HTTP service, the workers and the numeric code share.
-
-A spec as submitted leaves most things out; `models.data.features.resolve` fills every default in
-against the table's profile, and the resolved spec is what is stored, hashed and trained.
-"""
+"""A training spec and its parts, the architecture aside."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from models.spec.architectures import Architecture, MlpArchitecture
+from models.spec.base import SpecModel, rename
 
 ColumnKind = Literal[
     "numeric", "categorical", "binary", "datetime", "identifier", "text", "constant"
-]
-Activation = Literal[
-    "relu",
-    "leaky_relu",
-    "gelu",
-    "silu",
-    "mish",
-    "selu",
-    "tanh",
-    "sigmoid",
-    "scaled_sigmoid",
-    "identity",
-]
-InitializationRule = Literal[
-    "xavier_uniform",
-    "xavier_normal",
-    "kaiming_uniform",
-    "kaiming_normal",
-    "lecun_normal",
-    "uniform",
-    "normal",
-    "constant",
-    "default",
 ]
 TargetTransform = Literal["log", "none"]
 Schedule = Literal["constant", "cosine", "flat_cosine", "multi_cosine"]
 Loss = Literal["squared_error", "absolute_error", "huber"]
 
 SHORT_NAMES = {"wd": "weight_decay", "k": "k_folds"}
-
-
-class SpecModel(BaseModel):
-    """Unknown fields are refused, and so are NaN, infinity, and texts or booleans for numbers."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 
 
 def _pair_of_names(given: Any) -> Any:
@@ -128,148 +89,6 @@ class Preprocessing(SpecModel):
         "that totals come out right (smearing of Duan 1983, from the residuals of other folds). "
         "With `none` both are the mean.",
     )
-
-
-class NormalWeights(SpecModel):
-    """Weights from N(0, std²)."""
-
-    type: Literal["normal"]
-    std: float = Field(gt=0, le=1e6)
-
-
-class UniformWeights(SpecModel):
-    """Weights from U(−bound, bound)."""
-
-    type: Literal["uniform"]
-    bound: float = Field(gt=0, le=1e6)
-
-
-class ConstantWeights(SpecModel):
-    """All weights alike: hidden units that start alike stay alike."""
-
-    type: Literal["constant"]
-    value: float = Field(ge=-1e6, le=1e6)
-
-
-# A rule by its name (`normal` has std 0.01, `uniform` bound 0.1, `constant` value 0), or with a
-# number of one's own.
-_OwnWeights = Annotated[
-    Annotated[NormalWeights | UniformWeights | ConstantWeights, Field(discriminator="type")],
-    Tag("weights"),
-]
-_by_form = Discriminator(lambda given: "weights" if isinstance(given, dict | SpecModel) else "rule")
-Initialization = Annotated[Annotated[InitializationRule, Tag("rule")] | _OwnWeights, _by_form]
-LinearInitialization = Annotated[
-    Annotated[InitializationRule | Literal["least_squares"], Tag("rule")] | _OwnWeights, _by_form
-]
-
-
-class LinearArchitecture(SpecModel):
-    """Linear regression: inputs to output, no hidden layer."""
-
-    type: Literal["linear"]
-    initialization: LinearInitialization = Field(
-        default="least_squares",
-        description="`least_squares` begins at the ridge regression of the fold's training rows.",
-    )
-
-
-class PiecewiseLinear(SpecModel):
-    """Each number beside its piecewise-linear code over quantile bins (Gorishniy et al. 2022,
-    arXiv 2203.05556)."""
-
-    type: Literal["piecewise_linear"]
-    bins: int = Field(default=16, ge=2, le=256, description="Quantile bins a column, at most.")
-
-
-class Periodic(SpecModel):
-    """Each number beside learnt sines and cosines of it (Gorishniy et al. 2022, arXiv 2203.05556;
-    in the form of Holzmüller et al. 2024, arXiv 2407.04491)."""
-
-    type: Literal["periodic"]
-    frequencies: int = Field(default=16, ge=1, le=256, description="Waves a column.")
-    scale: float = Field(default=0.1, gt=0, le=100, description="Deviation of first frequencies.")
-    size: int = Field(default=4, ge=2, le=64, description="Outputs a column, the number included.")
-
-
-NumericEmbedding = Annotated[PiecewiseLinear | Periodic, Field(discriminator="type")]
-
-
-class MlpArchitecture(SpecModel):
-    """A multilayer perceptron."""
-
-    type: Literal["mlp"] = "mlp"
-    hidden_sizes: list[Annotated[int, Field(ge=1, le=16_384)]] = Field(
-        default=[256, 64], min_length=1, max_length=16, description="Units of each hidden layer."
-    )
-    activation: Activation = "silu"
-    normalization: Literal["none", "batch", "layer"] = "none"
-    initialization: Initialization = "xavier_uniform"
-    numeric_embedding: NumericEmbedding | None = Field(
-        default=None, description="What stands beside the scaled numbers; learnt per fold."
-    )
-    linear_path: bool = Field(
-        default=False,
-        description="A linear model from the inputs to the output beside the network.",
-    )
-
-
-class ResNetArchitecture(SpecModel):
-    """The residual network for tables of Gorishniy et al. 2021, arXiv 2106.11959."""
-
-    type: Literal["resnet"]
-    blocks: int = Field(default=2, ge=1, le=16)
-    width: int = Field(default=128, ge=1, le=4_096, description="Units between the blocks.")
-    block_width: int = Field(default=256, ge=1, le=8_192, description="Units inside a block.")
-    activation: Activation = "relu"
-    normalization: Literal["none", "batch", "layer"] = "batch"
-    initialization: Initialization = "default"
-    numeric_embedding: NumericEmbedding | None = None
-
-
-class RealMlpArchitecture(SpecModel):
-    """RealMLP of Holzmüller et al. 2024, arXiv 2407.04491."""
-
-    type: Literal["realmlp"]
-    hidden_sizes: list[Annotated[int, Field(ge=1, le=16_384)]] = Field(
-        default=[256, 256, 256], min_length=1, max_length=16
-    )
-    activation: Activation = "mish"
-    initialization: Literal["default"] = "default"
-    numeric_embedding: NumericEmbedding | None = Field(
-        default_factory=lambda: Periodic(type="periodic")
-    )
-
-
-class TabmArchitecture(SpecModel):
-    """TabM of Gorishniy et al. 2024, arXiv 2410.24210."""
-
-    type: Literal["tabm"]
-    hidden_sizes: list[Annotated[int, Field(ge=1, le=16_384)]] = Field(
-        default=[256, 256], min_length=1, max_length=16
-    )
-    ensemble_size: int = Field(
-        default=32, ge=1, le=256, description="Predictions that it averages."
-    )
-    activation: Activation = "relu"
-    initialization: Initialization = "default"
-    numeric_embedding: NumericEmbedding | None = None
-
-
-Architecture = Annotated[
-    LinearArchitecture
-    | MlpArchitecture
-    | ResNetArchitecture
-    | RealMlpArchitecture
-    | TabmArchitecture,
-    Field(discriminator="type"),
-]
-
-
-def bins_of(architecture: Architecture) -> int:
-    """Quantile bins a column that the architecture's inputs have."""
-    embedding = getattr(architecture, "numeric_embedding", None)
-    return embedding.bins if isinstance(embedding, PiecewiseLinear) else 0
 
 
 class Folds(SpecModel):
@@ -388,16 +207,3 @@ def _with_rate(spec: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("'lr' is short for 'optimizer.learning_rate': give one of them, not both")
     kept = {name: value for name, value in spec.items() if name != "lr"}
     return {**kept, "optimizer": {**optimizer, "learning_rate": spec["lr"]}}
-
-
-def rename(data: Any, names: dict[str, str]) -> Any:
-    """Replace short field names by the full ones, refusing a field given under both."""
-    if not isinstance(data, dict):
-        return data
-    renamed = dict(data)
-    for short, full in names.items():
-        if short in renamed:
-            if full in renamed:
-                raise ValueError(f"'{short}' is short for '{full}': give one of them, not both")
-            renamed[full] = renamed.pop(short)
-    return renamed

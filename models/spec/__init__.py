@@ -1,0 +1,63 @@
+"""The training spec: the vocabulary that the HTTP service, the workers and the numeric code share.
+
+A spec as submitted leaves most things out; `models.data.features.resolve` fills every default in
+against the table's profile, and the resolved spec is what is stored, hashed and trained.
+"""
+
+from __future__ import annotations
+
+from models.spec.architectures import (
+    Activation,
+    Architecture,
+    ConstantWeights,
+    Initialization,
+    LinearArchitecture,
+    LinearInitialization,
+    MlpArchitecture,
+    NormalWeights,
+    Periodic,
+    PiecewiseLinear,
+    RealMlpArchitecture,
+    ResNetArchitecture,
+    TabmArchitecture,
+    UniformWeights,
+    bins_of,
+)
+from models.spec.training import (
+    SHORT_NAMES,
+    ColumnKind,
+    EarlyStopping,
+    Features,
+    Loss,
+    Preprocessing,
+    Schedule,
+    TargetTransform,
+    TrainingSpec,
+)
+
+__all__ = [
+    "SHORT_NAMES",
+    "Activation",
+    "Architecture",
+    "ColumnKind",
+    "ConstantWeights",
+    "EarlyStopping",
+    "Features",
+    "Initialization",
+    "LinearArchitecture",
+    "LinearInitialization",
+    "Loss",
+    "MlpArchitecture",
+    "NormalWeights",
+    "Periodic",
+    "PiecewiseLinear",
+    "Preprocessing",
+    "RealMlpArchitecture",
+    "ResNetArchitecture",
+    "Schedule",
+    "TabmArchitecture",
+    "TargetTransform",
+    "TrainingSpec",
+    "UniformWeights",
+    "bins_of",
+]

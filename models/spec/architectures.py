@@ -1,0 +1,175 @@
+"""The architectures that a spec may ask for; `models.networks` has their networks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from models.spec.base import SpecModel
+
+Activation = Literal[
+    "relu",
+    "leaky_relu",
+    "gelu",
+    "silu",
+    "mish",
+    "selu",
+    "tanh",
+    "sigmoid",
+    "scaled_sigmoid",
+    "identity",
+]
+InitializationRule = Literal[
+    "xavier_uniform",
+    "xavier_normal",
+    "kaiming_uniform",
+    "kaiming_normal",
+    "lecun_normal",
+    "uniform",
+    "normal",
+    "constant",
+    "default",
+]
+
+
+class NormalWeights(SpecModel):
+    """Weights from N(0, std²)."""
+
+    type: Literal["normal"]
+    std: float = Field(gt=0, le=1e6)
+
+
+class UniformWeights(SpecModel):
+    """Weights from U(−bound, bound)."""
+
+    type: Literal["uniform"]
+    bound: float = Field(gt=0, le=1e6)
+
+
+class ConstantWeights(SpecModel):
+    """All weights alike: hidden units that start alike stay alike."""
+
+    type: Literal["constant"]
+    value: float = Field(ge=-1e6, le=1e6)
+
+
+# A rule by its name (`normal` has std 0.01, `uniform` bound 0.1, `constant` value 0), or with a
+# number of one's own.
+_OwnWeights = Annotated[
+    Annotated[NormalWeights | UniformWeights | ConstantWeights, Field(discriminator="type")],
+    Tag("weights"),
+]
+_by_form = Discriminator(lambda given: "weights" if isinstance(given, dict | SpecModel) else "rule")
+Initialization = Annotated[Annotated[InitializationRule, Tag("rule")] | _OwnWeights, _by_form]
+LinearInitialization = Annotated[
+    Annotated[InitializationRule | Literal["least_squares"], Tag("rule")] | _OwnWeights, _by_form
+]
+
+
+class LinearArchitecture(SpecModel):
+    """Linear regression: inputs to output, no hidden layer."""
+
+    type: Literal["linear"]
+    initialization: LinearInitialization = Field(
+        default="least_squares",
+        description="`least_squares` begins at the ridge regression of the fold's training rows.",
+    )
+
+
+class PiecewiseLinear(SpecModel):
+    """Each number beside its piecewise-linear code over quantile bins (Gorishniy et al. 2022,
+    arXiv 2203.05556)."""
+
+    type: Literal["piecewise_linear"]
+    bins: int = Field(default=16, ge=2, le=256, description="Quantile bins a column, at most.")
+
+
+class Periodic(SpecModel):
+    """Each number beside learnt sines and cosines of it (Gorishniy et al. 2022, arXiv 2203.05556;
+    in the form of Holzmüller et al. 2024, arXiv 2407.04491)."""
+
+    type: Literal["periodic"]
+    frequencies: int = Field(default=16, ge=1, le=256, description="Waves a column.")
+    scale: float = Field(default=0.1, gt=0, le=100, description="Deviation of first frequencies.")
+    size: int = Field(default=4, ge=2, le=64, description="Outputs a column, the number included.")
+
+
+NumericEmbedding = Annotated[PiecewiseLinear | Periodic, Field(discriminator="type")]
+
+
+class MlpArchitecture(SpecModel):
+    """A multilayer perceptron."""
+
+    type: Literal["mlp"] = "mlp"
+    hidden_sizes: list[Annotated[int, Field(ge=1, le=16_384)]] = Field(
+        default=[256, 64], min_length=1, max_length=16, description="Units of each hidden layer."
+    )
+    activation: Activation = "silu"
+    normalization: Literal["none", "batch", "layer"] = "none"
+    initialization: Initialization = "xavier_uniform"
+    numeric_embedding: NumericEmbedding | None = Field(
+        default=None, description="What stands beside the scaled numbers; learnt per fold."
+    )
+    linear_path: bool = Field(
+        default=False,
+        description="A linear model from the inputs to the output beside the network.",
+    )
+
+
+class ResNetArchitecture(SpecModel):
+    """The residual network for tables of Gorishniy et al. 2021, arXiv 2106.11959."""
+
+    type: Literal["resnet"]
+    blocks: int = Field(default=2, ge=1, le=16)
+    width: int = Field(default=128, ge=1, le=4_096, description="Units between the blocks.")
+    block_width: int = Field(default=256, ge=1, le=8_192, description="Units inside a block.")
+    activation: Activation = "relu"
+    normalization: Literal["none", "batch", "layer"] = "batch"
+    initialization: Initialization = "default"
+    numeric_embedding: NumericEmbedding | None = None
+
+
+class RealMlpArchitecture(SpecModel):
+    """RealMLP of Holzmüller et al. 2024, arXiv 2407.04491."""
+
+    type: Literal["realmlp"]
+    hidden_sizes: list[Annotated[int, Field(ge=1, le=16_384)]] = Field(
+        default=[256, 256, 256], min_length=1, max_length=16
+    )
+    activation: Activation = "mish"
+    initialization: Literal["default"] = "default"
+    numeric_embedding: NumericEmbedding | None = Field(
+        default_factory=lambda: Periodic(type="periodic")
+    )
+
+
+class TabmArchitecture(SpecModel):
+    """TabM of Gorishniy et al. 2024, arXiv 2410.24210."""
+
+    type: Literal["tabm"]
+    hidden_sizes: list[Annotated[int, Field(ge=1, le=16_384)]] = Field(
+        default=[256, 256], min_length=1, max_length=16
+    )
+    ensemble_size: int = Field(
+        default=32, ge=1, le=256, description="Predictions that it averages."
+    )
+    activation: Activation = "relu"
+    initialization: Initialization = "default"
+    numeric_embedding: NumericEmbedding | None = None
+
+
+Architecture = Annotated[
+    LinearArchitecture
+    | MlpArchitecture
+    | ResNetArchitecture
+    | RealMlpArchitecture
+    | TabmArchitecture,
+    Field(discriminator="type"),
+]
+
+
+def bins_of(architecture: Architecture) -> int:
+    """Quantile bins a column that the architecture's inputs have."""
+    embedding = getattr(architecture, "numeric_embedding", None)
+    return embedding.bins if isinstance(embedding, PiecewiseLinear) else 0
