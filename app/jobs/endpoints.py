@@ -65,8 +65,7 @@ KEY_PROBLEMS = (IdempotencyMismatch, TooManyQueued)
 @router.post(":validate", summary="Check a spec", responses=problems(*SPEC_PROBLEMS))
 def validate_job(resources: ResourcesDep, tenant: Tenant, body: JobCreate) -> ValidationOut:
     """What the spec would train, with every default filled in. Nothing is created."""
-    with resources.database.reading() as session:
-        found = service.plan(session, resources, tenant, body.dataset_id, body.spec())
+    found = service.plan(resources, tenant, body.dataset_id, body.spec())
     return service.validate(resources.blobs, found)
 
 

@@ -57,9 +57,7 @@ class Plan:
     estimate: Estimate
 
 
-def plan(
-    session: Session, resources: Resources, tenant: str, dataset_id: str, spec: TrainingSpec
-) -> Plan:
+def plan(resources: Resources, tenant: str, dataset_id: str, spec: TrainingSpec) -> Plan:
     """Fill in every default, and see whether the workers have room for it.
 
     Raises
@@ -68,13 +66,16 @@ def plan(
     InvalidSpec: the spec does not fit the table, or the workers.
     ArtifactCorrupt: the stored table is damaged.
     """
-    try:
-        dataset = datasets.get(session, tenant, dataset_id, profile=False)
-    except NotFound as error:
-        error.errors = [Fault(pointer="/dataset_id", detail=error.detail)]
-        raise
     settings = resources.settings
-    profile = resources.profiles.get(session, dataset.id)
+    # The table is read after the transaction, which on SQLite can hold writers up.
+    with resources.database.reading() as session:
+        try:
+            dataset = datasets.get(session, tenant, dataset_id, profile=False)
+        except NotFound as error:
+            error.errors = [Fault(pointer="/dataset_id", detail=error.detail)]
+            raise
+        profile = resources.profiles.get(session, dataset.id)
+        room = largest_room(session, settings.slots or 1)
     try:
         spec = resolve(spec, profile)
     except SpecError as error:
@@ -82,7 +83,6 @@ def plan(
         raise InvalidSpec(f"{error}.", faults) from None
     if spec.preprocessing.target_transform is None:
         spec = _choose_transform(resources.blobs, dataset, spec)
-    room = largest_room(session, settings.slots or 1)
     expected = estimate(spec, profile, Machine(room.cores, core_rate()))
     limit, named = int(room.memory_bytes * MEMORY_SHARE), "three quarters of a worker's memory"
     if settings.max_job_memory_bytes:
@@ -147,7 +147,7 @@ def submit(resources: Resources, tenant: str, body: JobCreate, key: str | None) 
         known = idempotency.recall(session, tenant, key, request)
         if known is not None:
             return _repeated(session, tenant, known, key)
-        found = plan(session, resources, tenant, body.dataset_id, body.spec())
+    found = plan(resources, tenant, body.dataset_id, body.spec())
     return _enqueue(database, settings, tenant, body.name, found, key, request)
 
 
@@ -160,7 +160,7 @@ def retry(resources: Resources, tenant: str, job_id: str, key: str | None) -> Su
         known = idempotency.recall(session, tenant, key, request)
         if known is not None:
             return _repeated(session, tenant, known, key)
-        found = plan(session, resources, tenant, old.dataset_id, _stored_spec(old))
+    found = plan(resources, tenant, old.dataset_id, _stored_spec(old))
     return _enqueue(database, settings, tenant, old.name, found, key, request)
 
 

@@ -10,8 +10,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-# Changes with the meaning of a checkpoint: one of another format is not resumed from.
-FORMAT = 2
+# Changes with the meaning of a checkpoint: one of another format is not resumed from. That is also
+# which rows a fold has and how they are scaled: the weights would have seen rows that score them.
+FORMAT = 3
 
 
 def pack(tensors: dict[str, Tensor], state: dict[str, Any]) -> bytes:

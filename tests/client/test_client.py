@@ -359,6 +359,23 @@ def test_many_rows_are_sent_in_parts_and_faults_count_over_all(
         answering(refusing).predict(rows)
 
 
+def test_wide_rows_are_sent_in_smaller_parts_that_all_have_the_columns_of_any_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client_module, "CELLS_PER_REQUEST", 6)
+    sent: list[list[dict[str, Any]]] = []
+
+    def noting(request: httpx.Request) -> httpx.Response:
+        sent.append(json.loads(request.content)["rows"])
+        return echo(request)
+
+    rows = [{"a": 1, "b": 2}, {"a": 3}, {"a": 4, "c": 5}, {}, {"c": 6}]
+    assert len(answering(noting).predict(rows)) == 5
+    assert [len(part) for part in sent] == [2, 2, 1]
+    assert all(part[0].keys() == {"a", "b", "c"} for part in sent)
+    assert [row.get("a") for part in sent for row in part] == [1, 3, 4, None, None]
+
+
 def test_a_data_frame_is_uploaded_without_its_index() -> None:
     frame = pd.DataFrame({"y": [1.5, math.nan], "when": pd.to_datetime(["2010-07-31", None])})
     sent: list[bytes] = []

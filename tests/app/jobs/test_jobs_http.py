@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from house_api import finish, houses_csv, resources_of, serving, submit, train, upload
+from sqlalchemy import QueuePool
 
-from app.jobs import attempts, lifecycle, repository
+from app.jobs import attempts, lifecycle, repository, service
 from app.queue.dispatch import Hints
 from app.settings import Settings
 from app.storage.tables import LOCAL_TENANT
+from models.data.design import choose_transform
+from models.spec import TrainingSpec
 
 SPEC = {
     "dataset_id": "latest",
@@ -109,6 +112,26 @@ def test_validate_creates_nothing(client: TestClient) -> None:
     assert transform in ("log", "none")  # known before the job runs
     assert "capacity_exceeds_data" in {warning["code"] for warning in answer["warnings"]}
     assert len(client.get("/v1/jobs").json()["data"]) == 1
+
+
+def test_a_table_is_read_outside_of_a_transaction(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On SQLite who reads files in one can hold writers up."""
+    upload(client)
+    pool = resources_of(client).database.engine.pool
+    assert isinstance(pool, QueuePool)
+    in_use = []
+
+    def noting(parquet: Path, spec: TrainingSpec) -> TrainingSpec:
+        in_use.append(pool.checkedout())
+        return choose_transform(parquet, spec)
+
+    monkeypatch.setattr(service, "choose_transform", noting)
+    held_out = SPEC | {"holdout": {"fraction": 0.1}}
+    assert client.post("/v1/jobs:validate", json=held_out).status_code == 200
+    assert client.post("/v1/jobs", json=held_out).status_code == 202
+    assert in_use == [0, 0]
 
 
 def test_workers_are_told_of_a_job_that_waits_alone(client: TestClient, hints: list[str]) -> None:
