@@ -16,17 +16,16 @@ from torch.nn import functional
 
 from models.members import Member
 from models.randomness import stream_seed
-from models.spec import (
+from models.spec import Loss, TrainingSpec
+from models.spec.architectures import (
     Architecture,
     LinearArchitecture,
-    Loss,
     MlpArchitecture,
     Periodic,
     PiecewiseLinear,
     RealMlpArchitecture,
     ResNetArchitecture,
     TabmArchitecture,
-    TrainingSpec,
 )
 from models.training.dropout import PopulationNoise
 from models.training.engine import BLOCK_ROWS

@@ -17,7 +17,8 @@ from models.data.coordinates import ANGLES
 from models.data.features import select
 from models.data.kinds import MAX_LEVELS
 from models.data.profile import Profile
-from models.spec import (
+from models.spec import TrainingSpec
+from models.spec.architectures import (
     Architecture,
     LinearArchitecture,
     MlpArchitecture,
@@ -25,7 +26,6 @@ from models.spec import (
     RealMlpArchitecture,
     ResNetArchitecture,
     TabmArchitecture,
-    TrainingSpec,
     bins_of,
 )
 

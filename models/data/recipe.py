@@ -10,7 +10,8 @@ from typing import Any
 
 from models.data.aside import seen_rows
 from models.data.profile import Profile
-from models.spec import MlpArchitecture, PiecewiseLinear, TrainingSpec
+from models.spec import TrainingSpec
+from models.spec.architectures import MlpArchitecture, PiecewiseLinear
 
 HIDDEN_SIZES = [256, 128, 64]
 # Rows from which dropout and the schedule alone keep a network from overfitting, finer bins pay,

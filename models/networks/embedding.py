@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.networks.population import Shape
-from models.spec import Architecture, Periodic
+from models.spec.architectures import Architecture, Periodic
 
 
 class PeriodicEmbedding(nn.Module):

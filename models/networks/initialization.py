@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from models.members import Member
 from models.networks.population import Network
-from models.spec import (
+from models.spec.architectures import (
     Activation,
     ConstantWeights,
     Initialization,

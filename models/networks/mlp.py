@@ -17,7 +17,8 @@ from models.networks.population import (
     Shape,
     drop,
 )
-from models.spec import MlpArchitecture, TrainingSpec
+from models.spec import TrainingSpec
+from models.spec.architectures import MlpArchitecture
 
 
 class Mlp(Network):

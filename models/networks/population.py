@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from models.spec import Activation
+from models.spec.architectures import Activation
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
 

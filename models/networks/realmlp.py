@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from models.networks.embedding import embed_inputs
 from models.networks.population import Activate, Linear, Network, Noise, Shape, drop
-from models.spec import Activation, RealMlpArchitecture, TrainingSpec
+from models.spec import TrainingSpec
+from models.spec.architectures import Activation, RealMlpArchitecture
 
 
 class NtkLinear(nn.Module):

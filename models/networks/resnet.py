@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from models.networks.embedding import embed_inputs
 from models.networks.normalization import normalization
 from models.networks.population import Activate, Linear, Network, Noise, Shape, drop
-from models.spec import ResNetArchitecture, TrainingSpec
+from models.spec import TrainingSpec
+from models.spec.architectures import ResNetArchitecture
 
 
 class ResNet(Network):

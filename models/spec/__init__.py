@@ -6,23 +6,6 @@ against the table's profile, and the resolved spec is what is stored, hashed and
 
 from __future__ import annotations
 
-from models.spec.architectures import (
-    Activation,
-    Architecture,
-    ConstantWeights,
-    Initialization,
-    LinearArchitecture,
-    LinearInitialization,
-    MlpArchitecture,
-    NormalWeights,
-    Periodic,
-    PiecewiseLinear,
-    RealMlpArchitecture,
-    ResNetArchitecture,
-    TabmArchitecture,
-    UniformWeights,
-    bins_of,
-)
 from models.spec.training import (
     SHORT_NAMES,
     ColumnKind,
@@ -37,27 +20,12 @@ from models.spec.training import (
 
 __all__ = [
     "SHORT_NAMES",
-    "Activation",
-    "Architecture",
     "ColumnKind",
-    "ConstantWeights",
     "EarlyStopping",
     "Features",
-    "Initialization",
-    "LinearArchitecture",
-    "LinearInitialization",
     "Loss",
-    "MlpArchitecture",
-    "NormalWeights",
-    "Periodic",
-    "PiecewiseLinear",
     "Preprocessing",
-    "RealMlpArchitecture",
-    "ResNetArchitecture",
     "Schedule",
-    "TabmArchitecture",
     "TargetTransform",
     "TrainingSpec",
-    "UniformWeights",
-    "bins_of",
 ]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from models.networks.population import DenseStack, Linear, Network, Noise, activate
 from models.objectives.losses import RowLoss
-from models.spec import Activation
+from models.spec.architectures import Activation
 
 aten = torch.ops.aten
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models.networks.population import Activate, Network
-from models.spec import Activation
+from models.spec.architectures import Activation
 
 # Bounds of the activations that have them.
 BOUNDS: dict[Activation, tuple[float, float]] = {

@@ -15,7 +15,8 @@ from models.data.preprocessing import MARGIN, MARGIN_IN_TIME, FoldStatistics, le
 from models.networks.encoder import Encoder
 from models.networks.population import Shape, take
 from models.networks.target import TargetScale
-from models.spec import TrainingSpec, bins_of
+from models.spec import TrainingSpec
+from models.spec.architectures import bins_of
 from models.training.rows import RaggedRows
 
 # Standard deviations at which a target is cut off, which concerns none that a fold trains on: the

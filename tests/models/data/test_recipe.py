@@ -9,7 +9,8 @@ from houses import house_frame, lay
 
 from models.data.profile import Profile
 from models.data.recipe import MANY_ROWS, VERY_MANY_ROWS, apply_recipe
-from models.spec import EarlyStopping, MlpArchitecture, PiecewiseLinear, TrainingSpec
+from models.spec import EarlyStopping, TrainingSpec
+from models.spec.architectures import MlpArchitecture, PiecewiseLinear
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ from models.members import Member, members_of
 from models.networks import build_network
 from models.networks.population import Network, Shape
 from models.objectives.losses import LOSSES
-from models.spec import Activation, Loss, TrainingSpec
+from models.spec import Loss, TrainingSpec
+from models.spec.architectures import Activation
 from models.training.dropout import PopulationNoise
 from models.training.gradients import (
     AutogradGradients,
