@@ -43,10 +43,11 @@ def level(levels: list[str | None], *, numbers: bool = False, **more: Any) -> Ca
 def read(feature: NumericFeature | CategoricalFeature, cell: Any) -> tuple[float, list[str]]:
     """The number or code of a cell and its warnings, the same by JSON and, of a text, by CSV."""
     encoder = RowEncoder(manifest_of(feature))
-    by_json = encoder.rows([{"x": cell}])
+    given = encoder.given(["x"])
+    by_json = encoder.rows([{"x": cell}], given)
     values = by_json.numbers if isinstance(feature, NumericFeature) else by_json.codes
     if isinstance(cell, str):
-        by_table = encoder.table(pa.table({"x": [cell]}))
+        by_table = encoder.table(pa.table({"x": [cell]}), given)
         np.testing.assert_array_equal(by_table.numbers, by_json.numbers)
         np.testing.assert_array_equal(by_table.codes, by_json.codes)
         assert by_table.warnings == by_json.warnings
@@ -149,7 +150,8 @@ def test_numbers_in_costume_can_be_levels() -> None:
 
 def test_an_unknown_level_says_how_many_are_known() -> None:
     feature = level(["a", "b"], shares=[0.5, 0.3, 0.2])
-    [[warning]] = RowEncoder(manifest_of(feature)).rows([{"x": "c"}]).warnings
+    encoder = RowEncoder(manifest_of(feature))
+    [[warning]] = encoder.rows([{"x": "c"}], encoder.given(["x"])).warnings
     assert "2 most frequent levels of 'x' in training (20.0 % of its rows had another)" in (
         warning.detail
     )
