@@ -76,7 +76,7 @@ class Bounded:
 
 
 class InFlight:
-    """Bytes of the bodies that the process holds in memory; the event loop alone changes it."""
+    """Bytes of the bodies that the process holds in memory; only the event loop changes it."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit

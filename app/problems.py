@@ -100,8 +100,7 @@ def _invalid_request(request: Request, error: RequestValidationError) -> Respons
     if isinstance(error.body, bytes):
         sent = request.headers.get("Content-Type", "nothing")
         problem: Problem = UnsupportedMedia(
-            "This operation reads JSON: Content-Type must be application/json, however it is "
-            f"{sent}."
+            f"This operation reads JSON: Content-Type must be application/json, got {sent}."
         )
     elif (reason := not_json(error)) is not None:
         problem = Invalid(f"The body is not JSON: {reason}.")

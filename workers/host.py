@@ -140,7 +140,7 @@ def resolve_device(device: str, gpu: int | None) -> str:
     available = torch.cuda.is_available()
     if device == "cuda" and not available:
         raise experiment.TrainingFailed(
-            "FOLDHOUSE_DEVICE is cuda, however this worker's torch finds no CUDA device. Set it "
+            "FOLDHOUSE_DEVICE is cuda, but this worker's torch finds no CUDA device. Set it "
             "to auto or cpu, or repair the driver."
         )
     return f"cuda:{gpu or 0}" if available and device != "cpu" else "cpu"

@@ -88,8 +88,8 @@ class MlflowRoute(DoorRoute):
 def _named(table: Any) -> Any:
     if isinstance(table, list) and table and not isinstance(table[0], dict):
         raise ValueError(
-            'must be rows, [{"LotArea": 8450}], or columns, {"LotArea": [8450]}: numbers alone do '
-            "not tell which column they are of"
+            'must be rows, [{"LotArea": 8450}], or columns, {"LotArea": [8450]}: bare numbers do '
+            "not say which column they belong to"
         )
     return table
 
@@ -126,7 +126,7 @@ class DataframeSplit(BaseModel):
         for place, row in enumerate(self.data):
             if len(row) != len(self.columns):
                 raise ValueError(
-                    f"has {len(self.columns)} columns, however row {place + 1} has {len(row)} cells"
+                    f"row {place + 1} has {len(row)} cells where columns has {len(self.columns)}"
                 )
         return self
 
@@ -142,7 +142,7 @@ class Params(Asked):
             unknown = next((name for name in params if name not in cls.model_fields), None)
             if unknown is not None:
                 known = " and ".join(cls.model_fields)
-                raise ValueError(f"may have {known}, however there is {quoted(unknown)}")
+                raise ValueError(f"may have {known}, got {quoted(unknown)}")
         return params
 
 

@@ -140,8 +140,8 @@ def split(
         json_bytes = len(body)
     if json_bytes > len(body):
         raise Invalid(
-            f"Inference-Header-Content-Length is {json_bytes}, however the body has {len(body)} "
-            "bytes."
+            f"Inference-Header-Content-Length must be at most the body's {len(body)} bytes, got "
+            f"{json_bytes}."
         )
     request = validated(REQUEST, load_json(body[:json_bytes], settings))
     return request, memoryview(body)[json_bytes:]
@@ -166,17 +166,17 @@ def columns(inputs: Sequence[InputTensor], binary: memoryview) -> dict[str, Sequ
             raise _wrong(tensor, f"has datatype {quoted(tensor.datatype)}: take one of {known}")
         if tensor.shape not in ([*rows], [*rows, 1]) or not rows:
             expected = f"[{rows[0]}] or [{rows[0]}, 1], as the first input" if rows else "[N, 1]"
-            raise _wrong(tensor, f"must be of shape {expected}, however it is {tensor.shape[:4]}")
+            raise _wrong(tensor, f"must be of shape {expected}, got {tensor.shape[:4]}")
         size = tensor.parameters.binary_data_size
         if size is None:
             cells = _listed(tensor)
         elif size > len(binary):
-            raise _wrong(tensor, f"has {size} bytes, however {len(binary)} have come for it")
+            raise _wrong(tensor, f"must have {size} bytes, got {len(binary)}")
         else:
             cells = _unpacked(tensor, binary[:size])
             binary = binary[size:]
         if len(cells) != rows[0]:
-            raise _wrong(tensor, f"has shape {tensor.shape}, however {len(cells)} cells have come")
+            raise _wrong(tensor, f"must have {rows[0]} cells, as its shape says, got {len(cells)}")
         found[tensor.name] = cells
     if binary:
         raise Invalid(f"{len(binary)} bytes at the body's end belong to no tensor.")
@@ -222,7 +222,7 @@ def _unpacked(tensor: InputTensor, data: memoryview) -> list[DoorCell]:
         raise _wrong(
             tensor,
             f"is {tensor.datatype} of shape {tensor.shape}, which takes "
-            f"{tensor.shape[0] * dtype.itemsize} bytes, however it has {len(data)}",
+            f"{tensor.shape[0] * dtype.itemsize} bytes, got {len(data)}",
         )
     cells: list[DoorCell] = np.frombuffer(data, dtype).tolist()
     return cells

@@ -296,7 +296,7 @@ def _fold_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None:
     elif spec.k_folds > most > 0:
         refuse(
             "/k_folds",
-            f"k_folds must be between 2 and {most} for {counted}, however it is {spec.k_folds}",
+            f"k_folds must be between 2 and {most} for {counted}, got {spec.k_folds}",
         )
     if spec.folds.column is None:
         return

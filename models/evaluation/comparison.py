@@ -16,7 +16,7 @@ from models.data.metrics import jackknife
 from models.serving.manifest import Manifest
 
 # Standard errors that a difference must exceed: 5 % of a normal distribution lie above.
-# Measured on 1,440 pairs of small networks that differ in their seed and folds alone: 6 % pass
+# Measured on 1,440 pairs of small networks that differ only in their seed and folds: 6 % pass
 # (12 % by the standard error over rows).
 Z_95 = 1.645
 

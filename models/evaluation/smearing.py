@@ -23,7 +23,7 @@ def smear(served: ServedModel, design: Design, scored: list[np.ndarray], *, in_t
     Parameters
     ----------
     scored : the validation rows of each of the model's folds, places in the design
-    in_time : from earlier folds alone; the first has none and takes the later ones
+    in_time : from earlier folds only; the first has none and takes the later ones
     """
     residuals = [
         np.log(design.target[rows])
@@ -48,4 +48,4 @@ def _factor(residuals: list[NDArray[np.float64]]) -> float:
     if not residuals:
         return 1.0
     joined = np.concatenate(residuals)
-    return float(np.exp(logsumexp(joined) - np.log(len(joined))))  # exp alone may overflow
+    return float(np.exp(logsumexp(joined) - np.log(len(joined))))  # exp may overflow

@@ -169,7 +169,7 @@ def _is_alike(candidate: Candidate, ranks: Numbers) -> bool:
     levels next to each other. Each level counts once, lest a large one speak for all."""
     several = candidate.sizes > 1
     sizes = candidate.sizes[several]
-    if len(sizes) == 0:
+    if len(sizes) < 2:
         return False
     sums = np.bincount(candidate.codes, ranks, len(several))[several]
     squares = np.bincount(candidate.codes, ranks**2, len(several))[several]

@@ -114,7 +114,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "two forms": ({"inputs": ROWS, "instances": ROWS}, "exactly one of"),
     "no rows": ({"dataframe_records": []}, "no rows"),
     "no columns": ({"inputs": {}}, "no rows"),
-    "numbers without names": ({"inputs": [[1, 2], [3, 4]]}, "do not tell which column"),
+    "numbers without names": ({"inputs": [[1, 2], [3, 4]]}, "do not say which column"),
     "a text": ({"instances": "x"}, "/instances"),
     "columns of two lengths": ({"inputs": {"Area": [1, 2], "Zone": ["a"]}}, "'Zone' 1"),
     "a column twice": ({"dataframe_split": {"columns": ["a", "a"], "data": []}}, "'a' twice"),

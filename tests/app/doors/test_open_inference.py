@@ -149,7 +149,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "fractions as integers": ({"inputs": [{**QUALITY, "data": [1.5, 2, 3]}]}, "integers"),
     "numbers as texts": ({"inputs": [AREA, {**ZONE, "data": [1, 2, 3]}]}, "'Zone' is BYTES"),
     "lists in lists": ({"inputs": [{**AREA, "data": [[[1]], 2, 3]}]}, "'Area' is FP64"),
-    "too few cells": ({"inputs": [{**AREA, "data": [1, 2]}]}, "2 cells have come"),
+    "too few cells": ({"inputs": [{**AREA, "data": [1, 2]}]}, "as its shape says, got 2"),
     "no cells": ({"inputs": [{**AREA, "data": None}]}, "'Area' has neither data"),
     "unequal lengths": (
         {"inputs": [AREA, {**QUALITY, "shape": [2], "data": [1, 2]}]},
@@ -158,12 +158,15 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a matrix": ({"inputs": [{**AREA, "shape": [1, 3]}]}, "'Area' must be of shape"),
     "a scalar": ({"inputs": [{**AREA, "shape": []}]}, "'Area' must be of shape"),
     "no rows": ({"inputs": [{**AREA, "shape": [0], "data": []}]}, "no rows"),
-    "a huge shape": ({"inputs": [{**AREA, "shape": [2**62]}]}, "3 cells have come"),
+    "a huge shape": ({"inputs": [{**AREA, "shape": [2**62]}]}, "as its shape says, got 3"),
     "an endless shape": ({"inputs": [{**AREA, "shape": [10**400]}]}, "/inputs/0/shape/0"),
     "a negative shape": ({"inputs": [{**AREA, "shape": [-1]}]}, "/inputs/0/shape/0"),
     "another output": ({"inputs": [AREA], "outputs": [{"name": "y"}]}, "no output 'y'"),
     "an output twice": ({"inputs": [AREA], "outputs": [{"name": "low"}] * 2}, "'low' is asked"),
-    "bytes without a header": ({"inputs": [binary("Area", "FP64", 3, 24)]}, "0 have come"),
+    "bytes without a header": (
+        {"inputs": [binary("Area", "FP64", 3, 24)]},
+        "24 bytes, got 0",
+    ),
     "a coverage of all": ({"inputs": [AREA], "parameters": {"coverage": 1}}, "coverage"),
     "none of the columns": ({"inputs": [{**AREA, "name": "x"}]}, "none of the columns"),
 }
@@ -180,10 +183,10 @@ def test_wrong_requests_name_the_tensor(client: TestClient, case: str) -> None:
 
 
 LIES: dict[str, tuple[dict[str, Any], bytes, str]] = {
-    "too short": (binary("Area", "FP64", 3, 24), bytes(16), "24 bytes, however 16"),
+    "too short": (binary("Area", "FP64", 3, 24), bytes(16), "must have 24 bytes, got 16"),
     "too long": (binary("Area", "FP64", 3, 24), bytes(32), "8 bytes at the body's end"),
     "another size": (binary("Area", "FP64", 3, 16), bytes(16), "which takes 24 bytes"),
-    "a huge shape": (binary("Area", "FP64", 2**62, 24), bytes(24), "however it has 24"),
+    "a huge shape": (binary("Area", "FP64", 2**62, 24), bytes(24), "bytes, got 24"),
     "a negative size": (binary("Area", "FP64", 3, -1), b"", "binary_data_size"),
     "a text without an end": (
         binary("Zone", "BYTES", 1, 8),
@@ -191,7 +194,11 @@ LIES: dict[str, tuple[dict[str, Any], bytes, str]] = {
         "'Zone' breaks off in its text 1",
     ),
     "half a length": (binary("Zone", "BYTES", 2, 6), texts(b"") + b"\0\0", "its text 2"),
-    "too many texts": (binary("Zone", "BYTES", 1, 8), texts(b"", b""), "2 cells have come"),
+    "too many texts": (
+        binary("Zone", "BYTES", 1, 8),
+        texts(b"", b""),
+        "as its shape says, got 2",
+    ),
     "texts in latin-1": (binary("Zone", "BYTES", 1, 5), texts(b"\xe9"), "not UTF-8"),
 }
 

@@ -173,12 +173,19 @@ def sold(chance: np.random.Generator) -> pd.DataFrame:
     return frame.assign(y=frame.y + frame.time / 100)
 
 
+def mostly_zero(chance: np.random.Generator) -> pd.DataFrame:
+    """An area of its own in each row that has one, and the same zero in all others."""
+    frame = numbers(chance)
+    areas = np.where(np.arange(ROWS) < ROWS // 2, 0, chance.permutation(ROWS) + 10_000)
+    return frame.assign(pool=areas, y=frame.y + 2 * (areas > 0))
+
+
 def random_ids(chance: np.random.Generator) -> pd.DataFrame:
     return numbers(chance).assign(customer_id=chance.integers(0, 100, ROWS))
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("frame", [numbers, towns, whole, discrete, sold, random_ids])
+@pytest.mark.parametrize("frame", [numbers, towns, whole, discrete, sold, random_ids, mostly_zero])
 def test_honest_tables_are_silent(tmp_path: Path, frame: Frame, seed: int) -> None:
     assert codes(reviewed(tmp_path, frame(np.random.default_rng(seed)))) == set()
 
