@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from models.data.cells import DATE, ENOUGH, Mask, matches
+from models.data.cells import DATE, ENOUGH, Floats, Mask, matches
 from models.data.readings import DateReading, read_moments, tidy
 from models.data.spellings import WORTH_A_LOOK, Ambiguous
 
@@ -45,6 +45,16 @@ FORMATS = (
 )
 # Two digits may be a year, a month or a day.
 SHORT_YEAR = r"^[0-9]{1,2}(?:[-/.][0-9]{1,2}[-/.]|[- ]?[A-Za-z]{3}[- ]?)[0-9]{2}(?:[T ].*)?$"
+# Months without a day or in other languages, quarters and weeks.
+_MONTHS = (
+    "jan|gen|ene|feb|fév|fev|mar|mär|mrt|apr|avr|abr|mai|may|maj|mei|mag|jun|juin|giu|jul|juil|lug|"
+    "aug|aoû|aou|ago|sep|set|okt|oct|out|ott|nov|dez|dec|déc|dic"
+)
+UNREAD = (
+    rf"(?i)^(?:(?:[0-9]{{1,2}}\.?(?: de |[-/ ])?)?(?:{_MONTHS})\pL{{0,6}}\.?(?: de |,? |[-/])"
+    r"(?:[0-9]{4}|[0-9]{2})|[0-9]{4}[-/ ]?(?:q[1-4]|w[0-9]{1,2}(?:-[1-7])?)|q[1-4][-/ ]?[0-9]{4})$"
+)
+FIRST_DAY, LAST_DAY = 19000101, 20991231  # beyond, eight digits look like a number
 
 Counts = NDArray[np.int64]
 
@@ -58,6 +68,20 @@ def likely(sample: pa.Array) -> list[DateReading]:
         for reading in (*FORMATS, MONTH_FIRST, DAY_FIRST)
         if (iso | matches(texts, reading.pattern)).mean() >= WORTH_A_LOOK
     ]
+
+
+def may_be_dates(texts: pa.Array) -> Mask:
+    """Which of m texts look like dates and may not be read as such: (m,)."""
+    return matches(texts, SHORT_YEAR) | matches(tidy(texts), UNREAD)
+
+
+def are_compact_days(values: Floats) -> bool:
+    """Whether all of n numbers are days such as 20100731, and more than one."""
+    if len(values) == 0 or values.min() < FIRST_DAY or values.max() > LAST_DAY:
+        return False
+    month, day = values // 100 % 100, values % 100
+    are_days = (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31) & (day % 1 == 0)
+    return bool(are_days.all() and values.min() < values.max())
 
 
 def detect(
@@ -83,7 +107,10 @@ def detect(
         if (by_day & ~by_month).any() and not (by_month & ~by_day).any():
             return DAY_FIRST
     either = by_month | by_day | matches(texts, SHORT_YEAR)
-    return _ambiguous(texts, either) if counts[either].sum() >= enough else None
+    if counts[either].sum() >= enough:
+        return _ambiguous(texts, either)
+    unread = matches(tidy(texts), UNREAD)
+    return _unread(texts, unread) if counts[unread].sum() >= enough else None
 
 
 def _fits(reading: DateReading, texts: pa.Array) -> Mask:
@@ -96,4 +123,12 @@ def _ambiguous(texts: pa.Array, found: Mask) -> Ambiguous:
         texts.filter(pa.array(found))[0].as_py(),
         "may mean more than one day, and are not read as dates",
         "write 2010-07-31",
+    )
+
+
+def _unread(texts: pa.Array, found: Mask) -> Ambiguous:
+    return Ambiguous(
+        texts.filter(pa.array(found))[0].as_py(),
+        "name days, months, quarters or weeks in a spelling that is not read as dates",
+        "for their order, write 2010-07-31, or 2010-07 for a month",
     )

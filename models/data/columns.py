@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -48,6 +49,7 @@ ReadingCode = Literal[
     "ambiguous_dates",
     "time_of_day",
     "long_integers",
+    "leading_zeros",
     "far_dates",
     # Of tables that an earlier version read.
     "thousands_separators",
@@ -58,12 +60,16 @@ LOOKALIKES: frozenset[ReadingCode] = frozenset(
     {"ambiguous_numbers", "ambiguous_dates", "time_of_day"}
 )
 
-WHOLE = r"^[+-]?[0-9]+$"
+WHOLE = r"^[+-]?[0-9]+(?:\.0*)?$"
+ZEROS_FIRST = r"^0[0-9]+$"
+# 1.234 and whole numbers beside it: 950, and 9500 where only longer ones have a mark.
+GROUPED = r"^[+-]?(?:0|[1-9][0-9]*|[1-9][0-9]{0,2}\.[0-9]{3})$"
 TIME_OF_DAY = r"^[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?: ?[AaPp]\.?[Mm]\.?)?$"
 # Databases write dates far from any event for "never".
 FIRST_DAY, LAST_DAY = np.datetime64("1684-01-01"), np.datetime64("2256-01-01")
 EXAMPLES = 100  # cells of which one is shown
 SAMPLE = 1_000  # cells that tell whether all are worth a look
+FEWEST_SPELT = 3  # different numbers that make words beside them the exception
 MOST_DIGITS = 400  # of a whole number that are compared: more are infinite as a float
 AS_MISSING = "taken as missing:"
 
@@ -113,9 +119,13 @@ class _Column:
         if self._enough(numbers):
             return self._of_numbers(floats, not_numbers, marks)
         moments, not_dates = parse_dates(self.cells)
-        if self._enough(self.present & ~not_dates):
+        dates = self.present & ~not_dates
+        if self._enough(dates):
             return self._of_moments(moments, not_dates, [])
-        return self._in_costume(marks) or self._of_words(self._numbers_among_words(numbers))
+        return self._in_costume(marks) or self._of_words(
+            self._too_few(numbers, "mixed_numbers", "numbers")
+            or self._too_few(dates, "mixed_dates", "dates")
+        )
 
     def _of_numbers(self, floats: Floats, not_numbers: Mask, marks: Marks) -> TypedColumn:
         """Plain numbers, unless more is read in another spelling or digits would be lost."""
@@ -133,7 +143,7 @@ class _Column:
         warnings += self._noted(np.isinf(floats), "not_finite", f"{AS_MISSING} not a finite number")
         warnings += self._noted(not_numbers, "mixed_numbers", f"{AS_MISSING} not a number")
         finite = np.where(np.isinf(floats), np.nan, floats)
-        if not_numbers.any() or _may_be_thousands(finite):
+        if not_numbers.any() or self._may_be_thousands(floats):
             found = spellings.detect(*self.distinct, marks)
             if isinstance(found, NumberReading):
                 values = read_numbers(found, self.cells)
@@ -146,6 +156,8 @@ class _Column:
                 if not not_numbers.any():
                     return self._of_words(doubt)
                 warnings += doubt
+        warnings += self._zeros_first()
+        warnings += self._compact_days(finite)
         return TypedColumn(pa.chunked_array([pa.array(finite, from_pandas=True)]), warnings)
 
     def _of_moments(
@@ -192,18 +204,40 @@ class _Column:
                 "as 18.5 for 18:30"
             )
             return self._of_words(self._noted(times, "time_of_day", what))
-        return None
+        signs = matches(sample, spellings.A_SIGN)
+        if signs.any() and matches(tidy(sample), spellings.SIGNED).mean() >= ENOUGH:
+            signed = Ambiguous(
+                sample.filter(pa.array(signs))[0].as_py(),
+                "have a sign beside the number, and are not read as numbers",
+                "write the number without it",
+            )
+            return self._of_words(self._in_doubt("ambiguous_numbers", signed))
+        return self._partly_in_costume(marks)
+
+    def _partly_in_costume(self, marks: Marks) -> TypedColumn | None:
+        """$1,200 beside too many words such as "on request"."""
+        texts, counts = self.distinct
+        dressed = spellings.is_dressed(texts)
+        if dressed.sum() < FEWEST_SPELT or dressed.sum() <= (~dressed).sum():
+            return None  # levels such as 1Fam and Duplex
+        found = spellings.detect(texts.filter(pa.array(dressed)), counts[dressed], marks)
+        if not isinstance(found, NumberReading):
+            return None
+        read = ~np.isnan(apply(found, self.cells)[0])
+        return self._of_words(self._too_few(read, "mixed_numbers", "numbers"))
 
     def _calendar(self, sample: pa.ChunkedArray) -> DateReading | Ambiguous | None:
         readings = calendars.likely(sample)
-        short = matches(sample, calendars.SHORT_YEAR).mean() >= WORTH_A_LOOK
-        return calendars.detect(readings, *self.distinct) if readings or short else None
+        in_doubt = calendars.may_be_dates(sample).mean() >= WORTH_A_LOOK
+        return calendars.detect(readings, *self.distinct) if readings or in_doubt else None
 
     def _of_spelling(self, reading: NumberReading) -> TypedColumn:
         values, odd = apply(reading, self.cells)
         row = self._example(values, reading)
-        taken = [quoted(part) for part in (*reading.before, *reading.powers, *reading.after)]
-        if reading.grouping and reading.grouping in tidy(self.cells[row - 1 : row])[0].as_py():
+        parts = (*reading.before, *reading.powers, *reading.after)
+        taken = [quoted(part) for part in dict.fromkeys(parts)]
+        shown = tidy(self.cells[row - 1 : row])[0].as_py()
+        if reading.grouping and re.search(f"[0-9]{re.escape(reading.grouping)}[0-9]", shown):
             taken.append(f"the thousands mark {reading.grouping!r}")
         detail = (
             f"{_count(~np.isnan(values))} read as numbers"
@@ -225,7 +259,7 @@ class _Column:
         row = _first(~np.isnat(moments))
         detail = (
             f"{_count(~np.isnat(moments))} read as dates such as {reading.format}: "
-            f"{_cell(self.cells, row)} is {moments[row - 1].item():%Y-%m-%d %H:%M}. "
+            f"{_cell(self.cells, row)} is {_minute(moments[row - 1])}. "
             + ("Every cell fits." if not odd.any() else f"{_count(odd)} did not fit.")
         )
         warning = ReadingWarning("read_as_dates", self.name, detail, row)
@@ -282,7 +316,8 @@ class _Column:
         if long.any():
             long[long] = self._match(long, WHOLE)
         texts = self.cells.filter(pa.array(long)).to_pylist()
-        long[long] = [int(text[:MOST_DIGITS]) != float(text[:MOST_DIGITS]) for text in texts]
+        whole = [text.partition(".")[0][:MOST_DIGITS] for text in texts]
+        long[long] = [int(text) != float(text) for text in whole]
         return long
 
     def _in_doubt(self, code: ReadingCode, found: Ambiguous) -> list[ReadingWarning]:
@@ -297,16 +332,44 @@ class _Column:
         detail = f"{_count(cells)} {what} (row {row}: {_cell(self.cells, row)})."
         return [ReadingWarning(code, self.name, detail, row)]
 
-    def _numbers_among_words(self, numbers: Mask) -> list[ReadingWarning]:
-        share = float(numbers.sum()) / max(1.0, float(self.present.sum()))
+    def _zeros_first(self) -> list[ReadingWarning]:
+        zeros: Mask = pc.starts_with(self.cells, "0").to_numpy(zero_copy_only=False)
+        if zeros.any():
+            zeros = zeros.copy()
+            zeros[zeros] = self._match(zeros, ZEROS_FIRST)
+        what = (
+            "with zeros in front are read as numbers without them: if they are codes, set the kind "
+            "of the column to 'categorical' in features.kinds"
+        )
+        return self._noted(zeros, "leading_zeros", what)
+
+    def _compact_days(self, values: Floats) -> list[ReadingWarning]:
+        if not calendars.are_compact_days(values[~np.isnan(values)]):
+            return []
+        what = "look like dates and are read as whole numbers: write 2010-07-31 for 20100731"
+        return self._noted(~np.isnan(values), "ambiguous_dates", what)
+
+    def _may_be_thousands(self, floats: Floats) -> bool:
+        """1.234 for all: nothing says that the point is decimal."""
+        known = np.abs(floats[~np.isnan(floats)])
+        broken = known[known != np.floor(known)]
+        if len(broken) > 0 and (broken.min() < 1 or broken.max() >= 1000):
+            return False
+        if not pc.any(pc.match_substring(self.cells, ".")).as_py():
+            return False
+        # The sample first: it rules out most columns in a fraction of the time.
+        return all(matches(cells, GROUPED).all() for cells in (self.sample, self.distinct[0]))
+
+    def _too_few(self, fits: Mask, code: ReadingCode, what: str) -> list[ReadingWarning]:
+        share = float(fits.sum()) / max(1.0, float(self.present.sum()))
         if share < 0.5:
             return []
-        row = _first(self.present & ~numbers)
+        row = _first(self.present & ~fits)
         detail = (
-            f"{100 * share:.1f} % of the cells are numbers, too few for a column of numbers: all "
+            f"{100 * share:.1f} % of the cells are {what}, too few for a column of {what}: all "
             f"are read as words (row {row}: {_cell(self.cells, row)})."
         )
-        return [ReadingWarning("mixed_numbers", self.name, detail, row)]
+        return [ReadingWarning(code, self.name, detail, row)]
 
 
 def is_booleans(texts: pa.Array | pa.ChunkedArray) -> bool:
@@ -314,11 +377,9 @@ def is_booleans(texts: pa.Array | pa.ChunkedArray) -> bool:
     return set(pc.utf8_lower(texts).unique().to_pylist()) <= {"true", "false"}
 
 
-def _may_be_thousands(values: Floats) -> bool:
-    """1.234 for all: nothing says that the point is decimal."""
-    known = np.abs(values[~np.isnan(values)])
-    broken = known[known != np.floor(known)]
-    return len(broken) > 0 and known.max() < 1000 and broken.min() >= 1
+def _minute(moment: np.datetime64) -> str:
+    """Of any year; Python's own dates end with 9999."""
+    return str(np.datetime_as_string(moment, unit="m")).replace("T", " ")
 
 
 def _first(mask: Mask) -> int:

@@ -18,6 +18,7 @@ NAMES_SHOWN = 5
 # Lines of words may have as many words each; lines of numbers are rows of a table.
 MOSTLY = 0.5
 
+_SIGNS = re.compile(r"[,;|^~:!$*/\\]")  # that separate cells somewhere
 _NUMBER = re.compile(r"[-+]?[0-9.,]*[0-9][0-9.,]*(?:[eE][-+]?[0-9]+)?%?")
 
 
@@ -106,7 +107,7 @@ def judge(sample: bytes, separator: str | None, *, is_whole: bool) -> Judgement:
         whole = [each for tier in tiers for each in tier if each.dialect.separator == b","]
         one = next((each for each in whole if each.fits), None)
         if one and not any(each.splits_rows for each in readings):
-            return Judgement(one.dialect, 1, notes=_one_column(aligned))
+            return Judgement(one.dialect, 1, notes=_one_column(sample, one, aligned))
     misfits = [each for each in readings if not each.fits]
     best = max(misfits or readings, key=lambda each: each.agreement)
     return Judgement(best.dialect, best.header, _hint(sample, best))
@@ -168,10 +169,21 @@ def _share_of_numbers(sample: bytes, dialect: Dialect) -> float:
     return sum(are_numbers) / max(1, len(are_numbers))
 
 
-def _one_column(aligned: _Reading) -> list[TableFault]:
+def _one_column(sample: bytes, one: _Reading, aligned: _Reading) -> list[TableFault]:
+    """Why a table may have more columns than the one that was read."""
+    detail = "No separator was found, so the table was read as one column."
+    (header,), *rows = cells(sample, one.dialect)
+    for sign in dict.fromkeys(_SIGNS.findall(header)):
+        count = header.count(sign)
+        if all(len(row) == 1 and row[0].count(sign) == count for row in rows):
+            remedy = (
+                "remove the double quotes around whole lines"
+                if sign in SEPARATORS
+                else f"say so: ?separator={sign}"
+            )
+            return [TableFault(f"{detail} If {sign!r} separates {count + 1:,} columns, {remedy}.")]
     if aligned.header == 1:
         return []
-    detail = "No separator was found, so the table was read as one column."
     if aligned.fits:
         detail += f" Where blanks separate {aligned.header} columns, say so: ?separator=%20."
     return [TableFault(detail)]
@@ -184,6 +196,11 @@ def _hint(sample: bytes, best: _Reading) -> str:
         return ""
     header, *rows = cells(sample, best.dialect)
     was_read = f" The header was read as {_shown(header)}."
+    if best.header == 1 and best.dialect.separator == b",":
+        return (
+            f"{was_read} If the table has one column, whose cells contain commas, say so: "
+            "?separator=;. If a title or a comment stands above the column names, remove it."
+        )
     if usual != best.header + 1:
         return f"{was_read} If a title or a comment stands above the column names, remove it."
     if all(not row[-1] for row in rows if len(row) == usual):

@@ -27,10 +27,12 @@ GroupingMark = Literal["", ",", ".", " ", "'"]  # empty where none is known
 # NFKC makes one spelling of many: blanks of every width, full-width digits and signs, m² and m2.
 # A digit raised above another is a footnote or a power: it must not become its neighbour.
 RAISED = (r"([0-9])([¹²³⁰-⁹])", r"\1^\2")
-MARKS = ((r"[−‐–]", "-"), (r"[’‘]", "'"))
+# Web pages and phones leave signs without width and marks of direction around numbers.
+MARKS = (("[\u00ad\u200b-\u200f\u2060\ufeff]", ""), (r"[−‐–]", "-"), (r"[’‘]", "'"))
 BLANKS = (" +", " ")
 # Accounting parentheses mean minus, and the sign comes first: ($5) and $-5 become -$5.
 BRACKETS = (r"^([^0-9(]*)\((.*)\)$", r"-\1\2")
+SIGN_LAST = (r"^([^+-]*[0-9])-$", r"-\1")  # SAP writes 1234.50- for a negative amount
 SIGN_FIRST = (r"^([^0-9+-]*?) ?([+-]) ?", r"\2\1")
 
 _NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -67,7 +69,7 @@ class NumberReading(_Reading):
     @property
     def tail(self) -> str:
         """Also the dash of 1,200.- for a whole amount."""
-        return rf"(?:[.,]-+)?{_optional(self.powers, ' ?', '[.]?')}{_optional(self.after, ' ?')}$"
+        return rf"(?:[.,:]-+)?{_optional(self.powers, ' ?', '[.]?')}{_optional(self.after, ' ?')}$"
 
     def scaled_by(self, power: str) -> str:
         """What the end of a cell with this factor looks like."""
@@ -204,7 +206,7 @@ def tidy_numbers(cells: Texts) -> Texts:
     if _any(cells, "("):
         cells = _replaced(cells, BRACKETS)
     if _any(cells, "-") or _any(cells, "+"):
-        cells = _replaced(cells, SIGN_FIRST)
+        cells = _replaced(cells, SIGN_LAST, SIGN_FIRST)
     return cells
 
 

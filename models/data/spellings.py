@@ -39,14 +39,25 @@ CURRENCY = rf"[A-Za-z]{{0,3}}\p{{Sc}}|(?:{'|'.join(CURRENCIES)})\.?"
 IS_CURRENCY = re.compile(rf"[A-Za-z]{{0,3}}[^\w\s%‰°\"'/.,]|(?:{'|'.join(CURRENCIES)})\.?")
 # A letter or sign, and no digits but those of m2 and ft3.
 UNIT = r"(?:\pL[23]\b|[\pL\p{Sc}%‰°\"'/])(?:[^0-9]|\pL[23]\b)*"
-# 1,200.- and 1.200,-- are whole amounts.
+# 1,200.- and 1.200,-- and 1 200:- are whole amounts.
 COSTUME = (
-    rf"^[+-]?(?:{CURRENCY})? ?(?:[0-9](?:[0-9.,' ]*[0-9])?|[.,][0-9]+)(?:[.,]-+)? ?(?:{UNIT})?$"
+    rf"^[+-]?(?:{CURRENCY})? ?(?:[0-9](?:[0-9.,' ]*[0-9])?|[.,][0-9]+)(?:[.,:]-+)? ?(?:{UNIT})?$"
 )
+# Digits between signs that are no costume: ~5, 65+, >100, '5', 12*. A code such as #12 is none.
+_PLAINLY = r"(?:0|[1-9][0-9]*|[1-9][0-9]{0,2}(?:[,.' ][0-9]{3})+)(?:[.,][0-9]+)?"
+SIGNED = rf"^[^\pL\p{{Nd}}#]{{0,2}}{_PLAINLY}[^\pL\p{{Nd}}#]{{0,2}}$"
+A_SIGN = r"^\P{Nd}|\P{Nd}$"
 LONGEST_UNIT = 24  # characters
-# 3.5k, 12 k€, 1.2M; "mm" and "kg" are units.
-POWER = re.compile(r"([kKMmB]|mn|mln|mio|Mio|bn|Mrd)\.?(?: (.*)|(\W.*|[A-Z]{3}))?")
-POWERS = {"k": 3, "K": 3, "M": 6, "m": 6, "B": 9, "bn": 9, "Mrd": 9}
+# 3.5k, 12 k€, 1.2M, 2 million; "mm" and "kg" are units.
+POWERS = {"k": 3, "K": 3, "M": 6, "m": 6, "B": 9}
+POWERS |= dict.fromkeys(("thousand", "Tsd", "tsd"), 3)
+POWERS |= dict.fromkeys(("mn", "mln", "mio", "Mio", "million", "millions", "Million"), 6)
+POWERS |= dict.fromkeys(("bn", "Mrd", "mrd", "billion", "billions", "Billion"), 9)
+POWERS |= {"lakh": 5, "lakhs": 5, "crore": 7, "crores": 7, "万": 4, "萬": 4, "만": 4}
+POWERS |= {"亿": 8, "億": 8, "억": 8}
+MAY_BE_UNITS = ("m", "B")  # metres, bytes
+_ANY_POWER = "|".join(sorted(POWERS, key=len, reverse=True))
+POWER = re.compile(rf"({_ANY_POWER})\.?(?: (.*)|(\W.*|[A-Z]{{3}}|[元円원]))?")
 PLURALS = ("s", "es", "e", "n", "en", "er")
 
 # Two marks at a time; where several say the same, the first is taken.
@@ -148,7 +159,12 @@ class _Costume:
 
 def is_likely(sample: pa.Array | pa.ChunkedArray) -> bool:
     """Whether some cells of a column, missing ones aside, make it worth a look at all of them."""
-    return float(matches(tidy_numbers(sample), COSTUME).mean()) >= WORTH_A_LOOK
+    return float(is_dressed(sample).mean()) >= WORTH_A_LOOK
+
+
+def is_dressed(texts: pa.Array | pa.ChunkedArray) -> Mask:
+    """Which of m texts are digits in some costume: (m,)."""
+    return matches(tidy_numbers(texts), COSTUME)
 
 
 def _dressed(texts: pa.Array, counts: Counts) -> _Dressed:
@@ -172,7 +188,7 @@ def _dressed(texts: pa.Array, counts: Counts) -> _Dressed:
             pc.binary_join_element_wise(pc.utf8_slice_codeunits(before, -1), body, ""),
             body,
         ),
-        pc.utf8_ltrim(pc.replace_substring_regex(rest, "^[0-9.,' ]*", ""), "- "),
+        pc.utf8_ltrim(pc.replace_substring_regex(rest, "^[0-9.,' ]*", ""), ":- "),
     )
 
 
@@ -219,8 +235,8 @@ def _split(after: str, before: str, weights: dict[str, int]) -> tuple[int | None
     name, unit = found[1], found[2] or found[3] or ""
     is_money = bool(before or IS_CURRENCY.fullmatch(unit))
     factors = {part[0] for part in weights if POWER.fullmatch(part)}
-    is_power = name in ("k", "K", "M") or len(name) > 1 or is_money or bool(factors & {"k", "K"})
-    return (POWERS.get(name, 6), unit) if is_power else (None, after)
+    is_power = name not in MAY_BE_UNITS or is_money or bool(factors & {"k", "K"})
+    return (POWERS[name], unit) if is_power else (None, after)
 
 
 def _is_plural(one: str, other: str, dressed: _Dressed) -> bool:
@@ -271,7 +287,7 @@ def _marks(
     alike = [marks for marks in read if known(read[marks]).sum() == known(read[best]).sum()]
     if best[1] == "" and len({decimal for decimal, _ in alike}) == 1:
         best = (best[0], OTHER[best[0]])  # if the point is decimal, a comma can only group
-    if np.nanmax(read[best]) >= EXACT:
+    if np.nanmax(np.abs(read[best])) >= EXACT:
         return None
     return _reading(costume, *best)
 

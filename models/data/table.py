@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from models.data.cells import read_floats
 from models.data.columns import ReadingWarning, type_column
@@ -65,7 +66,7 @@ def read_table(source: Path | BinaryIO, limits: Limits, marks: Marks = UNSAID) -
     blocks = Blocks(source, limits, marks.separator)
     text = pa.Table.from_batches(blocks)
     columns: list[pa.ChunkedArray] = []
-    warnings = [*blocks.warnings, *_numeric_header(text.column_names)]
+    warnings = [*blocks.warnings, *_missing_header(text)]
     readings: dict[str, Reading] = {}
     for name, cells in zip(text.column_names, text.columns, strict=True):
         column = type_column(name, cells, marks)
@@ -124,9 +125,16 @@ class Blocks:
         ]
 
 
-def _numeric_header(names: list[str]) -> list[ReadingWarning]:
-    _, words = read_floats(pa.array(names))
-    if words.any():
+def _missing_header(text: pa.Table) -> list[ReadingWarning]:
+    """Names that are all numbers, or numbers beside words of their own columns, are a row."""
+    _, is_word = read_floats(pa.chunked_array([pa.array(text.column_names)]))
+    words = [name for name, odd in zip(text.column_names, is_word, strict=True) if odd]
+    if not (~is_word).any() or not all(_holds(text[name], name) for name in words):
         return []
-    detail = "The first line was taken as column names, but holds only numbers."
+    what = "has words of the columns below it and numbers" if words else "holds only numbers"
+    detail = f"The first line was taken as column names, but {what}."
     return [ReadingWarning("numeric_header", None, detail, None)]
+
+
+def _holds(cells: pa.ChunkedArray, word: str) -> bool:
+    return bool(pc.any(pc.equal(cells, word)).as_py())

@@ -60,6 +60,7 @@ def seconds(text: str) -> float:
 def tidy(text: str) -> str:
     """One kind of blank, dash and apostrophe."""
     text = unicodedata.normalize("NFKC", re.sub(r"([0-9])([¹²³⁰-⁹])", r"\1^\2", text))
+    text = re.sub("[\u00ad\u200b-\u200f\u2060\ufeff]", "", text)
     return re.sub(" +", " ", re.sub("[’‘]", "'", re.sub("[−‐–]", "-", text)))
 
 
@@ -71,6 +72,7 @@ def optional(texts: Iterable[str], before: str = "", behind: str = "") -> str:
 def spelt_number(text: str, reading: dict[str, Any]) -> float:
     """$1,200.50, 85 m² or (3.5k), spelt as the column's cells were in training."""
     text = re.sub(r"^([^0-9(]*)\((.*)\)$", r"-\1\2", tidy(text))
+    text = re.sub(r"^([^+-]*[0-9])-$", r"-\1", text)
     text = re.sub(r"^([^0-9+-]*?) ?([+-]) ?", r"\2\1", text)
     point, mark = re.escape(reading["decimal"]), re.escape(reading["grouping"])
     digits = f"[0-9]+(?:{point}[0-9]+)?|{point}[0-9]+"
@@ -80,7 +82,7 @@ def spelt_number(text: str, reading: dict[str, Any]) -> float:
         rest = "[0-9]+" if reading["grouping"] in ".," else "(?:[0-9]{1,2}|[0-9]{4,})"
         digits = f"{groups}(?:{point}[0-9]+)?|[0-9]+(?:{point}{rest})?|{point}[0-9]+"
     found = re.fullmatch(
-        rf"([+-]?){optional(reading['before'])} ?({digits})(?:[.,]-+)?"
+        rf"([+-]?){optional(reading['before'])} ?({digits})(?:[.,:]-+)?"
         rf"{optional(reading['powers'], ' ?', '[.]?')}{optional(reading['after'], ' ?')}",
         text,
     )

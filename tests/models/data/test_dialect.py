@@ -47,6 +47,7 @@ def refusal(data: bytes, separator: str | None = None) -> TableError:
         (b"sep=\t\na\tb\n1\t2\n", [["a", "b"], ["1", "2"]]),
         (b"sep=,x\n1,2\n", [["sep=", "x"], ["1", "2"]]),
         (b'path,n\n"C:\\x\\",1\n"D:\\",2\n', [["path", "n"], ["C:\\x\\", "1"], ["D:\\", "2"]]),
+        (b'"x, y"\n1\n2\n', [["x, y"], ["1"], ["2"]]),
         (b"#chrom\tpos\nchr1\t5\n", [["#chrom", "pos"], ["chr1", "5"]]),
     ],
 )  # fmt: skip
@@ -153,3 +154,22 @@ def test_what_is_odd_below_the_lines_that_are_judged(monkeypatch: pytest.MonkeyP
     assert "row 2,001, column 'b'" in remark
     error = refusal(regular + b'2,"7\\" wide"\n')
     assert (error.faults[0].row, error.faults[0].column) == (2_001, "b")
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"a~b\n1~2\n3~4\n", "If '~' separates 2 columns, say so: ?separator=~."),
+        (b"a:b:c\n1:2:3\n", "If ':' separates 3 columns, say so: ?separator=:."),
+        (b'"a,b"\n"1,2"\n', "remove the double quotes around whole lines."),
+    ],
+)
+def test_one_column_that_may_be_more(data: bytes, says: str) -> None:
+    [[_, *_], [remark]] = read(data)
+    assert remark.endswith(says)
+
+
+def test_one_column_with_commas_says_how_to_read_it() -> None:
+    data = b"x\n1,5\n2,5\n"
+    assert "?separator=;" in str(refusal(data))
+    assert read(data, ";") == ([["x"], ["1,5"], ["2,5"]], [])

@@ -71,6 +71,13 @@ NUMBERS = [
     (["7", "12,5", "1.234,75"], [7, 12.5, 1234.75]),
     (["(1,234)", "5,678,900"], [-1234, 5678900]),
     (["−5", "3.5", "+7"], [-5, 3.5, 7]),
+    (["1.234,50-", "200,75", "5-"], [-1234.5, 200.75, -5]),
+    (["1 234:-", "99:-"], [1234, 99]),
+    (["2.5 million", "1 million"], [2.5e6, 1e6]),
+    (["1,5 Tsd. €", "20 Tsd. €"], [1500, 20000]),
+    (["1.5 lakh", "2 crore"], [150000, 2e7]),
+    (["12万円", "1.5万円"], [120000, 15000]),
+    (["\u200e85 m²", "7\u200b m2"], [85, 7]),
     (["＄１２", "＄５"], [12, 5]),
     (["$1,200.50", *["$3"] * 40, "n.v."], [1200.5, *[3] * 40, None]),
     (["980"] * 30 + ["$1,234.50"], [*[980] * 30, 1234.5]),
@@ -99,6 +106,7 @@ DATES = [
     (["31/12/2020", "05/06/2020"], "2020-06-05"),
     (["13.1.2013", "2.3.2013"], "2013-03-02"),
     (["12/31/9999", "1/2/2013"], "2013-01-02"),
+    (["31-Dec-9999 23:00 -0500", "1-Jan-2013"], "2013-01-01"),
 ]
 
 
@@ -113,6 +121,11 @@ WORDS = [
     (["€ 1.200", "€ 3.400"], "ambiguous_numbers"),
     (["1.234", "5.678"], "ambiguous_numbers"),
     (["1.234", "980"], "ambiguous_numbers"),
+    (["9500", "12.500"], "ambiguous_numbers"),
+    (["45.000", "950"], "ambiguous_numbers"),
+    (["~5", "~7.5"], "ambiguous_numbers"),
+    (["10,000+", "500+", "65"], "ambiguous_numbers"),
+    (["'5'", "'1,200'"], "ambiguous_numbers"),
     (["1,234", "5,678"], "ambiguous_numbers"),
     (["$1,234", "$950"], "ambiguous_numbers"),
     (["1,200.-", "350.-"], "ambiguous_numbers"),
@@ -126,12 +139,23 @@ WORDS = [
     (["2/2/2020", "3/3/2020"], "ambiguous_dates"),
     (["2020-01-31", "31.12.20", "5-6-2020 10:00"], "ambiguous_dates"),
     (["31-Jul-10", "01-Aug-11"], "ambiguous_dates"),
+    (["Jul 2010", "Aug 2011"], "ambiguous_dates"),
+    (["31. Juli 2010", "3. März 2012"], "ambiguous_dates"),
+    (["31 de julio de 2010", "1 de agosto de 2011"], "ambiguous_dates"),
+    (["2010Q3", "2010-W31", "Q4 2010"], "ambiguous_dates"),
+    (["$5", "$1,200.50", "$7", "on request"], "mixed_numbers"),
+    (["2010-07-31", "2011-07-31", "0000-00-00"], "mixed_dates"),
     (["18:30", "7:15"], "time_of_day"),
     (["18:30:15.5", "7:15:00"], "time_of_day"),
     (["Paris 02", "Paris 12"], None),
     (["12 Main Street", "3 Oak Road"], None),
     (["192.168.1.1", "10.0.0.1"], None),
     (["1.2.3", "1.10.0"], None),
+    (["#12", "#13"], None),
+    ([*["1Fam"] * 8, "Duplex", "TwnhsE"], None),
+    (["4111 1111", "4111 2222"], None),
+    (["48.38, 11.5", "48.4, 11.6"], None),
+    (["Quarry 2010", "Nordhavn 2011"], None),
     (["12²", "13²"], None),
     (["3-5", "6-7"], None),
     (["Marble 3, 2010", "March 3, 2010"], None),
@@ -143,6 +167,51 @@ def test_what_can_be_read_in_two_ways_stays_words(cells: list[str], code: str | 
     column = typed(cells)
     assert column.cells.to_pylist() == cells
     assert codes(column) == ([] if code is None else [code])
+
+
+HONEST_FLOATS = [
+    ["1.234", "0.500"],
+    ["1.234", "0.000"],
+    ["1.000", "12.34"],
+    ["1.234", "1234.567"],
+    ["012.345", "101.500"],
+    ["1.234", "1.5e3"],
+    ["1.234", "inf"],
+    ["1000", "2500"],
+]
+
+
+@pytest.mark.parametrize("cells", HONEST_FLOATS, ids=str)
+def test_a_cell_that_cannot_have_a_thousands_mark_settles_the_column(cells: list[str]) -> None:
+    column = typed(cells)
+    finite = [value if math.isfinite(value) else None for value in map(float, cells)]
+    assert column.cells.to_pylist() == finite
+    assert set(codes(column)) <= {"not_finite"}
+
+
+@pytest.mark.parametrize(
+    ("cells", "code"),
+    [
+        (["01234", "10115", "80331"], "leading_zeros"),
+        (["20100731", "20110801"], "ambiguous_dates"),
+    ],
+)
+def test_codes_and_days_are_numbers_with_a_warning(cells: list[str], code: str) -> None:
+    column = typed(cells)
+    assert column.cells.to_pylist() == [float(cell) for cell in cells]
+    assert codes(column) == [code]
+
+
+@pytest.mark.parametrize("cells", [["0", "0.5"], ["20100731", "20109931"], ["20100731"] * 2])
+def test_what_is_no_code_and_no_day_needs_no_warning(cells: list[str]) -> None:
+    assert codes(typed(cells)) == []
+
+
+def test_a_warning_names_a_sign_once_and_a_thousands_mark_only_where_it_stands() -> None:
+    [warning] = typed(["€5", "5 €", "6,50 €"]).warnings
+    assert "without '€', with a decimal comma" in warning.detail
+    [warning] = typed(["1,5 Mio. €", "2,25 Mio. €"]).warnings
+    assert "thousands mark" not in warning.detail
 
 
 @pytest.mark.parametrize(
@@ -187,6 +256,13 @@ def test_the_profile_keeps_the_reading() -> None:
     assert column.reading.kind == "number"
     assert ColumnProfile.model_validate_json(column.model_dump_json()) == column
     assert profiled(["85", "106.1"]).reading is None
+
+
+def test_long_whole_numbers_may_end_with_a_point() -> None:
+    agents = [f"{agent}.0" for agent in AGENTS]
+    column = typed(agents)
+    assert column.cells.to_pylist() == agents
+    assert codes(column) == ["long_integers"]
 
 
 AGENTS = [str(4321113141090630000 + 7 * n) for n in range(40)]
@@ -244,7 +320,8 @@ def test_a_written_amount_is_read_back(values: list[float], template: str) -> No
 CELLS = [cells for cells, _ in NUMBERS] + [cells for cells, _ in DATES]
 READINGS = [typed(cells).reading for cells in CELLS]
 PIECES = """$|€|-|−|(|)|+|k|M| m2| m²|%|,|.| |\u202f|'|e5|1|12|200|000|5|007|nan|Jul|-Jul-|/|2010
-2010.07.31|:|PM|13/1/2013| 6:30|T101112|20141013|9999|²|baths| bath|None|1_0|١"""
+:-|million|lakh|万|\u200b|2010.07.31|:|PM|13/1/2013| 6:30|T101112|20141013|9999|²|baths| bath|None
+1_0|١"""
 pieces = st.sampled_from(PIECES.replace("\n", "|").split("|"))
 texts = st.lists(pieces, min_size=1, max_size=6).map("".join).map(str.strip)
 spelt = st.one_of(texts, st.sampled_from([cell for cells in CELLS for cell in cells]))

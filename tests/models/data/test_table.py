@@ -184,6 +184,10 @@ def test_header_of_numbers_is_warned_of() -> None:
     [warning] = read("1,2.5\n3,4\n").warnings
     assert (warning.code, warning.column) == ("numeric_header", None)
     assert read("1,b\n3,4\n").warnings == []
+    [warning] = read("Quarry,55.4\nElm,60\nQuarry,70\n").warnings
+    assert warning.code == "numeric_header"
+    assert read("town,2010\nElm,60\nQuarry,70\n").warnings == []
+    assert read("town,area\nElm,60\ntown,70\n").warnings[1:] == []
 
 
 @pytest.mark.parametrize(
