@@ -9,7 +9,7 @@ PORT ?= 8000
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt --editable ./client --editable
 
-.PHONY: demo serve setup test test-slow test-gpu check audit bench chaos browser clean
+.PHONY: demo serve setup test test-slow test-gpu check openapi-examples audit bench chaos browser clean
 .NOTPARALLEL:
 
 demo: .venv/worker.stamp  ## a CSV becomes a cross-validated model that prices three houses
@@ -34,6 +34,9 @@ check: .venv/dev.stamp
 
 test-gpu: .venv/dev.stamp  ## on a machine with a CUDA device and build of torch
 	$(BIN)/python -m pytest -m gpu -n 0
+
+openapi-examples: .venv/dev.stamp  ## record what each operation answers, for Swagger UI
+	$(BIN)/python tests/app/record_openapi_examples.py
 
 audit: .venv/dev.stamp  ## known vulnerabilities of the pinned versions; asks the internet
 	$(INSTALL) . pip-audit

@@ -26,7 +26,7 @@ from app.methods import Methods
 from app.monitoring import endpoints as monitoring
 from app.monitoring.usage import Usage
 from app.observe import Observe
-from app.openapi import TAGS, add_schemas, problems
+from app.openapi import TAGS, complete, problems
 from app.operations import endpoints as operations
 from app.operations.metrics import Metrics
 from app.predictions import endpoints as predictions
@@ -105,7 +105,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(part.router)
     for part in (jobs, datasets, registry):
         app.include_router(part.removal)
-    add_schemas(
+    complete(
         app,
         ProblemDocument,
         PredictRequest,

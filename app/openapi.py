@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from importlib import resources
 from typing import Any
 
 from fastapi import FastAPI
@@ -9,6 +11,7 @@ from pydantic import BaseModel
 
 from app.errors import PROBLEM_MEDIA_TYPE, Problem, ProblemDocument
 
+RECORDED = resources.files("app") / "openapi_examples.json"
 REF = "#/components/schemas/{model}"
 
 # Operations that remove something come last, so that the examples work when clicked in order.
@@ -41,8 +44,9 @@ def problems(*kinds: type[Problem]) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def add_schemas(app: FastAPI, *models: type[BaseModel]) -> None:
-    """Add what operations refer to by name and FastAPI does not see in their signatures."""
+def complete(app: FastAPI, *models: type[BaseModel]) -> None:
+    """Add the models that operations refer to by name and FastAPI does not see in their signatures,
+    and an example of each answer."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -51,6 +55,19 @@ def add_schemas(app: FastAPI, *models: type[BaseModel]) -> None:
         for model in models:
             schema = model.model_json_schema(ref_template=REF, mode="validation")
             schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
+        _add_examples(document)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _add_examples(document: dict[str, Any]) -> None:
+    """What a real service answered; `make openapi-examples` asks it again."""
+    recorded = json.loads(RECORDED.read_text())
+    for operation, examples in recorded.items():
+        method, path = operation.split(" ")
+        responses = document["paths"][path][method.lower()]["responses"]
+        for status, response in responses.items():
+            for media_type, content in response.get("content", {}).items():
+                if status.startswith("2") and media_type in examples:
+                    content["example"] = examples[media_type]

@@ -441,6 +441,14 @@ def test_predict_writes_to_standard_output_or_to_a_file(
     assert run("predict", rows).output == "prediction\n208500\n"
     answers["POST /v1/predict"] = [httpx.Response(200, content=b"prediction\n208500\n")]
     assert run("predict", rows, "--output", prices).output == ""
+    headers = {"X-Target": "y", "X-Ignored-Columns": "Id,y,Odd", "X-Missing-Columns": "Lot%20Area"}
+    answers["POST /v1/predict"] = [httpx.Response(200, content=b"prediction\n", headers=headers)]
+    assert run("predict", rows, "--output", prices, "--passthrough", "Id").stderr.splitlines() == [
+        "the model does not take Odd",
+        "the rows lack Lot Area: imputed as in training",
+    ]
+    answers["POST /v1/predict"] = [httpx.Response(200, content=b"prediction\n208500\n")]
+    run("predict", rows, "--output", prices)
     assert prices.read_text() == "prediction\n208500\n"
 
 

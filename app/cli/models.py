@@ -74,7 +74,7 @@ def predict(
     """Predict the rows of a CSV file."""
     copied = passthrough or []
     with connect(url) as client:
-        ignored = client.predict_csv(
+        facts = client.predict_csv(
             rows,
             csv_file(output),
             model,
@@ -83,9 +83,13 @@ def predict(
             columns=columns or (),
             coverage=coverage,
         )
-    unused = [column for column in ignored if column not in copied]
+    expected = [*copied, facts["target"]]
+    unused = [column for column in facts["ignored_columns"] if column not in expected]
     if unused:
         tell(f"the model does not take {', '.join(unused)}", err=True)
+    if facts["missing_columns"]:
+        absent = ", ".join(facts["missing_columns"])
+        tell(f"the rows lack {absent}: imputed as in training", err=True)
 
 
 def export(

@@ -27,6 +27,15 @@ def upload(
         Path, typer.Argument(exists=True, dir_okay=False, help="CSV file with a header.")
     ],
     name: Annotated[str | None, typer.Option(help="Default: the file's own name.")] = None,
+    separator: Annotated[
+        str | None, typer.Option(help="The separator, where more than one fits.")
+    ] = None,
+    decimal: Annotated[
+        str | None, typer.Option(help="The decimal mark, where 1.234 can be read in two ways.")
+    ] = None,
+    thousands: Annotated[
+        str | None, typer.Option(help="The mark between thousands, likewise.")
+    ] = None,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
@@ -34,7 +43,9 @@ def upload(
     from app.cli import display
 
     with connect(url) as client:
-        dataset = client.upload(table, name)
+        dataset = client.upload(
+            table, name, separator=separator, decimal=decimal, thousands=thousands
+        )
         if as_json:
             print_json(dataset)
         else:

@@ -18,7 +18,7 @@ import httpx
 from foldhouse_client.cells import csv_bytes, is_frame, rows_of
 from foldhouse_client.errors import FoldhouseError, Unreachable, from_response, job_error
 from foldhouse_client.files import unpack, writing
-from foldhouse_client.predictions import Predictions, listed
+from foldhouse_client.predictions import Predictions, facts_of
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 FINISHED = ("succeeded", "failed", "cancelled")
@@ -65,16 +65,30 @@ class Foldhouse:
 
     # Datasets
 
-    def upload(self, table: Any, name: str | None = None) -> Json:
+    def upload(
+        self,
+        table: Any,
+        name: str | None = None,
+        *,
+        separator: str | None = None,
+        decimal: str | None = None,
+        thousands: str | None = None,
+    ) -> Json:
         """Upload a CSV file by its path, streamed, or a pandas data frame without its index.
 
         The same bytes again give the same dataset.
+
+        Parameters
+        ----------
+        separator, decimal, thousands: the marks of a CSV that can be read in two ways.
         """
+        marks = {"separator": separator, "decimal": decimal, "thousands": thousands}
+        params = {key: mark for key, mark in marks.items() if mark is not None}
         if is_frame(table):
-            return self._upload(csv_bytes(table), name or "data frame")
+            return self._upload(csv_bytes(table), {"name": name or "data frame", **params})
         path = Path(table)
         with path.open("rb") as file:
-            return self._upload(file, name or path.name)
+            return self._upload(file, {"name": name or path.name, **params})
 
     def datasets(self) -> Iterator[Json]:
         """Datasets without their columns, newest first."""
@@ -290,9 +304,8 @@ class Foldhouse:
         columns: Sequence[str] = (),
         coverage: float | None = None,
         on_unknown: str | None = None,
-    ) -> list[str]:
-        """Predict the rows of a CSV file into another, in the same order; the columns that the
-        model does not take.
+    ) -> Json:
+        """Predict the rows of a CSV file into another, in the same order.
 
         Parameters
         ----------
@@ -301,6 +314,10 @@ class Foldhouse:
         name: header of the prediction column.
         columns: which columns to write; all without it.
         coverage, on_unknown: as in `predict`.
+
+        Returns
+        -------
+        `model_id`, `target`, `alias`, `missing_columns`, `ignored_columns`, `warnings` (codes).
         """
         params: Json = {"model": model, "passthrough": list(passthrough), "columns": list(columns)}
         asked = {"name": name, "coverage": coverage, "on_unknown": on_unknown}
@@ -314,15 +331,15 @@ class Foldhouse:
                 content=file,
                 headers={"Content-Type": CSV, "Accept": CSV},
             )
-        return listed(headers.get("X-Ignored-Columns"))
+        return facts_of(headers)
 
     # The wire
 
-    def _upload(self, content: bytes | BinaryIO, name: str) -> Json:
+    def _upload(self, content: bytes | BinaryIO, params: dict[str, str]) -> Json:
         return self._json(
             "POST",
             "/v1/datasets",
-            params={"name": name},
+            params=params,
             content=content,
             headers={"Content-Type": CSV},
         )

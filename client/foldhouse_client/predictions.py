@@ -18,6 +18,18 @@ class Predictions(list[dict[str, Any]]):
         self.facts = dict(facts)
 
 
+def facts_of(headers: Mapping[str, str]) -> dict[str, Any]:
+    """The facts of a CSV answer, which stand in its headers; None or [] where there is none."""
+    names = ("missing_columns", "ignored_columns", "warnings")
+    target = headers.get("X-Target")
+    return {
+        "model_id": headers.get("X-Model-Id"),
+        "target": None if target is None else unquote(target),
+        "alias": headers.get("X-Alias"),
+        **{name: listed(headers.get("X-" + name.replace("_", "-"))) for name in names},
+    }
+
+
 def listed(header: str | None) -> list[str]:
     """The names in a header such as X-Ignored-Columns, which are percent-encoded.
 

@@ -127,6 +127,25 @@ def test_the_examples_work_in_order_on_the_example_table(
     assert all(200 <= status < 300 for status in others.values()), others
 
 
+def test_every_answer_has_an_example_with_all_of_its_fields(
+    document: dict[str, Any],
+) -> None:
+    """Recorded from a service; where an answer has gained a field, `make openapi-examples`."""
+    schemas = document["components"]["schemas"]
+    for method, path, operation in operations(document):
+        for status, response in operation["responses"].items():
+            for media_type, content in response.get("content", {}).items():
+                schema = content.get("schema", {})
+                if not status.startswith("2") or schema.get("format") == "binary":
+                    continue
+                where = f"{method} {path} {media_type}"
+                assert "example" in content, where
+                name = schema.get("$ref", "").rpartition("/")[2]
+                if media_type == "application/json" and name:
+                    example, required = content["example"], schemas[name].get("required", [])
+                    assert set(required) <= set(example), where
+
+
 def test_the_address_alone_leads_to_the_swagger_ui(client: TestClient) -> None:
     answer = client.get("/", follow_redirects=False)
     assert (answer.status_code, answer.headers["Location"]) == (307, "/docs")

@@ -197,12 +197,19 @@ def test_predict_csv_asks_for_csv_and_writes_what_comes(tmp_path: Path) -> None:
             ("name", "SalePrice"),
         ]
         assert request.read() == source.read_bytes()
-        ignored = {"X-Ignored-Columns": "Id,Gr%20Liv"}
-        return httpx.Response(200, content=b"Id,SalePrice\n1,208500\n", headers=ignored)
+        facts = {"X-Model-Id": "mdl_1", "X-Target": "Sale%20Price", "X-Ignored-Columns": "Id,+2"}
+        return httpx.Response(200, content=b"Id,SalePrice\n1,208500\n", headers=facts)
 
     client = answering(handler)
     options: dict[str, Any] = {"passthrough": ["Id", "LotArea"], "name": "SalePrice"}
-    assert client.predict_csv(source, target, "mdl_1", **options) == ["Id", "Gr Liv"]
+    assert client.predict_csv(source, target, "mdl_1", **options) == {
+        "model_id": "mdl_1",
+        "target": "Sale Price",
+        "alias": None,
+        "missing_columns": [],
+        "ignored_columns": ["Id", "2 more"],
+        "warnings": [],
+    }
     assert target.read_bytes() == b"Id,SalePrice\n1,208500\n"
 
     stream = BytesIO()
@@ -388,6 +395,17 @@ def test_a_data_frame_is_uploaded_without_its_index() -> None:
     assert sent == [b"y,when\n1.5,2010-07-31\nNA,NA\n"]
     with pytest.raises(FoldhouseError, match="row 1, column y: a list is no cell"):
         answering(handler).upload(pd.DataFrame({"y": [[1, 2]]}))
+
+
+def test_the_marks_of_an_ambiguous_csv_go_into_the_address(tmp_path: Path) -> None:
+    path = tmp_path / "houses.csv"
+    path.write_bytes(b"a;b\n1,5;2\n")
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        assert dict(request.url.params) == {"name": "houses.csv", "separator": ";", "decimal": ","}
+        return httpx.Response(201, json={"id": "ds_1"})
+
+    assert answering(handler).upload(path, separator=";", decimal=",") == {"id": "ds_1"}
 
 
 def test_what_a_job_and_a_model_have_is_asked_for_by_name(tmp_path: Path) -> None:

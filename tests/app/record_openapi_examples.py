@@ -1,0 +1,118 @@
+"""Writes `app/openapi_examples.json`: what each operation answers to its own example request.
+
+    make openapi-examples
+
+starts a service, sends the requests of the OpenAPI document in order, trains the job that they
+submit, and keeps the answers with their long lists cut.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "app")]
+
+from test_openapi import AMES, example_of, operations  # noqa: E402
+from test_serve import serving  # noqa: E402
+
+TARGET = ROOT / "app" / "openapi_examples.json"
+LONGEST_LIST = 3  # items of an example
+LONGEST_OBJECT = 30  # members of an object that maps names of columns
+TEXT_LINES = 4  # of a CSV
+FINISHED = ("succeeded", "failed", "cancelled")
+
+Examples = dict[str, dict[str, Any]]
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder) / "data") as (_, url):
+        with httpx.Client(base_url=url, timeout=120) as client:
+            examples = record(client)
+    TARGET.write_text(json.dumps(examples, indent=1, ensure_ascii=False) + "\n")
+
+
+def record(client: httpx.Client) -> Examples:
+    """Answers by operation and media type."""
+    document = client.get("/openapi.json").json()
+    examples: Examples = {}
+    for method, path, operation in operations(document):
+        name = f"{method} {path}"
+        url = path.format(
+            **{
+                parameter["name"]: next(iter(parameter["examples"].values()))["value"]
+                for parameter in operation.get("parameters", [])
+                if parameter["in"] == "path"
+            }
+        )
+        if name == "POST /v1/jobs/{job_id}/cancel":
+            client.post("/v1/jobs/latest/retry")  # a finished one cannot be cancelled
+        if name == "POST /v1/aliases/{alias}/rollback":  # to another model
+            wait(client, client.post("/v1/jobs/latest/retry").json()["id"])
+            client.put(url.removesuffix("/rollback"), json={"model_id": "latest"})
+        for media_type in success_types(operation):
+            answer = send(client, method, url, operation, document, media_type)
+            if answer.is_success and answer.content:
+                kept = shortened(answer, media_type)
+                examples.setdefault(name, {})[media_type] = kept
+        if name == "POST /v1/jobs":
+            wait(client, answer.json()["id"])
+    return examples
+
+
+def send(
+    client: httpx.Client,
+    method: str,
+    url: str,
+    operation: dict[str, Any],
+    document: dict[str, Any],
+    media_type: str,
+) -> httpx.Response:
+    headers = {"Accept": media_type}
+    if (method, url) == ("POST", "/v1/datasets"):
+        file = {"file": ("ames.csv", AMES.read_bytes())}
+        return client.request(method, url, files=file, headers=headers)
+    body = example_of(operation, document)
+    return client.request(method, url, json=body, headers=headers)
+
+
+def success_types(operation: dict[str, Any]) -> list[str]:
+    """The media types of what an operation answers, files aside."""
+    return [
+        media_type
+        for status, response in operation["responses"].items()
+        if status.startswith("2")
+        for media_type, content in response.get("content", {}).items()
+        if content.get("schema", {}).get("format") != "binary"
+    ]
+
+
+def shortened(answer: httpx.Response, media_type: str) -> Any:
+    if media_type == "application/json":
+        return cut(answer.json())
+    return "".join(answer.text.splitlines(keepends=True)[:TEXT_LINES])
+
+
+def cut(node: Any) -> Any:
+    """The same with the first items of each list and of each large object."""
+    if isinstance(node, dict):
+        return {name: cut(value) for name, value in list(node.items())[:LONGEST_OBJECT]}
+    if isinstance(node, list):
+        return [cut(item) for item in node[:LONGEST_LIST]]
+    return node
+
+
+def wait(client: httpx.Client, job_id: str) -> None:
+    while client.get(f"/v1/jobs/{job_id}").json()["status"] not in FINISHED:
+        time.sleep(0.5)
+
+
+if __name__ == "__main__":
+    main()
