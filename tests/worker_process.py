@@ -13,8 +13,9 @@ from types import TracebackType
 from polling import wait_until
 from sqlalchemy import select
 
+from app.operations.readiness import WORKER_SEEN
 from app.settings import Settings
-from app.storage.database import Database
+from app.storage.database import Database, database_now
 from app.storage.tables import Worker
 
 FOLDHOUSE = Path(sys.executable).parent / "foldhouse"
@@ -67,10 +68,12 @@ class WorkerProcess:
         return self._log.read_text()
 
     def rows(self) -> list[Worker]:
-        """Its row, while it is registered."""
+        """Its row, while it is alive."""
+        alive = Worker.seen_at > database_now(-WORKER_SEEN)
         database = Database(self._settings.resolved_database_url)
         with database.reading() as session:
-            rows = session.scalars(select(Worker).where(Worker.pid == self.process.pid)).all()
+            own = select(Worker).where(Worker.pid == self.process.pid, alive)
+            rows = session.scalars(own).all()
         database.close()
         return list(rows)
 

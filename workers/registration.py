@@ -46,7 +46,9 @@ class Registration:
             )
 
     def withdraw(self) -> None:
-        """Say that it is going."""
+        """Say that it is going. What it has for a job is known until another worker registers: the
+        API admits jobs meanwhile."""
         here = self._workplace
+        gone = update(Worker).where(Worker.id == here.owner)
         with here.database.writing() as session:
-            session.execute(delete(Worker).where(Worker.id == here.owner))
+            session.execute(gone.values(seen_at=database_now(-FORGET_AFTER)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
@@ -47,6 +48,5 @@ def _settings(controller: str, name: str) -> Iterator[str]:
             continue
         group = PurePosixPath(path.lstrip("/"))
         for folder in (group, *group.parents):
-            file = ROOT / controller / folder / name
-            if file.is_file():
-                yield file.read_text().strip()
+            with suppress(OSError):  # not mounted here, or not for this process to read
+                yield (ROOT / controller / folder / name).read_text().strip()
