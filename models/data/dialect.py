@@ -196,19 +196,16 @@ def _hint(sample: bytes, best: _Reading) -> str:
         return ""
     header, *rows = cells(sample, best.dialect)
     was_read = f" The header was read as {_shown(header)}."
-    if best.header == 1 and best.dialect.separator == b",":
-        return (
-            f"{was_read} If the table has one column, whose cells contain commas, say so: "
-            "?separator=;. If a title or a comment stands above the column names, remove it."
-        )
     if usual != best.header + 1:
         return f"{was_read} If a title or a comment stands above the column names, remove it."
     if all(not row[-1] for row in rows if len(row) == usual):
         return f"{was_read} The rows end with a separator that it lacks: remove that."
+    is_one = best.header == 1 and best.dialect.separator == b","
+    one = " If the table has one column, whose cells contain commas, say ?separator=;."
     return (
         f"{was_read} If the first column holds row names, as R's write.table writes them, give it "
         "a name or write the table with write.csv(row.names=FALSE); if a title or a comment stands "
-        "above the column names, remove it."
+        "above the column names, remove it." + (one if is_one else "")
     )
 
 

@@ -172,4 +172,5 @@ def test_one_column_that_may_be_more(data: bytes, says: str) -> None:
 def test_one_column_with_commas_says_how_to_read_it() -> None:
     data = b"x\n1,5\n2,5\n"
     assert "?separator=;" in str(refusal(data))
+    assert "?separator=;" not in str(refusal(b"# exported\na,b,c\n1,2,3\n4,5,6\n"))
     assert read(data, ";") == ([["x"], ["1,5"], ["2,5"]], [])
