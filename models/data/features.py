@@ -328,9 +328,9 @@ def _fold_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None:
 
 
 def _remedy(profile: Profile, name: str) -> str:
-    """What the profile says of words that look like numbers."""
+    """What the profile says of words that look like numbers, or that stand beside them."""
     for warning in profile.warnings:
-        if warning.column == name and warning.code in LOOKALIKES:
+        if warning.column == name and warning.code in (*LOOKALIKES, "mixed_numbers"):
             return f": {warning.detail.removesuffix('.')}"
     return ""
 

@@ -193,6 +193,13 @@ def test_a_refusal_names_its_place(houses: Profile, name: str) -> None:
     assert caught.value.faults[0].detail in str(caught.value)
 
 
+def test_a_target_with_too_many_words_names_one() -> None:
+    prices = ["on request" if row % 5 == 0 else f"${row}.50" for row in range(ROWS)]
+    table = profile_of(pd.DataFrame({"area": np.arange(ROWS) * 1.5, "price": prices}))
+    with pytest.raises(SpecError, match="'on request'"):
+        resolve(spec_of(), table)
+
+
 def test_a_constant_target_is_refused() -> None:
     table = profile_of(pd.DataFrame({"area": np.arange(ROWS) * 1.5, "price": [7.0] * ROWS}))
     with pytest.raises(SpecError) as caught:
