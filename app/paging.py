@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from sqlalchemy import Select
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -19,6 +19,7 @@ from app.parameters import ID_PATTERN, AsDigits
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
 LARGEST_NUMBER = 2**63 - 1  # of both databases
+RowNumber = Annotated[int, Field(ge=1, le=LARGEST_NUMBER)]
 
 
 class Identified(BaseModel):
@@ -61,7 +62,7 @@ class PageQuery:
         return Page(data=data, has_more=has_more, next=data[-1].id if has_more else None)
 
 
-Limit = Annotated[int, AsDigits, Query(ge=1, le=MAX_LIMIT)]
+Limit = Annotated[Annotated[int, Field(ge=1, le=MAX_LIMIT)], AsDigits, Query()]
 NEXT = "`next` of the page before."
 
 
@@ -74,7 +75,7 @@ async def _page_query(
 
 async def _numbered_page_query(
     limit: Limit = DEFAULT_LIMIT,
-    after: Annotated[int | None, AsDigits, Query(ge=1, le=LARGEST_NUMBER, description=NEXT)] = None,
+    after: Annotated[RowNumber | None, AsDigits, Query(description=NEXT)] = None,
 ) -> PageQuery:
     return PageQuery(limit, after)
 

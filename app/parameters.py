@@ -150,8 +150,11 @@ def _lists(model: type[BaseModel]) -> frozenset[str]:
 def query_parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
     """How OpenAPI describes them."""
     parameters = []
+    place: dict[str, Any]
     for name, schema in model.model_json_schema()["properties"].items():
         description = schema.pop("description")
         place = {"name": name, "in": "query", "required": False}
+        if "examples" in schema:  # Swagger UI fills in the parameter's own
+            place["example"] = schema.pop("examples")[0]
         parameters.append({**place, "description": description, "schema": schema})
     return parameters

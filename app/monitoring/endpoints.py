@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from pydantic import Field
 
 from app.bodies import DocumentRoute
 from app.deps import ResourcesDep, Tenant
@@ -30,7 +31,9 @@ def show_monitoring(
     tenant: Tenant,
     model_id: Annotated[str, name_path("champion", "A model's id, or an alias.")],
     days: Annotated[
-        int, AsDigits, Query(ge=1, le=365, description="How many, today included.")
+        Annotated[int, Field(ge=1, le=365)],
+        AsDigits,
+        Query(description="How many, today included."),
     ] = 7,
 ) -> ModelMonitoring:
     """Requests, rows, how long they took, what was odd about them, and how far each column has

@@ -129,7 +129,7 @@ async def predict(request: Request) -> Response:
 )
 async def predict_with_model(
     request: Request,
-    model_id: Annotated[str, name_path("champion", "A model's id, or an alias.")],
+    model_id: Annotated[str, name_path("latest", "A model's id, or an alias.")],
 ) -> Response:
     """As `POST /v1/predict`, which see."""
     query = read_query(PricingQuery, request)

@@ -114,7 +114,10 @@ class NamedPricingQuery(PricingQuery):
     """The same, and with which model."""
 
     model: str = Field(
-        default="champion", pattern=ID_PATTERN, description="A model's id, or an alias."
+        default="champion",
+        pattern=ID_PATTERN,
+        description="A model's id, or an alias.",
+        examples=["latest"],  # of the examples before it, whatever champion predicts
     )
 
 

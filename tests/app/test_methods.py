@@ -12,7 +12,7 @@ ALLOWED = {
     "/v1/jobs": "GET, HEAD, OPTIONS, POST",
     "/v1/jobs/latest/cancel": "OPTIONS, POST",
     "/v1/datasets/latest": "DELETE, GET, HEAD, OPTIONS",
-    "/v1/aliases/champion": "DELETE, OPTIONS, PUT",
+    "/v1/aliases/champion": "DELETE, GET, HEAD, OPTIONS, PUT",
     "/docs": "GET, HEAD, OPTIONS",
     "/static-offline-docs/swagger-ui.css": "GET, HEAD, OPTIONS",
 }

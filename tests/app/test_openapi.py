@@ -146,6 +146,13 @@ def test_every_answer_has_an_example_with_all_of_its_fields(
                     assert set(required) <= set(example), where
 
 
+def test_predictions_are_asked_of_the_newest_model(document: dict[str, Any]) -> None:
+    """The one that the examples before have trained: `champion` may predict something else."""
+    asked = document["paths"]["/v1/predict"]["post"]["parameters"]
+    (model,) = [parameter for parameter in asked if parameter["name"] == "model"]
+    assert (model["example"], model["schema"]["default"]) == ("latest", "champion")
+
+
 def test_the_address_alone_leads_to_the_swagger_ui(client: TestClient) -> None:
     answer = client.get("/", follow_redirects=False)
     assert (answer.status_code, answer.headers["Location"]) == (307, "/docs")
