@@ -21,6 +21,7 @@ pytestmark = pytest.mark.acceptance
 
 FOLDHOUSE = Path(sys.executable).parent / "foldhouse"
 DEMO = Path(__file__).parent.parent / "examples" / "demo.py"
+README = DEMO.parents[1] / "README.md"
 READY_SECONDS = 30.0  # on an idle machine it takes under 3
 STOP_SECONDS = 10.0
 
@@ -99,3 +100,14 @@ def test_the_demo_prices_three_houses(tmp_path: Path) -> None:
     assert len(re.findall(line, table)) == 3
     (covered,) = re.findall(r"([\d.]+)% sold within such an interval", demo.stdout)
     assert 85 < float(covered) < 95
+    assert shape(printed_in_the_readme()) <= shape(demo.stdout)
+
+
+def printed_in_the_readme() -> str:
+    text = README.read_text().split("The demo ends like this:\n\n```\n")[1]
+    return text.split("\n```", 1)[0]
+
+
+def shape(printed: str) -> set[str]:
+    """Its lines without numbers, which differ from machine to machine, and without blanks."""
+    return {re.sub(r"[\d.,:+–-]+|\s|mdl_\w+", "", line) for line in printed.splitlines()}

@@ -40,6 +40,7 @@ STYLES = {
 
 EPOCH = datetime(1970, 1, 1)
 FEW_LEVELS = 5  # of a column that are shown
+FOLD_METRICS = 5  # of each fold that 80 characters have room for; all pooled ones are shown
 HEADLINE_METRICS = ("rmsle", "rmse")  # the first that the job has; rmsle needs positive values
 
 
@@ -197,7 +198,8 @@ def result(result: Json) -> None:
     if holdout := result["holdout"]:
         rows = holdout["rows"]
         say(f"Holdout, {rows:,} rows that no fold saw: [bold]{metrics(holdout)}[/]")
-    warnings(result["warnings"])
+    found = {finding["code"] for finding in result["diagnosis"]}
+    warnings(warning for warning in result["warnings"] if warning["code"] not in found)
     for finding in result["diagnosis"]:
         say(one_line(f"{finding['code']}: {finding['evidence']}. Advice: {finding['advice']}."))
     say(f"Model {result['model_id']} after {result['seconds']['total']:.1f} s")
@@ -205,7 +207,7 @@ def result(result: Json) -> None:
 
 def folds(result: Json) -> Table:
     """One row a fold; below them the mean and the standard deviation over the folds."""
-    names = list(result["metrics"])
+    names = list(result["metrics"])[:FOLD_METRICS]
     table = Table("fold", box=None, pad_edge=False, collapse_padding=True)
     for header in ("train", "scored", "epochs"):
         table.add_column(header, justify="right")
