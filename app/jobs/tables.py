@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from app.csv_text import Cell
 from app.errors import NotFound
 from app.jobs import repository
-from app.storage.blobs import Blobs, artifact_key
+from app.storage.blobs import Blobs
 from app.storage.database import Database
 from app.storage.tables import FINISHED, Job, Model, State
 
@@ -66,8 +66,7 @@ def out_of_fold_model(session: Session, job: Job) -> Model:
 
 def out_of_fold_batches(model: Model, blobs: Blobs) -> Iterator[Sequence[Sequence[Cell]]]:
     """Raises ArtifactCorrupt, before the first batch is asked for."""
-    sha256 = model.artifacts[OOF_FILE]
-    return _batches(blobs.open_checked(artifact_key(model.job_id, sha256), sha256))
+    return _batches(blobs.open_artifact(model.job_id, OOF_FILE, model.artifacts[OOF_FILE]))
 
 
 def _batches(file: BinaryIO) -> Iterator[Sequence[Sequence[Cell]]]:

@@ -19,7 +19,7 @@ from app.jobs.tables import OOF_FILE
 from app.parameters import LATEST
 from app.registry import history, repository, versions
 from app.storage import removals
-from app.storage.blobs import CHUNK, Blobs, artifact_key, artifacts_key
+from app.storage.blobs import CHUNK, Blobs, artifacts_key
 from app.storage.database import Database
 from app.storage.tables import Alias, AliasChange, Model, ModelUsage
 from models.serving.manifest import Manifest
@@ -63,8 +63,7 @@ def read_file(model: Model, blobs: Blobs, name: str) -> bytes:
 
 def open_file(model: Model, blobs: Blobs, name: str) -> BinaryIO:
     """One of the model's artifacts, of whatever size; raises ArtifactCorrupt."""
-    sha256 = model.artifacts[name]
-    return blobs.open_checked(artifact_key(model.job_id, sha256), sha256)
+    return blobs.open_artifact(model.job_id, name, model.artifacts[name])
 
 
 def put_alias(session: Session, tenant: str, name: str, reference: str, *, force: bool) -> Alias:

@@ -91,6 +91,13 @@ class Blobs:
             raise ArtifactCorrupt(f"{name} of {job_id}")
         return data
 
+    def open_artifact(self, job_id: str, name: str, sha256: str) -> BinaryIO:
+        """The same, open at its beginning."""
+        try:
+            return self.open_checked(artifact_key(job_id, sha256), sha256)
+        except ArtifactCorrupt as error:
+            raise ArtifactCorrupt(f"{name} of {job_id}") from error
+
     def exists(self, key: str) -> bool:
         return bool(self._fs.exists(self._path(key)))
 
