@@ -10,9 +10,8 @@ from rich.table import Table
 
 from app.cli.display import Json, console, created, headline, number, one_line, styled
 from app.cli.terminal import refuse
+from models.data.metrics import REGRESSION
 
-HIGHER_IS_BETTER = ("r2",)
-RATIOS = ("bias",)  # best where they are 1
 MAX_VALUE = 24  # characters of a spec's value that a column shows
 
 
@@ -26,9 +25,7 @@ def best_first(listed: Sequence[Json], metric: str) -> list[Json]:
         value = job["result"]["metrics"].get(metric) if job["result"] else None
         if value is None:
             return True, 0.0
-        if metric in RATIOS:
-            return False, abs(value - 1)
-        return False, -value if metric in HIGHER_IS_BETTER else value
+        return False, abs(value - REGRESSION[metric].perfect)
 
     return sorted(listed, key=place)
 

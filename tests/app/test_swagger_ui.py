@@ -56,7 +56,7 @@ def test_the_examples_can_be_clicked_in_order(
     complaints: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    # What the page's Content-Security-Policy refuses is told there.
+    # The page reports there what its Content-Security-Policy refuses.
     page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
 
     page.goto(f"{url}/docs")

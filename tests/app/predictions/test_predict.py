@@ -83,6 +83,20 @@ def test_a_row_is_priced_without_another_thread(
     assert len(threads) == 1
 
 
+@pytest.mark.timeout(30)
+def test_a_row_does_not_queue_behind_long_tables(client: TestClient) -> None:
+    """Nor does one whose model has to be looked up again."""
+    bulk, portal = resources_of(client).bulk, client.portal
+    assert portal is not None
+    holders = [object() for _ in range(int(bulk.total_tokens))]
+    for holder in holders:
+        portal.call(bulk.acquire_on_behalf_of, holder)
+    resources_of(client).names.forget()
+    assert priced(client, [ROW])[0]["value"] == price(100, 3, "south")
+    for holder in holders:
+        portal.call(bulk.release_on_behalf_of, holder)
+
+
 @pytest.mark.parametrize(
     "params",
     [{"explian": "true"}, {"coverage": "high"}, {"coverage": ["0.5", "0.9"]}, {"model": "a b"}],
