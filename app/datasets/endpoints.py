@@ -46,6 +46,12 @@ removal = APIRouter(
 
 DatasetId = Annotated[str, name_path("latest", "A dataset's id, or `latest`.")]
 
+
+def optional_field(schema: dict[str, Any]) -> dict[str, Any]:
+    """Empty by default: without one Swagger UI sends the first value that the schema allows."""
+    return {"type": "string", "default": "", **schema}
+
+
 # The body is read as a stream, so FastAPI cannot know it.
 UPLOAD_BODY: dict[str, Any] = {
     "requestBody": {
@@ -62,9 +68,9 @@ UPLOAD_BODY: dict[str, Any] = {
                             "description": "A CSV, for example `examples/ames.csv`.",
                         },
                         "name": {"type": "string", "maxLength": MAX_NAME, "example": "ames.csv"},
-                        "decimal": {"type": "string", "enum": [*get_args(DecimalMark)]},
-                        "separator": {"type": "string", "pattern": SEPARATOR},
-                        "thousands": {"type": "string", "enum": [*get_args(ThousandsMark)]},
+                        "decimal": optional_field({"enum": ["", *get_args(DecimalMark)]}),
+                        "separator": optional_field({"pattern": f"^$|{SEPARATOR}"}),
+                        "thousands": optional_field({"enum": ["", *get_args(ThousandsMark)]}),
                     },
                 }
             },

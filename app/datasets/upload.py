@@ -178,7 +178,8 @@ async def receive(
     finally:
         sha256 = sink.close()
     sent_name = fields.pop("name", "") or (form.file_name if form else None)
-    marks = UploadMarks.of_form({**fields, **marks.model_dump(exclude_none=True)})
+    filled = {field: text for field, text in fields.items() if text}
+    marks = UploadMarks.of_form({**filled, **marks.model_dump(exclude_none=True)})
     known = Marks(marks.decimal, marks.thousands, marks.separator)
     return Upload(folder.name, path, clean_name(name or sent_name), sha256, sink.bytes, known)
 

@@ -65,7 +65,7 @@ FORM = """
 FRAME = """
 (source) => new Promise((resolve) => {
   const frame = document.createElement("iframe");
-  Object.assign(frame, {src: source, name: "framed", onload: resolve});
+  Object.assign(frame, {src: source, onload: resolve});
   document.body.append(frame);
 })
 """
@@ -170,7 +170,7 @@ def test_no_page_shows_this_one_in_a_frame(
 ) -> None:
     page = page_of(context, f"http://evil.example:{elsewhere}/")
     page.evaluate(FRAME, f"http://{SERVICE}:{port}/docs")
-    framed = page.frame("framed")
+    framed = page.locator("iframe").element_handle().content_frame()
     assert framed is not None
     assert framed.url.startswith("chrome-error:")
 

@@ -121,6 +121,15 @@ def test_marks_settle_what_can_be_read_in_two_ways(client: TestClient) -> None:
     assert upload(client, AMBIGUOUS)["id"] == plain["id"]
 
 
+def test_a_field_of_the_form_that_is_left_empty_was_not_given(client: TestClient) -> None:
+    empty = {"name": "", "decimal": "", "thousands": "", "separator": ""}
+    file = {"file": ("flats.csv", AMBIGUOUS.encode())}
+    form = client.post("/v1/datasets", data=empty, files=file)
+    assert form.status_code == 201
+    assert form.json()["name"] == "flats.csv"
+    assert form.json()["id"] == upload(client, AMBIGUOUS)["id"]
+
+
 def test_marks_that_are_none(client: TestClient) -> None:
     def status(**given: str) -> int:
         query = client.post(
