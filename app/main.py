@@ -11,36 +11,37 @@ from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
+from prometheus_client import CollectorRegistry
 
-from app import swagger
-from app.bodies import InFlight
 from app.datasets import endpoints as datasets
 from app.datasets.profiles import Profiles
 from app.datasets.upload import remove_abandoned, uploads_root
-from app.deps import Resources
-from app.doors import mlflow, open_inference, tensors
 from app.errors import Forbidden, ProblemDocument
-from app.guard import Guard
+from app.http import swagger
+from app.http.bodies import InFlight
+from app.http.guard import Guard
+from app.http.methods import Methods
+from app.http.observe import Observe, RequestMetrics
+from app.http.openapi import TAGS, complete, problems
+from app.http.problems import HANDLERS
+from app.http.unread import Unread
 from app.jobs import endpoints as jobs
-from app.methods import Methods
 from app.monitoring import endpoints as monitoring
 from app.monitoring.usage import Usage
-from app.observe import Observe
-from app.openapi import TAGS, complete, problems
 from app.operations import endpoints as operations
 from app.operations.metrics import Metrics
 from app.predictions import endpoints as predictions
 from app.predictions.predictors import Predictors
 from app.predictions.schemas import PredictRequest
-from app.problems import HANDLERS
+from app.protocols import mlflow, open_inference, tensors
 from app.queue.dispatch import Hints
 from app.registry import endpoints as registry
 from app.registry.names import ModelNames
+from app.resources import Resources
 from app.settings import Settings
 from app.storage.blobs import Blobs
 from app.storage.database import Database
-from app.unread import Unread
-from models.data.estimate import usable_cores
+from models.machine import usable_cores
 
 PARSED_AT_A_TIME = 1  # uploaded tables: each takes several times its file in memory
 # Submits: more of them wait for Python's lock and for the writers' turn, and each takes longer.
@@ -68,15 +69,15 @@ def create_app(settings: Settings) -> FastAPI:
         resources = _open(settings)
         remove_abandoned(uploads_root(settings), resources.database, resources.blobs)
         app.state.resources = resources
-        resources.usage.start()
+        resources[Usage].start()
         yield
         resources.pricing.shutdown()
-        resources.usage.stop()
+        resources[Usage].stop()
         resources.hints.close()
         resources.database.close()
 
     app = FastAPIOffline(
-        docs_url=None,  # app.swagger adds it
+        docs_url=None,  # app.http.swagger adds it
         redoc_url=None,
         static_url=swagger.ASSETS,
         title="foldhouse",
@@ -93,6 +94,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def _start() -> RedirectResponse:
         return RedirectResponse(swagger.PATH)
 
+    app.state.problem_writers = {open_inference.PREFIX: open_inference.InferenceRoute}
     swagger.add_page(app)
     # The last one added is outside all others.
     app.add_middleware(Methods)
@@ -120,19 +122,24 @@ def create_app(settings: Settings) -> FastAPI:
 def _open(settings: Settings) -> Resources:
     database = Database(settings.resolved_database_url)
     blobs = Blobs(settings.resolved_storage_url)
+    registry = CollectorRegistry()
+    parts = (
+        ModelNames(database),
+        Predictors(blobs),
+        Profiles(),
+        RequestMetrics(registry),
+        Metrics(registry, database),
+        Usage(database),
+        InFlight(settings.max_inflight_body_bytes),
+    )
     return Resources(
         settings=settings,
         database=database,
         blobs=blobs,
         hints=Hints(settings),
-        names=ModelNames(database),
-        predictors=Predictors(blobs),
-        profiles=Profiles(),
-        metrics=Metrics(database),
-        usage=Usage(database),
         parsing=CapacityLimiter(PARSED_AT_A_TIME),
         submitting=CapacityLimiter(SUBMITTED_AT_A_TIME),
-        pricing=ThreadPoolExecutor(usable_cores(), thread_name_prefix="pricing"),
         bulk=CapacityLimiter(BULK_AT_A_TIME),
-        in_flight=InFlight(settings.max_inflight_body_bytes),
+        pricing=ThreadPoolExecutor(usable_cores(), thread_name_prefix="pricing"),
+        parts={type(part): part for part in parts},
     )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from app.hosts import host_name
-
 MIB = 1024 * 1024
+LONGEST_NAME = 253  # characters, RFC 1035
+NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 
 
 class Settings(BaseSettings):
@@ -105,3 +107,23 @@ class Settings(BaseSettings):
     @property
     def resolved_storage_url(self) -> str:
         return self.storage_url or str(self.root / "storage")
+
+
+def host_name(text: str) -> str:
+    """A name or an address without a port, in one spelling of the several that mean the same.
+
+    Raises
+    ------
+    ValueError
+    """
+    name = text.strip().lower().removesuffix(".")
+    try:
+        address = ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        if len(name) <= LONGEST_NAME and NAME.fullmatch(name):
+            return name
+        raise ValueError(
+            f"must be a host's name or address without scheme and port, got {text!r}"
+        ) from None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)

@@ -16,11 +16,11 @@ from sklearn.model_selection import KFold
 
 from benchmarks.houses import CORES, Task, stored
 from models.data.design import as_levels, as_numbers
-from models.data.features import resolve
-from models.data.profile import profile
-from models.data.table import TypedTable
-from models.serving.served import ServedModel, predict
+from models.export.served import ServedModel, predict
+from models.planning.resolve import resolve
 from models.spec import TrainingSpec
+from models.tables.profile import profile
+from models.tables.table import TypedTable
 from models.training.engine import TrainedPopulation
 
 ROUND = 5  # splits, from 0 on

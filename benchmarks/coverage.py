@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from benchmarks.contest import deal, train
 from benchmarks.houses import rows_of, table_arguments
 from models.evaluation.calibration import Residuals, calibrate
+from models.export.served import predict
 from models.serving.intervals import rank, spread_within_folds
-from models.serving.served import predict
 
 COVERAGES = (0.8, 0.9, 0.95)
 Vector = NDArray[np.float64]

@@ -21,10 +21,11 @@ from benchmarks.houses import AMES, CORES, LIMITS, Table, stored
 from benchmarks.measurement import measure
 from benchmarks.scaling import made_up
 from models import experiment
-from models.data.estimate import PROCESS_BYTES, Machine, core_rate, estimate
-from models.data.table import read_table
 from models.experiment import EpochRow, Progress, StopReason
+from models.machine import core_rate
+from models.planning.estimate import PROCESS_BYTES, Machine, estimate
 from models.spec import TrainingSpec
+from models.tables.table import read_table
 
 MB = 1_000_000
 

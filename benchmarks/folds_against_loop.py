@@ -28,8 +28,8 @@ from benchmarks.houses import (
     table_arguments,
 )
 from benchmarks.measurement import best_seconds, measure
-from models.data.estimate import layer_widths
 from models.networks.population import take
+from models.planning.estimate import layer_widths
 from models.spec import TrainingSpec
 from models.training.inputs import Inputs
 

@@ -19,12 +19,14 @@ import pyarrow.parquet as pq
 import torch
 
 from models.data.design import Design, as_levels, as_numbers, choose_transform, encode, load_design
-from models.data.estimate import PROCESS_BYTES, Machine, core_rate, estimate
-from models.data.features import resolve, select
+from models.data.features import select
 from models.data.folds import FoldRows, split_rows
-from models.data.profile import Profile, profile
-from models.data.table import Limits, TypedTable, read_table
+from models.machine import core_rate
+from models.planning.estimate import PROCESS_BYTES, Machine, estimate
+from models.planning.resolve import resolve
 from models.spec import TrainingSpec
+from models.tables.profile import Profile, profile
+from models.tables.table import Limits, TypedTable, read_table
 from models.training.engine import TrainedPopulation
 from models.training.progress import Monitor
 from models.training.runs import train_many
@@ -95,7 +97,7 @@ class Table:
         return Task(spec, design, holdout, split_rows(spec, design.target, design.fold_column))
 
     def estimated_bytes(self, trials: Sequence[TrainingSpec]) -> int:
-        """What `models.data.estimate` says beforehand, without the process that is there already.
+        """What the estimate says beforehand, without the process that is there already.
 
         Trials count as members of each fold.
         """

@@ -18,20 +18,21 @@ import numpy as np
 import safetensors.torch
 import torch
 
+from models import artifacts
 from models.data.design import Design, load_design
 from models.data.features import select
 from models.data.folds import FoldRows, split_rows
 from models.data.preprocessing import trainable_rows
-from models.data.profile import Profile
-from models.data.review import review
-from models.data.stored import TableDamaged
 from models.evaluation.scores import evaluate
 from models.evaluation.smearing import smear
+from models.export.graph import ExportMismatch, core_graph, full_graph, verify
+from models.export.served import ServedModel
 from models.members import Member
-from models.serving.export import ExportMismatch, core_graph, full_graph, verify
+from models.planning.review import review
 from models.serving.manifest import describe
-from models.serving.served import ServedModel
 from models.spec import TrainingSpec
+from models.tables.profile import Profile
+from models.tables.stored import TableDamaged
 from models.training.progress import Course, EpochMetrics, Interrupted, Monitor
 from models.training.runs import train_many
 
@@ -110,8 +111,7 @@ class Outcome:
 
     `result`: metrics, metrics_error, folds, fold_mean, fold_std, intervals, holdout, diagnosis,
     warnings, seconds, receipt.
-    `artifacts`: file name to path: core.onnx, model.onnx, manifest.json, weights.safetensors,
-    oof.parquet.
+    `artifacts`: file name to path, each of `models.artifacts`.
     """
 
     result: dict[str, Any]
@@ -201,22 +201,22 @@ def run(
         verify(core_bytes, full_bytes, design, served, scored, scores.out_of_fold)
     except ExportMismatch as mismatch:
         raise TrainingFailed(f"the model was not registered: {mismatch}") from mismatch
-    artifacts = {
-        "core.onnx": core_bytes,
-        "model.onnx": full_bytes,
-        "manifest.json": manifest.model_dump_json(indent=1).encode(),
-        "weights.safetensors": safetensors.torch.save(dict(served.state_dict())),
+    files = {
+        artifacts.CORE: core_bytes,
+        artifacts.ONNX: full_bytes,
+        artifacts.MANIFEST: manifest.model_dump_json(indent=1).encode(),
+        artifacts.WEIGHTS: safetensors.torch.save(dict(served.state_dict())),
     }
-    for name, data in artifacts.items():
+    for name, data in files.items():
         (workdir / name).write_bytes(data)
-    scores.write_out_of_fold(workdir / "oof.parquet")
+    scores.write_out_of_fold(workdir / artifacts.OUT_OF_FOLD)
     clock.lap("export")
     result = scores.result() | {
         "warnings": [asdict(warning) for warning in warnings],
         "seconds": clock.seconds(),
         "receipt": receipt,
     }
-    return Outcome(result, {name: workdir / name for name in (*artifacts, "oof.parquet")})
+    return Outcome(result, {name: workdir / name for name in (*files, artifacts.OUT_OF_FOLD)})
 
 
 class _HostMonitor(Monitor):

@@ -14,20 +14,21 @@ import pyarrow as pa
 import torch
 
 from models.data.design import Design, Vocabulary, choose_transform, load_design
-from models.data.features import resolve, select
+from models.data.features import select
 from models.data.folds import FoldRows, split_rows
 from models.data.preprocessing import trainable_rows
-from models.data.profile import Profile
-from models.data.stored import ingest
-from models.data.table import Blocks, Limits
 from models.evaluation.scores import Scores, evaluate
 from models.evaluation.smearing import smear
+from models.export.graph import core_graph, full_graph
+from models.export.served import ServedModel
 from models.members import members_of
-from models.serving.export import core_graph, full_graph
+from models.planning.resolve import resolve
 from models.serving.manifest import Manifest, describe
 from models.serving.predictor import Predictor
-from models.serving.served import ServedModel
 from models.spec import TrainingSpec
+from models.tables.profile import Profile
+from models.tables.stored import ingest
+from models.tables.table import Blocks, Limits
 from models.training.engine import TrainedPopulation, Trainer
 from models.training.inputs import Inputs
 from models.training.progress import Monitor

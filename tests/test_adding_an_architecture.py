@@ -29,9 +29,9 @@ from pathlib import Path
 
 import models
 from houses import build, house_frame, lay
-from models.data.estimate import parameters as estimated
+from models.planning.estimate import parameters as estimated
 from models.networks.cross import CrossNetwork
-from models.serving.export import verify
+from models.export.graph import verify
 
 folder = Path(sys.argv[1])
 assert Path(models.__file__).is_relative_to(folder), models.__file__

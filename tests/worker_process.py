@@ -83,7 +83,7 @@ class WorkerProcess:
 
     def child_of(self, job_id: str) -> int | None:
         """The process that trains the job."""
-        title = f"workers.attempt {job_id}"
+        title = f"workers.training.attempt {job_id}"
         return next((pid for pid in self.children() if title in command_line(pid)), None)
 
     def close_input(self) -> None:

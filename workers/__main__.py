@@ -16,16 +16,16 @@ import threading
 
 from celery.worker import WorkController, state
 
-from app.printed import log_to_terminal
+from app.operations.printed import log_to_terminal
 from app.queue.config import worker_celery
 from app.queue.dispatch import Hints
 from app.settings import Settings
 from app.storage import sweep
 from app.storage.database import DATABASE_AWAY
 from workers import dispatcher, reconciler, registration
-from workers.child import Child, keep_imported
 from workers.dispatcher import Dispatcher
 from workers.outages import reason, repeat
+from workers.process import Child, keep_imported
 from workers.reconciler import Reconciler
 from workers.registration import Registration
 from workers.slots import Slots

@@ -10,7 +10,7 @@ from sqlalchemy import delete, update
 
 from app.storage.database import database_now
 from app.storage.tables import Worker
-from models.data.estimate import usable_cores, usable_memory
+from models.machine import usable_cores, usable_memory
 from workers.slots import Slots
 from workers.workplace import Workplace
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from app.settings import Settings
-from models.data.estimate import usable_cores
+from models.machine import usable_cores
 
 
 class Slots:

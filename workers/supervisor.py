@@ -1,6 +1,6 @@
 """Runs attempts: claims a shard, gives it to a child, and writes down how that ended.
 
-tasks.run_shard ──▶ Supervisor.run ──▶ a child: workers.attempt ──▶ models.experiment.run
+tasks.run_shard ──▶ Supervisor.run ──▶ a child: workers.training.attempt ──▶ models.experiment.run
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from app.jobs import lifecycle
 from app.jobs.attempts import Fence
 from app.jobs.lifecycle import Claim
 from app.storage.database import DATABASE_AWAY
-from workers.child import Child, describe_exit
 from workers.lease import kept_lease
 from workers.outages import persist, reason
+from workers.process import Child, describe_exit
 from workers.protocol import (
     Failed,
     Hindered,

@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 from app.jobs import attempts
 from app.jobs.attempts import EpochRecord, Fence
 from app.storage.database import DATABASE_AWAY, Database
-from workers.child import Child
 from workers.outages import reason
+from workers.process import Child
 from workers.protocol import LastReport, Progressed, Stopped, StopReason
 
 logger = logging.getLogger(__name__)

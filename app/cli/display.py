@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.segment import Segment
 from rich.table import Table
 
-from app.printed import printable
+from app.operations.printed import printable
 
 Json = dict[str, Any]
 

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from app.cli.display import Json, console, created, headline, number, one_line, styled
 from app.cli.terminal import refuse
-from models.data.metrics import REGRESSION
+from models.objectives.metrics import REGRESSION
 
 MAX_VALUE = 24  # characters of a spec's value that a column shows
 

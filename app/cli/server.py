@@ -18,9 +18,9 @@ from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from app.cli.terminal import tell
-from app.connections import Connection, raise_file_limit
+from app.http.connections import Connection, raise_file_limit
 from app.main import create_app
-from app.printed import log_to_terminal
+from app.operations.printed import log_to_terminal
 from app.settings import Settings
 
 REQUEST_GRACE = 2  # s that a stopping server lets requests finish

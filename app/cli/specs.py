@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.terminal import refuse
-from app.json_text import repeated
+from app.http.json_text import repeated
 
 Spec = Annotated[
     Path, typer.Argument(exists=True, dir_okay=False, help="The job spec, a JSON file.")

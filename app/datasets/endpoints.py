@@ -13,7 +13,6 @@ from fastapi.responses import StreamingResponse
 from app.datasets import repository, service
 from app.datasets.schemas import DatasetOut, DatasetSummary
 from app.datasets.upload import MAX_NAME, UploadMarks, receive, upload_folder, uploads_root
-from app.deps import BlobsDep, DatabaseDep, ReadSession, ResourcesDep, Tenant
 from app.errors import (
     Conflict,
     DamagedFile,
@@ -27,13 +26,14 @@ from app.errors import (
     Unavailable,
     UnsupportedMedia,
 )
-from app.media import CSV
-from app.openapi import problems
-from app.paging import Page, PageQueryDep
-from app.parameters import PRINTABLE, SEPARATOR, IdempotencyKeyHeader, StrictRoute, name_path
+from app.http.deps import BlobsDep, DatabaseDep, ReadSession, ResourcesDep, Tenant
+from app.http.media import CSV
+from app.http.openapi import problems
+from app.http.paging import Page, PageQueryDep
+from app.http.parameters import PRINTABLE, SEPARATOR, IdempotencyKeyHeader, StrictRoute, name_path
 from app.storage import removals
 from app.storage.blobs import CHUNK
-from models.data.readings import DecimalMark, ThousandsMark
+from models.tables.readings import DecimalMark, ThousandsMark
 
 COMMON = problems(Invalid, Unavailable)
 

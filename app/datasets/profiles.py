@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import NotFound
 from app.storage.tables import Dataset
-from models.data.profile import Profile
+from models.tables.profile import Profile
 
 KEPT = 4  # one of two thousand columns takes megabytes
 

@@ -8,8 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, defer
 
 from app.errors import NotFound
-from app.paging import PageQuery
-from app.parameters import LATEST
+from app.http.paging import PageQuery
+from app.http.parameters import LATEST
 from app.storage.tables import Dataset, Job
 
 

@@ -6,9 +6,9 @@ from datetime import datetime
 
 from pydantic import Field
 
-from app.paging import Identified
+from app.http.paging import Identified
 from app.storage.tables import Dataset
-from models.data.profile import ColumnProfile, Profile, ProfileWarning, Suggestions
+from models.tables.profile import ColumnProfile, Profile, ProfileWarning, Suggestions
 
 
 class DatasetSummary(Identified):

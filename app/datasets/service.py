@@ -9,19 +9,18 @@ from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from app import idempotency
 from app.datasets import repository
 from app.datasets.upload import Upload
 from app.errors import Conflict, InvalidTable, TooLarge
+from app.http.validation import table_faults
 from app.settings import Settings
-from app.storage import removals
+from app.storage import idempotency, removals
 from app.storage.blobs import Blobs, dataset_key, file_sha256
 from app.storage.database import DATABASE_AWAY, Database, database_now
 from app.storage.tables import Dataset
-from app.validation import table_faults
-from models.data.profile import Profile
-from models.data.stored import ingest
-from models.data.table import Limits, TableError
+from models.tables.profile import Profile
+from models.tables.stored import ingest
+from models.tables.table import Limits, TableError
 
 JOBS_NAMED = 3
 # A table takes four times its bytes while it is read. Larger ones are read in a process of their

@@ -17,18 +17,18 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from app.bodies import Bounded
 from app.errors import Invalid, TooLarge, UnsupportedMedia
-from app.form import FormReader
+from app.http.bodies import Bounded
+from app.http.form import FormReader
+from app.http.media import CSV, FORM, content_type, refuse_compressed
+from app.http.parameters import SEPARATOR
 from app.ids import new_id
-from app.media import CSV, FORM, content_type, refuse_compressed
-from app.parameters import SEPARATOR
 from app.settings import Settings
 from app.storage.blobs import Blobs, dataset_key
 from app.storage.database import DATABASE_AWAY, Database
 from app.storage.tables import Dataset
-from models.data.readings import DecimalMark, ThousandsMark
-from models.data.spellings import Marks
+from models.tables.readings import DecimalMark, ThousandsMark
+from models.tables.spellings import Marks
 
 DEFAULT_NAME = "upload.csv"
 MAX_NAME = 200  # characters

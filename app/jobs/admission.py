@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app.operations.readiness import WORKER_SEEN
 from app.storage.database import database_now
 from app.storage.tables import Worker
-from models.data.estimate import usable_cores, usable_memory
+from models.machine import usable_cores, usable_memory
 
 
 @dataclass(frozen=True)

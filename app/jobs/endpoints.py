@@ -9,16 +9,7 @@ from anyio import to_thread
 from fastapi import APIRouter, BackgroundTasks, Query, Response
 from fastapi.responses import StreamingResponse
 
-from app.bodies import DocumentRoute
 from app.datasets import repository as datasets
-from app.deps import (
-    BlobsDep,
-    DatabaseDep,
-    ReadSession,
-    Resources,
-    ResourcesDep,
-    Tenant,
-)
 from app.errors import (
     Conflict,
     DamagedFile,
@@ -32,7 +23,19 @@ from app.errors import (
     Unavailable,
     UnsupportedMedia,
 )
-from app.jobs import repository, service, tables
+from app.http.bodies import DocumentRoute
+from app.http.deps import (
+    BlobsDep,
+    DatabaseDep,
+    ReadSession,
+    ResourcesDep,
+    Tenant,
+)
+from app.http.openapi import problems
+from app.http.paging import Page, PageQueryDep
+from app.http.parameters import ID_PATTERN, Accept, IdempotencyKeyHeader, StrictRoute, name_path
+from app.http.tabular import table_content, table_response
+from app.jobs import downloads, repository, service
 from app.jobs.schemas import (
     CancelRequest,
     EpochOut,
@@ -41,12 +44,10 @@ from app.jobs.schemas import (
     OutOfFoldOut,
     ValidationOut,
 )
-from app.openapi import problems
-from app.paging import Page, PageQueryDep
-from app.parameters import ID_PATTERN, Accept, IdempotencyKeyHeader, StrictRoute, name_path
+from app.registry.names import ModelNames
+from app.resources import Resources
 from app.storage import removals
 from app.storage.tables import State
-from app.tabular import table_content, table_response
 
 RETRY_AFTER = "1"  # s until there may be news of a job
 
@@ -115,7 +116,7 @@ def show_job(session: ReadSession, tenant: Tenant, job_id: JobId) -> JobOut:
     summary="Metrics by epoch",
     response_class=StreamingResponse,
     responses={
-        **table_content(EpochOut, ",".join(tables.EPOCH_COLUMNS) + "\n"),
+        **table_content(EpochOut, ",".join(downloads.EPOCH_COLUMNS) + "\n"),
         **problems(NotFound),
     },
 )
@@ -129,7 +130,9 @@ def list_epochs(
     """Of each fold: its losses, on the standardised target's scale, its gradients, and the hidden
     units that do nothing."""
     job, _ = repository.get(session, tenant, job_id)
-    return table_response(accept, tables.EPOCH_COLUMNS, tables.epoch_batches(database, job.id))
+    return table_response(
+        accept, downloads.EPOCH_COLUMNS, downloads.epoch_batches(database, job.id)
+    )
 
 
 @router.get(
@@ -137,7 +140,7 @@ def list_epochs(
     summary="Out-of-fold predictions",
     response_class=StreamingResponse,
     responses={
-        **table_content(OutOfFoldOut, ",".join(tables.OOF_COLUMNS) + "\n"),
+        **table_content(OutOfFoldOut, ",".join(downloads.OOF_COLUMNS) + "\n"),
         **problems(NotFound, Unavailable, DamagedFile),
     },
 )
@@ -152,8 +155,10 @@ def list_out_of_fold(
     as a data frame's index does."""
     with database.reading() as session:
         job, _ = repository.get(session, tenant, job_id)
-        model = tables.out_of_fold_model(session, job)
-    return table_response(accept, tables.OOF_COLUMNS, tables.out_of_fold_batches(model, blobs))
+        model = downloads.out_of_fold_model(session, job)
+    return table_response(
+        accept, downloads.OOF_COLUMNS, downloads.out_of_fold_batches(model, blobs)
+    )
 
 
 @router.post(
@@ -212,7 +217,7 @@ def delete_job(
     runs, and while an alias points at its model."""
     with resources.database.writing() as session:
         service.delete(session, tenant, job_id)
-    resources.names.forget()
+    resources[ModelNames].forget()
     background.add_task(removals.carry_out, resources.database, resources.blobs)
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import Row, Select, bindparam, func, select, tuple_
-from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
-from app.paging import PageQuery
-from app.parameters import LATEST
-from app.storage.tables import EpochMetric, Event, Fold, Job, Model, Shard, State
+from app.http.paging import PageQuery
+from app.http.parameters import LATEST
+from app.storage.tables import EpochMetric, Job, Model, Shard, State
 
 JobRow = Row[Job, Shard]
 
@@ -71,13 +70,6 @@ def epochs(
 
 def model_of(session: Session, job_id: str) -> Model | None:
     return session.scalar(select(Model).where(Model.job_id == job_id))
-
-
-def delete(session: Session, job: Job) -> None:
-    """With all rows that refer to it, its model aside."""
-    for table in (Event, EpochMetric, Fold, Shard):
-        session.execute(delete_rows(table).where(table.job_id == job.id))
-    session.delete(job)
 
 
 def _jobs(tenant: str) -> Select[Job, Shard]:

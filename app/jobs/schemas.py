@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import ProblemDocument
-from app.paging import Identified
-from app.parameters import ID_PATTERN, PRINTABLE
+from app.http.paging import Identified
+from app.http.parameters import ID_PATTERN, PRINTABLE
 from app.storage.tables import Job, Shard, State
-from models.data.review import SpecWarning
+from models.planning.review import SpecWarning
 from models.serving.manifest import MeasuredInterval
 from models.spec import TrainingSpec
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from app import idempotency
 from app.datasets import repository as datasets
-from app.deps import Resources
+from app.datasets.profiles import Profiles
 from app.errors import Conflict, Fault, InvalidSpec, NotFound, TooManyQueued
+from app.http.json_text import to_pointer
 from app.jobs import lifecycle, repository
 from app.jobs.admission import largest_room
 from app.jobs.repository import JobRow
@@ -20,27 +20,22 @@ from app.jobs.schemas import (
     JobCreate,
     ValidationOut,
 )
-from app.json_text import to_pointer
 from app.registry import service as models
+from app.resources import Resources
 from app.settings import Settings
-from app.storage import removals
+from app.storage import idempotency, removals
 from app.storage.blobs import ArtifactCorrupt, Blobs, artifacts_key, checkpoints_key
 from app.storage.database import Database
 from app.storage.tables import FINISHED, Dataset, Job
 from models.data.design import choose_transform
-from models.data.estimate import (
-    FLOAT_BYTES,
-    Estimate,
-    Machine,
-    core_rate,
-    estimate,
-    parameters,
-)
-from models.data.features import SpecError, resolve, select
-from models.data.profile import Profile
-from models.data.review import review
-from models.data.stored import TableDamaged
+from models.data.features import select
+from models.machine import core_rate
+from models.planning.estimate import FLOAT_BYTES, Estimate, Machine, estimate, parameters
+from models.planning.resolve import SpecError, resolve
+from models.planning.review import review
 from models.spec import TrainingSpec
+from models.tables.profile import Profile
+from models.tables.stored import TableDamaged
 
 MEMORY_SHARE = 0.75  # of a worker's slot, where no limit is set
 # A protobuf message cannot be larger: https://protobuf.dev/programming-guides/proto-limits/
@@ -74,7 +69,7 @@ def plan(resources: Resources, tenant: str, dataset_id: str, spec: TrainingSpec)
         except NotFound as error:
             error.errors = [Fault(pointer="/dataset_id", detail=error.detail)]
             raise
-        profile = resources.profiles.get(session, dataset.id)
+        profile = resources[Profiles].get(session, dataset.id)
         room = largest_room(session, settings.slots or 1)
     try:
         spec = resolve(spec, profile)
@@ -192,7 +187,7 @@ def delete(session: Session, tenant: str, job_id: str) -> None:
     if model is not None:
         models.delete(session, tenant, model.id)
     removals.write_down(session, artifacts_key(job.id), checkpoints_key(shard.id))
-    repository.delete(session, job)
+    removals.delete_job(session, job)
 
 
 def _stored_spec(job: Job) -> TrainingSpec:

@@ -8,13 +8,14 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from app.bodies import DocumentRoute
-from app.deps import ResourcesDep, Tenant
 from app.errors import DamagedFile, Invalid, NotFound, Unavailable
+from app.http.bodies import DocumentRoute
+from app.http.deps import ResourcesDep, Tenant
+from app.http.openapi import problems
+from app.http.parameters import AsDigits, name_path
 from app.monitoring import service
 from app.monitoring.schemas import ModelMonitoring
-from app.openapi import problems
-from app.parameters import AsDigits, name_path
+from app.monitoring.usage import Usage
 from app.registry import repository
 from app.registry.service import manifest
 
@@ -38,7 +39,7 @@ def show_monitoring(
 ) -> ModelMonitoring:
     """Requests, rows, how long they took, what was odd about them, and how far each column has
     drifted from the rows of training. Other processes' counts are up to ten seconds old."""
-    resources.usage.write()
+    resources[Usage].write()
     since = datetime.now(UTC).date() - timedelta(days=days - 1)
     with resources.database.reading() as session:
         model = repository.get(session, tenant, model_id)

@@ -9,11 +9,12 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 
-from app.deps import ResourcesDep
 from app.errors import Invalid, Unavailable
-from app.openapi import problems
+from app.http.deps import ResourcesDep
+from app.http.openapi import problems
+from app.http.parameters import StrictRoute
+from app.operations.metrics import Metrics
 from app.operations.readiness import Readiness, readiness
-from app.parameters import StrictRoute
 
 router = APIRouter(tags=["operations"], route_class=StrictRoute)
 
@@ -43,4 +44,4 @@ def readyz(
 @router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
 def metrics(resources: ResourcesDep) -> Response:
     """Jobs by state, requests by route, rows priced, and the process's own."""
-    return Response(resources.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+    return Response(resources[Metrics].text(), media_type=CONTENT_TYPE_LATEST)

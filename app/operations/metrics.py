@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from prometheus_client import (
     CollectorRegistry,
     Counter,
-    Histogram,
     ProcessCollector,
     generate_latest,
 )
@@ -24,27 +23,13 @@ log = logging.getLogger(__name__)
 
 
 class Metrics:
-    """The instruments of one process."""
+    """The instruments of one process. `registry` has those of its requests."""
 
-    def __init__(self, database: Database) -> None:
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
-        self._registry.register(JobsCollector(database))
-        self.requests = Counter(
-            "foldhouse_http_requests",
-            "Requests answered.",
-            ["method", "route", "status"],
-            registry=self._registry,
-        )
-        self.seconds = Histogram(
-            "foldhouse_http_request_duration_seconds",
-            "From the request's head to the end of the answer.",
-            ["method", "route"],
-            registry=self._registry,
-        )
-        self.predicted_rows = Counter(
-            "foldhouse_predicted_rows", "Rows priced.", registry=self._registry
-        )
+    def __init__(self, registry: CollectorRegistry, database: Database) -> None:
+        self._registry = registry
+        ProcessCollector(registry=registry)
+        registry.register(JobsCollector(database))
+        self.predicted_rows = Counter("foldhouse_predicted_rows", "Rows priced.", registry=registry)
 
     def text(self) -> bytes:
         """In Prometheus' text format."""

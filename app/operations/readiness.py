@@ -9,9 +9,9 @@ from typing import Literal
 from pydantic import BaseModel, Field
 from sqlalchemy import func, select
 
-from app.deps import Resources
 from app.errors import Fault, Unavailable
-from app.printed import printable, redacted
+from app.operations.printed import printable, redacted
+from app.resources import Resources
 from app.storage.database import Database, database_now
 from app.storage.tables import Worker
 

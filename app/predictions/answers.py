@@ -12,9 +12,9 @@ import numpy as np
 from fastapi.responses import Response
 from pydantic_core import to_json
 
-from app.csv_text import Cell, csv_lines
 from app.errors import Fault, Invalid
-from app.media import CSV, JSON
+from app.http.csv_text import Cell, csv_lines
+from app.http.media import CSV, JSON
 from app.predictions.schemas import (
     COLUMNS,
     HIGH,

@@ -7,8 +7,6 @@ from typing import Annotated, Any
 from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request, Response
 
-from app.bodies import RowsRoute
-from app.deps import resources, tenant
 from app.errors import (
     Busy,
     DamagedFile,
@@ -21,9 +19,11 @@ from app.errors import (
     Unavailable,
     UnsupportedMedia,
 )
-from app.media import CSV, JSON, wants_csv
-from app.openapi import REF, problems
-from app.parameters import name_path, query_parameters, read_query
+from app.http.bodies import RowsRoute
+from app.http.deps import resources, tenant
+from app.http.media import CSV, JSON, wants_csv
+from app.http.openapi import REF, problems
+from app.http.parameters import name_path, query_parameters, read_query
 from app.predictions import service
 from app.predictions.answers import CsvLayout, answer
 from app.predictions.rows import RowsBody, read_rows, received

@@ -9,10 +9,10 @@ from concurrent.futures import Future
 from app.registry import service as registry
 from app.storage.blobs import Blobs
 from app.storage.tables import Model
+from models import artifacts
 from models.serving.predictor import Predictor
 
 MODELS_IN_MEMORY = 8
-CORE_FILE = "core.onnx"
 
 
 class Predictors:
@@ -56,7 +56,7 @@ class Predictors:
     def _load(self, model: Model, future: Future[Predictor]) -> None:
         try:
             manifest = registry.manifest(model, self._blobs)
-            core = registry.read_file(model, self._blobs, CORE_FILE)
+            core = registry.read_file(model, self._blobs, artifacts.CORE)
             future.set_result(Predictor(core, manifest))
         except BaseException as error:
             # Let a later request try again.

@@ -22,20 +22,20 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import FailFast, TypeAdapter, ValidationError
 
-from app.csv_text import Cell
 from app.errors import InvalidTable, TooLarge, UnsupportedMedia
-from app.form import FormReader
-from app.json_document import Limits as DocumentLimits
-from app.json_document import load
-from app.json_text import Place
-from app.media import CSV, FORM, JSON, content_type, refuse_compressed
+from app.http.csv_text import Cell
+from app.http.form import FormReader
+from app.http.json_document import Limits as DocumentLimits
+from app.http.json_document import load
+from app.http.json_text import Place
+from app.http.media import CSV, FORM, JSON, content_type, refuse_compressed
+from app.http.validation import table_faults
 from app.predictions.schemas import JsonCell, JsonRow, OnUnknown, PredictRequest
 from app.predictions.spooling import Spooled, spool
 from app.settings import Settings
-from app.validation import table_faults
-from models.data.table import Blocks, Limits, TableError
 from models.serving.encoding import Given
 from models.serving.predictor import Predictions, Predictor, Question
+from models.tables.table import Blocks, Limits, TableError
 
 # Rows that are priced together: enough to share the cost of a block, few enough that two cores have
 # both something to do. Of wide tables fewer, so that a block's numbers take a few megabytes.

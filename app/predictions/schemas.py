@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, FiniteFloat, Strict
 
-from app.parameters import ID_PATTERN, PRINTABLE, SEPARATOR, AsDigits
+from app.http.parameters import ID_PATTERN, PRINTABLE, SEPARATOR, AsDigits
 from models.serving.intervals import DEFAULT_COVERAGE, HIGHEST_COVERAGE, LOWEST_COVERAGE
 from models.serving.oddities import RowWarning
 

@@ -9,16 +9,20 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from app.deps import Resources
 from app.errors import Invalid, InvalidRows
-from app.parameters import LATEST
+from app.http.parameters import LATEST
+from app.http.validation import table_faults
+from app.monitoring.usage import Usage
+from app.operations.metrics import Metrics
 from app.predictions.facts import Facts
+from app.predictions.predictors import Predictors
 from app.predictions.rows import Rows, RowsBody
 from app.predictions.schemas import MOST_EXPLAINED
+from app.registry.names import ModelNames
+from app.resources import Resources
 from app.storage.tables import Model
-from app.validation import table_faults
-from models.data.faults import TableFault
 from models.serving.predictor import Predictions, Predictor, Question, RowError
+from models.tables.faults import TableFault
 
 # Blocks that are priced and not yet written.
 AHEAD = 4
@@ -64,14 +68,14 @@ class Loaded:
 
 def load(resources: Resources, tenant: str, reference: str) -> Loaded:
     """The model that an id or an alias names; raises NotFound and ArtifactCorrupt."""
-    model = resources.names.resolve(tenant, reference)
-    return Loaded(model, resources.predictors.get(model), reference)
+    model = resources[ModelNames].resolve(tenant, reference)
+    return Loaded(model, resources[Predictors].get(model), reference)
 
 
 def loaded(resources: Resources, tenant: str, reference: str) -> Loaded | None:
     """The same, where it can be had without waiting for the database or the disk."""
-    model = resources.names.known(tenant, reference)
-    predictor = None if model is None else resources.predictors.ready(model)
+    model = resources[ModelNames].known(tenant, reference)
+    predictor = None if model is None else resources[Predictors].ready(model)
     if model is None or predictor is None:
         return None
     return Loaded(model, predictor, reference)
@@ -107,9 +111,9 @@ def _counted(
     resources: Resources, tenant: str, model_id: str, predictor: Predictor, blocks: Iterator[Block]
 ) -> Iterator[Block]:
     began = time.perf_counter()
-    usage, manifest = resources.usage, predictor.manifest
+    usage, manifest = resources[Usage], predictor.manifest
     for block in blocks:
-        resources.metrics.predicted_rows.inc(len(block.rows))
+        resources[Metrics].predicted_rows.inc(len(block.rows))
         found = block.predictions
         of_all = [warning.code for warning in found.about_all]
         lacking = [MISSING_COLUMN] if found.given.missing else []

@@ -9,8 +9,6 @@ from typing import Annotated, BinaryIO, Literal
 from fastapi import APIRouter, BackgroundTasks, Response
 from fastapi.responses import StreamingResponse
 
-from app.bodies import DocumentRoute
-from app.deps import BlobsDep, DatabaseDep, ReadSession, ResourcesDep, Tenant
 from app.errors import (
     Conflict,
     DamagedFile,
@@ -22,10 +20,13 @@ from app.errors import (
     Unavailable,
     UnsupportedMedia,
 )
-from app.openapi import problems
-from app.paging import NumberedPageQueryDep, Page, PageQueryDep
-from app.parameters import IdempotencyKeyHeader, IfMatchHeader, StrictRoute, name_path
+from app.http.bodies import DocumentRoute
+from app.http.deps import BlobsDep, DatabaseDep, ReadSession, ResourcesDep, Tenant
+from app.http.openapi import problems
+from app.http.paging import NumberedPageQueryDep, Page, PageQueryDep
+from app.http.parameters import IdempotencyKeyHeader, IfMatchHeader, StrictRoute, name_path
 from app.registry import history, promotion, repository, service, versions
+from app.registry.names import ModelNames
 from app.registry.schemas import (
     AliasChangeOut,
     AliasList,
@@ -36,6 +37,7 @@ from app.registry.schemas import (
 )
 from app.storage import removals
 from app.storage.blobs import CHUNK
+from models import artifacts
 
 ZIP = "application/zip"
 ONNX = "application/octet-stream"
@@ -101,7 +103,7 @@ def export_model(
         model = repository.get(session, tenant, model_id)
     headers = {"Content-Disposition": f'attachment; filename="{model.id}.{format}"'}
     if format == "onnx":
-        file, media_type = service.open_file(model, blobs, service.ONNX_FILE), ONNX
+        file, media_type = service.open_file(model, blobs, artifacts.ONNX), ONNX
     else:
         file, media_type = service.export_zip(model, blobs), ZIP
     headers["Content-Length"] = str(file.seek(0, os.SEEK_END))
@@ -161,7 +163,7 @@ def put_alias(
             versions.require(session, tenant, alias, if_match)
             row = service.put_alias(session, tenant, alias, body.model_id, force=body.force)
             found = AliasOut.of(row, repository.version(session, tenant, alias))
-    resources.names.forget()
+    resources[ModelNames].forget()
     return _tagged(found, response)
 
 
@@ -208,7 +210,7 @@ def roll_back_alias(
     have seen as `If-Match`, so that a request that is repeated takes no second step.
     """
     step = service.roll_back(resources.database, tenant, alias, idempotency_key, if_match)
-    resources.names.forget()
+    resources[ModelNames].forget()
     return _tagged(AliasOut.after(step), response)
 
 
@@ -227,7 +229,7 @@ def delete_model(
     """And its files, out-of-fold predictions included; only while no alias points at it."""
     with resources.database.writing() as session:
         service.delete(session, tenant, model_id)
-    resources.names.forget()
+    resources[ModelNames].forget()
     background.add_task(removals.carry_out, resources.database, resources.blobs)
 
 
@@ -245,7 +247,7 @@ def delete_alias(
     with resources.database.writing() as session:
         versions.require(session, tenant, alias, if_match)
         history.delete(session, tenant, alias)
-    resources.names.forget()
+    resources[ModelNames].forget()
 
 
 def _tagged(alias: AliasOut, response: Response) -> AliasOut:

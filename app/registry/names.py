@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 import time
 
-from app.parameters import LATEST
+from app.http.parameters import LATEST
 from app.registry import repository
 from app.storage.database import Database
 from app.storage.tables import Model

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from app.errors import Conflict
-from app.jobs.tables import OOF_FILE
 from app.registry import repository, service, versions
 from app.storage.blobs import Blobs
 from app.storage.database import Database
 from app.storage.tables import Alias, Model
-from models.data.wording import rounded_text
+from models import artifacts
 from models.evaluation.comparison import Z_95, Comparison, compare, shared_metric
 from models.serving.manifest import Manifest
+from models.tables.wording import rounded_text
 
 
 def put_if_better(
@@ -84,8 +84,8 @@ def _compare(challenger: Model, champion: Model, blobs: Blobs) -> Comparison:
             "kind is easy for another. Train both with the same folds."
         )
     comparison = compare(
-        service.read_file(challenger, blobs, OOF_FILE),
-        service.read_file(champion, blobs, OOF_FILE),
+        service.read_file(challenger, blobs, artifacts.OUT_OF_FOLD),
+        service.read_file(champion, blobs, artifacts.OUT_OF_FOLD),
         shared_metric(ours, theirs),
     )
     if comparison is None:

@@ -8,8 +8,8 @@ from sqlalchemy import Row, Select, func, select
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound
-from app.paging import PageQuery
-from app.parameters import LATEST
+from app.http.paging import PageQuery
+from app.http.parameters import LATEST
 from app.storage.tables import Alias, AliasChange, Model
 
 ID_PREFIX = "mdl_"

@@ -8,11 +8,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.paging import Identified
-from app.parameters import ID_PATTERN
+from app.http.paging import Identified
+from app.http.parameters import ID_PATTERN
 from app.storage.tables import Alias, AliasChange, Model
-from models.data.review import SpecWarning
 from models.evaluation.comparison import Comparison, Metric
+from models.planning.review import SpecWarning
 from models.serving.manifest import (
     CategoricalFeature,
     Importance,

@@ -13,21 +13,18 @@ from typing import BinaryIO
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from app import idempotency
 from app.errors import Conflict, Invalid
-from app.jobs.tables import OOF_FILE
-from app.parameters import LATEST
+from app.http.parameters import LATEST
 from app.registry import history, repository, versions
-from app.storage import removals
+from app.storage import idempotency, removals
 from app.storage.blobs import CHUNK, Blobs, artifacts_key
 from app.storage.database import Database
 from app.storage.tables import Alias, AliasChange, Model, ModelUsage
+from models import artifacts
 from models.serving.manifest import Manifest
 
-MANIFEST_FILE = "manifest.json"
-ONNX_FILE = "model.onnx"
 # What is needed elsewhere: core.onnx is for serving here.
-EXPORTED = (ONNX_FILE, MANIFEST_FILE, "weights.safetensors", OOF_FILE)
+EXPORTED = (artifacts.ONNX, artifacts.MANIFEST, artifacts.WEIGHTS, artifacts.OUT_OF_FOLD)
 # An example that is tested, and what it reads a CSV with: the modules that uploads are read with.
 SCRIPT = resources.files("models.serving") / "standalone.py"
 READER = ("header.py", "dialect.py", "quoting.py", "faults.py")
@@ -53,7 +50,7 @@ oof.parquet          The out-of-fold predictions that its metrics were computed 
 
 def manifest(model: Model, blobs: Blobs) -> Manifest:
     """What the model says of itself; raises ArtifactCorrupt."""
-    return Manifest.model_validate_json(read_file(model, blobs, MANIFEST_FILE))
+    return Manifest.model_validate_json(read_file(model, blobs, artifacts.MANIFEST))
 
 
 def read_file(model: Model, blobs: Blobs, name: str) -> bytes:
@@ -150,7 +147,7 @@ def export_zip(model: Model, blobs: Blobs) -> BinaryIO:
             archive.writestr("README.txt", README)
             archive.writestr("predict.py", _beside_each_other(SCRIPT))
             for name in READER:
-                archive.writestr(name, _beside_each_other(resources.files("models.data") / name))
+                archive.writestr(name, _beside_each_other(resources.files("models.tables") / name))
             for name in EXPORTED:
                 with (
                     open_file(model, blobs, name) as source,
@@ -164,4 +161,4 @@ def export_zip(model: Model, blobs: Blobs) -> BinaryIO:
 
 def _beside_each_other(module: Traversable) -> str:
     """The module's text where those that it imports lie in its own folder."""
-    return module.read_text(encoding="utf-8").replace("from models.data.", "from ")
+    return module.read_text(encoding="utf-8").replace("from models.tables.", "from ")

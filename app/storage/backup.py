@@ -17,10 +17,10 @@ from pathlib import Path
 from sqlalchemy import Connection, Table, delete, func, insert, select, text
 from sqlalchemy.orm import Session
 
-from app.jobs.repository import delete as delete_job
 from app.storage.blobs import ArtifactCorrupt, Blobs, artifact_key
 from app.storage.database import Database
 from app.storage.migrate import upgrade
+from app.storage.removals import delete_job
 from app.storage.tables import Alias, Base, Dataset, Job, Model
 
 DATABASE_FILE = "foldhouse.sqlite"

@@ -1,5 +1,6 @@
-"""Files of deleted rows. Their folders are written down in the transaction that deletes the rows,
-and removed after it: a crash in between leaves them to the next round."""
+"""A deleted job's rows, and the files of deleted rows: their folders are written down in the
+transaction that deletes the rows, and removed after it. A crash in between leaves them to the next
+round."""
 
 from __future__ import annotations
 
@@ -10,9 +11,16 @@ from sqlalchemy.orm import Session
 
 from app.storage.blobs import Blobs
 from app.storage.database import Database
-from app.storage.tables import Removal
+from app.storage.tables import EpochMetric, Event, Fold, Job, Removal, Shard
 
 logger = logging.getLogger(__name__)
+
+
+def delete_job(session: Session, job: Job) -> None:
+    """With all rows that refer to it, its model aside."""
+    for table in (Event, EpochMetric, Fold, Shard):
+        session.execute(delete(table).where(table.job_id == job.id))
+    session.delete(job)
 
 
 def write_down(session: Session, *folders: str) -> None:

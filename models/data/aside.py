@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.profile import Profile
 from models.randomness import stream_seed
 from models.spec import TrainingSpec
+from models.tables.profile import Profile
 
 Rows = NDArray[np.int64]
 

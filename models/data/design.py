@@ -13,12 +13,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.data.aside import set_holdout_aside
-from models.data.features import Feature, fitting_transform
-from models.data.kinds import MAX_LEVELS
-from models.data.readings import Reading
-from models.data.statistics import summarize
-from models.data.stored import read_columns
+from models.data.features import Feature
+from models.objectives.regression import fitting_transform
 from models.spec import TrainingSpec
+from models.tables.kinds import MAX_LEVELS
+from models.tables.readings import Reading
+from models.tables.statistics import summarize
+from models.tables.stored import read_columns
 
 Numbers = NDArray[np.float64]
 Codes = NDArray[np.int64]

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.coordinates import FARTHEST, directions
 from models.data.design import Design, Numbers
 from models.data.folds import FoldRows
-from models.data.statistics import ROUNDING, typical_distance
 from models.spec import Preprocessing
+from models.tables.coordinates import FARTHEST, directions
+from models.tables.statistics import ROUNDING, typical_distance
 
 # Knots of the piecewise-linear rank of `quantile` scaling.
 QUANTILE_KNOTS = 33
@@ -28,7 +28,7 @@ MARGIN_IN_TIME = 1.0
 class FoldStatistics:
     """Learnt from the training rows of F folds, D numeric columns and W levels.
 
-    With coordinates, R turned axes (`models.data.coordinates`) stand behind the D columns and are
+    With coordinates, R turned axes (`models.tables.coordinates`) stand behind the D columns and are
     treated as they are: N = D + R.
 
     fill : (F, D) what stands in for a missing number

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from models.data.metrics import jackknife
+from models.objectives.metrics import jackknife
 from models.serving.manifest import Manifest
 
 # Standard errors that a difference must exceed: 5 % of a normal distribution lie above.

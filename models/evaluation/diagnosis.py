@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.data.metrics import FEWEST_R2_ROWS
 from models.evaluation.findings import Finding
 from models.evaluation.numerics import numerical_findings
+from models.objectives.metrics import FEWEST_R2_ROWS
 from models.training.progress import Course
 
 # A validation error this many times the training error is overfitting worth a word.

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.data.design import Design
-from models.data.estimate import importance_rows
-from models.data.metrics import jackknife, units
+from models.export.served import CHUNK_ROWS, ServedModel, predict
+from models.objectives.metrics import jackknife, units
+from models.planning.estimate import importance_rows
 from models.randomness import stream_seed
 from models.serving.intervals import Vector, transformed
-from models.serving.served import CHUNK_ROWS, ServedModel, predict
 from models.spec import TargetTransform, TrainingSpec
 
 Rows = NDArray[np.int64]

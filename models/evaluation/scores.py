@@ -15,16 +15,6 @@ from numpy.typing import NDArray
 
 from models.data.design import Design
 from models.data.folds import FoldRows
-from models.data.metrics import (
-    REGRESSION,
-    Metrics,
-    Units,
-    fold_metrics,
-    mean_and_deviation,
-    metric_errors,
-    regression_metrics,
-    units,
-)
 from models.evaluation.calibration import (
     MEASURED,
     Residuals,
@@ -35,13 +25,23 @@ from models.evaluation.calibration import (
 )
 from models.evaluation.diagnosis import diagnose
 from models.evaluation.importance import permutation_importance
+from models.export.served import ServedModel, predict
+from models.objectives.metrics import (
+    REGRESSION,
+    Metrics,
+    Units,
+    fold_metrics,
+    mean_and_deviation,
+    metric_errors,
+    regression_metrics,
+    units,
+)
 from models.serving.intervals import (
     DEFAULT_COVERAGE,
     Calibration,
     spread_within_folds,
     transformed,
 )
-from models.serving.served import ServedModel, predict
 from models.spec import TargetTransform, TrainingSpec
 from models.training.progress import Course
 

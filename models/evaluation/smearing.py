@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from models.data.design import Design
-from models.serving.served import ServedModel, predict
+from models.export.served import ServedModel, predict
 
 
 def smear(served: ServedModel, design: Design, scored: list[np.ndarray], *, in_time: bool) -> None:

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.data.coordinates import FARTHEST, directions
 from models.data.design import Vocabulary
 from models.data.preprocessing import FoldStatistics
 from models.spec import Preprocessing
+from models.tables.coordinates import FARTHEST, directions
 
 # Bound of `robust` scaling's smooth clip, z / √(1 + (z / 3)²): Holzmüller et al. 2024,
 # arXiv 2407.04491, section 3.

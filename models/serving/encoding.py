@@ -17,18 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from models.data.cells import (
-    MISSING,
-    MISSING_AMONG_NUMBERS,
-    Mask,
-    epoch_seconds,
-    is_missing,
-    parse_dates,
-    parse_numbers,
-)
 from models.data.design import Codes, Numbers, as_levels, encode, level_of
-from models.data.faults import TableFault, quoted
-from models.data.readings import apply
 from models.serving.levels import Levels
 from models.serving.manifest import CategoricalFeature, Manifest, NumericFeature
 from models.serving.oddities import (
@@ -39,6 +28,17 @@ from models.serving.oddities import (
     out_of_range,
     unknown_category,
 )
+from models.tables.cells import (
+    MISSING,
+    MISSING_AMONG_NUMBERS,
+    Mask,
+    epoch_seconds,
+    is_missing,
+    parse_dates,
+    parse_numbers,
+)
+from models.tables.faults import TableFault, quoted
+from models.tables.readings import apply
 
 Feature = TypeVar("Feature", NumericFeature, CategoricalFeature)
 

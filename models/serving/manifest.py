@@ -8,13 +8,13 @@ import numpy as np
 from pydantic import BaseModel
 
 from models.data.design import Design, Vocabulary
-from models.data.readings import Reading
-from models.data.review.warning import SpecWarning
+from models.planning.review.warning import SpecWarning
 from models.randomness import stream_seed
 from models.serving.bounds import Bounds
 from models.serving.intervals import Calibration
 from models.serving.reference import Background, Outliers
 from models.spec import TargetTransform, TrainingSpec
+from models.tables.readings import Reading
 
 OUTPUTS = ["value", "members"]
 # Names inside `model.onnx` that no column's name may meet.

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from models.data.faults import quoted
-from models.data.wording import moment_text, number_text, rounded_text
 from models.serving.intervals import Calibration
 from models.serving.manifest import CategoricalFeature, NumericFeature
+from models.tables.faults import quoted
+from models.tables.wording import moment_text, number_text, rounded_text
 
 WarningCode = Literal[
     "unknown_category",

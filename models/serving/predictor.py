@@ -12,13 +12,13 @@ import onnxruntime
 import pyarrow as pa
 
 from models.data.design import Codes, Numbers
-from models.data.faults import TableError
 from models.serving.encoding import EncodedRows, Given, RowEncoder
 from models.serving.explain import Explanation, explain, prices_of_explanation
 from models.serving.intervals import DEFAULT_COVERAGE, spread_within_folds
 from models.serving.manifest import OUTPUTS, Manifest
 from models.serving.oddities import RowWarning, no_interval, outlier, prediction_bounded
 from models.serving.reference import OutlierCheck, Vector
+from models.tables.faults import TableError
 
 # Rows that go through the graph at once: their activations stay in the cache, which is twice as
 # fast as 4,096 rows at a time, and a large table takes little memory.
@@ -115,7 +115,7 @@ class Predictor:
     def predict_table(
         self, cells: pa.Table | pa.RecordBatch, question: Question = PLAIN
     ) -> Predictions:
-        """Price the rows of a table of texts, as `models.data.table.read_text` gives it.
+        """Price the rows of a table of texts, as `models.tables.table.read_text` gives it.
 
         Raises
         ------

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from models.data.design import Codes, Numbers
-from models.data.statistics import typical_distance
+from models.tables.statistics import typical_distance
 
 # Columns of numbers that are looked at together; the distance costs their square.
 MOST_COLUMNS = 128

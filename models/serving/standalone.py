@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from models.data.faults import TableError
-from models.data.header import HEAD_BYTES, read_header
+from models.tables.faults import TableError
+from models.tables.header import HEAD_BYTES, read_header
 
 COVERAGE = 0.9  # from 0.5 to 0.99
 SEPARATOR = None  # ";" for example, where more than one fits; " " for runs of blanks

@@ -1,6 +1,6 @@
 """The training spec: the vocabulary that the HTTP service, the workers and the numeric code share.
 
-A spec as submitted leaves most things out; `models.data.features.resolve` fills every default in
+A spec as submitted leaves most things out; `models.planning.resolve.resolve` fills every default in
 against the table's profile, and the resolved spec is what is stored, hashed and trained.
 """
 

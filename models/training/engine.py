@@ -23,6 +23,7 @@ from models.networks.population import Network, take
 from models.networks.target import TargetScale
 from models.objectives.losses import LOSSES
 from models.randomness import stream_seed
+from models.spec.schedules import schedule_factor
 from models.training.checkpoint import pack, unpack
 from models.training.dropout import PopulationNoise
 from models.training.gradients import gradients_of
@@ -32,7 +33,6 @@ from models.training.least_squares import start_at_least_squares
 from models.training.optimizers import PopulationOptimizer
 from models.training.progress import Course, EpochMetrics, Interrupted, Monitor, Trouble
 from models.training.rows import RaggedRows
-from models.training.schedules import schedule_factor
 
 # Rows of a fold between two questions to the monitor: a block is also what a run stops and resumes
 # between.

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from models.data.design import Design
-from models.data.estimate import ENCODED_BYTES
 from models.data.folds import FoldRows
 from models.data.preprocessing import MARGIN, MARGIN_IN_TIME, FoldStatistics, learn
 from models.networks.encoder import Encoder
 from models.networks.population import Shape, take
 from models.networks.target import TargetScale
+from models.planning.estimate import ENCODED_BYTES
 from models.spec import TrainingSpec
 from models.spec.architectures import bins_of
 from models.training.rows import RaggedRows

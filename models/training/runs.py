@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from models.data.design import Design
-from models.data.estimate import member_bytes
 from models.data.folds import FoldRows
 from models.members import Member, members_of, population_key
 from models.networks import build_network
+from models.planning.estimate import member_bytes
 from models.spec import TrainingSpec
 from models.training.checkpoint import pack, unpack
 from models.training.engine import CHECKPOINT_INTERVAL, TrainedPopulation, Trainer

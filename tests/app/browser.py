@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from playwright.sync_api import Browser, sync_playwright
 from polling import free_port, wait_until
 
-from app.connections import Connection
+from app.http.connections import Connection
 
 
 @contextmanager

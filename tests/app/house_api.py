@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 from fastapi.testclient import TestClient
 from onnx import TensorProto, helper
 
-from app.deps import Resources
 from app.ids import new_id
 from app.jobs import lifecycle, repository
 from app.main import create_app
+from app.resources import Resources
 from app.settings import Settings
 from app.storage.tables import LOCAL_TENANT
 from models.serving.intervals import Calibration, Difficulty

@@ -1,4 +1,4 @@
-"""Writes `app/openapi_examples.json`: what each operation answers to its own example request.
+"""Writes `app/http/openapi_examples.json`: what each operation answers to its own example request.
 
     make openapi-examples
 
@@ -23,7 +23,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "app")]
 from test_openapi import AMES, example_of, operations  # noqa: E402
 from test_serve import serving  # noqa: E402
 
-TARGET = ROOT / "app" / "openapi_examples.json"
+TARGET = ROOT / "app" / "http" / "openapi_examples.json"
 LONGEST_LIST = 3  # items of an example
 LONGEST_OBJECT = 30  # members of an object that maps names of columns
 TEXT_LINES = 4  # of a CSV

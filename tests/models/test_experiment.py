@@ -18,7 +18,6 @@ import torch
 from houses import Case, house_frame, lay
 from torch import Tensor
 
-from models.data.metrics import fold_metrics, regression_metrics
 from models.experiment import (
     EpochRow,
     Outcome,
@@ -29,6 +28,7 @@ from models.experiment import (
     run,
 )
 from models.networks.population import Network, Noise
+from models.objectives.metrics import fold_metrics, regression_metrics
 from models.serving.manifest import Manifest
 from models.serving.predictor import Predictor
 from models.spec import Loss
@@ -481,7 +481,7 @@ def test_losses_that_are_no_numbers_are_none(tmp_path: Path) -> None:
 def test_a_model_that_differs_from_its_scores_is_not_handed_on(
     case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.serving.export.TOLERANCE", -1.0)
+    monkeypatch.setattr("models.export.graph.TOLERANCE", -1.0)
     with pytest.raises(TrainingFailed, match="not registered"):
         start(case, tmp_path / "run")
     assert list((tmp_path / "run").iterdir()) == []

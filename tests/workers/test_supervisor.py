@@ -25,7 +25,7 @@ from app.jobs import lifecycle
 from app.jobs.attempts import Fence
 from app.storage.database import Database
 from app.storage.tables import Alias, EpochMetric, Event, Fold, Model, Shard, State
-from workers.child import UNKNOWN, Child, describe_exit
+from workers.process import UNKNOWN, Child, describe_exit
 from workers.slots import Slots
 from workers.supervisor import Supervisor
 from workers.watch import Timing

@@ -18,16 +18,16 @@ from polling import wait_until
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
-from app import bodies
 from app.datasets import service
 from app.datasets.upload import receive, upload_folder, uploads_root
 from app.errors import TooLarge, TooSlow
+from app.http import bodies
 from app.ids import new_id
 from app.settings import Settings
 from app.storage.blobs import Blobs
-from models.data.profile import Profile
-from models.data.spellings import Marks
-from models.data.table import Limits
+from models.tables.profile import Profile
+from models.tables.spellings import Marks
+from models.tables.table import Limits
 
 CSV = {"Content-Type": "text/csv"}
 FORM = {"Content-Type": "multipart/form-data; boundary=frontier"}

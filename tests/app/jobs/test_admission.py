@@ -12,7 +12,7 @@ from app.jobs.admission import Room, largest_room
 from app.operations.readiness import WORKER_SEEN
 from app.storage.database import Database, database_now
 from app.storage.tables import Worker
-from models.data.estimate import usable_cores, usable_memory
+from models.machine import usable_cores, usable_memory
 
 GIB = 1024**3
 

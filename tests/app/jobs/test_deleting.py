@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 
 from app.jobs import attempts, lifecycle, repository
 from app.jobs.attempts import EpochRecord
+from app.monitoring.usage import Usage
 from app.storage import removals
 from app.storage.blobs import ARTIFACTS, DATASETS, Blobs, artifacts_key
 from app.storage.sweep import sweep
@@ -50,7 +51,7 @@ def test_a_job_and_its_dataset(both_clients: TestClient, tmp_path: Path) -> None
     model_id = finish(resources, job["id"], tmp_path)
     row = {"Area": 100, "Quality": 5, "Zone": "north"}
     assert client.post("/v1/predict", json={"rows": [row]}).status_code == 200
-    resources.usage.write()
+    resources[Usage].write()
     assert 0 not in rows(client, *OF_A_JOB[:-1])
     champion = client.delete(f"/v1/jobs/{job['id']}")
     used = client.delete(f"/v1/datasets/{dataset['id']}")

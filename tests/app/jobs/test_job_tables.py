@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from house_api import ROWS, finish, resources_of, submit, train, upload
 
-from app.jobs import tables
+from app.jobs import downloads as tables
 from app.jobs.schemas import EpochOut
 from app.storage.tables import LOCAL_TENANT, EpochMetric
 

@@ -153,7 +153,7 @@ def test_processes_add_up_and_a_second_writing_counts_nothing_twice(client: Test
 def test_counts_outlive_an_outage_of_the_database(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usage = resources_of(client).usage
+    usage = resources_of(client)[Usage]
     client.post("/v1/predict", json={"rows": [ROW]})
 
     def away(*_: object) -> None:
@@ -189,7 +189,7 @@ def test_a_deleted_model_leaves_no_counts(client: TestClient) -> None:
     client.delete("/v1/aliases/champion")
     assert client.delete(f"/v1/models/{model_id}").status_code == 204
     assert client.get(f"/v1/models/{model_id}/monitoring").status_code == 404
-    resources_of(client).usage.write()
+    resources_of(client)[Usage].write()
     with resources_of(client).database.reading() as session:
         assert session.scalar(select(func.count()).select_from(ModelUsage)) == 0
 

@@ -16,6 +16,7 @@ from house_api import ROWS, houses_csv, price, resources_of, serving, train, upl
 from app.predictions.answers import BATCH_ROWS, listed
 from app.predictions.rows import BLOCK_ROWS, SMALL_ROWS
 from app.predictions.service import MOST_EXPLAINED
+from app.registry.names import ModelNames
 from app.settings import Settings
 from app.storage.blobs import artifact_key
 from models.serving.oddities import RowWarning
@@ -91,7 +92,7 @@ def test_a_row_does_not_queue_behind_long_tables(client: TestClient) -> None:
     holders = [object() for _ in range(int(bulk.total_tokens))]
     for holder in holders:
         portal.call(bulk.acquire_on_behalf_of, holder)
-    resources_of(client).names.forget()
+    resources_of(client)[ModelNames].forget()
     assert priced(client, [ROW])[0]["value"] == price(100, 3, "south")
     for holder in holders:
         portal.call(bulk.release_on_behalf_of, holder)

@@ -8,7 +8,7 @@ import pytest
 from jobs_in_database import add_dataset, submit
 from sqlalchemy import func, select
 
-from app.jobs import repository
+from app.storage import removals
 from app.storage.backup import back_up
 from app.storage.blobs import ArtifactCorrupt, Blobs, file_sha256
 from app.storage.database import Database
@@ -49,7 +49,7 @@ def test_a_job_and_its_dataset_deleted_meanwhile(
         """After the CSV was copied."""
         put(self, key, source)
         with database.writing() as session:
-            repository.delete(session, session.get_one(Job, shard.job_id))
+            removals.delete_job(session, session.get_one(Job, shard.job_id))
             session.flush()
             session.delete(session.get_one(Dataset, dataset_id))
         blobs.delete("p")

@@ -12,6 +12,7 @@ import pytest
 from app.registry import service
 from app.storage.blobs import ArtifactCorrupt, Blobs
 from app.storage.tables import Model
+from models import artifacts
 
 MIB = 1024**2
 
@@ -51,16 +52,16 @@ def test_a_file_that_is_another_or_missing(blobs: Blobs, tmp_path: Path, key: st
 
 def test_an_export_holds_no_file_in_memory(tmp_path: Path) -> None:
     blobs = Blobs(str(tmp_path / "storage"))
-    artifacts = {}
+    hashes = {}
     for name in service.EXPORTED:
         with (tmp_path / name).open("wb") as file:
-            file.truncate(48 * MIB if name == service.ONNX_FILE else 10)
-        artifacts[name] = blobs.put_artifact("job_1", tmp_path / name)
-    model = Model(id="mdl_1", job_id="job_1", artifacts=artifacts)
+            file.truncate(48 * MIB if name == artifacts.ONNX else 10)
+        hashes[name] = blobs.put_artifact("job_1", tmp_path / name)
+    model = Model(id="mdl_1", job_id="job_1", artifacts=hashes)
     tracemalloc.start()
     try:
         service.export_zip(model, blobs).close()
-        service.open_file(model, blobs, service.ONNX_FILE).close()
+        service.open_file(model, blobs, artifacts.ONNX).close()
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -8,8 +8,8 @@ import pytest
 from jobs_in_database import claim, stored, submit
 from sqlalchemy import update
 
-from app import idempotency
 from app.jobs import lifecycle
+from app.storage import idempotency
 from app.storage.blobs import (
     ARTIFACTS,
     CHECKPOINTS,

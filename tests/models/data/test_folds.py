@@ -13,8 +13,8 @@ import pytest
 from houses import lay
 
 from models.data.aside import set_holdout_aside
-from models.data.features import SpecError
 from models.data.folds import FoldRows, split_rows
+from models.planning.resolve import SpecError
 from models.spec import TrainingSpec
 
 TYPES = ["shuffled", "stratified", "group", "time"]

@@ -11,8 +11,8 @@ import torch
 from houses import Built, lay, score, train
 
 from models.data.design import Design
-from models.data.metrics import fold_metrics, metric_errors, regression_metrics
-from models.serving.served import predict
+from models.export.served import predict
+from models.objectives.metrics import fold_metrics, metric_errors, regression_metrics
 
 
 def by_hand(model: Built, design: Design) -> np.ndarray:
@@ -153,7 +153,7 @@ def test_the_out_of_fold_file(houses_model: Built, tmp_path: Path) -> None:
 def test_chunks_make_no_difference(houses_model: Built, monkeypatch: pytest.MonkeyPatch) -> None:
     design = houses_model.case.design
     whole = predict(houses_model.served, design.numbers, design.codes)[0]
-    monkeypatch.setattr("models.serving.served.CHUNK_ROWS", 7)
+    monkeypatch.setattr("models.export.served.CHUNK_ROWS", 7)
     parts = predict(houses_model.served, design.numbers, design.codes)[0]
     np.testing.assert_allclose(parts, whole, rtol=1e-6)
     assert predict(houses_model.served, design.numbers[:0], design.codes[:0])[0].shape == (0,)

@@ -10,7 +10,7 @@ import pytest
 from houses import Case, lay, score, train
 
 from models.evaluation.smearing import smear
-from models.serving.served import ServedModel
+from models.export.served import ServedModel
 
 SIGMA = 1.0
 

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.data.columns import type_column
 from models.serving import standalone
 from models.serving.encoding import RowEncoder
 from models.serving.manifest import CategoricalFeature, Manifest, NumericFeature
+from models.tables.columns import type_column
 
 
 def manifest_of(*features: NumericFeature | CategoricalFeature) -> Manifest:

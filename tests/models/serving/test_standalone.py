@@ -10,17 +10,17 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.data.cells import (
+from models.data.design import level_of
+from models.serving import standalone
+from models.serving.levels import Levels
+from models.tables.cells import (
     MISSING,
     MISSING_AMONG_NUMBERS,
     epoch_seconds,
     parse_dates,
     parse_numbers,
 )
-from models.data.design import level_of
-from models.data.table import Blocks, Limits, TableError
-from models.serving import standalone
-from models.serving.levels import Levels
+from models.tables.table import Blocks, Limits, TableError
 
 NUMBERS = """8450 +1.5e3 .5 5. -0 1e400 -1e400 1_000 inf -Infinity nan 12,5 0x10 e5 1e 1.e2 ١٢ ½
 60.0 9007199254740993 1e22 big NAN Nan +nan -NaN""".split()

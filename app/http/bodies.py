@@ -1,0 +1,173 @@
+"""Request bodies: bounded while they arrive, in bytes and in time, and JSON that is JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from starlette.types import Message, Receive
+
+from app.errors import Busy, TooLarge, TooSlow
+from app.http.json_document import Limits, load
+from app.http.media import CSV, FORM, content_type, refuse_compressed
+from app.http.parameters import StrictRoute
+
+# Bytes of a spec: the names of two thousand columns fit. FastAPI checks it on the event loop, where
+# a megabyte of mistakes would keep all other requests waiting for five seconds.
+MAX_DOCUMENT = 256 * 1024
+# The columns of a table stand in a few of its fields; each value that is wrong is a finding.
+DOCUMENT_LIMITS = Limits(
+    containers=1_000,
+    values=20_000,
+    advice="and a spec needs fewer: it names each column a few times at most",
+)
+
+EXACT = 2**53  # below, a float is a whole number or it is not
+
+# A client that keeps a request open must send: so many bytes in every so many seconds. A modem is
+# faster.
+PATIENCE = 30.0  # s
+LEAST = 32 * 1024  # bytes
+
+UNCOUNTED = 64 * 1024  # bytes of each body that count for nothing in flight
+
+
+class Bounded:
+    """A request's `receive`, as long as its body keeps within `limit` bytes and comes fast enough.
+
+    `hold`: what the body counts for among all bodies in flight, if it is kept in memory.
+
+    Raises
+    ------
+    TooLarge, TooSlow, Busy
+    """
+
+    def __init__(
+        self, receive: Receive, limit: int, too_large: TooLarge, hold: Hold | None = None
+    ) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._too_large = too_large
+        self._hold = hold
+        self._size, self._due = 0, LEAST
+        self._deadline = asyncio.get_running_loop().time() + PATIENCE
+
+    async def __call__(self) -> Message:
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError:
+            raise TooSlow(
+                f"Of the body {self._size} bytes have come, and hardly any for {PATIENCE:g} "
+                f"seconds. Send at least {LEAST} bytes in that time."
+            ) from None
+        self._size += len(message.get("body", b""))
+        if self._size > self._limit:
+            raise self._too_large
+        if self._hold is not None:
+            self._hold.grow(self._size)
+        if self._size >= self._due:
+            self._due = self._size + LEAST
+            self._deadline = asyncio.get_running_loop().time() + PATIENCE
+        return message
+
+
+class InFlight:
+    """Bytes of the bodies that the process holds in memory; only the event loop changes it."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.held = 0
+
+
+class Hold:
+    """What one body holds of them, until it is released."""
+
+    def __init__(self, in_flight: InFlight) -> None:
+        self._in_flight = in_flight
+        self._held = 0
+
+    def grow(self, size: int) -> None:
+        """The body has so many bytes by now; raises Busy. A short body counts for nothing, so that
+        a row is priced while long ones are refused."""
+        more = max(0, size - UNCOUNTED) - self._held
+        if self._in_flight.held + more > self._in_flight.limit:
+            raise Busy(
+                "The bodies that are being answered fill max_inflight_body_bytes, "
+                f"{self._in_flight.limit} bytes: try again in a moment, or send a CSV."
+            )
+        self._held += more
+        self._in_flight.held += more
+
+    def release(self) -> None:
+        self._in_flight.held -= self._held
+        self._held = 0
+
+
+class DocumentRequest(Request):
+    """Its body is one JSON document, such as a spec."""
+
+    async def json(self) -> Any:
+        """Stricter than the standard library: no NaN, no lone surrogates, bounded nesting, no name
+        twice."""
+        refuse_compressed(self)
+        data = await self.body()
+        try:
+            return _whole(load(data, DOCUMENT_LIMITS, allow_inf_nan=False))
+        except ValueError as error:
+            raise json.JSONDecodeError(str(error), "", 0) from None
+
+
+def _whole(value: Any) -> Any:
+    """The same document: JSON makes no difference between 1.0 and 1, but strict checks do."""
+    if isinstance(value, dict):
+        return {name: _whole(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
+        return int(value)
+    return value
+
+
+class DocumentRoute(StrictRoute):
+    """An operation that takes a JSON document, or nothing."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+
+        async def answer_bounded(request: Request) -> Response:
+            return await answer(self.bounded(request))
+
+        return answer_bounded
+
+    def bounded(self, request: Request) -> Request:
+        """The request with a limit to its body, whatever its Content-Length says."""
+        too_large = TooLarge(f"The body is larger than {MAX_DOCUMENT} bytes, the most for a spec.")
+        return DocumentRequest(request.scope, Bounded(request.receive, MAX_DOCUMENT, too_large))
+
+
+class RowsRoute(StrictRoute):
+    """An operation that takes rows: a document or tensors in memory, or a CSV that may be as large
+    as an upload."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+
+        async def answer_bounded(request: Request) -> Response:
+            resources = request.app.state.resources
+            media_type, _ = content_type(request)
+            is_table = media_type in (CSV, FORM)
+            name = "max_upload_bytes" if is_table else "max_body_bytes"
+            limit = getattr(resources.settings, name)
+            too_large = TooLarge(f"The body is larger than {name}, {limit} bytes.")
+            hold = Hold(resources[InFlight])
+            receive = Bounded(request.receive, limit, too_large, None if is_table else hold)
+            try:
+                return await answer(Request(request.scope, receive))
+            finally:
+                hold.release()
+
+        return answer_bounded

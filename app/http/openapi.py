@@ -1,0 +1,73 @@
+"""The parts of the OpenAPI document that FastAPI does not write by itself."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from app.errors import PROBLEM_MEDIA_TYPE, Problem, ProblemDocument
+
+RECORDED = resources.files("app.http") / "openapi_examples.json"
+REF = "#/components/schemas/{model}"
+
+# Operations that remove something come last, so that the examples work when clicked in order.
+TAGS = [
+    {"name": "datasets", "description": "Upload a CSV; see what is in its columns."},
+    {"name": "jobs", "description": "Train a cross-validated network; watch it; read its numbers."},
+    {"name": "models", "description": "What succeeded jobs registered, and aliases for it."},
+    {"name": "predictions", "description": "Price rows, as JSON or as CSV."},
+    {
+        "name": "other protocols",
+        "description": "Price rows with clients of MLflow and of KServe or Triton, as they are.",
+    },
+    {"name": "operations", "description": "For probes and monitoring."},
+    {"name": "removal", "description": "Delete what nothing refers to any more."},
+]
+
+
+def problems(*kinds: type[Problem]) -> dict[int | str, dict[str, Any]]:
+    """An operation's error responses, one for each status."""
+    by_status: dict[int | str, list[str]] = {}
+    for kind in kinds:
+        by_status.setdefault(kind.status, []).append(f"`{kind.slug}`: {kind.title}.")
+    schema = {"$ref": REF.format(model=ProblemDocument.__name__)}
+    return {
+        status: {
+            "description": " ".join(texts),
+            "content": {PROBLEM_MEDIA_TYPE: {"schema": schema}},
+        }
+        for status, texts in by_status.items()
+    }
+
+
+def complete(app: FastAPI, *models: type[BaseModel]) -> None:
+    """Add the models that operations refer to by name and FastAPI does not see in their signatures,
+    and an example of each answer."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        schemas = document["components"]["schemas"]
+        for model in models:
+            schema = model.model_json_schema(ref_template=REF, mode="validation")
+            schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
+        _add_examples(document)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _add_examples(document: dict[str, Any]) -> None:
+    """What a real service answered; `make openapi-examples` asks it again."""
+    recorded = json.loads(RECORDED.read_text())
+    for operation, examples in recorded.items():
+        method, path = operation.split(" ")
+        responses = document["paths"][path][method.lower()]["responses"]
+        for status, response in responses.items():
+            for media_type, content in response.get("content", {}).items():
+                if status.startswith("2") and media_type in examples:
+                    content["example"] = examples[media_type]

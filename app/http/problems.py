@@ -1,0 +1,175 @@
+"""Every error that leaves the service, as an `application/problem+json` answer, or as the protocol
+of its route has it."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from http import HTTPStatus
+from typing import Any, Protocol, runtime_checkable
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.orm.exc import StaleDataError
+from starlette.exceptions import HTTPException
+
+from app.errors import (
+    PROBLEM_MEDIA_TYPE,
+    TYPE_PREFIX,
+    Conflict,
+    DamagedFile,
+    Invalid,
+    NotFound,
+    OutOfSpace,
+    Problem,
+    ProblemDocument,
+    Unavailable,
+    UnsupportedMedia,
+)
+from app.http.methods import allowed
+from app.http.validation import not_json, request_faults
+from app.storage.blobs import ArtifactCorrupt
+from app.storage.database import DATABASE_AWAY, lacks_tables
+
+log = logging.getLogger(__name__)
+
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+FAULTS_TOLD = 3  # in the detail; all of them stand in `errors`
+
+
+@runtime_checkable
+class WritesProblems(Protocol):
+    """A route of a protocol that has errors of its own."""
+
+    def write_problem(self, document: ProblemDocument, headers: dict[str, str]) -> Response: ...
+
+
+def problem_response(request: Request, problem: Problem) -> Response:
+    return _answer(request, problem.document(request.url.path), dict(problem.headers))
+
+
+def internal_error(request: Request, request_id: str) -> Response:
+    """For what nobody foresaw: the log has the stack trace under the request's id."""
+    return problem_response(
+        request,
+        Problem(
+            "The service met an error that it has no answer for. Its log describes it under "
+            f"request id {request_id}."
+        ),
+    )
+
+
+def _answer(request: Request, document: ProblemDocument, headers: dict[str, str]) -> Response:
+    route = request.scope.get("route")
+    if isinstance(route, WritesProblems):
+        return route.write_problem(document, headers)
+    # A protocol has operations that are not offered, and its clients read no other error.
+    for prefix, writer in request.app.state.problem_writers.items():
+        if request.url.path.startswith(f"{prefix}/"):
+            answer: Response = writer.write_problem(document, headers)
+            return answer
+    body = document.model_dump_json(exclude_none=True)
+    return Response(body, document.status, headers, PROBLEM_MEDIA_TYPE)
+
+
+async def _problem(request: Request, error: Problem) -> Response:
+    return problem_response(request, error)
+
+
+async def _http_exception(request: Request, error: HTTPException) -> Response:
+    # FastAPI hides what was raised while the body was read behind a 400.
+    if isinstance(error.__cause__, Problem):
+        return problem_response(request, error.__cause__)
+    if error.status_code == 404:
+        return problem_response(request, NotFound(f"There is nothing at {request.url.path}."))
+    phrase = HTTPStatus(error.status_code).phrase
+    detail = error.detail
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        methods = allowed(request.app, request.scope)
+        headers["Allow"] = ", ".join(methods)
+        detail = f"{request.url.path} answers {headers['Allow']}, got {request.method}."
+    document = ProblemDocument(
+        type=TYPE_PREFIX + phrase.lower().replace(" ", "-"),
+        title=phrase,
+        status=error.status_code,
+        detail=detail,
+        instance=request.url.path,
+        errors=[],
+    )
+    return _answer(request, document, headers)
+
+
+# Not async: a body can be wrong in many places, and the event loop has other requests to serve.
+def _invalid_request(request: Request, error: RequestValidationError) -> Response:
+    if isinstance(error.body, bytes):
+        sent = request.headers.get("Content-Type", "nothing")
+        problem: Problem = UnsupportedMedia(
+            f"This operation reads JSON: Content-Type must be application/json, got {sent}."
+        )
+    elif (reason := not_json(error)) is not None:
+        problem = Invalid(f"The body is not JSON: {reason}.")
+    else:
+        faults = request_faults(request, error)
+        told = [f"{fault.pointer or ''} {fault.detail}".strip() for fault in faults[:FAULTS_TOLD]]
+        more = "; and more" if len(faults) > FAULTS_TOLD else ""
+        problem = Invalid("; ".join(told) + more + ".", faults)
+    return problem_response(request, problem)
+
+
+async def _overtaken(request: Request, error: Exception) -> Response:
+    """Another request was first: it deleted what this one refers to, or made the same."""
+    log.warning("%s %s was overtaken: %s", request.method, request.url.path, error)
+    detail = "Something that this request refers to was changed meanwhile: look, and try again."
+    return problem_response(request, Conflict(detail))
+
+
+async def _database_error(request: Request, error: SQLAlchemyError) -> Response:
+    log.error("the database failed: %s", error)
+    text = str(error.orig) if isinstance(error, DBAPIError) else ""
+    if lacks_tables(error):
+        problem: Problem = Unavailable(
+            "The database does not have the tables of this version: run `foldhouse migrate`."
+        )
+    elif "disk is full" in text or "No space left on device" in text:
+        problem = OutOfSpace("The database's disk is full.")
+    else:
+        problem = Unavailable("The database does not answer; try again.")
+    return problem_response(request, problem)
+
+
+async def _programming_error(request: Request, error: ProgrammingError) -> Response:
+    if not lacks_tables(error):
+        raise error
+    return await _database_error(request, error)
+
+
+async def _damaged_file(request: Request, error: ArtifactCorrupt) -> Response:
+    log.error("damaged file: %s", error)
+    return problem_response(request, DamagedFile(f"{error}. Restore it from a backup."))
+
+
+async def _storage_error(request: Request, error: OSError) -> Response:
+    log.error("the storage failed: %s", error, exc_info=error)
+    if error.errno in DISK_FULL:
+        problem: Problem = OutOfSpace(
+            "The storage's disk is full; nothing was kept of this request."
+        )
+    else:
+        problem = Unavailable("The storage cannot be used; try again.")
+    return problem_response(request, problem)
+
+
+HANDLERS: dict[int | type[Exception], Any] = {
+    Problem: _problem,
+    HTTPException: _http_exception,
+    RequestValidationError: _invalid_request,
+    IntegrityError: _overtaken,
+    StaleDataError: _overtaken,
+    **dict.fromkeys(DATABASE_AWAY, _database_error),
+    ProgrammingError: _programming_error,
+    ArtifactCorrupt: _damaged_file,
+    OSError: _storage_error,
+}

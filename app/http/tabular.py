@@ -1,0 +1,52 @@
+"""A long table as an answer, in CSV or JSON, written while it is read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+
+from app.http.csv_text import Cell, csv_lines
+from app.http.media import CSV, JSON, wants_csv
+
+Batches = Iterable[Sequence[Sequence[Cell]]]
+
+
+def table_response(
+    accept: str | None, columns: Sequence[str], batches: Batches
+) -> StreamingResponse:
+    """`{"data": [{column: cell, …}, …]}`, or CSV where Accept asks for it."""
+    headers = {"Vary": "Accept"}
+    if wants_csv(accept, default=False):
+        return StreamingResponse(csv_lines(columns, batches), media_type=CSV, headers=headers)
+    return StreamingResponse(_json_lines(columns, batches), media_type=JSON, headers=headers)
+
+
+def table_content(row: type[BaseModel], header: str) -> dict[int | str, dict[str, Any]]:
+    """The 200 response of such an operation, in both formats."""
+    schema = {
+        "type": "object",
+        "required": ["data"],
+        "properties": {"data": {"type": "array", "items": row.model_json_schema()}},
+    }
+    return {
+        200: {
+            "content": {
+                JSON: {"schema": schema},
+                CSV: {"schema": {"type": "string"}, "example": header},
+            }
+        }
+    }
+
+
+def _json_lines(columns: Sequence[str], batches: Batches) -> Iterator[str]:
+    separator = '{"data":['
+    for rows in batches:
+        if rows:
+            objects = [dict(zip(columns, row, strict=True)) for row in rows]
+            yield separator + json.dumps(objects, allow_nan=False, separators=(",", ":"))[1:-1]
+            separator = ","
+    yield "]}" if separator == "," else separator + "]}"

@@ -1,0 +1,85 @@
+"""The two tables that a job leaves: metrics by epoch, and out-of-fold predictions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
+from typing import BinaryIO
+
+import pyarrow.parquet as pq
+from sqlalchemy.orm import Session
+
+from app.errors import NotFound
+from app.http.csv_text import Cell
+from app.jobs import repository
+from app.storage.blobs import Blobs
+from app.storage.database import Database
+from app.storage.tables import FINISHED, Job, Model, State
+from models import artifacts
+
+EPOCH_COLUMNS = (
+    "fold",
+    "epoch",
+    "train_loss",
+    "validation_loss",
+    "learning_rate",
+    "gradient_norm",
+    "dead_units",
+    "saturated_units",
+)
+OOF_COLUMNS = ("row", "fold", "actual", "prediction", "low", "high")
+BATCH_ROWS = 5_000
+
+
+def epoch_batches(database: Database, job_id: str) -> Iterator[Sequence[Sequence[Cell]]]:
+    """Epochs in the order of fold and epoch; a short transaction for each batch."""
+    cells = attrgetter(*EPOCH_COLUMNS)
+    after = (-1, -1)
+    while True:
+        with database.reading() as session:
+            rows = repository.epochs(session, job_id, after, BATCH_ROWS)
+        yield [cells(row) for row in rows]
+        if len(rows) < BATCH_ROWS:
+            return
+        after = (rows[-1].fold, rows[-1].epoch)
+
+
+def out_of_fold_model(session: Session, job: Job) -> Model:
+    """The model that has the job's out-of-fold predictions.
+
+    Raises
+    ------
+    NotFound: the job has none yet, will never have, or had.
+    """
+    model = repository.model_of(session, job.id)
+    if model is None:
+        if job.status not in FINISHED:
+            reason = f"is {job.status}: they come with its result"
+        elif job.status is State.SUCCEEDED:
+            reason = "had them until its model was deleted"
+        else:
+            reason = f"has {job.status}" if job.status is State.FAILED else "was cancelled"
+        raise NotFound(f"There are no out-of-fold predictions: {job.id} {reason}.")
+    return model
+
+
+def out_of_fold_batches(model: Model, blobs: Blobs) -> Iterator[Sequence[Sequence[Cell]]]:
+    """Raises ArtifactCorrupt, before the first batch is asked for."""
+    name = artifacts.OUT_OF_FOLD
+    return _batches(blobs.open_artifact(model.job_id, name, model.artifacts[name]))
+
+
+def _batches(file: BinaryIO) -> Iterator[Sequence[Sequence[Cell]]]:
+    with file:
+        for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS):
+            nothing = [None] * batch.num_rows  # an earlier version wrote no bounds
+            columns = (
+                batch[name].to_pylist() if name in batch.schema.names else nothing
+                for name in OOF_COLUMNS
+            )
+            yield [tuple(map(_finite, row)) for row in zip(*columns, strict=True)]
+
+
+def _finite(cell: Cell) -> Cell:
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell

@@ -1,0 +1,284 @@
+"""MLflow's scoring protocol: /ping, /version and /invocations, answered by the champion.
+
+https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Tag,
+    TypeAdapter,
+    model_validator,
+)
+from pydantic_core import to_json
+
+from app.errors import Invalid, ProblemDocument
+from app.http.deps import ResourcesDep, Tenant
+from app.http.media import CSV, JSON
+from app.http.openapi import REF
+from app.jobs.lifecycle import CHAMPION
+from app.predictions import service
+from app.predictions.rows import (
+    JsonTable,
+    Row,
+    RowsBody,
+    load_json,
+    names_of,
+    received,
+    validated,
+)
+from app.predictions.schemas import ROWS_EXAMPLE
+from app.predictions.spooling import AnswerFiles, Spooled
+from app.protocols.route import TAG, DoorRoute, error_responses, message
+from app.protocols.rows import (
+    FIRST_FAULT,
+    OUTPUTS,
+    VALUE,
+    Asked,
+    DoorCell,
+    of_columns,
+    some,
+    write_columns,
+)
+from app.resources import Resources
+from app.settings import Settings
+from models.serving.oddities import RowWarning
+from models.serving.predictor import PLAIN
+from models.tables.faults import quoted
+
+PROTOCOL_VERSION = "3.17.2"  # of MLflow, whose client the tests speak with
+
+# https://github.com/mlflow/mlflow/blob/master/mlflow/protos/databricks.proto
+ERROR_CODES = {
+    404: "RESOURCE_DOES_NOT_EXIST",
+    413: "REQUEST_LIMIT_EXCEEDED",
+    500: "INTERNAL_ERROR",
+    503: "TEMPORARILY_UNAVAILABLE",
+    507: "RESOURCE_EXHAUSTED",
+}
+
+
+class ScoringError(BaseModel):
+    """MLflow's."""
+
+    error_code: str
+    message: str
+
+
+class MlflowRoute(DoorRoute):
+    """An operation whose errors are MLflow's."""
+
+    @classmethod
+    def error(cls, document: ProblemDocument) -> ScoringError:
+        code = ERROR_CODES.get(document.status, "BAD_REQUEST")
+        return ScoringError(error_code=code, message=message(document))
+
+
+def _named(table: Any) -> Any:
+    if isinstance(table, list) and table and not isinstance(table[0], dict):
+        raise ValueError(
+            'must be rows, [{"LotArea": 8450}], or columns, {"LotArea": [8450]}: bare numbers do '
+            "not say which column they belong to"
+        )
+    return table
+
+
+def _unnested(column: Any) -> Any:
+    """[[1], [2]] for [1, 2]: so a model takes its columns that was exported to ONNX."""
+    if isinstance(column, list):
+        return [cell[0] if isinstance(cell, list) and len(cell) == 1 else cell for cell in column]
+    return column
+
+
+Cells = Annotated[list[DoorCell], FIRST_FAULT]
+Records = Annotated[list[Annotated[dict[str, DoorCell], FIRST_FAULT]], FIRST_FAULT]
+Columns = Annotated[dict[str, Annotated[Cells, BeforeValidator(_unnested)]], FIRST_FAULT]
+Table = Annotated[
+    Annotated[Records, Tag("rows")] | Annotated[Columns, Tag("columns")],
+    Discriminator(lambda table: "columns" if isinstance(table, dict) else "rows"),
+    BeforeValidator(_named),
+]
+
+
+class DataframeSplit(BaseModel):
+    """A table as pandas writes it with orient="split"; its index is not used."""
+
+    columns: Annotated[list[str], FIRST_FAULT]
+    index: Any = None
+    data: Annotated[list[Cells], FIRST_FAULT]
+
+    @model_validator(mode="after")
+    def _is_a_table(self) -> DataframeSplit:
+        name, times = Counter(self.columns).most_common(1)[0] if self.columns else ("", 0)
+        if times > 1:
+            raise ValueError(f"has the column {quoted(name)} twice")
+        for place, row in enumerate(self.data):
+            if len(row) != len(self.columns):
+                raise ValueError(
+                    f"row {place + 1} has {len(row)} cells where columns has {len(self.columns)}"
+                )
+        return self
+
+
+class Params(Asked):
+    """Of a request."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _are_known(cls, params: Any) -> Any:
+        """With extra="forbid" each of a million unknown names would be a finding."""
+        if isinstance(params, dict):
+            unknown = next((name for name in params if name not in cls.model_fields), None)
+            if unknown is not None:
+                known = " and ".join(cls.model_fields)
+                raise ValueError(f"may have {known}, got {quoted(unknown)}")
+        return params
+
+
+class ScoringRequest(BaseModel):
+    """Rows in exactly one of four forms. Other members are ignored, as MLflow does."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"dataframe_records": ROWS_EXAMPLE["rows"]}]}
+    )
+
+    dataframe_split: DataframeSplit | None = None
+    dataframe_records: Records | None = None
+    instances: Table | None = None
+    inputs: Table | None = None
+    params: Params | None = None
+
+    @model_validator(mode="after")
+    def _has_one_form(self) -> ScoringRequest:
+        given = [self.dataframe_split, self.dataframe_records, self.instances, self.inputs]
+        if sum(form is not None for form in given) != 1:
+            raise ValueError(
+                "the body must have exactly one of dataframe_split, dataframe_records, instances "
+                "and inputs"
+            )
+        return self
+
+
+class ScoringAnswer(BaseModel):
+    """`predictions` is all that MLflow's clients read; `low`, `high` and `warnings` are in the same
+    order; the others are true of all rows, as in `POST /v1/predict`."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    predictions: list[float | None]
+    low: list[float | None]
+    high: list[float | None]
+    warnings: list[str]
+    model_id: str
+    target: str
+    alias: str | None
+    missing_columns: list[str]
+    ignored_columns: list[str]
+    answer_warnings: list[RowWarning]
+
+
+REQUEST = TypeAdapter(ScoringRequest)
+
+router = APIRouter(tags=[TAG], route_class=MlflowRoute, responses=error_responses(ScoringError))
+
+
+@router.get("/ping", summary="Is there a champion?", response_class=PlainTextResponse)
+def ping(resources: ResourcesDep, tenant: Tenant) -> str:
+    """MLflow's health check: 200 where the champion can be loaded."""
+    service.load(resources, tenant, CHAMPION)
+    return "\n"
+
+
+@router.get(
+    "/version", summary="Which MLflow's protocol is spoken", response_class=PlainTextResponse
+)
+async def version() -> str:
+    """MLflow's version, not foldhouse's, which `/openapi.json` tells."""
+    return PROTOCOL_VERSION
+
+
+def _read_scoring(data: bytes, settings: Settings) -> JsonTable:
+    request = validated(REQUEST, load_json(data, settings))
+    asked, split = request.params or Params(), request.dataframe_split
+    table = request.dataframe_records or request.instances or request.inputs or []
+    if isinstance(table, dict):
+        return of_columns(table, _length(table), asked)
+    if split is None:
+        records, names = table, names_of(table)
+        rows = partial(_between, records)
+        return JsonTable(some(len(records)), names, rows, asked.coverage, asked.on_unknown)
+    columns, cells = split.columns, split.data
+
+    def of_split(start: int, stop: int) -> list[Row]:
+        return [dict(zip(columns, row, strict=True)) for row in cells[start:stop]]
+
+    return JsonTable(some(len(cells)), columns, of_split, asked.coverage, asked.on_unknown)
+
+
+def _between(rows: Sequence[Row], start: int, stop: int) -> Sequence[Row]:
+    return rows[start:stop]
+
+
+def _length(columns: Mapping[str, Sequence[DoorCell]]) -> int:
+    """Of all columns; raises Invalid where they differ."""
+    if not columns:
+        return 0
+    first, *others = columns
+    length = len(columns[first])
+    for name in others:
+        if len(columns[name]) != length:
+            raise Invalid(
+                f"Columns must be of one length: {quoted(first)} has {length} cells, "
+                f"{quoted(name)} {len(columns[name])}."
+            )
+    return length
+
+
+@router.post(
+    "/invocations",
+    summary="Price rows as MLflow does",
+    response_class=Response,
+    responses={200: {"model": ScoringAnswer}},
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                JSON: {"schema": {"$ref": REF.format(model=ScoringRequest.__name__)}},
+                CSV: {"schema": {"type": "string"}},
+            },
+        }
+    },
+)
+async def invocations(request: Request, resources: ResourcesDep, tenant: Tenant) -> Response:
+    """Rows as `dataframe_split`, `dataframe_records`, `instances`, `inputs` or CSV. The champion
+    answers with a number a row; beside it stand the bounds of its interval and its warnings, as
+    in the CSV of `POST /v1/predict`."""
+    async with received(request, resources.settings, _read_scoring) as body:
+        return await run_sync(_score, resources, tenant, body, limiter=resources.bulk)
+
+
+def _score(resources: Resources, tenant: str, body: RowsBody) -> Response:
+    champion = service.load(resources, tenant, CHAMPION)
+    priced = service.price(resources, tenant, champion, body, PLAIN)
+    with AnswerFiles(resources.settings, body.size) as files:
+        written = write_columns(priced, files, dict.fromkeys(OUTPUTS, False))
+        parts: list[bytes | Spooled] = []
+        for name, file in written.items():
+            shown = b"predictions" if name == VALUE else name.encode()
+            parts += [b'%s"%s":[' % (b"," if parts else b"{", shown), file, b"]"]
+        facts = vars(priced.facts) | {"answer_warnings": priced.facts.warnings}
+        del facts["warnings"]
+        parts.append(b"," + to_json(facts)[1:])
+        return files.response(parts, JSON, priced.facts.ignored_header())

@@ -1,0 +1,258 @@
+"""The Open Inference Protocol, version 2: what KServe, Triton and their clients speak."""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib.metadata import version
+from typing import Annotated, Literal
+
+from anyio.to_thread import run_sync
+from fastapi import APIRouter, Depends, Header, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.errors import ProblemDocument
+from app.http.deps import ResourcesDep, Tenant
+from app.http.media import BINARY, JSON, refuse_compressed
+from app.http.openapi import REF
+from app.http.parameters import name_path
+from app.operations.readiness import readiness
+from app.predictions import service
+from app.predictions.rows import JsonBody
+from app.predictions.spooling import AnswerFiles, Spooled
+from app.protocols import tensors
+from app.protocols.route import TAG, DoorRoute, error_responses, message
+from app.protocols.rows import of_columns, write_columns
+from app.protocols.tensors import BYTES, FLOAT, InferRequest, OutputTensor
+from app.resources import Resources
+from models.serving.manifest import Manifest
+from models.serving.predictor import PLAIN
+
+JSON_LENGTH = "Inference-Header-Content-Length"
+EXTENSIONS = ["binary_tensor_data"]
+PLATFORM = "onnxruntime_onnx"
+PREFIX = "/v2"
+
+
+class InferenceError(BaseModel):
+    """The protocol's."""
+
+    error: str
+
+
+class InferenceRoute(DoorRoute):
+    """An operation whose errors are the protocol's."""
+
+    @classmethod
+    def error(cls, document: ProblemDocument) -> InferenceError:
+        return InferenceError(error=message(document))
+
+
+class Live(BaseModel):
+    """The process answers."""
+
+    live: Literal[True]
+
+
+class Ready(BaseModel):
+    """Prices can be asked for."""
+
+    ready: Literal[True]
+
+
+class ModelReady(BaseModel):
+    """The model is loaded."""
+
+    name: str
+    ready: Literal[True]
+
+
+class ServerMetadata(BaseModel):
+    """`extensions`: beyond the protocol itself."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class TensorMetadata(BaseModel):
+    """A tensor that a model takes or gives; -1 is the number of rows."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class ModelMetadata(BaseModel):
+    """`versions` holds the model's id, to which an alias points today."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class InferResponse(BaseModel):
+    """`model_version` is the id of the model that priced."""
+
+    model_config = ConfigDict(protected_namespaces=())
+
+    model_name: str
+    model_version: str
+    id: str | None = None
+    parameters: dict[str, str] = Field(
+        description="`target`; and, where there are any, `alias`, `missing_columns`, "
+        "`ignored_columns` and `warnings` of all rows, percent-encoded, with commas."
+    )
+    outputs: list[OutputTensor]
+
+
+ModelName = Annotated[str, name_path("champion", "A model's id, or an alias.")]
+
+router = APIRouter(
+    prefix=PREFIX,
+    tags=[TAG],
+    route_class=InferenceRoute,
+    responses=error_responses(InferenceError),
+)
+
+
+@router.get("", summary="Describe the server")
+async def server_metadata() -> ServerMetadata:
+    """Its name, its version, and what it does beyond the protocol."""
+    return ServerMetadata(name="foldhouse", version=version("foldhouse"), extensions=EXTENSIONS)
+
+
+@router.get("/health/live", summary="Is the server up?")
+async def server_live() -> Live:
+    """Asks nothing of anybody."""
+    return Live(live=True)
+
+
+@router.get("/health/ready", summary="Can the server price?")
+def server_ready(resources: ResourcesDep) -> Ready:
+    """503 without the database or the storage; see `/v2/models/{name}/ready` for a model."""
+    readiness(resources)
+    return Ready(ready=True)
+
+
+@router.get("/models/{name}", summary="Describe a model's tensors")
+def model_metadata(resources: ResourcesDep, tenant: Tenant, name: ModelName) -> ModelMetadata:
+    """An input for each column, of numbers or of texts; a date is a text."""
+    loaded = service.load(resources, tenant, name)
+    return ModelMetadata(
+        name=name,
+        versions=[loaded.model.id],
+        platform=PLATFORM,
+        inputs=_inputs(loaded.predictor.manifest),
+        outputs=[
+            TensorMetadata(name=output, datatype=datatype, shape=[-1])
+            for output, datatype in tensors.OUTPUTS.items()
+        ],
+    )
+
+
+@router.get("/models/{name}/ready", summary="Can a model price?")
+def model_ready(resources: ResourcesDep, tenant: Tenant, name: ModelName) -> ModelReady:
+    """200 once it is loaded."""
+    service.load(resources, tenant, name)
+    return ModelReady(name=name, ready=True)
+
+
+async def _data(request: Request) -> bytes:
+    refuse_compressed(request)
+    return await request.body()
+
+
+@router.post(
+    "/models/{name}/infer",
+    summary="Price tensors",
+    response_class=Response,
+    responses={
+        200: {
+            "model": InferResponse,
+            "content": {JSON: {}, BINARY: {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                JSON: {"schema": {"$ref": REF.format(model=InferRequest.__name__)}},
+                BINARY: {"schema": {"type": "string", "format": "binary"}},
+            },
+        }
+    },
+)
+async def infer(
+    resources: ResourcesDep,
+    tenant: Tenant,
+    name: ModelName,
+    data: Annotated[bytes, Depends(_data)],
+    json_bytes: Annotated[
+        int | None,
+        Header(
+            alias=JSON_LENGTH,
+            ge=0,
+            description="Bytes of JSON at the body's beginning, if bytes of tensors follow it.",
+        ),
+    ] = None,
+) -> Response:
+    """A tensor for each column, of shape [N] or [N, 1], as JSON or as bytes (the binary tensor
+    extension). Outputs are `value`, `low`, `high` and `warnings`, [N] each: the numbers and texts
+    of `POST /v1/predict`. `parameters` may hold `coverage` and `on_unknown`."""
+    price = partial(_price, resources, tenant, name, data, json_bytes)
+    return await run_sync(price, limiter=resources.bulk)
+
+
+def _price(
+    resources: Resources, tenant: str, name: str, data: bytes, json_bytes: int | None
+) -> Response:
+    request, binary = tensors.split(data, json_bytes, resources.settings)
+    requested = request.requested()
+    columns = tensors.columns(request.inputs, binary)
+    count = request.inputs[0].shape[0]
+    body = JsonBody(lambda _: of_columns(columns, count, request.parameters), len(data))
+    loaded = service.load(resources, tenant, name)
+    priced = service.price(resources, tenant, loaded, body, PLAIN)
+    with AnswerFiles(resources.settings, len(data)) as files:
+        written = write_columns(priced, files, requested)
+        head = InferResponse(
+            model_name=name,
+            model_version=priced.facts.model_id,
+            id=request.id,
+            parameters=priced.facts.parameters(),
+            outputs=[],
+        )
+        parts: list[bytes | Spooled] = [head.model_dump_json(exclude_none=True).encode()[:-2]]
+        for place, (output, as_bytes) in enumerate(requested.items()):
+            file = written[output]
+            tensor = OutputTensor(name=output, shape=[count], datatype=tensors.OUTPUTS[output])
+            if as_bytes:
+                tensor.parameters = {"binary_data_size": file.tell()}
+            text = tensor.model_dump_json(exclude_none=True).encode()
+            parts.append(b"," * (place > 0) + text[: None if as_bytes else -1])
+            if not as_bytes:
+                parts += [b',"data":[', file, b"]}"]
+        parts.append(b"]}")
+        headers = priced.facts.ignored_header()
+        if not any(requested.values()):
+            return files.response(parts, JSON, headers)
+        headers[JSON_LENGTH] = str(
+            sum(len(part) if isinstance(part, bytes) else part.tell() for part in parts)
+        )
+        parts += [written[output] for output, as_bytes in requested.items() if as_bytes]
+        return files.response(parts, BINARY, headers)
+
+
+def _inputs(manifest: Manifest) -> list[TensorMetadata]:
+    datatypes = {
+        **{
+            column.name: FLOAT if column.kind == "numeric" else BYTES for column in manifest.numeric
+        },
+        **{column.name: BYTES for column in manifest.categorical},
+    }
+    return [
+        TensorMetadata(name=name, datatype=datatype, shape=[-1, 1])
+        for name, datatype in datatypes.items()
+    ]

@@ -1,0 +1,213 @@
+"""A trained model as ONNX graphs, and the proof that they compute what was trained.
+
+`core.onnx` takes numbers and level codes, `model.onnx` raw columns: the same graph behind one
+node a column. ScatterElements writes the one-hot, see `models.networks.encoder`.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from functools import partial
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import TensorProto, compose, helper
+
+from models.data.design import Design
+from models.export.served import ServedModel
+from models.networks.population import take
+from models.networks.target import TargetScale
+from models.serving.manifest import OUTPUTS, PREFIX, input_names
+
+OPSET = 18
+ML_OPSET = 3
+RAW_NUMBERS = f"{PREFIX}raw:numbers"
+RAW_CODES = f"{PREFIX}raw:codes"
+UNKNOWN_TEXT = f"{PREFIX}unknown"
+# Largest difference between a graph's prediction and the one it was scored with, in standard
+# deviations of the fold's training targets, or as a share of a prediction many of them from the
+# mean. float32 networks differ by 1e-6 to 1e-5.
+TOLERANCE = 1e-4
+# What float64 loses of a target far from zero, in units of its last place.
+LAST_PLACES = 16
+# Rows that a check runs at a time.
+CHECK_ROWS = 256
+
+
+class ExportMismatch(Exception):
+    """A graph does not reproduce the predictions that the metrics were computed from."""
+
+
+def core_graph(served: ServedModel, design: Design) -> onnx.ModelProto:
+    """The graph from `numbers` (N, D) and `codes` (N, C) on."""
+    example = (
+        torch.zeros(2, len(design.numeric), dtype=torch.float64),
+        torch.zeros(2, len(design.categorical), dtype=torch.int64),
+    )
+    rows = torch.export.Dim("N")
+    # The exporter announces optional packages that it does without.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            served.eval(),
+            example,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=["numbers", "codes"],
+            output_names=OUTPUTS,
+            dynamic_shapes={"numbers": {0: rows}, "codes": {0: rows}},
+            verbose=False,
+        )
+    assert program is not None
+    return program.model_proto
+
+
+def full_graph(core: onnx.ModelProto, design: Design) -> onnx.ModelProto:
+    """The graph from raw columns on: double (N, 1) or string (N, 1) each."""
+    names = input_names(design)
+    inputs, nodes, codes = [], [], []
+    for name in design.numeric:
+        inputs.append(helper.make_tensor_value_info(names[name], TensorProto.DOUBLE, ["N", 1]))
+    for place, vocabulary in enumerate(design.categorical):
+        column = names[vocabulary.name]
+        inputs.append(helper.make_tensor_value_info(column, TensorProto.STRING, ["N", 1]))
+        codes.append(f"{PREFIX}code:{place}")
+        nodes.append(
+            helper.make_node(
+                "LabelEncoder",
+                [column],
+                [codes[-1]],
+                domain="ai.onnx.ml",
+                keys_strings=[level or "" for level in vocabulary.levels],
+                values_int64s=list(range(vocabulary.unknown)),
+                default_int64=vocabulary.unknown,
+            )
+        )
+    numbers = [names[name] for name in design.numeric]
+    nodes += _joined(RAW_NUMBERS, numbers, TensorProto.DOUBLE, codes)
+    nodes += _joined(RAW_CODES, codes, TensorProto.INT64, numbers)
+    outputs = [
+        helper.make_tensor_value_info(RAW_NUMBERS, TensorProto.DOUBLE, ["N", len(numbers)]),
+        helper.make_tensor_value_info(RAW_CODES, TensorProto.INT64, ["N", len(codes)]),
+    ]
+    raw = helper.make_model(
+        helper.make_graph(nodes, "raw", inputs, outputs),
+        opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", ML_OPSET)],
+        ir_version=core.ir_version,
+    )
+    merged = compose.merge_models(
+        raw,
+        compose.add_prefix(core, PREFIX),
+        io_map=[(RAW_NUMBERS, f"{PREFIX}numbers"), (RAW_CODES, f"{PREFIX}codes")],
+    )
+    for output in merged.graph.output:
+        name = output.name.removeprefix(PREFIX)
+        merged.graph.node.append(helper.make_node("Identity", [output.name], [name]))
+        output.name = name
+    onnx.checker.check_model(merged)
+    return merged
+
+
+def _joined(name: str, parts: list[str], element: int, others: list[str]) -> list[onnx.NodeProto]:
+    """Nodes that join columns into (N, len(parts)); without any, N is that of the others."""
+    if parts:
+        return [helper.make_node("Concat", parts, [name], axis=1)]
+    bounds = [f"{name}:from", f"{name}:to", f"{name}:axis"]
+    constants = [
+        helper.make_node("Constant", [], [bound], value_ints=[value])
+        for bound, value in zip(bounds, (0, 0, 1), strict=True)
+    ]
+    cut = helper.make_node("Slice", [others[0], *bounds], [f"{name}:empty"])
+    return [*constants, cut, helper.make_node("Cast", [f"{name}:empty"], [name], to=element)]
+
+
+# In every numeric cell of a row: its price must be a number all the same.
+ODD_NUMBERS = np.array([np.nan, 1e308, -1e308, 1e13])
+
+
+def verify(
+    core: bytes,
+    full: bytes,
+    design: Design,
+    served: ServedModel,
+    folds: list[np.ndarray],
+    out_of_fold: np.ndarray,
+) -> None:
+    """Run both graphs and compare them with what was scored, on the scale that was learnt: on the
+    target's own, a year or a count that is mostly zero would pass any graph or refuse its own.
+
+    Parameters
+    ----------
+    served : what the graphs were made from
+    folds : the validation rows of each of its folds, places in the design
+    out_of_fold : (n,) the predictions that the metrics were computed from
+
+    Raises
+    ------
+    ExportMismatch: member f of a graph differs from fold f's out-of-fold predictions, a value is
+        not the members' mean, the two graphs differ, or a row with every cell missing, unknown or
+        beyond all bounds has no finite price.
+    """
+    core_session, full_session = session(core), session(full)
+    replicas = served.members_per_fold
+    for fold, rows in enumerate(folds):
+        compare = partial(_compare, take(served.target, torch.tensor([fold * replicas])))
+        own = slice(fold * replicas, (fold + 1) * replicas)
+        for start in range(0, len(rows), CHECK_ROWS):
+            part = rows[start : start + CHECK_ROWS]
+            numbers, codes = design.numbers[part], design.codes[part]
+            value, members = core_session.run(OUTPUTS, {"numbers": numbers, "codes": codes})
+            raw_value, raw_members = full_session.run(OUTPUTS, _raw_inputs(design, numbers, codes))
+            compare(members[own].mean(0), out_of_fold[part], f"core.onnx, fold {fold}")
+            mean = members[served.first_served :].mean(0)
+            compare(value, mean, f"core.onnx, mean of rows of fold {fold}")
+            compare(raw_members, members, f"model.onnx, fold {fold}")
+            compare(raw_value, value, f"model.onnx, mean of rows of fold {fold}")
+    numbers = np.repeat(ODD_NUMBERS[:, None], len(design.numeric), axis=1)
+    unknown = [vocabulary.unknown for vocabulary in design.categorical]
+    codes = np.tile(np.array(unknown, np.int64), (len(numbers), 1))
+    value, _ = core_session.run(OUTPUTS, {"numbers": numbers, "codes": codes})
+    raw_value, _ = full_session.run(OUTPUTS, _raw_inputs(design, numbers, codes))
+    compare(raw_value, value, "model.onnx, a row with every cell missing or odd")
+
+
+def session(graph: bytes, threads: int = 1) -> onnxruntime.InferenceSession:
+    """An onnxruntime session on the CPU."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def _compare(target: TargetScale, found: np.ndarray, expected: np.ndarray, what: str) -> None:
+    """Predictions of shape (N,) or (K, N), by the scale of one fold."""
+    center, scale = target.center.item(), target.scale.item()
+
+    def learnt(prices: np.ndarray) -> np.ndarray:
+        standardised: np.ndarray = ((np.log(prices) if target.log else prices) - center) / scale
+        return standardised
+
+    with np.errstate(invalid="ignore", divide="ignore"):  # a price of 0 has no logarithm
+        size = learnt(expected)
+        apart = np.abs(learnt(found) - size)
+    lost = LAST_PLACES * np.finfo(np.float64).eps * abs(center) / scale
+    allowed = TOLERANCE * np.maximum(np.abs(size), 1.0) + lost
+    if not np.all(apart <= allowed):  # NaN is a difference too
+        raise ExportMismatch(
+            f"{what}: predictions differ by {np.max(apart):.2g} standard deviations of the target"
+        )
+
+
+def _raw_inputs(design: Design, numbers: np.ndarray, codes: np.ndarray) -> dict[str, np.ndarray]:
+    """The same rows as raw columns; an unknown level is a text that no vocabulary holds."""
+    names = input_names(design)
+    columns: dict[str, np.ndarray] = {}
+    for place, name in enumerate(design.numeric):
+        columns[names[name]] = numbers[:, [place]]
+    for place, vocabulary in enumerate(design.categorical):
+        texts = [level or "" for level in vocabulary.levels] + [UNKNOWN_TEXT]
+        columns[names[vocabulary.name]] = np.array(texts, object)[codes[:, [place]]]
+    return columns

@@ -1,0 +1,210 @@
+"""The size of a run before anything is read: weights, memory and time on a CPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from models.data.aside import seen_rows
+from models.data.features import select
+from models.spec import TrainingSpec
+from models.spec.architectures import (
+    Architecture,
+    LinearArchitecture,
+    MlpArchitecture,
+    Periodic,
+    RealMlpArchitecture,
+    ResNetArchitecture,
+    TabmArchitecture,
+    bins_of,
+)
+from models.tables.coordinates import ANGLES
+from models.tables.kinds import MAX_LEVELS
+from models.tables.profile import Profile
+
+# Copies of a member's weights: weights, gradients, two moments, the best, one to spare.
+WEIGHT_COPIES = 6
+FLOAT_BYTES = 4
+# Copies of the table's cells: as read, as arrays, and what a fold's statistics take of them.
+TABLE_COPIES = 5
+# A process with torch imported, and what each lane adds to it.
+PROCESS_BYTES = 420 * 1024 * 1024
+LANE_BYTES = 60 * 1024 * 1024
+# Inputs of all folds that take no more than this are encoded once, larger ones block by block.
+ENCODED_BYTES = 1024 * 1024 * 1024
+BLOCKS_BYTES = 256 * 1024 * 1024  # what the latter take in all lanes
+
+# Seconds on one core whose `core_rate` is REFERENCE_RATE, fitted to measured runs
+# (benchmarks/estimates.py compares the two).
+REFERENCE_RATE = 3.6e9  # multiplications a second
+TRAINING_RATE = 66e9  # of that core in the products of a step
+STEP_SECONDS = 0.3e-3  # a batch's calls, and each layer's
+LAYER_SECONDS = 0.1e-3
+WEIGHT_SECONDS = 0.6e-9  # the optimiser's step of one weight
+SIMPLE_SECONDS = 1.5e-9  # activation of one hidden unit of one row, there and back
+CURVED_SECONDS = 6e-9  # the same with an exponential in it
+DROPOUT_SECONDS = 3e-9
+WAVE_SECONDS = 30e-9  # one wave of a periodic embedding
+ENCODING_SECONDS = 55e-9  # one input of one row, where they are encoded block by block
+AUTOGRAD_FACTOR = 2.0  # what a graph costs over gradients by hand
+SIMPLE = ("relu", "leaky_relu", "identity")
+# Preparing, evaluating and exporting: always, for each cell of the table, and for each input of a
+# row that is priced.
+OVERHEAD_SECONDS = 3.0
+CELL_SECONDS = 0.5e-6
+PRICED_INPUT_SECONDS = 5e-9
+# Rows that permutation importance prices again for each column, and in all: a table of 2,000
+# columns must not take longer to explain than to train.
+MOST_SHUFFLED_ROWS = 1_000
+MOST_SHUFFLED = 100_000
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What trains: `cores`, and the `core_rate` of one."""
+
+    cores: int
+    core_rate: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """`memory_bytes` and `seconds` of a whole run."""
+
+    memory_bytes: int
+    seconds: float
+
+
+def estimate(spec: TrainingSpec, profile: Profile, machine: Machine) -> Estimate:
+    """Of a resolved spec.
+
+    memory = process + table + inputs + members · (copies · 4 bytes · weights + 12 bytes · batch ·
+    Σ widths). Seconds are those of all epochs: early stopping makes it less.
+    """
+    inputs = input_width(spec, profile)
+    members = spec.k_folds * spec.members_per_fold
+    lanes = min(machine.cores, members)
+    table = TABLE_COPIES * 8 * profile.rows * (len(spec.features.kinds) + 1)
+    seen = seen_rows(spec, profile)
+    encoded = encoded_bytes(spec.k_folds, seen, inputs)
+    if encoded > ENCODED_BYTES:
+        encoded = BLOCKS_BYTES
+    memory = (
+        PROCESS_BYTES + LANE_BYTES * lanes + table + encoded + members * member_bytes(spec, inputs)
+    )
+    in_lane = -(-members // lanes)
+    seconds = OVERHEAD_SECONDS + spec.max_epochs * _epoch_seconds(spec, inputs, seen, in_lane)
+    seconds += _evaluation_seconds(spec, inputs, profile, seen)
+    return Estimate(memory, seconds * REFERENCE_RATE / machine.core_rate)
+
+
+def encoded_bytes(folds: int, rows: int, inputs: int) -> int:
+    """What the inputs of all folds take together once they are encoded."""
+    return FLOAT_BYTES * folds * rows * inputs
+
+
+def parameters(spec: TrainingSpec, profile: Profile) -> int:
+    """Weights and biases of one member of a resolved spec."""
+    return _parameters(layer_widths(spec.architecture, input_width(spec, profile)))
+
+
+def member_bytes(spec: TrainingSpec, inputs: int) -> int:
+    """What training takes for one member: copies of its weights, and a batch's activations."""
+    widths = layer_widths(spec.architecture, inputs)
+    activations = 3 * FLOAT_BYTES * spec.batch_size * sum(widths) * _passes(spec.architecture)
+    return WEIGHT_COPIES * FLOAT_BYTES * _parameters(widths) + activations
+
+
+def _epoch_seconds(spec: TrainingSpec, inputs: int, rows: int, members: int) -> float:
+    """One epoch of a lane with so many members, on the reference core."""
+    widths = layer_widths(spec.architecture, inputs)
+    passes = _passes(spec.architecture)
+    watched = spec.early_stopping.fraction if spec.early_stopping else 0.0
+    trained = rows * (spec.k_folds - 1) / spec.k_folds * (1 - watched)
+    batches = -(-trained // spec.batch_size)
+    weights = _parameters(widths)
+    # Forward, and backward by weights and, but for the first layer, by inputs.
+    operations = passes * (6 * weights - 2 * widths[0] * widths[1])
+    scored = passes * 2 * weights * rows / spec.k_folds
+    activation = getattr(spec.architecture, "activation", "identity")
+    unit = SIMPLE_SECONDS if activation in SIMPLE else CURVED_SECONDS
+    unit += DROPOUT_SECONDS if spec.dropout > 0 else 0.0
+    units = passes * sum(widths[1:-1]) * unit
+    embedding = getattr(spec.architecture, "numeric_embedding", None)
+    if isinstance(embedding, Periodic):
+        columns = (inputs - 1) // embedding.size + 1
+        units += columns * embedding.frequencies * WAVE_SECONDS
+    encoding = 0.0
+    if encoded_bytes(spec.k_folds, rows, inputs) > ENCODED_BYTES:
+        encoding = min(members, spec.k_folds) * trained * inputs * ENCODING_SECONDS
+    by_row = operations * trained / TRAINING_RATE + scored / TRAINING_RATE + units * trained
+    by_batch = weights * WEIGHT_SECONDS * members + STEP_SECONDS + LAYER_SECONDS * len(widths)
+    factor = 1.0 if _by_hand(spec.architecture) else AUTOGRAD_FACTOR
+    return factor * (by_row * members + by_batch * batches) + encoding
+
+
+def _evaluation_seconds(spec: TrainingSpec, inputs: int, profile: Profile, seen: int) -> float:
+    """What comes before and after the epochs, on the reference core: scores, importance, the check
+    of the exported graphs."""
+    columns = len(spec.features.kinds)
+    # Each row is scored, and R² taken of it by the members of every fold.
+    by_a_fold = seen * (spec.k_folds + 1) + importance_rows(seen, columns) * (columns + 1)
+    # Both graphs are compared with the scores.
+    by_all = spec.k_folds * (2 * seen + profile.rows - seen)
+    weights = _parameters(layer_widths(spec.architecture, inputs))
+    products = 2 * _passes(spec.architecture) * weights * spec.members_per_fold
+    row = products / TRAINING_RATE + inputs * PRICED_INPUT_SECONDS
+    return row * (by_a_fold + by_all) + CELL_SECONDS * profile.rows * columns
+
+
+def importance_rows(rows: int, columns: int) -> int:
+    """Of so many scored rows those that are priced again for each column."""
+    return max(1, min(rows, MOST_SHUFFLED_ROWS, MOST_SHUFFLED // columns))
+
+
+def _by_hand(architecture: Architecture) -> bool:
+    """Whether models.training.gradients differentiates it without a graph."""
+    if isinstance(architecture, MlpArchitecture):
+        periodic = isinstance(architecture.numeric_embedding, Periodic)
+        return architecture.normalization == "none" and not periodic
+    return isinstance(architecture, LinearArchitecture)
+
+
+def _parameters(widths: list[int]) -> int:
+    return sum(a * b + b for a, b in pairwise(widths))
+
+
+def _passes(architecture: Architecture) -> int:
+    """Forward passes a row."""
+    return architecture.ensemble_size if isinstance(architecture, TabmArchitecture) else 1
+
+
+def input_width(spec: TrainingSpec, profile: Profile) -> int:
+    """Inputs of the first layer: a number with its embedding, and one a level."""
+    columns = {column.name: column for column in profile.columns}
+    bins = bins_of(spec.architecture)
+    embedding = getattr(spec.architecture, "numeric_embedding", None)
+    width = 0
+    for feature in select(spec, profile):
+        column = columns[feature.name]
+        if feature.kind == "categorical":
+            width += min(column.distinct + (column.missing > 0), MAX_LEVELS)
+        elif isinstance(embedding, Periodic):
+            width += embedding.size
+        else:
+            width += 1 + min(bins, max(0, column.distinct - 1))
+    if spec.features.coordinates is not None:
+        width += len(ANGLES) * (embedding.size if isinstance(embedding, Periodic) else 1 + bins)
+    return width
+
+
+def layer_widths(architecture: Architecture, inputs: int) -> list[int]:
+    """Units from the inputs to the output, layer after layer."""
+    match architecture:
+        case LinearArchitecture():
+            return [inputs, 1]
+        case ResNetArchitecture():
+            blocks = [architecture.block_width, architecture.width] * architecture.blocks
+            return [inputs, architecture.width, *blocks, 1]
+        case MlpArchitecture() | RealMlpArchitecture() | TabmArchitecture():
+            return [inputs, *architecture.hidden_sizes, 1]

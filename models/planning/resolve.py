@@ -1,0 +1,311 @@
+"""From a submitted spec and a table's profile to what is trained: resolving and refusing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from models.data.aside import groups_needed, seen_rows, times_needed
+from models.objectives.regression import fitting_transform
+from models.planning.recipe import apply_recipe
+from models.spec import Features, TrainingSpec
+from models.tables import coordinates
+from models.tables.columns import LOOKALIKES
+from models.tables.profile import ColumnProfile, Profile
+from models.tables.wording import number_text
+
+# Squares of larger targets, summed over the rows, overflow float64.
+LARGEST_TARGET = 1e150
+# Squares of smaller ones vanish: any prediction would count as perfect.
+SMALLEST_TARGET = 1e-150
+# Scored rows a fold needs for its error to mean anything.
+MIN_ROWS_PER_FOLD = 2
+NAMED = 5  # columns in one message
+Refuse = Callable[[str, str], None]
+
+LEFT_OUT_KINDS = {
+    "identifier": "it names rows and says nothing about the next one",
+    "text": "it is free text",
+    "constant": "it has one value",
+}
+
+
+@dataclass(frozen=True)
+class SpecFault:
+    """What does not fit, and where in the spec (a JSON pointer)."""
+
+    pointer: str
+    detail: str
+
+
+class SpecError(ValueError):
+    """The spec cannot be trained on this table."""
+
+    def __init__(self, faults: list[SpecFault]) -> None:
+        super().__init__("; ".join(fault.detail for fault in faults))
+        self.faults = faults
+
+
+def resolve(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
+    """The spec with every default filled in against the table.
+
+    Columns that are left out because of their kind are added to `features.exclude`, and every
+    remaining column has its kind in `features.kinds`. With a holdout a target transform that was
+    left out is still None: the profile counts the holdout's rows, which have no say in it
+    (`models.data.design.choose_transform`).
+
+    Raises
+    ------
+    SpecError: listing everything that does not fit the table.
+    """
+    faults = list(_faults(spec, profile))
+    if faults:
+        raise SpecError(faults)
+    target = _column(profile, spec.target)
+    assert target is not None
+    transform = spec.preprocessing.target_transform
+    if transform is None and spec.holdout is None:
+        transform = fitting_transform(target.min, target.skewness)
+    kinds: dict[str, Literal["numeric", "categorical"]] = {}
+    left_out: dict[str, str] = {}
+    for column in profile.columns:
+        if column.name == spec.target:
+            continue
+        if reason := _why_left_out(column, spec):
+            left_out[column.name] = reason
+        else:
+            kind = spec.features.kinds.get(column.name)
+            kinds[column.name] = kind or _default_kind(column)
+    if not kinds:
+        raise SpecError([_nothing_left(left_out, profile)])
+    spec = apply_recipe(spec, profile)
+    resolved = spec.model_copy(
+        update={
+            "features": Features(
+                exclude=[*dict.fromkeys([*spec.features.exclude, *left_out])],
+                kinds=kinds,
+                coordinates=_coordinates(spec, profile, kinds),
+            ),
+            "preprocessing": spec.preprocessing.model_copy(update={"target_transform": transform}),
+        }
+    )
+    if fault := _dropped_rows_fault(resolved, profile):
+        raise SpecError([fault])
+    return resolved
+
+
+def _default_kind(column: ColumnProfile) -> Literal["numeric", "categorical"]:
+    return "categorical" if column.storage == "text" else "numeric"
+
+
+def _why_left_out(column: ColumnProfile, spec: TrainingSpec) -> str | None:
+    """None: it is a feature."""
+    name, features = column.name, spec.features
+    if name in features.exclude:
+        return "it is excluded"
+    if spec.folds.type == "group" and name == spec.folds.column:
+        return "it decides the folds"
+    if features.include is not None:
+        return None if name in features.include else "it is not included"
+    return None if name in features.kinds else LEFT_OUT_KINDS.get(column.kind)
+
+
+def _nothing_left(left_out: dict[str, str], profile: Profile) -> SpecFault:
+    reasons = [f"'{name}' ({why})" for name, why in [*left_out.items()][:NAMED]]
+    more = f" and {len(left_out) - NAMED} more" if len(left_out) > NAMED else ""
+    by_kind = [
+        column for column in profile.columns if left_out.get(column.name) in LEFT_OUT_KINDS.values()
+    ]
+    remedy = ""
+    if by_kind:
+        kind = _default_kind(by_kind[0])
+        remedy = f'; features.kinds takes one all the same: {{"{by_kind[0].name}": "{kind}"}}'
+    detail = f"no column is left to predict from: {', '.join(reasons)}{more}{remedy}"
+    return SpecFault("/features", detail)
+
+
+def _dropped_rows_fault(spec: TrainingSpec, profile: Profile) -> SpecFault | None:
+    """Of a resolved spec; the column with the most gaps says how many rows are left at the most."""
+    if spec.preprocessing.numeric_missing != "drop_rows":
+        return None
+    gaps = {
+        column.name: column.missing
+        for column in profile.columns
+        if spec.features.kinds.get(column.name) == "numeric"
+    }
+    name = max(gaps, key=gaps.__getitem__, default=None)
+    if name is None:
+        return None
+    most = min(profile.rows - gaps[name], seen_rows(spec, profile))
+    if most >= spec.k_folds * MIN_ROWS_PER_FOLD:
+        return None
+    return SpecFault(
+        "/preprocessing/numeric_missing",
+        f"'drop_rows' leaves at most {most} rows, too few for {spec.k_folds} "
+        f"folds: use 'mean' or 'median', or exclude '{name}'",
+    )
+
+
+def _coordinates(
+    spec: TrainingSpec, profile: Profile, kinds: dict[str, Literal["numeric", "categorical"]]
+) -> tuple[str, str] | None:
+    numeric = {name for name, kind in kinds.items() if kind == "numeric"}
+    given = spec.features.coordinates
+    if given == "auto":
+        return coordinates.detect(profile, numeric)
+    if given is not None and not set(given) <= numeric:
+        raise SpecError(
+            [
+                SpecFault(
+                    f"/features/coordinates/{place}",
+                    f"'{name}' is no numeric column among the features",
+                )
+                for place, name in enumerate(given)
+                if name not in numeric
+            ]
+        )
+    return given
+
+
+def _column(profile: Profile, name: str) -> ColumnProfile | None:
+    return next((column for column in profile.columns if column.name == name), None)
+
+
+def _faults(spec: TrainingSpec, profile: Profile) -> list[SpecFault]:
+    """Everything about a submitted spec that the table refutes, or one part of the other."""
+    faults: list[SpecFault] = []
+
+    def refuse(pointer: str, detail: str) -> None:
+        faults.append(SpecFault(pointer, detail))
+
+    names = [column.name for column in profile.columns]
+    for place, name in enumerate(spec.features.exclude):
+        if name not in names:
+            refuse(f"/features/exclude/{place}", f"the table has no column '{name}'")
+        if name == spec.target:
+            refuse(f"/features/exclude/{place}", f"'{name}' is the target and cannot be excluded")
+    for place, name in enumerate(spec.features.include or []):
+        pointer = f"/features/include/{place}"
+        if name not in names:
+            refuse(pointer, f"the table has no column '{name}'")
+        elif name == spec.target:
+            refuse(pointer, f"'{name}' is the target and cannot be a feature")
+        elif spec.folds.type == "group" and name == spec.folds.column:
+            refuse(pointer, f"'{name}' decides the folds and cannot be a feature")
+    pair = spec.features.coordinates
+    if isinstance(pair, tuple) and pair[0] == pair[1]:
+        refuse("/features/coordinates", "the two columns must be different ones")
+    for name, kind in spec.features.kinds.items():
+        column = _column(profile, name)
+        pointer = f"/features/kinds/{_escape(name)}"
+        if column is None:
+            refuse(pointer, f"the table has no column '{name}'")
+        elif name == spec.target:
+            refuse(pointer, f"'{name}' is the target, not a feature")
+        elif name in spec.features.exclude:
+            refuse(pointer, f"'{name}' is excluded and has a kind: take one of them out")
+        elif spec.features.include is not None and name not in spec.features.include:
+            refuse(pointer, f"'{name}' has a kind and is not included: add it, or take it out here")
+        elif kind == "numeric" and column.storage == "text":
+            refuse(pointer, f"'{name}' holds words{_remedy(profile, name)}")
+        elif kind == "categorical" and column.storage == "datetime":
+            refuse(pointer, f"'{name}' holds dates, which are taken as numbers alone")
+    if spec.batch_size == 1 and getattr(spec.architecture, "normalization", None) == "batch":
+        refuse(
+            "/batch_size",
+            "batch normalization takes the mean and deviation of each batch, and one row has none: "
+            "take 2 rows or more, or architecture.normalization 'layer'",
+        )
+    _target_faults(spec, profile, refuse)
+    _fold_faults(spec, profile, refuse)
+    return faults
+
+
+def _target_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None:
+    target = _column(profile, spec.target)
+    if target is None:
+        names = ", ".join(column.name for column in profile.columns[-5:])
+        refuse("/target", f"the table has no column '{spec.target}'; its last columns are {names}")
+    elif target.missing == profile.rows:
+        refuse("/target", f"'{spec.target}' has no values: every cell is missing")
+    elif target.storage != "number":
+        what = "dates" if target.storage == "datetime" else "words"
+        refuse(
+            "/target",
+            f"'{spec.target}' holds {what}, and only numbers can be predicted"
+            + _remedy(profile, spec.target),
+        )
+    elif (largest := max(abs(target.min or 0), abs(target.max or 0))) > LARGEST_TARGET:
+        refuse(
+            "/target",
+            f"'{spec.target}' reaches ±{number_text(largest)}, and squares of its errors would "
+            f"overflow: give it in another unit, within ±{number_text(LARGEST_TARGET)}",
+        )
+    elif target.distinct > 1 and largest < SMALLEST_TARGET:
+        refuse(
+            "/target",
+            f"'{spec.target}' stays within ±{number_text(SMALLEST_TARGET)}, and squares of its "
+            "errors would vanish: give it in another unit",
+        )
+    elif target.distinct < 2:
+        refuse("/target", f"'{spec.target}' has {target.distinct} value: nothing varies to learn")
+    elif spec.preprocessing.target_transform == "log" and (target.min or 0) <= 0:
+        refuse(
+            "/preprocessing/target_transform",
+            f"the log needs positive targets, and the smallest '{spec.target}' is "
+            f"{number_text(target.min or 0)}: use 'none'",
+        )
+
+
+def _fold_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None:
+    rows = seen_rows(spec, profile)
+    most = rows // MIN_ROWS_PER_FOLD
+    counted = f"{rows} rows with a target" + (", the holdout left out" if spec.holdout else "")
+    if most < 2 and rows > 0:
+        refuse("/k_folds", f"{counted} are too few: two folds need {2 * MIN_ROWS_PER_FOLD}")
+    elif spec.k_folds > most > 0:
+        refuse(
+            "/k_folds",
+            f"k_folds must be between 2 and {most} for {counted}, got {spec.k_folds}",
+        )
+    if spec.folds.column is None:
+        return
+    column = _column(profile, spec.folds.column)
+    if column is None:
+        refuse("/folds/column", f"the table has no column '{spec.folds.column}'")
+    elif spec.folds.column == spec.target:
+        refuse("/folds/column", "the target cannot decide the folds")
+    elif spec.folds.type == "group":
+        groups = column.distinct + (column.missing > 0)
+        needed = groups_needed(spec) + (spec.holdout is not None)
+        if groups < needed:
+            refuse(
+                "/folds/column",
+                f"'{column.name}' has {groups} groups, and {spec.k_folds} folds need {needed} "
+                "(a group belongs whole to training, early stopping, validation or the holdout)",
+            )
+    elif column.storage == "text":
+        refuse("/folds/column", f"'{column.name}' holds words, which have no order in time")
+    elif column.missing:
+        refuse("/folds/column", f"'{column.name}' is missing in {column.missing} rows")
+    elif column.distinct < times_needed(spec) + (spec.holdout is not None):
+        refuse(
+            "/folds/column",
+            f"'{column.name}' has {column.distinct} different times, and {spec.k_folds} folds need "
+            f"{times_needed(spec) + (spec.holdout is not None)} (rows of the same time stay "
+            "together in training, early stopping, validation or the holdout)",
+        )
+
+
+def _remedy(profile: Profile, name: str) -> str:
+    """What the profile says of words that look like numbers, or that stand beside them."""
+    for warning in profile.warnings:
+        if warning.column == name and warning.code in (*LOOKALIKES, "mixed_numbers"):
+            return f": {warning.detail.removesuffix('.')}"
+    return ""
+
+
+def _escape(name: str) -> str:
+    """A name as a part of a JSON pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")

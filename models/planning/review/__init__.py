@@ -1,0 +1,42 @@
+"""What a spec may not mean: warnings that come before training.
+
+The profile is asked first, then the table's rows: for columns that say what the target is, and,
+where the folds are shuffled or stratified, for rows that such folds should not tear apart.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from models.planning.review.duplicates import duplicate_rows
+from models.planning.review.entities import repeated_entities
+from models.planning.review.leakage import leakage_suspects
+from models.planning.review.order import ordered_in_time
+from models.planning.review.sample import Sample
+from models.planning.review.settings import settings_warnings
+from models.planning.review.warning import SpecWarning
+from models.spec import TrainingSpec
+from models.tables.profile import Profile
+
+FEWEST_ROWS = 10  # with a target, from which anything can be said of them
+
+__all__ = ["SpecWarning", "review"]
+
+
+def review(spec: TrainingSpec, profile: Profile, parquet: Path) -> list[SpecWarning]:
+    """What a table says against a resolved spec.
+
+    Raises
+    ------
+    TableDamaged
+    """
+    found = settings_warnings(spec, profile)
+    sample = Sample(parquet, profile, spec.target)
+    if len(sample) < FEWEST_ROWS:
+        return found
+    matters = [leakage_suspects]
+    if spec.folds.type in ("shuffled", "stratified"):
+        matters += [repeated_entities, ordered_in_time, duplicate_rows]
+    for matter in matters:
+        found += matter(spec, profile, sample)
+    return found

@@ -1,0 +1,142 @@
+"""Rows that are copies of others, or nearly: one of them among the training rows gives the score
+away.
+
+A copy is far nearer to its original than any other row. So rows that agree within a tolerance are
+copies where hardly more agree within five times as much: in one dimension or more, chance would
+give five times as many. Where the columns are discrete, rows agree by chance, and the columns'
+own frequencies say how often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.data.design import as_numbers
+from models.data.features import select
+from models.planning.review.order import is_time
+from models.planning.review.sample import Numbers, Sample, level_codes
+from models.planning.review.warning import SpecWarning
+from models.spec import TrainingSpec
+from models.tables.kinds import ID_NAME
+from models.tables.profile import ColumnProfile, Profile
+
+Counts = NDArray[np.int64]
+Agreeing = tuple[Counts, Counts]
+
+# Root mean square of the columns' differences, in units of each column's spread: of figures that
+# were measured again, or rounded. In few dimensions only the finer one tells copies from the rest.
+TOLERANCES = (0.03, 0.003)
+WIDER = 5.0
+TARGET_TOLERANCE = 0.1
+# Rows that have a copy before they are worth a warning, and among how many they are looked for.
+LEAST_SHARE = 0.02
+LEAST_ROWS = 5
+MOST_ROWS = 20_000
+MOST_ASKED = 1_000
+ASKED_AT_ONCE = 200
+MOST_COLUMNS = 100
+# Agreements that were found over those that chance gives.
+MANY_TIMES = 10
+SPREAD = 4.0  # columns are cut off at so many spreads
+ROUNDING = 1e-12  # of squared distances, against the largest square that they are the rest of
+MISSING = -2 * SPREAD
+
+
+def duplicate_rows(spec: TrainingSpec, profile: Profile, sample: Sample) -> Iterator[SpecWarning]:
+    """Rows whose features and target agree with another's, ids and dates aside."""
+    kinds = {feature.name: feature.kind for feature in select(spec, profile)}
+    columns = [column for column in profile.columns if _counts(column, kinds)][:MOST_COLUMNS]
+    if not columns or len(sample) < 2:
+        return
+    chance = np.random.default_rng(0)
+    rows = np.sort(chance.permutation(len(sample))[:MOST_ROWS])
+    points = np.column_stack(
+        [
+            _levels(level_codes(cells)[0][rows], chance)
+            if kinds[column.name] == "categorical"
+            else _scaled(as_numbers(cells)[rows])
+            for column, cells in sample.read(columns)
+        ]
+    )
+    target = _scaled(sample.target[rows])
+    asked = chance.permutation(len(rows))[:MOST_ASKED]
+    target_by_chance = _agreement(target, TARGET_TOLERANCE, chance)
+    exact = share = 0.0
+    for tolerance in TOLERANCES:
+        by_chance = len(rows) * float(
+            np.prod([_agreement(one, tolerance, chance) for one in points.T])
+        )
+        alike, all_ = _neighbours(points, target, asked, tolerance)
+        exact = max(exact, _share_of_copies(*alike, by_chance * target_by_chance))
+        share = max(share, exact, _share_of_copies(*all_, by_chance))
+    exact, share = (min(1.0, one * len(sample) / len(rows)) for one in (exact, share))
+    if share < LEAST_SHARE:
+        return
+    too = f" and in '{spec.target}'" if exact >= LEAST_SHARE else ""
+    yield SpecWarning(
+        "duplicate_rows",
+        f"about {round(share * len(sample)):,} rows ({100 * share:.0f} %) agree with another in "
+        f"all features{too}, or nearly, ids and dates aside. {spec.folds.type.capitalize()} folds "
+        "train on the copy of a row that they score. Remove the copies, or give each set of them a "
+        'value of its own in a column and use {"folds": {"type": "group", "column": …}}',
+    )
+
+
+def _share_of_copies(near: Counts, wider: Counts, by_chance: float) -> float:
+    """Share of the rows that have a copy; 0 where the numbers of rows that agree with each, (n,)
+    within a tolerance and a wider one, are such as chance gives."""
+    found = float(near.mean())
+    is_chance = float(wider.mean()) > found * WIDER / 2 or found < MANY_TIMES * by_chance
+    return 0.0 if is_chance or (near > 0).sum() < LEAST_ROWS else float((near > 0).mean())
+
+
+def _counts(column: ColumnProfile, kinds: Mapping[str, str]) -> bool:
+    """Whether a column says what a row is, rather than which or when."""
+    return column.name in kinds and not is_time(column) and not ID_NAME.search(column.name)
+
+
+def _scaled(values: Numbers) -> Numbers:
+    """(n,) numbers less their median in units of their spread, cut off; missing ones far away."""
+    known = values[~np.isnan(values)]
+    if len(known) == 0:
+        return np.full(len(values), MISSING)
+    low, middle, high = np.quantile(known, [0.25, 0.5, 0.75])
+    spread = (high - low) / 1.349 or float(known.std()) or 1.0  # that of a normal distribution
+    scaled = np.clip((values - middle) / spread, -SPREAD, SPREAD)
+    return np.where(np.isnan(values), MISSING, scaled)
+
+
+def _levels(codes: NDArray[np.int64], chance: np.random.Generator) -> Numbers:
+    """(n,) a place for each level, far from those of the others."""
+    places: Numbers = chance.permutation(codes.max() + 1)[codes] * SPREAD
+    return places
+
+
+def _agreement(column: Numbers, tolerance: float, chance: np.random.Generator) -> float:
+    """Share of pairs of rows that agree in a column."""
+    other = column[chance.permutation(len(column))]
+    return max(float((np.abs(column - other) <= tolerance).mean()), 1 / len(column))
+
+
+def _neighbours(
+    points: Numbers, target: Numbers, asked: Counts, tolerance: float
+) -> tuple[Agreeing, Agreeing]:
+    """How many other rows agree with each that is asked within the tolerance, and a wider one: of
+    those whose targets are alike too, and of all."""
+    squares = (points**2).sum(axis=1)
+    bounds = [points.shape[1] * (tolerance * wider) ** 2 for wider in (1, WIDER)]
+    found = np.zeros((4, len(asked)), np.int64)
+    for start in range(0, len(asked), ASKED_AT_ONCE):
+        rows = asked[start : start + ASKED_AT_ONCE]
+        distances = squares[rows, None] + squares - 2 * points[rows] @ points.T
+        alike = np.abs(target[rows, None] - target) <= TARGET_TOLERANCE
+        here = slice(start, start + len(rows))
+        for place, bound in enumerate(bounds):
+            agree = distances <= bound + ROUNDING * squares.max()
+            found[place, here] = (agree & alike).sum(axis=1)
+            found[place + 2, here] = agree.sum(axis=1)
+    found -= 1  # the row itself
+    return (found[0], found[1]), (found[2], found[3])

@@ -1,0 +1,108 @@
+"""Columns that say what the target is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from models.data.design import as_numbers
+from models.data.features import select
+from models.planning.review.order import is_time
+from models.planning.review.sample import Codes, Numbers, Sample, level_codes, standard_ranks
+from models.planning.review.warning import SpecWarning
+from models.spec import TrainingSpec
+from models.tables.profile import Profile
+
+# A column that explains more of the target than this, by any of the measures, says what it is:
+# the correlation of the values or of their ranks, or the share of the variance.
+SUSPECT = 0.98
+# Rows of a level or a bin of numbers whose mean stands for one of them.
+BIN_ROWS = 10
+MOST_BINS = 500
+# Levels with a single row say nothing; those that say something must hold so many of the rows.
+ENOUGH_ROWS = 0.5
+
+
+def leakage_suspects(spec: TrainingSpec, profile: Profile, sample: Sample) -> Iterator[SpecWarning]:
+    """Columns that all but repeat the target of a resolved spec: in a line, in order, or by the
+    mean of each level or bin."""
+    kinds = {feature.name: feature.kind for feature in select(spec, profile)}
+    target = sample.target
+    ranks = standard_ranks(target)
+    for column, cells in sample.read([c for c in profile.columns if c.name in kinds]):
+        if kinds[column.name] == "categorical":
+            codes, _ = level_codes(cells)
+            line = order = 0.0
+        else:
+            values = as_numbers(cells)
+            codes = _bins(values)
+            line, order = correlation(values, target), correlation(values, ranks, by_rank=True)
+        # A target that hangs together in time is explained by dates, which do not repeat it.
+        means = (
+            0.0
+            if is_time(column)
+            else max(explained_by_means(codes, target), explained_by_means(codes, ranks))
+        )
+        if max(line, order) > SUSPECT:
+            how = (
+                f"follows '{spec.target}' with a correlation of {line:.3f}"
+                if line > SUSPECT
+                else f"orders rows as '{spec.target}' does: their ranks have a correlation of "
+                f"{order:.3f}"
+            )
+        elif means > SUSPECT:
+            how = (
+                f"says what '{spec.target}' is: the means of its "
+                f"{'levels' if kinds[column.name] == 'categorical' else 'values'} explain "
+                f"{100 * means:.1f} % of the variance, each row left out of its own mean"
+            )
+        else:
+            continue
+        yield SpecWarning(
+            "leakage_suspect",
+            f"'{column.name}' {how}. Exclude it if it is not known before the target is",
+            column.name,
+        )
+
+
+def correlation(column: Numbers, target: Numbers, *, by_rank: bool = False) -> float:
+    """Size of the correlation of two (n,) over the rows that have both; 0 where it is not
+    defined."""
+    known = ~(np.isnan(column) | np.isnan(target))
+    x, y = column[known], target[known]
+    if by_rank:
+        x, y = standard_ranks(x), standard_ranks(y)
+    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return 0.0
+    x, y = x / np.abs(x).max(), y / np.abs(y).max()  # squares of huge numbers overflow
+    return abs(float(np.corrcoef(x, y)[0, 1]))
+
+
+def explained_by_means(codes: Codes, values: Numbers) -> float:
+    """Share of the variance of (n,) values that the means of their levels explain, each row left
+    out of its own: a level of few rows explains nothing by itself.
+
+    0 where levels of two rows or more hold fewer than half of the rows.
+    """
+    size = np.abs(values).max()
+    scaled = (values - values.mean()) / size if size > 0 else values
+    counts = np.bincount(codes)[codes]
+    several = counts > 1
+    if several.sum() < max(2, ENOUGH_ROWS * len(values)):
+        return 0.0
+    sums = np.bincount(codes, scaled)[codes]
+    others = (sums[several] - scaled[several]) / (counts[several] - 1)
+    rows = scaled[several]
+    total = float(np.sum((rows - rows.mean()) ** 2))
+    return 1 - float(np.sum((rows - others) ** 2)) / total if total > 0 else 0.0
+
+
+def _bins(values: Numbers) -> Codes:
+    """(n,) bins of about equal numbers of rows, missing ones in the last."""
+    known = values[~np.isnan(values)]
+    count = int(np.clip(len(known) // BIN_ROWS, 1, MOST_BINS))
+    inner = np.linspace(0, 1, count + 1)[1:-1]
+    edges = np.unique(np.quantile(known, inner)) if len(known) else known
+    codes: Codes = np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values))
+    return codes

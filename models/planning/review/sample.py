@@ -1,0 +1,71 @@
+"""The rows of a stored table that a review looks at, a few columns at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from models.data.design import as_numbers
+from models.tables.profile import ColumnProfile, Profile
+from models.tables.stored import read_first
+
+MOST_ROWS = 100_000
+# Wide tables are judged by fewer rows, so that a review takes seconds.
+MOST_CELLS = 20_000_000
+COLUMNS_AT_ONCE = 16
+
+Numbers = NDArray[np.float64]
+Codes = NDArray[np.int64]
+
+
+class Sample:
+    """The first rows of a table, those without a target left out.
+
+    target : (n,)
+    """
+
+    def __init__(self, parquet: Path, profile: Profile, target: str) -> None:
+        """Raises TableDamaged."""
+        self._parquet = parquet
+        self._rows = min(MOST_ROWS, MOST_CELLS // len(profile.columns))
+        numbers = as_numbers(read_first(parquet, [target], self._rows)[target])
+        self._kept = np.flatnonzero(~np.isnan(numbers))
+        self.target: Numbers = numbers[self._kept]
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def read(
+        self, columns: Sequence[ColumnProfile]
+    ) -> Iterator[tuple[ColumnProfile, pa.ChunkedArray]]:
+        """Each of the columns with its n cells; raises TableDamaged."""
+        for start in range(0, len(columns), COLUMNS_AT_ONCE):
+            part = columns[start : start + COLUMNS_AT_ONCE]
+            table = read_first(self._parquet, [column.name for column in part], self._rows)
+            for column in part:
+                yield column, table[column.name].take(self._kept)
+
+
+def level_codes(cells: pa.ChunkedArray) -> tuple[Codes, int]:
+    """(n,) the place of each cell's value among the different ones in order, missing ones last,
+    and how many places there are."""
+    levels = pc.drop_null(cells.unique())
+    ordered = levels.take(pc.sort_indices(levels))
+    codes = pc.fill_null(pc.index_in(cells, value_set=ordered), len(ordered))
+    return codes.to_numpy().astype(np.int64), len(ordered) + (cells.null_count > 0)
+
+
+def standard_ranks(values: Numbers) -> Numbers:
+    """Mean ranks of (n,) numbers, scaled to mean 0 and deviation 1; 0 for NaN, or if all agree."""
+    known = ~np.isnan(values)
+    ranks = np.zeros(len(values))
+    _, places, counts = np.unique(values[known], return_inverse=True, return_counts=True)
+    if len(counts) > 1:
+        ranked = (np.cumsum(counts) - (counts - 1) / 2)[places]
+        ranks[known] = (ranked - ranked.mean()) / ranked.std()
+    return ranks

@@ -1,0 +1,88 @@
+"""What the profile of a table says against a resolved spec, before any row is read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from models.data.aside import seen_rows
+from models.planning.estimate import parameters
+from models.planning.resolve import LEFT_OUT_KINDS
+from models.planning.review.warning import SpecWarning
+from models.spec import TrainingSpec
+from models.spec.schedules import mean_factor
+from models.tables.kinds import MAX_LEVELS
+from models.tables.profile import Profile
+
+# Weights that shrink by a smaller share over a run are the weights of a run without decay.
+LEAST_DECAY = 0.05
+# The share that the advice is for: that much is felt.
+FELT_DECAY = 0.5
+
+
+def settings_warnings(spec: TrainingSpec, profile: Profile) -> list[SpecWarning]:
+    """One function a matter, in the order in which they are shown."""
+    matters = (_kept, _missing_target, _levels_cut, _capacity, _decay)
+    return [warning for matter in matters for warning in matter(spec, profile)]
+
+
+def _kept(spec: TrainingSpec, profile: Profile) -> Iterator[SpecWarning]:
+    for column in profile.columns:
+        if column.name in spec.features.kinds and column.kind in LEFT_OUT_KINDS:
+            yield SpecWarning(
+                f"{column.kind}_kept",
+                f"'{column.name}' is used although {LEFT_OUT_KINDS[column.kind]}",
+                column.name,
+            )
+
+
+def _missing_target(spec: TrainingSpec, profile: Profile) -> Iterator[SpecWarning]:
+    for column in profile.columns:
+        if column.name == spec.target and column.missing:
+            yield SpecWarning(
+                "target_missing",
+                f"{column.missing} rows have no '{spec.target}' and are left out",
+                spec.target,
+            )
+
+
+def _levels_cut(spec: TrainingSpec, profile: Profile) -> Iterator[SpecWarning]:
+    for column in profile.columns:
+        if spec.features.kinds.get(column.name) == "categorical" and column.cut:
+            yield SpecWarning(
+                "levels_cut",
+                f"'{column.name}' has {column.distinct:,} levels, and the {MAX_LEVELS:,} most "
+                f"frequent are inputs: {100 * column.cut / profile.rows:.1f} % of the rows have "
+                "another one, which is unknown to the network; group rare levels to keep them",
+                column.name,
+            )
+
+
+def _capacity(spec: TrainingSpec, profile: Profile) -> Iterator[SpecWarning]:
+    weights = parameters(spec, profile)
+    rows = seen_rows(spec, profile) * (spec.k_folds - 1) // spec.k_folds
+    if weights > rows:
+        yield SpecWarning(
+            "capacity_exceeds_data",
+            f"each network has {weights:,} weights for {rows:,} training rows: watch the "
+            "diagnosis for overfitting; weight decay, dropout, early stopping or fewer hidden "
+            "units hold it back",
+        )
+
+
+def _decay(spec: TrainingSpec, profile: Profile) -> Iterator[SpecWarning]:
+    """Decoupled decay takes a share rate × decay off each weight a step (Loshchilov and Hutter
+    2019, arXiv 1711.05101), so a run takes at most what these shares add up to."""
+    watched = spec.early_stopping.fraction if spec.early_stopping else 0.0
+    rows = profile.rows * (1 - 1 / spec.k_folds) * (1 - watched)
+    steps = spec.max_epochs * math.ceil(rows / spec.batch_size)
+    rate = spec.optimizer.learning_rate * mean_factor(spec.optimizer.schedule)
+    shrinks = -math.expm1(-steps * rate * spec.weight_decay)
+    if 0 < shrinks < LEAST_DECAY:
+        felt = -math.log1p(-FELT_DECAY) / (steps * rate)
+        yield SpecWarning(
+            "decay_without_effect",
+            f"weight_decay {spec.weight_decay:g} shrinks a weight by {100 * shrinks:.2g} % at the "
+            f"most over the planned {steps:,} steps, which changes nothing: set it to 0, or to "
+            f"about {felt:.1g}, which shrinks weights by a half",
+        )

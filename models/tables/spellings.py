@@ -1,0 +1,371 @@
+"""Which spelling of numbers a column of texts has, if it has an unambiguous one.
+
+A cell is a sign, a currency, digits and marks, and a unit. The marks are read under each pair of a
+decimal and a grouping mark; a pair is taken if no other reads as many cells to other numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from models.tables.cells import ENOUGH, EXACT, Floats, Mask, matches
+from models.tables.readings import (
+    DecimalMark,
+    GroupingMark,
+    NumberReading,
+    ThousandsMark,
+    digits_under,
+    plain,
+    tidy_numbers,
+)
+
+WORTH_A_LOOK = 0.5  # share of a sample of the cells that must be digits in some costume
+MOST_UNITS = 10  # different units that are one column's; streets and names have more
+
+CURRENCIES = (
+    "USD EUR GBP JPY CNY RMB CHF CAD AUD NZD SEK NOK DKK ISK PLN CZK HUF RON BGN RSD TRY RUB UAH "
+    "INR IDR MYR SGD THB PHP VND KRW TWD HKD BRL MXN ARS CLP COP PEN UYU ZAR NGN KES EGP MAD ILS "
+    "AED SAR QAR KWD PKR BDT LKR GEL KZT Kr kr Rs Fr"
+).split()
+# Letters may stand before a sign: US$, R$.
+CURRENCY = rf"[A-Za-z]{{0,3}}\p{{Sc}}|(?:{'|'.join(CURRENCIES)})\.?"
+IS_CURRENCY = re.compile(rf"[A-Za-z]{{0,3}}[^\w\s%‰°\"'/.,]|(?:{'|'.join(CURRENCIES)})\.?")
+# A letter or sign, and no digits but those of m2 and ft3.
+UNIT = r"(?:\pL[23]\b|[\pL\p{Sc}%‰°\"'/])(?:[^0-9]|\pL[23]\b)*"
+# 1,200.- and 1.200,-- and 1 200:- are whole amounts.
+COSTUME = (
+    rf"^[+-]?(?:{CURRENCY})? ?(?:[0-9](?:[0-9.,' ]*[0-9])?|[.,][0-9]+)(?:[.,:]-+)? ?(?:{UNIT})?$"
+)
+# Digits between signs that are no costume: ~5, 65+, >100, '5', 12*. A code such as #12 is none.
+_PLAINLY = r"(?:0|[1-9][0-9]*|[1-9][0-9]{0,2}(?:[,.' ][0-9]{3})+)(?:[.,][0-9]+)?"
+SIGNED = rf"^[^\pL\p{{Nd}}#]{{0,2}}{_PLAINLY}[^\pL\p{{Nd}}#]{{0,2}}$"
+A_SIGN = r"^\P{Nd}|\P{Nd}$"
+LONGEST_UNIT = 24  # characters
+# 3.5k, 12 k€, 1.2M, 2 million; "mm" and "kg" are units.
+POWERS = {"k": 3, "K": 3, "M": 6, "m": 6, "B": 9}
+POWERS |= dict.fromkeys(("thousand", "Tsd", "tsd"), 3)
+POWERS |= dict.fromkeys(("mn", "mln", "mio", "Mio", "million", "millions", "Million"), 6)
+POWERS |= dict.fromkeys(("bn", "Mrd", "mrd", "billion", "billions", "Billion"), 9)
+POWERS |= {"lakh": 5, "lakhs": 5, "crore": 7, "crores": 7, "万": 4, "萬": 4, "만": 4}
+POWERS |= {"亿": 8, "億": 8, "억": 8}
+MAY_BE_UNITS = ("m", "B")  # metres, bytes
+_ANY_POWER = "|".join(sorted(POWERS, key=len, reverse=True))
+POWER = re.compile(rf"({_ANY_POWER})\.?(?: (.*)|(\W.*|[A-Z]{{3}}|[元円원]))?")
+PLURALS = ("s", "es", "e", "n", "en", "er")
+
+# Two marks at a time; where several say the same, the first is taken.
+MARKS: tuple[tuple[DecimalMark, GroupingMark], ...] = (
+    (".", ""),
+    (".", ","),
+    (".", " "),
+    (".", "'"),
+    (",", ""),
+    (",", "."),
+    (",", " "),
+    (",", "'"),
+)
+OTHER: dict[DecimalMark, GroupingMark] = {".": ",", ",": "."}
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What the sender of a table says of its numbers and of the separator between its cells; it
+    settles what can be read in two ways."""
+
+    decimal: DecimalMark | None = None
+    thousands: ThousandsMark | None = None
+    separator: str | None = None
+
+    def __str__(self) -> str:
+        """As the query of an upload, empty if nothing is said."""
+        said = asdict(self).items()
+        return "&".join(f"{name}={mark}" for name, mark in said if mark is not None)
+
+    def allow(self, decimal: DecimalMark, grouping: GroupingMark) -> bool:
+        if self.decimal is not None and decimal != self.decimal:
+            return False
+        return self.thousands is None or (
+            grouping in ("", self.thousands) and decimal != self.thousands
+        )
+
+
+UNSAID = Marks()
+
+
+@dataclass(frozen=True)
+class Ambiguous:
+    """Texts that may be several numbers. `example`: one of them; `why`: what they may be."""
+
+    example: str
+    why: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class _Dressed:
+    """The parts of m different texts that are digits in some costume, and how often each occurs."""
+
+    texts: pa.Array
+    counts: Counts
+    before: pa.Array
+    body: pa.Array
+    after: pa.Array
+
+    def only(self, chosen: Mask) -> _Dressed:
+        kept = pa.array(chosen)
+        columns = (self.before, self.body, self.after)
+        return _Dressed(
+            self.texts.filter(kept), self.counts[chosen], *(part.filter(kept) for part in columns)
+        )
+
+
+def detect(
+    texts: pa.Array, counts: Counts, marks: Marks = UNSAID
+) -> NumberReading | Ambiguous | None:
+    """The reading of a column, from its m different texts, missing ones aside.
+
+    Returns
+    -------
+    None: fewer than 95 % of the cells are digits in one costume.
+    """
+    total = int(counts.sum())
+    dressed = _dressed(texts, counts)
+    if dressed.counts.sum() < ENOUGH * total:
+        return None
+    costume = _costume(dressed)
+    worn = dressed.only(costume.fits)
+    if worn.counts.sum() < ENOUGH * total:
+        return _mixed(dressed, costume)
+    return _marks(worn, costume, total, marks)
+
+
+@dataclass(frozen=True)
+class _Costume:
+    """A currency, and units with the power of ten that each stands for; `fits`: (m,)."""
+
+    before: str
+    after: dict[str, tuple[int | None, str]]
+    fits: Mask
+
+
+def is_likely(sample: pa.Array | pa.ChunkedArray) -> bool:
+    """Whether some cells of a column, missing ones aside, make it worth a look at all of them."""
+    return float(is_dressed(sample).mean()) >= WORTH_A_LOOK
+
+
+def is_dressed(texts: pa.Array | pa.ChunkedArray) -> Mask:
+    """Which of m texts are digits in some costume: (m,)."""
+    return matches(tidy_numbers(texts), COSTUME)
+
+
+def _dressed(texts: pa.Array, counts: Counts) -> _Dressed:
+    """Cut by patterns without groups, which take a fiftieth of the time."""
+    tidied = tidy_numbers(texts)
+    fits = matches(tidied, COSTUME)
+    tidied = tidied.filter(pa.array(fits))
+    before = pc.replace_substring_regex(tidied, "[0-9].*$", "")
+    rest = pc.replace_substring_regex(tidied, "^[^0-9]*", "")
+    body = pc.utf8_rtrim(pc.replace_substring_regex(rest, "[^0-9.,' ].*$", ""), "., '")
+    # A point before the digits is the number's own: $.50.
+    has_point = pc.match_substring_regex(before, r"(?:^|[^A-Za-z ])[.,]$")
+    return _Dressed(
+        texts.filter(pa.array(fits)),
+        counts[fits],
+        pc.utf8_trim(
+            pc.utf8_ltrim(pc.if_else(has_point, pc.utf8_rtrim(before, ".,"), before), "+-"), " "
+        ),
+        pc.if_else(
+            has_point,
+            pc.binary_join_element_wise(pc.utf8_slice_codeunits(before, -1), body, ""),
+            body,
+        ),
+        pc.utf8_ltrim(pc.replace_substring_regex(rest, "^[0-9.,' ]*", ""), ":- "),
+    )
+
+
+def _costume(dressed: _Dressed) -> _Costume:
+    """The most frequent currency and unit, and which texts wear no other."""
+    before = _heaviest(_weights(dressed.before, dressed.counts))
+    weights = _weights(dressed.after, dressed.counts)
+    split = {after: _split(after, before, weights) for after in weights}
+    units: dict[str, int] = defaultdict(int)
+    for after, (_, unit) in split.items():
+        units[unit] += weights[after]
+    unit = _heaviest(units)
+    same = {"", unit} | {other for other in units if _is_plural(unit, other, dressed)}
+    if unit in ("%", "‰") and units[""] > (1 - ENOUGH) * sum(units.values()):
+        same.remove("")  # 0.12 beside 12 % may be a share
+    worn = {
+        text: parts
+        for text, parts in split.items()
+        if parts[1] in same and len(text) <= LONGEST_UNIT
+    }
+    fits = pc.and_(
+        pc.is_in(dressed.before, value_set=pa.array(["", before])),
+        pc.is_in(dressed.after, value_set=pa.array([*worn], pa.string())),
+    )
+    return _Costume(before, worn, fits.to_numpy(zero_copy_only=False))
+
+
+def _weights(parts: pa.Array, counts: Counts) -> dict[str, int]:
+    table = (
+        pa.table({"part": parts, "count": counts}).group_by("part").aggregate([("count", "sum")])
+    )
+    return dict(zip(table["part"].to_pylist(), table["count_sum"].to_pylist(), strict=True))
+
+
+def _heaviest(weights: dict[str, int]) -> str:
+    return max((part for part in weights if part), key=weights.__getitem__, default="")
+
+
+def _split(after: str, before: str, weights: dict[str, int]) -> tuple[int | None, str]:
+    """(power, unit). 5m is five metres, unless 5k stands in the column too or a currency."""
+    found = POWER.fullmatch(after)
+    if found is None:
+        return None, after
+    name, unit = found[1], found[2] or found[3] or ""
+    is_money = bool(before or IS_CURRENCY.fullmatch(unit))
+    factors = {part[0] for part in weights if POWER.fullmatch(part)}
+    is_power = name not in MAY_BE_UNITS or is_money or bool(factors & {"k", "K"})
+    return (POWERS[name], unit) if is_power else (None, after)
+
+
+def _is_plural(one: str, other: str, dressed: _Dressed) -> bool:
+    """1 bath, 2 baths: two words for one unit, of which one is said of the number 1."""
+    if _declined(other, one):
+        single, several = other, one
+    elif _declined(one, other):
+        single, several = one, other
+    else:
+        return False
+    bodies = {
+        unit: set(dressed.body.filter(pc.equal(dressed.after, unit)).to_pylist())
+        for unit in (single, several)
+    }
+    return bodies[single] <= {"0", "1", "1.0", "1,0"} and "1" not in bodies[several]
+
+
+def _declined(single: str, several: str) -> bool:
+    words, longer_words = single.split(), several.split()
+    if single == several or len(words) != len(longer_words):
+        return False
+    return all(
+        word == longer
+        or (len(word) > 1 and longer in {word + ending for ending in PLURALS})
+        or (word, longer) in (("foot", "feet"), ("inch", "inches"))
+        for word, longer in zip(words, longer_words, strict=True)
+    )
+
+
+def _marks(
+    worn: _Dressed, costume: _Costume, total: int, said: Marks
+) -> NumberReading | Ambiguous | None:
+    """The pair of marks under which most is read, if no other pair objects."""
+    ways = {marks: _read(worn, *marks) for marks in MARKS}
+    read = {
+        marks: values
+        for marks, values in ways.items()
+        if worn.counts[known(values)].sum() >= ENOUGH * total
+    }
+    read = {marks: read[marks] for marks in read if said.allow(*marks)} or read
+    if not read:
+        by_any = np.logical_or.reduce([known(values) for values in ways.values()])
+        return _several_marks(worn) if worn.counts[by_any].sum() >= ENOUGH * total else None
+    best = max(read, key=lambda marks: int(worn.counts[known(read[marks])].sum()))
+    for other in read:
+        if (objection := _objection(read[best], read[other])) is not None:
+            return _two_ways(worn, objection, read)
+    alike = [marks for marks in read if known(read[marks]).sum() == known(read[best]).sum()]
+    if best[1] == "" and len({decimal for decimal, _ in alike}) == 1:
+        best = (best[0], OTHER[best[0]])  # if the point is decimal, a comma can only group
+    if np.nanmax(np.abs(read[best])) >= EXACT:
+        return None
+    return _reading(costume, *best)
+
+
+def _read(worn: _Dressed, decimal: DecimalMark, grouping: GroupingMark) -> Floats:
+    fits = matches(worn.body, f"^(?:{digits_under(decimal, grouping)})$")
+    values = np.full(len(fits), np.nan)
+    values[fits] = plain(worn.body.filter(pa.array(fits)), decimal, grouping)
+    return values
+
+
+def known(values: Floats) -> Mask:
+    return ~np.isnan(values)
+
+
+def _objection(best: Floats, other: Floats) -> int | None:
+    """The first text that only the other pair reads, or, if both read all, reads otherwise."""
+    apart = known(other) & ~known(best)
+    if not apart.any():
+        if known(other).sum() < known(best).sum():
+            return None
+        apart = known(best) & (best != other)
+    return int(apart.argmax()) if apart.any() else None
+
+
+def _two_ways(
+    worn: _Dressed, objection: int, read: dict[tuple[DecimalMark, GroupingMark], Floats]
+) -> Ambiguous:
+    body = worn.body[objection].as_py()
+    ways = {
+        values[objection]: f"?decimal={decimal}" + (f"&thousands={grouping}" if grouping else "")
+        for (decimal, grouping), values in reversed(read.items())
+        if known(values)[objection]
+    }
+    remedy = " or ".join(f"{way} ({body} is {value:.15g})" for value, way in ways.items())
+    return Ambiguous(
+        worn.texts[objection].as_py(),
+        "may have a decimal or a thousands mark, and are not read as numbers",
+        f"upload the table with {remedy}",
+    )
+
+
+def _several_marks(worn: _Dressed) -> Ambiguous:
+    example = worn.texts.filter(matches(worn.body, "[.,' ]"))[0].as_py()
+    return Ambiguous(
+        example,
+        "have decimal or thousands marks of several kinds, and are not read as numbers",
+        "write 1234.5",
+    )
+
+
+def _mixed(dressed: _Dressed, costume: _Costume) -> Ambiguous | None:
+    """Numbers of several units or currencies; words such as 12 Main Street are none."""
+    units = {text for text in pc.unique(dressed.after).to_pylist() if text}
+    currencies = {text for text in pc.unique(dressed.before).to_pylist() if text}
+    worn = [*units, *currencies]
+    if len(worn) > MOST_UNITS or any(len(unit.split()) > 1 or len(unit) > 6 for unit in units):
+        return None
+    if len(pc.unique(dressed.body)) < 2 * len(worn):
+        return None  # a code such as 2fmCon
+    example = dressed.texts.filter(pa.array(~costume.fits))[0].as_py()
+    return Ambiguous(
+        example,
+        "are numbers of several units, which are not read as numbers",
+        f"write one unit, or none, instead of {', '.join(map(repr, sorted(worn)))}",
+    )
+
+
+def _reading(costume: _Costume, decimal: DecimalMark, grouping: GroupingMark) -> NumberReading:
+    return NumberReading(
+        decimal=decimal,
+        grouping=grouping,
+        before=[costume.before] if costume.before else [],
+        powers={
+            found[1]: power
+            for text, (power, _) in costume.after.items()
+            if power is not None and (found := POWER.fullmatch(text))
+        },
+        # The longer first: "bath" must not take the beginning of "baths".
+        after=sorted({unit for _, unit in costume.after.values() if unit}, key=len, reverse=True),
+    )

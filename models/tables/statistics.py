@@ -1,0 +1,66 @@
+"""What a column of numbers looks like, in numbers that are always finite."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.tables.cells import Floats
+
+QUANTILES = (0.25, 0.5, 0.75)
+# A spread below this share of the largest value is rounding, not variation.
+ROUNDING = 1e-14
+
+
+@dataclass(frozen=True)
+class Summary:
+    """`std` divides by n; `skewness` is the third standardised moment, 0 for equal values.
+
+    `quantiles` interpolate linearly, by their names "0.25", "0.5", "0.75".
+    """
+
+    min: float
+    max: float
+    mean: float
+    std: float
+    skewness: float
+    quantiles: dict[str, float]
+
+
+def summarize(values: Floats) -> Summary:
+    """Summary of (n,) finite values, n ≥ 1.
+
+    Values are scaled by a power of two, which is exact, so that no sum or square of values near
+    the largest double overflows.
+    """
+    largest = np.abs(values).max()
+    exponent = np.frexp(largest)[1]
+    scaled = np.ldexp(values, -exponent)  # |scaled| ≤ 1
+    low, high = scaled.min(), scaled.max()
+    mean = np.clip(scaled.mean(), low, high)
+    deviation = scaled - mean
+    # Rounding may lift the standard deviation of ±x above x, and that over the largest double.
+    std = min(np.sqrt(np.mean(deviation**2)), np.abs(scaled).max()) if low < high else 0.0
+    skewness = np.mean((deviation / std) ** 3) if std > 0 else 0.0
+    quantiles = np.ldexp(np.quantile(scaled, QUANTILES), exponent)
+    return Summary(
+        min=float(values.min()),
+        max=float(values.max()),
+        mean=float(np.ldexp(mean, exponent)),
+        std=float(np.ldexp(std, exponent)),
+        skewness=float(skewness),
+        quantiles={str(q): float(value) for q, value in zip(QUANTILES, quantiles, strict=True)},
+    )
+
+
+def typical_distance(values: Floats, center: float) -> float:
+    """How far from `center` a value of (n,) finite ones lies that is not there: the lower median of
+    their distances, 0 where all lie there.
+
+    A measure of spread for columns that are mostly one value, and so have no range between
+    quantiles. Half of the others may be mistyped before it follows them.
+    """
+    distances = np.abs(values - center)
+    away = distances[distances > ROUNDING * np.abs(values).max(initial=0.0)]
+    return float(np.quantile(away, 0.5, method="inverted_cdf")) if len(away) else 0.0

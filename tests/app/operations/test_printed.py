@@ -1,0 +1,87 @@
+"""What is left of the text of others when it is printed or logged."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import pytest
+
+from app.http.csv_text import neutral
+from app.operations.printed import LogFormatter, printable, redacted
+
+COMMANDS = (
+    "\x00\x07\x08\r\x1b\x7f\x85\x9b\x9d\u061c\u200b\u200f\u2028\u202a\u202e\u2060\u2066\u2069\ufeff"
+)
+HARMLESS = "Größe m² 1\u00a0200\u3000東京 é 👩 −5 – „x“"
+
+REDACTED = {
+    "postgresql+psycopg://me:secret@db/none": "postgresql+psycopg://me:***@db/none",
+    "postgresql+psycopg://me:a@b/c:d@db/none": "postgresql+psycopg://me:***@db/none",
+    "postgresql://db/none?user=me&password=secret": "postgresql://db/none?user=me&password=***",
+    "cannot connect: host=db password=secret user=me": (
+        "cannot connect: host=db password=*** user=me"
+    ),
+    "s3://KEY:secret@bucket/prefix": "s3://KEY:***@bucket/prefix",
+    "s3://bucket?aws_secret_access_key=secret": "s3://bucket?aws_secret_access_key=***",
+    "{'secret': 'secret', 'anon': False}": "{'secret': '***', 'anon': False}",
+    "redis://:secret@a/0, redis://b/0?password=secret": "redis://:***@a/0, redis://b/0?password=***",
+}
+UNTOUCHED = ["http://127.0.0.1:8000/docs, me@db", "sqlite:////data/a.sqlite", "s3://bucket/prefix"]
+
+
+def test_only_what_a_terminal_would_obey_is_replaced() -> None:
+    assert printable(COMMANDS) == "�" * len(COMMANDS)
+    assert printable(HARMLESS) == HARMLESS
+    assert printable("a\n\tb") == "a\n\tb"
+    assert printable("a\nb", kept="") == "a�b"
+
+
+def test_secrets_of_addresses_are_masked() -> None:
+    for text, shown in REDACTED.items():
+        assert redacted(text) == shown
+    for text in UNTOUCHED:
+        assert redacted(text) == text
+
+
+def test_a_log_line_is_one_line_without_secrets() -> None:
+    try:
+        raise ValueError("redis://:secret@host\x1b[2J")
+    except ValueError:
+        raised = sys.exc_info()
+    message = "GET /v1\nERROR forged \x1b]0;x\x07 s3://KEY:secret@b"
+    record = logging.LogRecord("app", logging.ERROR, "", 1, message, None, raised)
+
+    first, *trace = LogFormatter("%(levelname)s %(message)s").format(record).splitlines()
+
+    assert first == "ERROR GET /v1\\nERROR forged �]0;x� s3://KEY:***@b"
+    assert trace[0].startswith("Traceback")
+    assert trace[-1] == "ValueError: redis://:***@host�[2J"
+
+
+@pytest.mark.parametrize("sign", "=+-@＝＋－＠﹦﹢﹣﹫")
+def test_formulas_are_neutral_behind_what_is_not_seen(sign: str) -> None:
+    for blank in (
+        "",
+        " ",
+        "  ",
+        "\n",
+        "\v",
+        "\f",
+        "\r",
+        "\t",
+        "\0",
+        "\ufeff",
+        "\xa0",
+        "\u3000",
+        "\u200b",
+    ):
+        text = f"{blank}{sign}cmd()"
+        assert neutral(text) == f"'{text}"
+    for broken in ("\ta", "\na", "\va", "\ra"):
+        assert neutral(broken) == f"'{broken}"
+
+
+def test_numbers_and_words_stay_as_they_are() -> None:
+    for text in ("-5", "+5.2e3", " -5 ", "-.5", "a=1", "", " ", "me@home", "−5", "1-2", "\ufeffa"):
+        assert neutral(text) == text

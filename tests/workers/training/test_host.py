@@ -1,0 +1,193 @@
+"""What a training run tells its host arrives at the supervisor, and what it keeps comes back."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+import torch
+
+from app.jobs.attempts import EpochRecord
+from app.storage.blobs import Blobs
+from models import experiment
+from models.experiment import EpochRow, Progress
+from workers.checkpoints import Checkpoints
+from workers.protocol import REPORT, Failed, Order, Progressed, Report, Stop, Stopped
+from workers.training.host import OUT_OF_MEMORY, Host, resolve_device, train
+
+PROGRESS = Progress(0.5, 1, 2, folds_total=1, folds_active=1, eta_s=None)
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs(str(tmp_path / "storage"))
+
+
+def host_on(pipe: io.StringIO, blobs: Blobs, workdir: Path) -> Host:
+    return Host(pipe, Checkpoints(blobs, "shd_1", workdir))
+
+
+def row(epoch: int) -> EpochRow:
+    return EpochRow(
+        0,
+        epoch,
+        train_loss=0.5,
+        validation_loss=None,
+        learning_rate=1e-3,
+        gradient_norm=2.0,
+        dead_units=0.25,
+        saturated_units=None,
+    )
+
+
+def sent(pipe: io.StringIO) -> list[Report]:
+    return [REPORT.validate_json(line) for line in pipe.getvalue().splitlines()]
+
+
+def test_progress(blobs: Blobs, tmp_path: Path) -> None:
+    pipe = io.StringIO()
+    host_on(pipe, blobs, tmp_path).report(PROGRESS, [row(1)])
+    (report,) = sent(pipe)
+    assert isinstance(report, Progressed)
+    assert report.progress == {
+        "fraction": 0.5,
+        "epoch": 1,
+        "max_epochs": 2,
+        "folds_total": 1,
+        "folds_active": 1,
+        "eta_s": None,
+    }
+    assert report.epochs == [EpochRecord(0, 1, 0.5, None, 1e-3, 2.0, 0.25, None)]
+
+
+def test_a_checkpoint_brings_its_epochs_back(blobs: Blobs, tmp_path: Path) -> None:
+    """The supervisor may have died before it stored them."""
+    first = host_on(io.StringIO(), blobs, tmp_path)
+    first.report(PROGRESS, [row(1)])
+    first.save_checkpoint(b"one")
+    first.report(PROGRESS, [row(2), row(3)])
+    first.save_checkpoint(b"state\nwith a line break")
+    first.report(PROGRESS, [row(4)])
+
+    pipe = io.StringIO()
+    second = host_on(pipe, blobs, tmp_path)
+    assert next(second.checkpoints()) == b"state\nwith a line break"
+    (report,) = sent(pipe)
+    assert isinstance(report, Progressed)
+    assert [epoch.epoch for epoch in report.epochs] == [2, 3]
+
+
+def test_a_checkpoint_from_before_there_were_gradient_norms(blobs: Blobs, tmp_path: Path) -> None:
+    """An upgrade fails no job that waits with one."""
+    epochs = b'[{"fold":0,"epoch":1,"train_loss":0.5,"validation_loss":null,"learning_rate":0.001}]'
+    Checkpoints(blobs, "shd_1", tmp_path).save(epochs + b"\nstate")
+
+    pipe = io.StringIO()
+    assert list(host_on(pipe, blobs, tmp_path).checkpoints()) == [b"state"]
+    (report,) = sent(pipe)
+    assert isinstance(report, Progressed)
+    assert report.epochs == [EpochRecord(0, 1, 0.5, None, 1e-3, None, None, None)]
+
+
+def test_a_full_disk_does_not_end_the_run(
+    blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = host_on(io.StringIO(), blobs, tmp_path)
+    host.report(PROGRESS, [row(1)])
+
+    def full(_key: str, _source: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(blobs, "put", full)
+        host.save_checkpoint(b"one")
+    host.save_checkpoint(b"two")
+
+    pipe = io.StringIO()
+    assert list(host_on(pipe, blobs, tmp_path).checkpoints()) == [b"two"]
+    (report,) = sent(pipe)
+    assert isinstance(report, Progressed)
+    assert [epoch.epoch for epoch in report.epochs] == [1]
+
+
+def test_a_request_to_stop(blobs: Blobs, tmp_path: Path) -> None:
+    host = host_on(io.StringIO(), blobs, tmp_path)
+    assert host.stop_requested() is None
+    host.obey(io.BytesIO(Stop(reason="release").model_dump_json().encode() + b"\n"))
+    assert host.stop_requested() == "release"
+
+
+@pytest.fixture
+def order(tmp_path: Path) -> Order:
+    (tmp_path / "storage").mkdir()
+    (tmp_path / "storage" / "table.parquet").touch()
+    profile = {"rows": 1, "columns": [], "suggestions": {"target": None, "exclude": []}}
+    return Order(
+        job_id="job_1",
+        shard_id="shd_1",
+        spec={"target": "price"},
+        profile={**profile, "warnings": []},
+        parquet="table.parquet",
+        dataset_sha256="00",
+        parquet_sha256=None,
+        storage_url=str(tmp_path / "storage"),
+        workdir=tmp_path,
+        device="cpu",
+        gpu=None,
+    )
+
+
+def test_a_table_that_was_replaced_is_not_trained_on(
+    order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(experiment, "run", lambda *_, **__: pytest.fail("it was trained on"))
+    blobs = Blobs(order.storage_url)
+    host = host_on(io.StringIO(), blobs, order.workdir)
+    report = train(order.model_copy(update={"parquet_sha256": "0" * 64}), host, blobs)
+    assert isinstance(report, Failed)
+    assert "table.parquet is missing from storage or was changed there" in report.detail
+    assert "Restore it from a backup" in report.detail
+
+
+@pytest.mark.parametrize(
+    ("raised", "report"),
+    [
+        (experiment.Stopped("release"), Stopped(reason="release")),
+        (experiment.TrainingFailed("lower learning_rate"), Failed(detail="lower learning_rate")),
+        (MemoryError(), Failed(detail=OUT_OF_MEMORY)),
+        (torch.OutOfMemoryError("CUDA out of memory"), Failed(detail=OUT_OF_MEMORY)),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+            Failed(detail=OUT_OF_MEMORY),
+        ),
+    ],
+)
+def test_how_a_run_can_end(
+    raised: Exception,
+    report: Report,
+    order: Order,
+    blobs: Blobs,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(experiment, "run", run)
+    assert train(order, host_on(io.StringIO(), blobs, tmp_path), blobs) == report
+
+
+def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    for available, device, gpu, resolved in (
+        (True, "auto", None, "cuda:0"),
+        (True, "auto", 1, "cuda:1"),
+        (True, "cpu", None, "cpu"),
+        (True, "cuda", 0, "cuda:0"),
+        (False, "auto", None, "cpu"),
+        (False, "cpu", None, "cpu"),
+    ):
+        monkeypatch.setattr("torch.cuda.is_available", lambda available=available: available)
+        assert resolve_device(device, gpu) == resolved
+    with pytest.raises(experiment.TrainingFailed, match="FOLDHOUSE_DEVICE"):
+        resolve_device("cuda", None)

@@ -1,0 +1,154 @@
+"""The child's side of a training run: `models.experiment.Host`, and the call of the run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any, BinaryIO, TextIO
+
+import torch
+from pydantic import TypeAdapter
+
+from app.jobs.attempts import EpochRecord
+from app.storage.blobs import ArtifactCorrupt, Blobs, file_sha256
+from models import experiment
+from models.spec import TrainingSpec
+from models.tables.profile import Profile
+from models.training.lanes import LaneDied
+from models.training.runs import is_out_of_memory
+from workers.checkpoints import Checkpoints
+from workers.protocol import (
+    Failed,
+    Hindered,
+    LastReport,
+    Order,
+    Progressed,
+    Report,
+    Stop,
+    Stopped,
+    StopReason,
+    Succeeded,
+    describe_os_error,
+)
+
+logger = logging.getLogger(__name__)
+
+EPOCHS = TypeAdapter(list[EpochRecord])
+
+OUT_OF_MEMORY = (
+    "There is not enough memory for a single network of this size and its batch on the device "
+    "that trains. A smaller batch_size or smaller hidden_sizes need less."
+)
+
+
+class Host(experiment.Host):
+    """Reports to the supervisor and does what it asks.
+
+    A checkpoint also carries the epochs reported since the one before: a supervisor that is killed
+    takes with it those it had not stored yet, and the next attempt does not train them again.
+    """
+
+    def __init__(self, reports: TextIO, checkpoints: Checkpoints) -> None:
+        self._reports = reports
+        self._checkpoints = checkpoints
+        self._progress: dict[str, Any] = {}
+        self._epochs: list[EpochRecord] = []
+        self._stop: StopReason | None = None
+
+    def obey(self, orders: BinaryIO) -> None:
+        """Take requests to stop; runs in a thread."""
+        for line in orders:
+            self._stop = Stop.model_validate_json(line).reason
+
+    def send(self, report: Report) -> None:
+        self._reports.write(report.model_dump_json() + "\n")
+        self._reports.flush()
+
+    def report(self, progress: experiment.Progress, rows: list[experiment.EpochRow]) -> None:
+        epochs = [EpochRecord(**asdict(row)) for row in rows]
+        self._progress = asdict(progress)
+        self._epochs += epochs
+        self.send(Progressed(progress=self._progress, epochs=epochs))
+
+    def stop_requested(self) -> StopReason | None:
+        return self._stop
+
+    def save_checkpoint(self, data: bytes) -> None:
+        epochs = EPOCHS.dump_json(self._epochs)
+        try:
+            self._checkpoints.save(epochs + b"\n" + data)
+        except OSError as error:
+            logger.warning("no checkpoint this time, training goes on: %s", error)
+        else:
+            self._epochs = []
+
+    def checkpoints(self) -> Iterator[bytes]:
+        for checkpoint in self._checkpoints.newest_first():
+            epochs, _, data = checkpoint.partition(b"\n")
+            known = EPOCHS.validate_json(epochs)
+            self.send(Progressed(progress=self._progress, epochs=known))
+            yield data
+
+
+def train(order: Order, host: Host, blobs: Blobs) -> LastReport:
+    """Carry out the order. What this raises costs the attempt, and there will be another."""
+    try:
+        with blobs.local_copy(order.parquet, order.parquet_sha256) as parquet:
+            outcome = experiment.run(
+                parquet,
+                Profile.model_validate(order.profile),
+                TrainingSpec.model_validate(order.spec),
+                dataset_sha256=order.dataset_sha256,
+                parquet_sha256=order.parquet_sha256 or file_sha256(parquet),
+                workdir=order.workdir,
+                device=resolve_device(order.device, order.gpu),
+                host=host,
+            )
+    except experiment.Stopped as stopped:
+        return Stopped(reason=stopped.reason)
+    except experiment.TrainingFailed as failure:
+        return Failed(detail=str(failure))
+    except ArtifactCorrupt as damage:
+        return Failed(detail=f"{damage}. Restore it from a backup, and retry the job.")
+    except LaneDied as death:
+        if death.signal is not None:  # the supervisor knows what to say of it
+            os.kill(os.getpid(), death.signal)
+        raise
+    except OSError as error:
+        logger.exception("the machine hinders the run")
+        return Hindered(detail=describe_os_error(error))
+    except Exception as error:
+        if is_out_of_memory(error):
+            return Failed(detail=OUT_OF_MEMORY)
+        # The same spec on the same table fails again: another attempt would be for nothing.
+        logger.exception("the training code failed")
+        return Failed(
+            detail=f"The training code failed with {type(error).__name__}: {error}. This is a "
+            "fault of foldhouse, not of the spec; the worker's log has the traceback."
+        )
+    return Succeeded(result=outcome.result, artifacts=outcome.artifacts)
+
+
+def resolve_device(device: str, gpu: int | None) -> str:
+    """torch's name of the device, `cuda:1` for the second visible GPU.
+
+    By index: children of all slots are forked from one process, with one CUDA_VISIBLE_DEVICES.
+    """
+    available = torch.cuda.is_available()
+    if device == "cuda" and not available:
+        raise experiment.TrainingFailed(
+            "FOLDHOUSE_DEVICE is cuda, but this worker's torch finds no CUDA device. Set it "
+            "to auto or cpu, or repair the driver."
+        )
+    return f"cuda:{gpu or 0}" if available and device != "cpu" else "cpu"
+
+
+def warm_up() -> None:
+    """Export a network that does nothing: at its first use the exporter imports for seconds."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(torch.nn.Identity(), (torch.zeros(1),), dynamo=True, verbose=False)
