@@ -19,6 +19,7 @@ from app.datasets.upload import remove_abandoned, uploads_root
 from app.errors import Forbidden, ProblemDocument
 from app.http import swagger
 from app.http.bodies import InFlight
+from app.http.deps import identify
 from app.http.guard import Guard
 from app.http.methods import Methods
 from app.http.observe import Observe, RequestMetrics
@@ -94,6 +95,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def _start() -> RedirectResponse:
         return RedirectResponse(swagger.PATH)
 
+    app.state.identify = identify
     app.state.problem_writers = {open_inference.PREFIX: open_inference.InferenceRoute}
     swagger.add_page(app)
     # The last one added is outside all others.

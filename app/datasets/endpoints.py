@@ -26,7 +26,7 @@ from app.errors import (
     Unavailable,
     UnsupportedMedia,
 )
-from app.http.deps import BlobsDep, DatabaseDep, ReadSession, ResourcesDep, Tenant
+from app.http.deps import PrincipalDep, ResourcesDep
 from app.http.media import CSV
 from app.http.openapi import problems
 from app.http.paging import Page, PageQueryDep
@@ -105,7 +105,7 @@ async def upload_dataset(
     request: Request,
     response: Response,
     resources: ResourcesDep,
-    tenant: Tenant,
+    principal: PrincipalDep,
     name: Annotated[
         str | None,
         Query(max_length=MAX_NAME, pattern=PRINTABLE, description="Default: the file's own name."),
@@ -143,7 +143,7 @@ async def upload_dataset(
             resources.database,
             resources.blobs,
             settings,
-            tenant=tenant,
+            tenant=principal.tenant,
             upload=upload,
             key=idempotency_key,
         )
@@ -156,16 +156,21 @@ async def upload_dataset(
 
 @router.get("", summary="List datasets")
 def list_datasets(
-    session: ReadSession, tenant: Tenant, query: PageQueryDep
+    resources: ResourcesDep, principal: PrincipalDep, query: PageQueryDep
 ) -> Page[DatasetSummary]:
     """Newest first, without their columns."""
-    return query.page([DatasetSummary.of(row) for row in repository.page(session, tenant, query)])
+    with resources.database.reading() as session:
+        rows = repository.page(session, principal.tenant, query)
+        return query.page([DatasetSummary.of(row) for row in rows])
 
 
 @router.get("/{dataset_id}", summary="Show a dataset", responses=problems(NotFound))
-def show_dataset(session: ReadSession, tenant: Tenant, dataset_id: DatasetId) -> DatasetOut:
+def show_dataset(
+    resources: ResourcesDep, principal: PrincipalDep, dataset_id: DatasetId
+) -> DatasetOut:
     """The profile that specs are resolved against."""
-    return DatasetOut.of(repository.get(session, tenant, dataset_id))
+    with resources.database.reading() as session:
+        return DatasetOut.of(repository.get(session, principal.tenant, dataset_id))
 
 
 @router.get(
@@ -178,12 +183,12 @@ def show_dataset(session: ReadSession, tenant: Tenant, dataset_id: DatasetId) ->
     },
 )
 def download_dataset(
-    database: DatabaseDep, blobs: BlobsDep, tenant: Tenant, dataset_id: DatasetId
+    resources: ResourcesDep, principal: PrincipalDep, dataset_id: DatasetId
 ) -> StreamingResponse:
     """Exactly the bytes that were uploaded."""
-    with database.reading() as session:
-        dataset = repository.get(session, tenant, dataset_id)
-    file = blobs.open_checked(dataset.csv, dataset.sha256)
+    with resources.database.reading() as session:
+        dataset = repository.get(session, principal.tenant, dataset_id)
+    file = resources.blobs.open_checked(dataset.csv, dataset.sha256)
 
     def chunks() -> Iterator[bytes]:
         with file:
@@ -207,13 +212,12 @@ def download_dataset(
     responses=problems(NotFound, Conflict),
 )
 def delete_dataset(
-    database: DatabaseDep,
-    blobs: BlobsDep,
-    tenant: Tenant,
+    resources: ResourcesDep,
+    principal: PrincipalDep,
     dataset_id: DatasetId,
     background: BackgroundTasks,
 ) -> None:
     """And its files; 409 while a job is there that used it: delete that first."""
-    with database.writing() as session:
-        service.delete(session, tenant, dataset_id)
-    background.add_task(removals.carry_out, database, blobs)
+    with resources.database.writing() as session:
+        service.delete(session, principal.tenant, dataset_id)
+    background.add_task(removals.carry_out, resources.database, resources.blobs)

@@ -1,58 +1,55 @@
-"""What endpoints ask for: sessions, settings, storage, and whose request it is."""
+"""What endpoints ask for: whose request it is, and what the process has open."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from fastapi import Depends, Request
-from sqlalchemy.orm import Session
 
 from app.resources import Resources
-from app.settings import Settings
-from app.storage.blobs import Blobs
-from app.storage.database import Database
 from app.storage.tables import LOCAL_TENANT
 
+# From the least to the most: predicts; reads; uploads, submits and deletes; has keys and quotas.
+Role = Literal["predictor", "viewer", "editor", "admin"]
 
-# Trivial dependencies are async: a sync one costs a switch to another thread and back.
+
+@dataclass(frozen=True)
+class Principal:
+    """Who sends a request: nothing of another tenant is there for them.
+
+    key_id : the API key that the request carries; None for one without
+    """
+
+    tenant: str
+    key_id: str | None
+    role: Role
+
+
+LOCAL = Principal(tenant=LOCAL_TENANT, key_id=None, role="admin")
+
+
+def identify(request: Request) -> Principal:  # noqa: ARG001
+    """Everybody is `local` until there are keys. The application has this as `state.identify`."""
+    return LOCAL
+
+
+# Both are async: a sync dependency costs a switch to another thread and back. The way of a price
+# calls them without FastAPI, so neither is replaced by `dependency_overrides`: replace
+# `app.state.identify`, which both ways ask.
 async def resources(request: Request) -> Resources:
     found: Resources = request.app.state.resources
     return found
 
 
+async def principal(request: Request) -> Principal:
+    found: Principal = request.app.state.identify(request)
+    return found
+
+
+# A session is opened by who uses it, `with resources.database.reading()`. As a dependency it would
+# be entered in one thread and left in another: while writers waited for their turn in all threads,
+# none would be left to end one. And a transaction is over before the answer leaves: an answer that
+# says 202 is about a row that is there.
 ResourcesDep = Annotated[Resources, Depends(resources)]
-
-
-async def _settings(resources: ResourcesDep) -> Settings:
-    return resources.settings
-
-
-async def _database(resources: ResourcesDep) -> Database:
-    return resources.database
-
-
-async def _blobs(resources: ResourcesDep) -> Blobs:
-    return resources.blobs
-
-
-async def tenant() -> str:
-    """Everybody is `local` until there are keys."""
-    return LOCAL_TENANT
-
-
-SettingsDep = Annotated[Settings, Depends(_settings)]
-DatabaseDep = Annotated[Database, Depends(_database)]
-BlobsDep = Annotated[Blobs, Depends(_blobs)]
-Tenant = Annotated[str, Depends(tenant)]
-
-
-def _reading(database: DatabaseDep) -> Iterator[Session]:
-    with database.reading() as session:
-        yield session
-
-
-# Who writes opens `database.writing()` himself: a dependency is entered in one thread and left in
-# another, and while writers waited for their turn in all threads, none would be left to end one.
-# It is also over before the answer leaves: an answer that says 202 is about a row that is there.
-ReadSession = Annotated[Session, Depends(_reading, scope="function")]
+PrincipalDep = Annotated[Principal, Depends(principal)]

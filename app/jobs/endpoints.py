@@ -24,13 +24,7 @@ from app.errors import (
     UnsupportedMedia,
 )
 from app.http.bodies import DocumentRoute
-from app.http.deps import (
-    BlobsDep,
-    DatabaseDep,
-    ReadSession,
-    ResourcesDep,
-    Tenant,
-)
+from app.http.deps import PrincipalDep, ResourcesDep
 from app.http.openapi import problems
 from app.http.paging import Page, PageQueryDep
 from app.http.parameters import ID_PATTERN, Accept, IdempotencyKeyHeader, StrictRoute, name_path
@@ -64,9 +58,11 @@ KEY_PROBLEMS = (IdempotencyMismatch, TooManyQueued)
 
 
 @router.post(":validate", summary="Check a spec", responses=problems(*SPEC_PROBLEMS))
-def validate_job(resources: ResourcesDep, tenant: Tenant, body: JobCreate) -> ValidationOut:
+def validate_job(
+    resources: ResourcesDep, principal: PrincipalDep, body: JobCreate
+) -> ValidationOut:
     """What the spec would train, with every default filled in. Nothing is created."""
-    found = service.plan(resources, tenant, body.dataset_id, body.spec())
+    found = service.plan(resources, principal.tenant, body.dataset_id, body.spec())
     return service.validate(resources.blobs, found)
 
 
@@ -78,37 +74,41 @@ def validate_job(resources: ResourcesDep, tenant: Tenant, body: JobCreate) -> Va
 )
 async def submit_job(
     resources: ResourcesDep,
-    tenant: Tenant,
+    principal: PrincipalDep,
     body: JobCreate,
     response: Response,
     background: BackgroundTasks,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> JobOut:
     """Queues a cross-validated training run; `Location` is where to watch it."""
-    submit = partial(service.submit, resources, tenant, body, idempotency_key)
+    submit = partial(service.submit, resources, principal.tenant, body, idempotency_key)
     submitted = await to_thread.run_sync(submit, limiter=resources.submitting)
     return _announced(submitted, resources, background, response)
 
 
 @router.get("", summary="List jobs", responses=problems(NotFound))
 def list_jobs(
-    session: ReadSession,
-    tenant: Tenant,
+    resources: ResourcesDep,
+    principal: PrincipalDep,
     query: PageQueryDep,
     status: State | None = None,
     dataset_id: Annotated[str | None, Query(pattern=ID_PATTERN)] = None,
 ) -> Page[JobOut]:
     """Newest first."""
-    if dataset_id is not None:
-        dataset_id = datasets.get(session, tenant, dataset_id).id
-    rows = repository.page(session, tenant, query, status=status, dataset_id=dataset_id)
-    return query.page([JobOut.of(*row) for row in rows])
+    with resources.database.reading() as session:
+        if dataset_id is not None:
+            dataset_id = datasets.get(session, principal.tenant, dataset_id, profile=False).id
+        rows = repository.page(
+            session, principal.tenant, query, status=status, dataset_id=dataset_id
+        )
+        return query.page([JobOut.of(*row) for row in rows])
 
 
 @router.get("/{job_id}", summary="Show a job", responses=problems(NotFound))
-def show_job(session: ReadSession, tenant: Tenant, job_id: JobId) -> JobOut:
+def show_job(resources: ResourcesDep, principal: PrincipalDep, job_id: JobId) -> JobOut:
     """Status, progress, and the result or the error once it is finished."""
-    return JobOut.of(*repository.get(session, tenant, job_id))
+    with resources.database.reading() as session:
+        return JobOut.of(*repository.get(session, principal.tenant, job_id))
 
 
 @router.get(
@@ -121,18 +121,14 @@ def show_job(session: ReadSession, tenant: Tenant, job_id: JobId) -> JobOut:
     },
 )
 def list_epochs(
-    session: ReadSession,
-    database: DatabaseDep,
-    tenant: Tenant,
-    job_id: JobId,
-    accept: Accept = None,
+    resources: ResourcesDep, principal: PrincipalDep, job_id: JobId, accept: Accept = None
 ) -> StreamingResponse:
     """Of each fold: its losses, on the standardised target's scale, its gradients, and the hidden
     units that do nothing."""
-    job, _ = repository.get(session, tenant, job_id)
-    return table_response(
-        accept, downloads.EPOCH_COLUMNS, downloads.epoch_batches(database, job.id)
-    )
+    with resources.database.reading() as session:
+        job, _ = repository.get(session, principal.tenant, job_id)
+    batches = downloads.epoch_batches(resources.database, job.id)
+    return table_response(accept, downloads.EPOCH_COLUMNS, batches)
 
 
 @router.get(
@@ -145,20 +141,15 @@ def list_epochs(
     },
 )
 def list_out_of_fold(
-    database: DatabaseDep,
-    blobs: BlobsDep,
-    tenant: Tenant,
-    job_id: JobId,
-    accept: Accept = None,
+    resources: ResourcesDep, principal: PrincipalDep, job_id: JobId, accept: Accept = None
 ) -> StreamingResponse:
     """Each row's prediction by the one fold model that did not train on it; `row` counts from 0,
     as a data frame's index does."""
-    with database.reading() as session:
-        job, _ = repository.get(session, tenant, job_id)
+    with resources.database.reading() as session:
+        job, _ = repository.get(session, principal.tenant, job_id)
         model = downloads.out_of_fold_model(session, job)
-    return table_response(
-        accept, downloads.OOF_COLUMNS, downloads.out_of_fold_batches(model, blobs)
-    )
+    batches = downloads.out_of_fold_batches(model, resources.blobs)
+    return table_response(accept, downloads.OOF_COLUMNS, batches)
 
 
 @router.post(
@@ -168,8 +159,8 @@ def list_out_of_fold(
     responses=problems(NotFound, Conflict),
 )
 def cancel_job(
-    database: DatabaseDep,
-    tenant: Tenant,
+    resources: ResourcesDep,
+    principal: PrincipalDep,
     job_id: JobId,
     response: Response,
     body: CancelRequest | None = None,
@@ -177,8 +168,8 @@ def cancel_job(
     """A queued job is cancelled at once, a running one within seconds; 409 if it is finished. With
     `keep_best` a running job ends as succeeded, with a model of what it has learnt."""
     keep_best = body is not None and body.keep_best
-    with database.writing() as session:
-        row = service.cancel(session, tenant, job_id, keep_best=keep_best)
+    with resources.database.writing() as session:
+        row = service.cancel(session, principal.tenant, job_id, keep_best=keep_best)
     return _accepted(row, response)
 
 
@@ -190,14 +181,14 @@ def cancel_job(
 )
 def retry_job(
     resources: ResourcesDep,
-    tenant: Tenant,
+    principal: PrincipalDep,
     job_id: JobId,
     response: Response,
     background: BackgroundTasks,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> JobOut:
     """A new job with the same spec on the same table, checked anew."""
-    submitted = service.retry(resources, tenant, job_id, idempotency_key)
+    submitted = service.retry(resources, principal.tenant, job_id, idempotency_key)
     return _announced(submitted, resources, background, response)
 
 
@@ -209,14 +200,14 @@ def retry_job(
 )
 def delete_job(
     resources: ResourcesDep,
-    tenant: Tenant,
+    principal: PrincipalDep,
     job_id: JobId,
     background: BackgroundTasks,
 ) -> None:
     """A finished one, with its metrics, its events, its files and its model; 409 while it waits or
     runs, and while an alias points at its model."""
     with resources.database.writing() as session:
-        service.delete(session, tenant, job_id)
+        service.delete(session, principal.tenant, job_id)
     resources[ModelNames].forget()
     background.add_task(removals.carry_out, resources.database, resources.blobs)
 

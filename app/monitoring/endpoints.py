@@ -10,7 +10,7 @@ from pydantic import Field
 
 from app.errors import DamagedFile, Invalid, NotFound, Unavailable
 from app.http.bodies import DocumentRoute
-from app.http.deps import ResourcesDep, Tenant
+from app.http.deps import PrincipalDep, ResourcesDep
 from app.http.openapi import problems
 from app.http.parameters import AsDigits, name_path
 from app.monitoring import service
@@ -29,7 +29,7 @@ router = APIRouter(prefix="/v1", tags=["models"], route_class=DocumentRoute)
 )
 def show_monitoring(
     resources: ResourcesDep,
-    tenant: Tenant,
+    principal: PrincipalDep,
     model_id: Annotated[str, name_path("champion", "A model's id, or an alias.")],
     days: Annotated[
         Annotated[int, Field(ge=1, le=365)],
@@ -42,6 +42,6 @@ def show_monitoring(
     resources[Usage].write()
     since = datetime.now(UTC).date() - timedelta(days=days - 1)
     with resources.database.reading() as session:
-        model = repository.get(session, tenant, model_id)
-        usage = service.usage_since(session, tenant, model.id, since)
+        model = repository.get(session, principal.tenant, model_id)
+        usage = service.usage_since(session, principal.tenant, model.id, since)
     return service.summarize(model, manifest(model, resources.blobs), since, usage)

@@ -20,7 +20,7 @@ from app.errors import (
     UnsupportedMedia,
 )
 from app.http.bodies import RowsRoute
-from app.http.deps import resources, tenant
+from app.http.deps import principal, resources
 from app.http.media import CSV, JSON, wants_csv
 from app.http.openapi import REF, problems
 from app.http.parameters import name_path, query_parameters, read_query
@@ -138,15 +138,15 @@ async def predict_with_model(
 
 async def _answer(request: Request, model: str, query: PricingQuery) -> Response:
     # Asked for without FastAPI, which takes a tenth of a price to do so.
-    found, owner = await resources(request), await tenant()
+    found, tenant = await resources(request), (await principal(request)).tenant
     layout = CsvLayout.of(query)
     question = Question(query.coverage, query.on_unknown, query.explain)
     accept = request.headers.get("Accept")
 
     def price(body: RowsBody, loaded: service.Loaded | None = None) -> Response:
-        loaded = loaded or service.load(found, owner, model)
+        loaded = loaded or service.load(found, tenant, model)
         return answer(
-            service.price(found, owner, loaded, body, question),
+            service.price(found, tenant, loaded, body, question),
             layout,
             found.settings,
             as_csv=wants_csv(accept, default=body.is_csv),
@@ -155,7 +155,7 @@ async def _answer(request: Request, model: str, query: PricingQuery) -> Response
 
     async with received(request, found.settings, read_rows, query.separator) as body:
         is_light = body.is_small and not question.explain
-        loaded = service.loaded(found, owner, model)
+        loaded = service.loaded(found, tenant, model)
         if loaded and loaded.predictor.is_quick and is_light:
             # Through a thread a row takes twice as long, and with four clients four times: threads
             # wait for Python's lock in steps of 5 ms.

@@ -25,7 +25,7 @@ from pydantic import (
 from pydantic_core import to_json
 
 from app.errors import Invalid, ProblemDocument
-from app.http.deps import ResourcesDep, Tenant
+from app.http.deps import PrincipalDep, ResourcesDep
 from app.http.media import CSV, JSON
 from app.http.openapi import REF
 from app.jobs.lifecycle import CHAMPION
@@ -195,9 +195,9 @@ router = APIRouter(tags=[TAG], route_class=MlflowRoute, responses=error_response
 
 
 @router.get("/ping", summary="Is there a champion?", response_class=PlainTextResponse)
-def ping(resources: ResourcesDep, tenant: Tenant) -> str:
+def ping(resources: ResourcesDep, principal: PrincipalDep) -> str:
     """MLflow's health check: 200 where the champion can be loaded."""
-    service.load(resources, tenant, CHAMPION)
+    service.load(resources, principal.tenant, CHAMPION)
     return "\n"
 
 
@@ -261,12 +261,14 @@ def _length(columns: Mapping[str, Sequence[DoorCell]]) -> int:
         }
     },
 )
-async def invocations(request: Request, resources: ResourcesDep, tenant: Tenant) -> Response:
+async def invocations(
+    request: Request, resources: ResourcesDep, principal: PrincipalDep
+) -> Response:
     """Rows as `dataframe_split`, `dataframe_records`, `instances`, `inputs` or CSV. The champion
     answers with a number a row; beside it stand the bounds of its interval and its warnings, as
     in the CSV of `POST /v1/predict`."""
     async with received(request, resources.settings, _read_scoring) as body:
-        return await run_sync(_score, resources, tenant, body, limiter=resources.bulk)
+        return await run_sync(_score, resources, principal.tenant, body, limiter=resources.bulk)
 
 
 def _score(resources: Resources, tenant: str, body: RowsBody) -> Response:

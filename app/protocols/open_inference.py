@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import ProblemDocument
-from app.http.deps import ResourcesDep, Tenant
+from app.http.deps import PrincipalDep, ResourcesDep
 from app.http.media import BINARY, JSON, refuse_compressed
 from app.http.openapi import REF
 from app.http.parameters import name_path
@@ -137,9 +137,11 @@ def server_ready(resources: ResourcesDep) -> Ready:
 
 
 @router.get("/models/{name}", summary="Describe a model's tensors")
-def model_metadata(resources: ResourcesDep, tenant: Tenant, name: ModelName) -> ModelMetadata:
+def model_metadata(
+    resources: ResourcesDep, principal: PrincipalDep, name: ModelName
+) -> ModelMetadata:
     """An input for each column, of numbers or of texts; a date is a text."""
-    loaded = service.load(resources, tenant, name)
+    loaded = service.load(resources, principal.tenant, name)
     return ModelMetadata(
         name=name,
         versions=[loaded.model.id],
@@ -153,9 +155,9 @@ def model_metadata(resources: ResourcesDep, tenant: Tenant, name: ModelName) -> 
 
 
 @router.get("/models/{name}/ready", summary="Can a model price?")
-def model_ready(resources: ResourcesDep, tenant: Tenant, name: ModelName) -> ModelReady:
+def model_ready(resources: ResourcesDep, principal: PrincipalDep, name: ModelName) -> ModelReady:
     """200 once it is loaded."""
-    service.load(resources, tenant, name)
+    service.load(resources, principal.tenant, name)
     return ModelReady(name=name, ready=True)
 
 
@@ -186,7 +188,7 @@ async def _data(request: Request) -> bytes:
 )
 async def infer(
     resources: ResourcesDep,
-    tenant: Tenant,
+    principal: PrincipalDep,
     name: ModelName,
     data: Annotated[bytes, Depends(_data)],
     json_bytes: Annotated[
@@ -201,7 +203,7 @@ async def infer(
     """A tensor for each column, of shape [N] or [N, 1], as JSON or as bytes (the binary tensor
     extension). Outputs are `value`, `low`, `high` and `warnings`, [N] each: the numbers and texts
     of `POST /v1/predict`. `parameters` may hold `coverage` and `on_unknown`."""
-    price = partial(_price, resources, tenant, name, data, json_bytes)
+    price = partial(_price, resources, principal.tenant, name, data, json_bytes)
     return await run_sync(price, limiter=resources.bulk)
 
 

@@ -21,7 +21,7 @@ from app.errors import (
     UnsupportedMedia,
 )
 from app.http.bodies import DocumentRoute
-from app.http.deps import BlobsDep, DatabaseDep, ReadSession, ResourcesDep, Tenant
+from app.http.deps import PrincipalDep, ResourcesDep
 from app.http.openapi import problems
 from app.http.paging import NumberedPageQueryDep, Page, PageQueryDep
 from app.http.parameters import IdempotencyKeyHeader, IfMatchHeader, StrictRoute, name_path
@@ -54,10 +54,13 @@ AliasName = Annotated[
 
 
 @router.get("/models", summary="List models")
-def list_models(session: ReadSession, tenant: Tenant, query: PageQueryDep) -> Page[ModelOut]:
+def list_models(
+    resources: ResourcesDep, principal: PrincipalDep, query: PageQueryDep
+) -> Page[ModelOut]:
     """Newest first."""
-    rows = repository.page(session, tenant, query)
-    aliases = repository.alias_names(session, [model.id for model in rows])
+    with resources.database.reading() as session:
+        rows = repository.page(session, principal.tenant, query)
+        aliases = repository.alias_names(session, [model.id for model in rows])
     return query.page([ModelOut.of(model, aliases.get(model.id, [])) for model in rows])
 
 
@@ -66,15 +69,14 @@ def list_models(session: ReadSession, tenant: Tenant, query: PageQueryDep) -> Pa
     summary="Show a model",
     responses=problems(NotFound, Unavailable, DamagedFile),
 )
-def show_model(
-    database: DatabaseDep, blobs: BlobsDep, tenant: Tenant, model_id: ModelId
-) -> ModelDetail:
+def show_model(resources: ResourcesDep, principal: PrincipalDep, model_id: ModelId) -> ModelDetail:
     """Its metrics, its aliases, and the columns it takes with their levels and ranges."""
     # Files are read after the transaction, which on SQLite can hold writers up.
-    with database.reading() as session:
-        model = repository.get(session, tenant, model_id)
+    with resources.database.reading() as session:
+        model = repository.get(session, principal.tenant, model_id)
         aliases = repository.alias_names(session, [model.id]).get(model.id, [])
-    return ModelDetail.with_columns(ModelOut.of(model, aliases), service.manifest(model, blobs))
+    manifest = service.manifest(model, resources.blobs)
+    return ModelDetail.with_columns(ModelOut.of(model, aliases), manifest)
 
 
 @router.get(
@@ -92,29 +94,30 @@ def show_model(
     },
 )
 def export_model(
-    database: DatabaseDep,
-    blobs: BlobsDep,
-    tenant: Tenant,
+    resources: ResourcesDep,
+    principal: PrincipalDep,
     model_id: ModelId,
     format: Literal["zip", "onnx"] = "zip",
 ) -> Response:
     """A zip of all that is needed elsewhere, or `model.onnx` alone."""
-    with database.reading() as session:
-        model = repository.get(session, tenant, model_id)
+    with resources.database.reading() as session:
+        model = repository.get(session, principal.tenant, model_id)
     headers = {"Content-Disposition": f'attachment; filename="{model.id}.{format}"'}
     if format == "onnx":
-        file, media_type = service.open_file(model, blobs, artifacts.ONNX), ONNX
+        file, media_type = service.open_file(model, resources.blobs, artifacts.ONNX), ONNX
     else:
-        file, media_type = service.export_zip(model, blobs), ZIP
+        file, media_type = service.export_zip(model, resources.blobs), ZIP
     headers["Content-Length"] = str(file.seek(0, os.SEEK_END))
     file.seek(0)
     return StreamingResponse(_chunks(file), media_type=media_type, headers=headers)
 
 
 @router.get("/aliases", summary="List aliases")
-def list_aliases(session: ReadSession, tenant: Tenant) -> AliasList:
+def list_aliases(resources: ResourcesDep, principal: PrincipalDep) -> AliasList:
     """`champion` is the tenant's first model, until it is pointed elsewhere."""
-    return AliasList(data=[AliasOut.of(*row) for row in repository.aliases(session, tenant)])
+    with resources.database.reading() as session:
+        rows = repository.aliases(session, principal.tenant)
+        return AliasList(data=[AliasOut.of(*row) for row in rows])
 
 
 @router.put(
@@ -132,7 +135,7 @@ def list_aliases(session: ReadSession, tenant: Tenant) -> AliasList:
 )
 def put_alias(
     resources: ResourcesDep,
-    tenant: Tenant,
+    principal: PrincipalDep,
     alias: AliasName,
     body: AliasPut,
     response: Response,
@@ -150,7 +153,7 @@ def put_alias(
         moved = promotion.put_if_better(
             resources.database,
             resources.blobs,
-            tenant,
+            principal.tenant,
             alias,
             body.model_id,
             body.if_better_than,
@@ -160,6 +163,7 @@ def put_alias(
         found = AliasOut.of(*moved)
     else:
         with resources.database.writing() as session:
+            tenant = principal.tenant
             versions.require(session, tenant, alias, if_match)
             row = service.put_alias(session, tenant, alias, body.model_id, force=body.force)
             found = AliasOut.of(row, repository.version(session, tenant, alias))
@@ -169,11 +173,13 @@ def put_alias(
 
 @router.get("/aliases/{alias}", summary="Show an alias", responses=problems(NotFound))
 def show_alias(
-    session: ReadSession, tenant: Tenant, alias: AliasName, response: Response
+    resources: ResourcesDep, principal: PrincipalDep, alias: AliasName, response: Response
 ) -> AliasOut:
     """Where it points, and its version, which is the ETag of the answer."""
-    row = repository.alias(session, tenant, alias)
-    return _tagged(AliasOut.of(row, repository.version(session, tenant, alias)), response)
+    with resources.database.reading() as session:
+        row = repository.alias(session, principal.tenant, alias)
+        version = repository.version(session, principal.tenant, alias)
+    return _tagged(AliasOut.of(row, version), response)
 
 
 @router.get(
@@ -182,11 +188,12 @@ def show_alias(
     responses=problems(NotFound),
 )
 def alias_history(
-    session: ReadSession, tenant: Tenant, alias: AliasName, query: NumberedPageQueryDep
+    resources: ResourcesDep, principal: PrincipalDep, alias: AliasName, query: NumberedPageQueryDep
 ) -> Page[AliasChangeOut]:
     """Every change of it, newest first; models that are deleted and an alias that is, too."""
-    changes = repository.changes(session, tenant, alias, query)
-    return query.page([AliasChangeOut.of(change) for change in changes])
+    with resources.database.reading() as session:
+        changes = repository.changes(session, principal.tenant, alias, query)
+        return query.page([AliasChangeOut.of(change) for change in changes])
 
 
 @router.post(
@@ -196,7 +203,7 @@ def alias_history(
 )
 def roll_back_alias(
     resources: ResourcesDep,
-    tenant: Tenant,
+    principal: PrincipalDep,
     alias: AliasName,
     response: Response,
     idempotency_key: IdempotencyKeyHeader = None,
@@ -209,7 +216,7 @@ def roll_back_alias(
     requests at one time one is refused with 409. Send an `Idempotency-Key`, or the version that you
     have seen as `If-Match`, so that a request that is repeated takes no second step.
     """
-    step = service.roll_back(resources.database, tenant, alias, idempotency_key, if_match)
+    step = service.roll_back(resources.database, principal.tenant, alias, idempotency_key, if_match)
     resources[ModelNames].forget()
     return _tagged(AliasOut.after(step), response)
 
@@ -222,13 +229,13 @@ def roll_back_alias(
 )
 def delete_model(
     resources: ResourcesDep,
-    tenant: Tenant,
+    principal: PrincipalDep,
     model_id: ModelId,
     background: BackgroundTasks,
 ) -> None:
     """And its files, out-of-fold predictions included; only while no alias points at it."""
     with resources.database.writing() as session:
-        service.delete(session, tenant, model_id)
+        service.delete(session, principal.tenant, model_id)
     resources[ModelNames].forget()
     background.add_task(removals.carry_out, resources.database, resources.blobs)
 
@@ -240,13 +247,16 @@ def delete_model(
     responses=problems(NotFound, PreconditionFailed),
 )
 def delete_alias(
-    resources: ResourcesDep, tenant: Tenant, alias: AliasName, if_match: IfMatchHeader = None
+    resources: ResourcesDep,
+    principal: PrincipalDep,
+    alias: AliasName,
+    if_match: IfMatchHeader = None,
 ) -> None:
     """The model stays, and the history. While no `champion` is there, the next job to succeed makes
     its model the champion: `PUT` another model there first to choose it yourself."""
     with resources.database.writing() as session:
-        versions.require(session, tenant, alias, if_match)
-        history.delete(session, tenant, alias)
+        versions.require(session, principal.tenant, alias, if_match)
+        history.delete(session, principal.tenant, alias)
     resources[ModelNames].forget()
 
 
