@@ -11,13 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fastapi.testclient import TestClient
 from onnx import TensorProto, helper
+from sqlalchemy import select
 
 from app.ids import new_id
-from app.jobs import lifecycle, repository
+from app.jobs import lifecycle
 from app.main import create_app
 from app.resources import Resources
 from app.settings import Settings
-from app.storage.tables import LOCAL_TENANT
+from app.storage.tables import Shard
 from models.serving.intervals import Calibration, Difficulty
 from models.serving.manifest import CategoricalFeature, Manifest, NumericFeature
 from models.serving.reference import Background
@@ -53,12 +54,12 @@ def serving(settings: Settings) -> TestClient:
     return TestClient(create_app(settings), base_url="http://localhost")
 
 
-def upload(client: TestClient, csv: str | None = None) -> dict[str, Any]:
+def upload(client: TestClient, csv: str | None = None, key: str | None = None) -> dict[str, Any]:
     response = client.post(
         "/v1/datasets",
         params={"name": "houses.csv"},
         content=csv or houses_csv(),
-        headers={"Content-Type": "text/csv"},
+        headers={"Content-Type": "text/csv"} | ({"Idempotency-Key": key} if key else {}),
     )
     assert response.status_code in (200, 201), response.text
     dataset: dict[str, Any] = response.json()
@@ -94,7 +95,7 @@ def register(resources: Resources, job_id: str, files: list[Path]) -> str:
     """Succeed a queued job with a model of these files; returns the model's id."""
     artifacts = {path.name: resources.blobs.put_artifact(job_id, path) for path in files}
     with resources.database.writing() as session:
-        shard = repository.get(session, LOCAL_TENANT, job_id).Shard
+        shard = session.scalars(select(Shard).where(Shard.job_id == job_id)).one()
         claim = lifecycle.claim(session, shard.id, owner=new_id("wrk"), boot_id="boot")
         assert claim is not None
         model_id = lifecycle.succeed(session, claim.fence, result(), artifacts)

@@ -20,7 +20,7 @@ import httpx
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "app")]
 
-from test_openapi import AMES, example_of, operations  # noqa: E402
+from openapi_document import AMES, example_of, operations  # noqa: E402
 from test_serve import serving  # noqa: E402
 
 TARGET = ROOT / "app" / "http" / "openapi_examples.json"

@@ -9,27 +9,13 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from house_api import AMES_COLUMNS, finish, resources_of
-
-AMES = Path("examples/ames.csv")
-METHODS = {"get", "post", "put", "delete", "patch"}
+from openapi_document import AMES, example_of, operations
 
 
 @pytest.fixture
 def document(client: TestClient) -> dict[str, Any]:
     found: dict[str, Any] = client.get("/openapi.json").json()
     return found
-
-
-def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
-    """In the order in which Swagger UI shows them: tag by tag."""
-    found = [
-        (method.upper(), path, operation)
-        for path, item in document["paths"].items()
-        for method, operation in item.items()
-        if method in METHODS
-    ]
-    tags = [tag["name"] for tag in document["tags"]]
-    return sorted(found, key=lambda entry: tags.index(entry[2]["tags"][0]))
 
 
 def test_every_operation_is_described(document: dict[str, Any]) -> None:
@@ -80,17 +66,6 @@ def test_answers_always_have_all_their_fields(document: dict[str, Any]) -> None:
     for name in ("DatasetOut", "JobOut", "ModelDetail", "PredictionsOut", "Readiness", "AliasOut"):
         assert set(schemas[name]["required"]) == set(schemas[name]["properties"])
     assert taken <= set(schemas)
-
-
-def example_of(operation: dict[str, Any], document: dict[str, Any]) -> Any:
-    content = operation.get("requestBody", {}).get("content", {})
-    if "application/json" not in content:
-        return None
-    media = content["application/json"]
-    schema = media["schema"]
-    if "$ref" in schema:
-        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
-    return media.get("example") or schema.get("examples", [None])[0]
 
 
 def test_the_examples_work_in_order_on_the_example_table(
