@@ -28,9 +28,7 @@ def largest_room(session: Session, slots: int) -> Room:
     """
     alive = Worker.seen_at > database_now(-WORKER_SEEN)
     registered = session.execute(
-        select(
-            Worker.cores, Worker.memory_bytes, Worker.slots, Worker.seen_at, alive.label("alive")
-        )
+        select(Worker.cores, Worker.memory_bytes, Worker.slots, alive.label("alive"))
         .where(Worker.cores.is_not(None))
         .order_by(Worker.seen_at.desc())
     ).all()

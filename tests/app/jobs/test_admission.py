@@ -48,8 +48,10 @@ def test_the_largest_worker_that_is_alive(database: Database) -> None:
     assert room(database) == Room(4, 64 * GIB)  # all have gone: the last one
     register(database, memory_bytes=2 * GIB)
     assert room(database) == Room(4, 2 * GIB)
-    register(database, cores=9, memory_bytes=16 * GIB, slots=4)
-    assert room(database) == Room(2, 4 * GIB)
+    register(database, seen_before=WORKER_SEEN / 2, cores=9, memory_bytes=16 * GIB, slots=4)
+    assert room(database) == Room(2, 4 * GIB)  # not the one that was seen last
+    register(database, cores=1, memory_bytes=16 * GIB, slots=3)
+    assert room(database) == Room(1, 16 * GIB // 3)
 
 
 def test_a_spec_is_held_against_a_workers_memory(client: TestClient) -> None:

@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from jobs_in_database import (
@@ -20,6 +20,7 @@ from jobs_in_database import (
     submit,
 )
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from app.errors import Conflict
 from app.jobs import attempts, lifecycle
@@ -35,6 +36,8 @@ from app.storage.tables import (
     Shard,
     State,
 )
+
+LONG = 3600.0  # s; a backoff that no test sees the end of
 
 
 def result() -> dict[str, Any]:
@@ -162,15 +165,23 @@ def test_a_release_refunds_the_attempt(database: Database) -> None:
     assert job.status is State.QUEUED
 
 
-def test_lost_attempts_wait_longer_and_longer_and_are_exhausted(database: Database) -> None:
+def backoffs(session: Session, shard: Shard) -> float:
+    """For how long a lost shard waits, in units of the first wait; a slow machine makes it less."""
+    wait = session.get_one(Shard, shard.id).due_at - session.scalar(select(database_now()))
+    return float(wait / timedelta(seconds=lifecycle.BACKOFF))
+
+
+def test_lost_attempts_wait_longer_and_longer_and_are_exhausted(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "BACKOFF", LONG)
     shard = submit(database)
-    for attempt, backoff in ((1, 1.0), (2, 2.0)):
+    for attempt, doubled in ((1, 1), (2, 2)):
         fence = claim(database, shard).fence
         assert fence.attempt == attempt
         with database.writing() as session:
             assert lifecycle.lose(session, fence, "killed") is State.QUEUED
-            wait = session.get_one(Shard, shard.id).due_at - session.scalar(select(database_now()))
-            assert timedelta(0) < wait <= timedelta(seconds=backoff)
+            assert doubled / 2 < backoffs(session, shard) <= doubled
             assert lifecycle.claim(session, shard.id, owner="wrk_a", boot_id=BOOT) is None
         make_due(database, shard)
     fence = claim(database, shard).fence
@@ -190,15 +201,25 @@ def test_lost_attempts_wait_longer_and_longer_and_are_exhausted(database: Databa
     ]  # fmt: skip
 
 
-def test_the_death_of_a_worker_does_not_use_attempts_up_unless_it_goes_on(
+@pytest.mark.parametrize(("blame", "factor"), [("worker", 1), ("machine", 2)])
+def test_what_is_not_a_jobs_doing_does_not_use_its_attempts_up_unless_it_goes_on(
     database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    blame: Literal["worker", "machine"],
+    factor: int,
 ) -> None:
+    """Another worker takes over at once; a disk that is full is asked less and less often."""
+    monkeypatch.setattr(lifecycle, "BACKOFF", LONG)
     shard = submit(database)
     for attempt in range(1, MOST_ATTEMPTS + 1):
         fence = claim(database, shard).fence
         assert fence.attempt == attempt
         with database.writing() as session:
-            state = lifecycle.lose(session, fence, "killed", blame="worker")
+            state = lifecycle.lose(session, fence, "killed", blame=blame)
+            if attempt < MOST_ATTEMPTS:
+                assert state is State.QUEUED
+                wait = factor ** (attempt - 1)
+                assert wait / 2 < backoffs(session, shard) <= wait
         make_due(database, shard)
     assert state is State.FAILED
     assert stored(database, shard)[0].max_attempts == MOST_ATTEMPTS

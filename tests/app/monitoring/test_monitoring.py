@@ -129,6 +129,22 @@ def test_the_stability_index_is_what_its_formula_says() -> None:
     assert stability_index(trained, trained) == 0
 
 
+@pytest.mark.parametrize(
+    ("share", "drift"),
+    # Of two halves the one now has this share: psi is 0.093, 0.106, 0.229, 0.275, 0.832.
+    [(0.65, "none"), (0.66, "moderate"), (0.73, "moderate"), (0.75, "large"), (0.9, "large")],
+)
+def test_drift_is_moderate_from_a_tenth_and_large_from_a_quarter(share: float, drift: str) -> None:
+    rows = 100_000
+    priced = ModelUsage(columns={"Area": [round(rows * share), round(rows * (1 - share)), 0]})
+
+    found = drift_of("Area", [0.5, 0.5, 0.0], rows, [priced])
+
+    assert found is not None
+    assert found.psi == pytest.approx((share - 0.5) * np.log(share / (1 - share)), rel=0.01)
+    assert found.drift == drift
+
+
 def test_threads_lose_no_rows(client: TestClient) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: client.post("/v1/predict", json={"rows": [ROW] * 5}), range(40)))

@@ -45,6 +45,30 @@ def test_what_the_price_depends_on_comes_first(tmp_path: Path) -> None:
     assert abs(growth["colour"]) < 0.2
 
 
+def test_importance_is_the_growth_of_the_root_mean_square_error(tmp_path: Path) -> None:
+    """A shuffled column misses by the difference of two of its cells, of twice its variance. That
+    is three times the noise's here: beside the noise itself four times its square, twice its
+    root."""
+    chance = np.random.default_rng(0)
+    noise = 10.0
+    frame = pd.DataFrame({"area": chance.normal(0, noise * 1.5**0.5, 1_000)})
+    frame["price"] = 200 + frame["area"] + chance.normal(0, noise, 1_000)
+    case = lay(
+        tmp_path,
+        frame,
+        architecture={"type": "linear"},
+        preprocessing={"target_transform": "none"},
+        k_folds=2,
+        max_epochs=40,
+        early_stopping=None,
+        optimizer={"learning_rate": 0.03},
+    )
+
+    [area] = score(case, train(case)).importance
+
+    assert area["error_growth"] == pytest.approx(1, abs=0.2)
+
+
 @pytest.mark.parametrize("kind", ["group", "time"])
 def test_a_column_that_is_constant_in_each_fold_has_its_due(kind: str, tmp_path: Path) -> None:
     """Shuffled inside the folds it would get exactly 0."""
