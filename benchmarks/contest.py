@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from sklearn.model_selection import KFold
 
 from benchmarks.houses import CORES, Task, stored
-from models.data.design import as_levels, as_numbers
 from models.export.served import ServedModel, predict
 from models.planning.resolve import resolve
 from models.spec import TrainingSpec
+from models.tables.arrays import as_levels, as_numbers
 from models.tables.profile import profile
 from models.tables.table import TypedTable
 from models.training.engine import TrainedPopulation

@@ -138,7 +138,7 @@ def foldhouse(contest: Contest, seed: int) -> Claim:
         task.holdout,
         trained.population.courses,
     )
-    out_of_fold, actual = contest.learnt(scores.out_of_fold), contest.learnt(scores.actual)
+    out_of_fold, actual = contest.learnt(scores.out_of_fold), contest.learnt(task.design.target)
     return Claim(
         error(actual, out_of_fold),
         error(contest.y_unseen, np.stack(trained.predict_by_fold(contest))),

@@ -18,13 +18,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from models.data.design import Design, as_levels, as_numbers, choose_transform, encode, load_design
+from models.data.design import Design, complete_spec, load_design
 from models.data.features import select
 from models.data.folds import FoldRows, split_rows
 from models.machine import core_rate
+from models.objectives import objective_of
 from models.planning.estimate import PROCESS_BYTES, Machine, estimate
 from models.planning.resolve import resolve
 from models.spec import TrainingSpec
+from models.tables.arrays import as_levels, as_numbers, encode
 from models.tables.profile import Profile, profile
 from models.tables.table import Limits, TypedTable, read_table
 from models.training.engine import TrainedPopulation
@@ -87,8 +89,8 @@ class Table:
     def resolve(self, **spec: Any) -> TrainingSpec:
         given = TrainingSpec.model_validate({"target": self.target, **spec})
         resolved = resolve(given, self.profile)
-        if resolved.preprocessing.target_transform is None:
-            resolved = choose_transform(self.parquet, resolved)
+        if not objective_of(resolved).is_complete(resolved):
+            resolved = complete_spec(self.parquet, resolved)
         return resolved
 
     def load(self, spec: TrainingSpec) -> Task:

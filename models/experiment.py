@@ -24,10 +24,10 @@ from models.data.features import select
 from models.data.folds import FoldRows, split_rows
 from models.data.preprocessing import trainable_rows
 from models.evaluation.scores import evaluate
-from models.evaluation.smearing import smear
 from models.export.graph import ExportMismatch, core_graph, full_graph, verify
 from models.export.served import ServedModel
 from models.members import Member
+from models.objectives.trained import learning_of
 from models.planning.review import review
 from models.serving.manifest import describe
 from models.spec import TrainingSpec
@@ -171,11 +171,8 @@ def run(
     _heed(host)
     clock.lap("train")
 
-    in_time = spec.folds.type == "time"
-    served = ServedModel.of(trained, latest_alone=in_time)
+    served = ServedModel.of(trained, latest_alone=spec.folds.type == "time")
     scored = [folds[fold].validation for fold in served.folds]
-    if served.target.smeared:
-        smear(served, design, scored, in_time=in_time)
     scores = evaluate(served, spec, design, folds, holdout, trained.courses)
     _heed(host)
     clock.lap("evaluate")
@@ -184,11 +181,7 @@ def run(
     manifest = describe(
         design,
         spec,
-        metrics=scores.metrics,
-        metrics_error=scores.metrics_error,
-        calibration=scores.calibration,
-        bounds=served.bounds(),
-        intervals=scores.intervals,
+        kept=scores.assessment.manifest() | learning_of(spec).kept(served.target),
         importance=scores.importance,
         members=served.members,
         receipt=receipt,

@@ -13,15 +13,16 @@ import pandas as pd
 import pyarrow as pa
 import torch
 
-from models.data.design import Design, Vocabulary, choose_transform, load_design
+from models.data.design import Design, Vocabulary, complete_spec, load_design
 from models.data.features import select
 from models.data.folds import FoldRows, split_rows
 from models.data.preprocessing import trainable_rows
 from models.evaluation.scores import Scores, evaluate
-from models.evaluation.smearing import smear
 from models.export.graph import core_graph, full_graph
 from models.export.served import ServedModel
 from models.members import members_of
+from models.objectives import objective_of
+from models.objectives.trained import learning_of
 from models.planning.resolve import resolve
 from models.serving.manifest import Manifest, describe
 from models.serving.predictor import Predictor
@@ -106,8 +107,8 @@ def lay(folder: Path, frame: pd.DataFrame, **spec: Any) -> Case:
     frame.to_csv(csv, index=False)
     described = ingest(csv, parquet, LIMITS)
     resolved = resolve(TrainingSpec.model_validate({"target": "price", **spec}), described)
-    if resolved.preprocessing.target_transform is None:
-        resolved = choose_transform(parquet, resolved)
+    if not objective_of(resolved).is_complete(resolved):
+        resolved = complete_spec(parquet, resolved)
     design, holdout = load_design(parquet, resolved, select(resolved, described))
     with csv.open("rb") as file:
         cells = pa.Table.from_batches(Blocks(file, LIMITS))
@@ -130,35 +131,26 @@ def train(case: Case, monitor: Monitor | None = None) -> TrainedPopulation:
     return trainer_of(case).train(monitor or Monitor())
 
 
-def served_of(case: Case, trained: TrainedPopulation) -> ServedModel:
-    served = ServedModel.of(trained)
-    if served.target.smeared:
-        scored = [case.folds[fold].validation for fold in served.folds]
-        smear(served, case.design, scored, in_time=case.spec.folds.type == "time")
-    return served
-
-
 def score(case: Case, trained: TrainedPopulation) -> Scores:
-    served = served_of(case, trained)
+    return _evaluated(case, ServedModel.of(trained), trained)
+
+
+def _evaluated(case: Case, served: ServedModel, trained: TrainedPopulation) -> Scores:
     return evaluate(served, case.spec, case.design, case.folds, case.holdout, trained.courses)
 
 
 def build(case: Case) -> Built:
     """Train, score and export a case, without checking the export."""
     trained = train(case)
-    scores = score(case, trained)
-    served = served_of(case, trained)
+    served = ServedModel.of(trained)
+    scores = _evaluated(case, served, trained)
     core = core_graph(served, case.design)
     full = full_graph(core, case.design)
     members = len(case.folds) * case.spec.members_per_fold
     manifest = describe(
         case.design,
         case.spec,
-        metrics=scores.metrics,
-        metrics_error=scores.metrics_error,
-        calibration=scores.calibration,
-        bounds=served.bounds(),
-        intervals=scores.intervals,
+        kept=scores.assessment.manifest() | learning_of(case.spec).kept(served.target),
         importance=scores.importance,
         members=members,
         receipt={},

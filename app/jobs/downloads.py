@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
-from typing import BinaryIO
 
 import pyarrow.parquet as pq
 from sqlalchemy.orm import Session
@@ -17,6 +16,7 @@ from app.storage.blobs import Blobs
 from app.storage.database import Database
 from app.storage.tables import FINISHED, Job, Model, State
 from models import artifacts
+from models.evaluation.comparison import UNIT
 
 EPOCH_COLUMNS = (
     "fold",
@@ -28,7 +28,6 @@ EPOCH_COLUMNS = (
     "dead_units",
     "saturated_units",
 )
-OOF_COLUMNS = ("row", "fold", "actual", "prediction", "low", "high")
 BATCH_ROWS = 5_000
 
 
@@ -64,21 +63,19 @@ def out_of_fold_model(session: Session, job: Job) -> Model:
     return model
 
 
-def out_of_fold_batches(model: Model, blobs: Blobs) -> Iterator[Sequence[Sequence[Cell]]]:
-    """Raises ArtifactCorrupt, before the first batch is asked for."""
+def out_of_fold(model: Model, blobs: Blobs) -> tuple[list[str], Iterator[Sequence[Sequence[Cell]]]]:
+    """The names of the columns, and batches of rows; raises ArtifactCorrupt."""
     name = artifacts.OUT_OF_FOLD
-    return _batches(blobs.open_artifact(model.job_id, name, model.artifacts[name]))
+    file = pq.ParquetFile(blobs.open_artifact(model.job_id, name, model.artifacts[name]))
+    columns = [column for column in file.schema_arrow.names if column != UNIT]
+    return columns, _batches(file, columns)
 
 
-def _batches(file: BinaryIO) -> Iterator[Sequence[Sequence[Cell]]]:
+def _batches(file: pq.ParquetFile, columns: list[str]) -> Iterator[Sequence[Sequence[Cell]]]:
     with file:
-        for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS):
-            nothing = [None] * batch.num_rows  # an earlier version wrote no bounds
-            columns = (
-                batch[name].to_pylist() if name in batch.schema.names else nothing
-                for name in OOF_COLUMNS
-            )
-            yield [tuple(map(_finite, row)) for row in zip(*columns, strict=True)]
+        for batch in file.iter_batches(BATCH_ROWS, columns=columns):
+            cells = (batch[name].to_pylist() for name in columns)
+            yield [tuple(map(_finite, row)) for row in zip(*cells, strict=True)]
 
 
 def _finite(cell: Cell) -> Cell:

@@ -136,7 +136,7 @@ def list_epochs(
     summary="Out-of-fold predictions",
     response_class=StreamingResponse,
     responses={
-        **table_content(OutOfFoldOut, ",".join(downloads.OOF_COLUMNS) + "\n"),
+        **table_content(OutOfFoldOut, "row,fold,actual,prediction,low,high\n"),
         **problems(NotFound, Unavailable, DamagedFile),
     },
 )
@@ -148,8 +148,7 @@ def list_out_of_fold(
     with resources.database.reading() as session:
         job, _ = repository.get(session, principal.tenant, job_id)
         model = downloads.out_of_fold_model(session, job)
-    batches = downloads.out_of_fold_batches(model, resources.blobs)
-    return table_response(accept, downloads.OOF_COLUMNS, batches)
+    return table_response(accept, *downloads.out_of_fold(model, resources.blobs))
 
 
 @router.post(

@@ -27,9 +27,10 @@ from app.storage import idempotency, removals
 from app.storage.blobs import ArtifactCorrupt, Blobs, artifacts_key, checkpoints_key
 from app.storage.database import Database
 from app.storage.tables import FINISHED, Dataset, Job
-from models.data.design import choose_transform
+from models.data.design import complete_spec
 from models.data.features import select
 from models.machine import core_rate
+from models.objectives import objective_of
 from models.planning.estimate import FLOAT_BYTES, Estimate, Machine, estimate, parameters
 from models.planning.resolve import SpecError, resolve
 from models.planning.review import review
@@ -76,8 +77,8 @@ def plan(resources: Resources, tenant: str, dataset_id: str, spec: TrainingSpec)
     except SpecError as error:
         faults = [Fault(pointer=fault.pointer, detail=fault.detail) for fault in error.faults]
         raise InvalidSpec(f"{error}.", faults) from None
-    if spec.preprocessing.target_transform is None:
-        spec = _choose_transform(resources.blobs, dataset, spec)
+    if not objective_of(spec).is_complete(spec):
+        spec = _complete_spec(resources.blobs, dataset, spec)
     expected = estimate(spec, profile, Machine(room.cores, core_rate()))
     limit, named = int(room.memory_bytes * MEMORY_SHARE), "three quarters of a worker's memory"
     if settings.max_job_memory_bytes:
@@ -212,11 +213,11 @@ def _repeated(session: Session, tenant: str, known: str, key: str | None) -> Sub
         return Submitted(repository.get(session, tenant, known), is_next=True)
 
 
-def _choose_transform(blobs: Blobs, dataset: Dataset, spec: TrainingSpec) -> TrainingSpec:
+def _complete_spec(blobs: Blobs, dataset: Dataset, spec: TrainingSpec) -> TrainingSpec:
     """By the rows of the table that are no holdout; raises InvalidSpec, ArtifactCorrupt."""
     try:
         with blobs.local_copy(dataset.parquet, dataset.parquet_sha256) as parquet:
-            return choose_transform(parquet, spec)
+            return complete_spec(parquet, spec)
     except TableDamaged as error:
         raise ArtifactCorrupt(dataset.parquet) from error
     except ValueError as error:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from fastapi.responses import Response
@@ -15,22 +16,17 @@ from pydantic_core import to_json
 from app.errors import Fault, Invalid
 from app.http.csv_text import Cell, csv_lines
 from app.http.media import CSV, JSON
-from app.predictions.schemas import (
-    COLUMNS,
-    HIGH,
-    LOW,
-    PREDICTION,
-    WARNINGS,
-    PricingQuery,
-)
+from app.predictions.schemas import PricingQuery
 from app.predictions.service import Block, Priced
 from app.predictions.spooling import AnswerFiles
 from app.settings import Settings
-from models.serving.oddities import RowWarning
+from models.objectives.base import Column, Vector
 from models.serving.predictor import Predictions
-from models.serving.reference import Vector
+from models.tables.faults import RowWarning
 
 BATCH_ROWS = 1_000
+ALL = slice(None)
+WARNINGS = "warnings"
 MOST_WARNINGS = 20  # of a row; one more says how many there are besides
 
 
@@ -39,28 +35,29 @@ class CsvLayout:
     """What a CSV answer looks like."""
 
     passthrough: list[str]
-    name: str
-    columns: list[str]
+    names: dict[str, str]  # of each column that it has, by the answer's own name
+    is_default: bool
 
     @classmethod
-    def of(cls, query: PricingQuery) -> CsvLayout:
-        """Raises Invalid where there is no such column."""
-        chosen = [part.strip() for text in query.columns for part in text.split(",")]
-        unknown = [column for column in chosen if column not in COLUMNS]
+    def of(cls, query: PricingQuery, columns: Sequence[Column]) -> CsvLayout:
+        """Of a model's answers with these columns; raises Invalid where there is no such column."""
+        known = [*(column.name for column in columns), WARNINGS]
+        usual = [*(column.name for column in columns if column.is_default), WARNINGS]
+        chosen = [part.strip() for text in query.columns for part in text.split(",")] or usual
+        unknown = [column for column in chosen if column not in known]
         if unknown:
             raise Invalid(
-                f"columns must be some of {', '.join(COLUMNS)}.",
+                f"columns must be some of {', '.join(known)}.",
                 [Fault(column=column, detail="is no column of the answer") for column in unknown],
             )
-        return cls(query.passthrough, query.name, chosen)
-
-    @property
-    def is_default(self) -> bool:
-        return not self.passthrough and self.name == PREDICTION and self.columns == [*COLUMNS]
+        first = known[0]
+        names = {name: (query.name or name) if name == first else name for name in chosen}
+        is_default = not query.passthrough and [*names.items()] == [*zip(usual, usual, strict=True)]
+        return cls(query.passthrough, names, is_default)
 
     def header(self, copied: list[str]) -> list[str]:
         """Raises Invalid where two columns would have one name: readers keep one of them."""
-        names = [*copied, *(self.name if name == PREDICTION else name for name in self.columns)]
+        names = [*copied, *self.names.values()]
         repeated = [name for name, times in Counter(names).items() if times > 1]
         if repeated:
             raise Invalid(
@@ -91,9 +88,7 @@ class CsvLayout:
         return names
 
 
-def answer(
-    priced: Priced, layout: CsvLayout, settings: Settings, *, as_csv: bool, explained: bool
-) -> Response:
+def answer(priced: Priced, query: PricingQuery, settings: Settings, *, as_csv: bool) -> Response:
     """A PredictionsOut, or a CSV; it is whole before it is sent, so that what is wrong with the
     last row is told as an error.
 
@@ -101,18 +96,19 @@ def answer(
     ------
     Invalid: a layout for JSON, an explanation as CSV, or columns that the rows have not.
     """
+    layout = CsvLayout.of(query, priced.columns)
     if not as_csv and not layout.is_default:
         raise Invalid(
             "passthrough, name and columns shape a CSV: ask for it with Accept: text/csv."
         )
-    if as_csv and explained:
+    if as_csv and query.explain:
         raise Invalid("A CSV has no place for explanations: ask for JSON with Accept.")
     headers = {"Vary": "Accept"}
     if as_csv:
         first = next(priced.blocks)
         names = layout.copied(first.rows.columns) if layout.passthrough else []
         blocks = chain([first], priced.blocks)
-        lines = csv_lines(layout.header(names), _csv_batches(layout, names, blocks))
+        lines = csv_lines(layout.header(names), _csv_batches(layout, names, priced, blocks))
         pieces: Iterator[bytes] = map(str.encode, lines)
         headers |= priced.facts.headers()
     else:
@@ -132,50 +128,61 @@ def _json(priced: Priced) -> Iterator[bytes]:
     for block in priced.blocks:
         for start in range(0, len(block.rows), BATCH_ROWS):
             part = slice(start, start + BATCH_ROWS)
-            batch = _outcomes(priced.columns, block.predictions, part)
+            batch = _outcomes(priced, block.predictions, part)
             yield separator + to_json(batch)[1:-1]
             separator = b","
     yield b"]}\n"
 
 
-def _outcomes(columns: list[str], found: Predictions, part: slice) -> list[dict[str, object]]:
+def _outcomes(priced: Priced, found: Predictions, part: slice) -> list[dict[str, object]]:
     """Of each row, a PredictionOut or an ExplainedOut."""
-    coverage = found.coverage
-    cells = zip(
-        finite(found.values[part]),
-        finite(found.low[part]),
-        finite(found.high[part]),
-        found.warnings[part],
-        strict=True,
-    )
-    outcomes: list[dict[str, object]] = [
-        {
-            "value": value,
-            "interval": {"low": low, "high": high, "coverage": coverage},
-            "warnings": listed(warnings),
-        }
-        for value, low, high, warnings in cells
-    ]
-    for outcome, told in zip(outcomes, (found.explanations or [])[part], strict=False):
-        contributions = dict(zip(columns, told.contributions.tolist(), strict=True))
-        outcome["explanation"] = {"base": told.base, "contributions": contributions}
-    return outcomes
+    members: dict[str, Sequence[object]] = {}
+    inner: dict[str, dict[str, Sequence[object]]] = {}
+    for column in priced.columns:
+        first, *rest = column.path
+        cells = cells_of(found, column, part)
+        if rest:
+            inner.setdefault(first, {})[rest[0]] = cells
+            members[first] = ()  # in its place
+        else:
+            members[first] = cells
+    for name, parts in inner.items():
+        members[name] = _objects(parts)
+    members[WARNINGS] = [listed(warnings) for warnings in found.warnings[part]]
+    if found.explanations is not None:
+        members["explanation"] = [
+            {
+                "base": told.base,
+                "contributions": dict(
+                    zip(priced.features, told.contributions.tolist(), strict=True)
+                ),
+            }
+            for told in found.explanations[part]
+        ]
+    return _objects(members)
+
+
+def _objects(members: dict[str, Sequence[object]]) -> list[dict[str, object]]:
+    return [dict(zip(members, row, strict=True)) for row in zip(*members.values(), strict=True)]
 
 
 def _csv_batches(
-    layout: CsvLayout, names: list[str], blocks: Iterable[Block]
+    layout: CsvLayout, names: list[str], priced: Priced, blocks: Iterable[Block]
 ) -> Iterator[list[list[Cell]]]:
+    columns = {column.name: column for column in priced.columns}
     for block in blocks:
         found = block.predictions
-        cells: dict[str, Sequence[Cell]] = {
-            PREDICTION: finite(found.values),
-            LOW: finite(found.low),
-            HIGH: finite(found.high),
-            WARNINGS: warning_texts(found),
-        }
-        copied = [block.rows.column(name) for name in names]
-        columns = [*copied, *(cells[name] for name in layout.columns)]
-        yield [list(row) for row in zip(*columns, strict=True)]
+        cells: list[Sequence[Cell]] = [block.rows.column(name) for name in names]
+        for name in layout.names:
+            wanted = columns.get(name)
+            cells.append(cells_of(found, wanted) if wanted else warning_texts(found))
+        yield [list(row) for row in zip(*cells, strict=True)]
+
+
+def cells_of(found: Predictions, column: Column, part: slice = ALL) -> Sequence[Any]:
+    """Texts, or numbers with None for what is no finite one."""
+    cells = found.cells[column.name][part]
+    return finite(cells) if isinstance(cells, np.ndarray) else cells
 
 
 def warning_texts(found: Predictions) -> list[str]:

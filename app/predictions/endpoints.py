@@ -25,7 +25,7 @@ from app.http.media import CSV, JSON, wants_csv
 from app.http.openapi import REF, problems
 from app.http.parameters import name_path, query_parameters, read_query
 from app.predictions import service
-from app.predictions.answers import CsvLayout, answer
+from app.predictions.answers import answer
 from app.predictions.rows import RowsBody, read_rows, received
 from app.predictions.schemas import (
     ROWS_EXAMPLE,
@@ -139,7 +139,6 @@ async def predict_with_model(
 async def _answer(request: Request, model: str, query: PricingQuery) -> Response:
     # Asked for without FastAPI, which takes a tenth of a price to do so.
     found, tenant = await resources(request), (await principal(request)).tenant
-    layout = CsvLayout.of(query)
     question = Question(query.coverage, query.on_unknown, query.explain)
     accept = request.headers.get("Accept")
 
@@ -147,10 +146,9 @@ async def _answer(request: Request, model: str, query: PricingQuery) -> Response
         loaded = loaded or service.load(found, tenant, model)
         return answer(
             service.price(found, tenant, loaded, body, question),
-            layout,
+            query,
             found.settings,
             as_csv=wants_csv(accept, default=body.is_csv),
-            explained=question.explain,
         )
 
     async with received(request, found.settings, read_rows, query.separator) as body:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from models.serving.oddities import RowWarning
+from models.tables.faults import RowWarning
 
 MAX_HEADER = 4_096  # characters; proxies cut or refuse longer ones
 LEFT_OUT = "+"  # in front of the number of names that a header leaves out; quote() never writes it

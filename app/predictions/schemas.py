@@ -7,10 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, FailFast, Field, FiniteFloat, Strict
 
 from app.http.parameters import ID_PATTERN, PRINTABLE, SEPARATOR, AsDigits
-from models.serving.intervals import DEFAULT_COVERAGE, HIGHEST_COVERAGE, LOWEST_COVERAGE
-from models.serving.oddities import RowWarning
+from models.objectives.base import DEFAULT_COVERAGE, HIGHEST_COVERAGE, LOWEST_COVERAGE
+from models.tables.faults import RowWarning
 
-PREDICTION, LOW, HIGH, WARNINGS = COLUMNS = ("prediction", "low", "high", "warnings")
 MOST_EXPLAINED = 20  # rows of a request: each takes thousands of prices
 
 OnUnknown = Literal["warn", "error"]
@@ -97,16 +96,17 @@ class PricingQuery(BaseModel):
     passthrough: list[str] = Field(
         default=[], description="Columns of the rows to copy in front of a CSV's."
     )
-    name: str = Field(
-        default=PREDICTION,
+    name: str | None = Field(
+        default=None,
         min_length=1,
         max_length=200,
         pattern=PRINTABLE,
-        description="Of the prices' column in a CSV.",
+        description="Of the first column in a CSV. Default: `prediction`.",
     )
     columns: list[str] = Field(
-        default=[*COLUMNS],
-        description=f"Which columns a CSV is to have: {', '.join(COLUMNS)}.",
+        default=[],
+        description="Which columns a CSV is to have. Default: all, which are `prediction`, `low`, "
+        "`high` and `warnings`.",
     )
 
 

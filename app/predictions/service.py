@@ -21,6 +21,7 @@ from app.predictions.schemas import MOST_EXPLAINED
 from app.registry.names import ModelNames
 from app.resources import Resources
 from app.storage.tables import Model
+from models.objectives.base import Column
 from models.serving.predictor import Predictions, Predictor, Question, RowError
 from models.tables.faults import TableFault
 
@@ -44,11 +45,14 @@ class Priced:
     """Blocks of rows in order, priced as they are asked for.
 
     facts : what is true of all of them
+    columns : of the answer
+    features : the columns that the model uses
     request_bytes : of the rows as they came
     """
 
     facts: Facts
-    columns: list[str]
+    columns: tuple[Column, ...]
+    features: list[str]
     request_bytes: int
     blocks: Iterator[Block]
 
@@ -104,7 +108,8 @@ def price(
         ignored_columns=first.predictions.given.ignored,
         warnings=first.predictions.about_all,
     )
-    return Priced(facts, predictor.manifest.columns, body.size, chain([first], blocks))
+    features = predictor.manifest.columns
+    return Priced(facts, predictor.columns, features, body.size, chain([first], blocks))
 
 
 def _counted(

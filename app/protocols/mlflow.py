@@ -44,19 +44,17 @@ from app.predictions.spooling import AnswerFiles, Spooled
 from app.protocols.route import TAG, DoorRoute, error_responses, message
 from app.protocols.rows import (
     FIRST_FAULT,
-    OUTPUTS,
-    VALUE,
     Asked,
     DoorCell,
     of_columns,
     some,
+    tensors_of,
     write_columns,
 )
 from app.resources import Resources
 from app.settings import Settings
-from models.serving.oddities import RowWarning
 from models.serving.predictor import PLAIN
-from models.tables.faults import quoted
+from models.tables.faults import RowWarning, quoted
 
 PROTOCOL_VERSION = "3.17.2"  # of MLflow, whose client the tests speak with
 
@@ -275,10 +273,12 @@ def _score(resources: Resources, tenant: str, body: RowsBody) -> Response:
     champion = service.load(resources, tenant, CHAMPION)
     priced = service.price(resources, tenant, champion, body, PLAIN)
     with AnswerFiles(resources.settings, body.size) as files:
-        written = write_columns(priced, files, dict.fromkeys(OUTPUTS, False))
+        outputs = tensors_of(champion.predictor.columns)
+        written = write_columns(priced, files, dict.fromkeys(outputs, False))
         parts: list[bytes | Spooled] = []
         for name, file in written.items():
-            shown = b"predictions" if name == VALUE else name.encode()
+            # MLflow's clients read the first output under this name.
+            shown = name.encode() if parts else b"predictions"
             parts += [b'%s"%s":[' % (b"," if parts else b"{", shown), file, b"]"]
         facts = vars(priced.facts) | {"answer_warnings": priced.facts.warnings}
         del facts["warnings"]

@@ -21,8 +21,8 @@ from app.predictions.rows import JsonBody
 from app.predictions.spooling import AnswerFiles, Spooled
 from app.protocols import tensors
 from app.protocols.route import TAG, DoorRoute, error_responses, message
-from app.protocols.rows import of_columns, write_columns
-from app.protocols.tensors import BYTES, FLOAT, InferRequest, OutputTensor
+from app.protocols.rows import BYTES, FLOAT, of_columns, tensors_of, write_columns
+from app.protocols.tensors import InferRequest, OutputTensor
 from app.resources import Resources
 from models.serving.manifest import Manifest
 from models.serving.predictor import PLAIN
@@ -148,8 +148,8 @@ def model_metadata(
         platform=PLATFORM,
         inputs=_inputs(loaded.predictor.manifest),
         outputs=[
-            TensorMetadata(name=output, datatype=datatype, shape=[-1])
-            for output, datatype in tensors.OUTPUTS.items()
+            TensorMetadata(name=output, datatype=tensor.datatype, shape=tensor.shape(-1))
+            for output, tensor in tensors_of(loaded.predictor.columns).items()
         ],
     )
 
@@ -211,11 +211,12 @@ def _price(
     resources: Resources, tenant: str, name: str, data: bytes, json_bytes: int | None
 ) -> Response:
     request, binary = tensors.split(data, json_bytes, resources.settings)
-    requested = request.requested()
     columns = tensors.columns(request.inputs, binary)
     count = request.inputs[0].shape[0]
     body = JsonBody(lambda _: of_columns(columns, count, request.parameters), len(data))
     loaded = service.load(resources, tenant, name)
+    outputs = tensors_of(loaded.predictor.columns)
+    requested = request.requested(outputs)
     priced = service.price(resources, tenant, loaded, body, PLAIN)
     with AnswerFiles(resources.settings, len(data)) as files:
         written = write_columns(priced, files, requested)
@@ -229,7 +230,10 @@ def _price(
         parts: list[bytes | Spooled] = [head.model_dump_json(exclude_none=True).encode()[:-2]]
         for place, (output, as_bytes) in enumerate(requested.items()):
             file = written[output]
-            tensor = OutputTensor(name=output, shape=[count], datatype=tensors.OUTPUTS[output])
+            of_output = outputs[output]
+            tensor = OutputTensor(
+                name=output, shape=of_output.shape(count), datatype=of_output.datatype
+            )
             if as_bytes:
                 tensor.parameters = {"binary_data_size": file.tell()}
             text = tensor.model_dump_json(exclude_none=True).encode()

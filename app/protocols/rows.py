@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
 from app.errors import Invalid
-from app.predictions.answers import finite, warning_texts
+from app.predictions.answers import WARNINGS, cells_of, warning_texts
 from app.predictions.rows import JsonTable, Row
 from app.predictions.schemas import OnUnknown
 from app.predictions.service import Priced
 from app.predictions.spooling import AnswerFiles, Spooled
-from models.serving.intervals import HIGHEST_COVERAGE, LOWEST_COVERAGE
+from models.objectives.base import HIGHEST_COVERAGE, LOWEST_COVERAGE, Column
+from models.serving.predictor import Predictions
 
 # Unlike /v1/predict, NaN is let in: clients that send tables write it for a missing cell.
 DoorCell = float | int | str | bool | None
 
+BYTES = "BYTES"
+FLOAT = "FP64"
 LENGTH = 4  # bytes of the number in front of each text
 FIRST_FAULT = Field(fail_fast=True)  # findings about a million cells take gigabytes
 
@@ -57,7 +62,38 @@ def some(count: int) -> int:
     return count
 
 
-VALUE, LOW, HIGH, WARNINGS = OUTPUTS = ("value", "low", "high", "warnings")
+@dataclass(frozen=True)
+class Tensor:
+    """An output of a model: its columns side by side."""
+
+    columns: tuple[Column, ...]
+
+    @property
+    def datatype(self) -> str:
+        return BYTES if self.columns[0].is_text else FLOAT
+
+    def shape(self, rows: int) -> list[int]:
+        return [rows] if len(self.columns) == 1 else [rows, len(self.columns)]
+
+    def cells(self, found: Predictions) -> Sequence[Any]:
+        """Of each row a cell, or the cells of several columns."""
+        columns = [
+            warning_texts(found) if column is WARNING_COLUMN else cells_of(found, column)
+            for column in self.columns
+        ]
+        return columns[0] if len(columns) == 1 else [*zip(*columns, strict=True)]
+
+
+WARNING_COLUMN = Column(WARNINGS, (WARNINGS,), tensor=WARNINGS, is_text=True)
+
+
+def tensors_of(columns: Sequence[Column]) -> dict[str, Tensor]:
+    """The outputs of a model by their names, the predictions first and the warnings last."""
+    found: dict[str, list[Column]] = {}
+    for column in (*columns, WARNING_COLUMN):
+        if column.tensor is not None:
+            found.setdefault(column.tensor, []).append(column)
+    return {name: Tensor(tuple(parts)) for name, parts in found.items()}
 
 
 def write_columns(
@@ -66,25 +102,19 @@ def write_columns(
     """Price all rows into a file for each of some outputs: JSON without its brackets, or bytes as
     the binary tensor extension has them where `packed` says so. Raises what pricing does."""
     written = {name: files.open() for name in packed}
+    outputs = tensors_of(priced.columns)
     for block in priced.blocks:
-        found = block.predictions
-        cells: dict[str, Sequence[float | str | None]] = {
-            VALUE: finite(found.values),
-            LOW: finite(found.low),
-            HIGH: finite(found.high),
-            WARNINGS: warning_texts(found),
-        }
         for name, as_bytes in packed.items():
-            file = written[name]
+            file, cells = written[name], outputs[name].cells(block.predictions)
             if as_bytes:
-                files.write(file, bytes_of(cells[name]))
+                files.write(file, bytes_of(cells))
             else:
                 separator = b"," if file.tell() else b""
-                files.write(file, separator + to_json(cells[name])[1:-1])
+                files.write(file, separator + to_json(cells)[1:-1])
     return written
 
 
-def bytes_of(cells: Sequence[float | str | None]) -> bytes:
+def bytes_of(cells: Sequence[Any]) -> bytes:
     """FP64, with NaN for null, or BYTES: of each text its length and its UTF-8."""
     if isinstance(cells[0], str):
         texts = [str(cell).encode() for cell in cells]

@@ -6,7 +6,7 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -14,12 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from app.errors import Invalid
 from app.predictions.rows import load_json, validated
-from app.protocols.rows import FIRST_FAULT, LENGTH, Asked, DoorCell
+from app.protocols.rows import BYTES, FIRST_FAULT, LENGTH, Asked, DoorCell
 from app.settings import Settings
 from models.tables.faults import quoted
 
-BYTES = "BYTES"
-FLOAT = "FP64"
 # Datatype to numpy's; bytes are little-endian.
 NUMBERS = {
     "BOOL": "?",
@@ -30,8 +28,7 @@ NUMBERS = {
 MOST_INPUTS = 10_000  # of a request: each takes a kilobyte
 MOST_CELLS = 2**63 - 1  # that a shape can say, in an INT64
 
-# Output to its datatype.
-OUTPUTS = {"value": FLOAT, "low": FLOAT, "high": FLOAT, "warnings": BYTES}
+MOST_OUTPUTS = 100  # that a request may ask for
 
 
 class InputParameters(BaseModel):
@@ -92,18 +89,18 @@ class InferRequest(BaseModel):
     id: str | None = None
     parameters: RequestParameters = RequestParameters()
     inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=MOST_INPUTS), FIRST_FAULT]
-    outputs: Annotated[list[RequestedOutput], Field(max_length=len(OUTPUTS))] | None = None
+    outputs: Annotated[list[RequestedOutput], Field(max_length=MOST_OUTPUTS)] | None = None
 
-    def requested(self) -> dict[str, bool]:
-        """The outputs to give, and whether as bytes; raises Invalid."""
+    def requested(self, offered: Collection[str]) -> dict[str, bool]:
+        """Which of the outputs to give, and whether as bytes; raises Invalid."""
         if not self.outputs:
-            return dict.fromkeys(OUTPUTS, self.parameters.binary_data_output)
+            return dict.fromkeys(offered, self.parameters.binary_data_output)
         requested: dict[str, bool] = {}
         for output in self.outputs:
-            if output.name not in OUTPUTS:
+            if output.name not in offered:
                 raise Invalid(
                     f"There is no output {quoted(output.name)}: ask for some of "
-                    f"{', '.join(OUTPUTS)}."
+                    f"{', '.join(offered)}."
                 )
             if output.name in requested:
                 raise Invalid(f"The output '{output.name}' is asked for twice.")

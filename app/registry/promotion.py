@@ -8,7 +8,8 @@ from app.storage.blobs import Blobs
 from app.storage.database import Database
 from app.storage.tables import Alias, Model
 from models import artifacts
-from models.evaluation.comparison import Z_95, Comparison, compare, shared_metric
+from models.evaluation.comparison import Z_95, Comparison, compare
+from models.objectives import OBJECTIVES
 from models.serving.manifest import Manifest
 from models.tables.wording import rounded_text
 
@@ -86,7 +87,7 @@ def _compare(challenger: Model, champion: Model, blobs: Blobs) -> Comparison:
     comparison = compare(
         service.read_file(challenger, blobs, artifacts.OUT_OF_FOLD),
         service.read_file(champion, blobs, artifacts.OUT_OF_FOLD),
-        shared_metric(ours, theirs),
+        OBJECTIVES[ours.task].yardstick(ours, theirs),
     )
     if comparison is None:
         raise Conflict(f"{pair}: no row has an out-of-fold prediction of both.")

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.http.paging import Identified
 from app.http.parameters import ID_PATTERN
 from app.storage.tables import Alias, AliasChange, Model
-from models.evaluation.comparison import Comparison, Metric
+from models.evaluation.comparison import Comparison
+from models.objectives.base import Error
 from models.planning.review import SpecWarning
 from models.serving.manifest import (
     CategoricalFeature,
@@ -113,7 +114,7 @@ class AliasPut(BaseModel):
 class ComparisonOut(BaseModel):
     """The errors of two models on the same rows, out of fold."""
 
-    metric: Metric = Field(
+    metric: Error = Field(
         description="The error that both were trained to make small: `mae` where both have the "
         "loss `absolute_error`, else `rmse`; of the logarithms (`_log`) where both have the target "
         "transform `log`."

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 import zipfile
 from contextlib import ExitStack
 from importlib import resources
 from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import BinaryIO
 
 from sqlalchemy import delete as delete_rows
@@ -21,12 +23,14 @@ from app.storage.blobs import CHUNK, Blobs, artifacts_key
 from app.storage.database import Database
 from app.storage.tables import Alias, AliasChange, Model, ModelUsage
 from models import artifacts
+from models.objectives import OBJECTIVES
 from models.serving.manifest import Manifest
 
 # What is needed elsewhere: core.onnx is for serving here.
 EXPORTED = (artifacts.ONNX, artifacts.MANIFEST, artifacts.WEIGHTS, artifacts.OUT_OF_FOLD)
 # An example that is tested, and what it reads a CSV with: the modules that uploads are read with.
 SCRIPT = resources.files("models.serving") / "standalone.py"
+ANSWERS = "answers.py"
 READER = ("header.py", "dialect.py", "quoting.py", "faults.py")
 
 README = """\
@@ -35,6 +39,7 @@ predict.py           Prices the rows of a CSV file, each with an interval that h
 
                          python predict.py houses.csv > prices.csv
 
+answers.py           What it makes of the model's numbers.
 header.py and the    How it reads a CSV: exactly as the service does.
 three that it needs
 
@@ -146,6 +151,7 @@ def export_zip(model: Model, blobs: Blobs) -> BinaryIO:
         with zipfile.ZipFile(target, "w") as archive:
             archive.writestr("README.txt", README)
             archive.writestr("predict.py", _beside_each_other(SCRIPT))
+            archive.writestr(ANSWERS, _answers(manifest(model, blobs)))
             for name in READER:
                 archive.writestr(name, _beside_each_other(resources.files("models.tables") / name))
             for name in EXPORTED:
@@ -161,4 +167,10 @@ def export_zip(model: Model, blobs: Blobs) -> BinaryIO:
 
 def _beside_each_other(module: Traversable) -> str:
     """The module's text where those that it imports lie in its own folder."""
-    return module.read_text(encoding="utf-8").replace("from models.tables.", "from ")
+    text = module.read_text(encoding="utf-8").replace("from models.tables.", "from ")
+    return re.sub(r"from models\.objectives\..* import", f"from {Path(ANSWERS).stem} import", text)
+
+
+def _answers(manifest: Manifest) -> str:
+    package, _, module = OBJECTIVES[manifest.task].standalone.rpartition(".")
+    return _beside_each_other(resources.files(package) / f"{module}.py")

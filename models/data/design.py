@@ -9,13 +9,13 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from models.data.aside import set_holdout_aside
 from models.data.features import Feature
-from models.objectives.regression import fitting_transform
+from models.objectives import objective_of
 from models.spec import TrainingSpec
+from models.tables.arrays import as_levels, as_numbers, encode
 from models.tables.kinds import MAX_LEVELS
 from models.tables.readings import Reading
 from models.tables.statistics import summarize
@@ -50,7 +50,7 @@ class Design:
 
     numbers : (n, D) float64, NaN is missing; dates are seconds since 1970
     codes : (n, C) int64, codes of the vocabularies
-    target : (n,) float64 on its own scale
+    target : (n,) float64, as the objective reads it: a number on its own scale
     rows : (n,) the row's place in the table, from 0
     fold_column : (n,) groups or times of `group` and `time` folds
     coordinates : places of the two columns of `numbers` that say where a row is
@@ -123,8 +123,8 @@ def load_design(
     return design(seen), design(holdout)
 
 
-def choose_transform(parquet: Path, spec: TrainingSpec) -> TrainingSpec:
-    """A resolved spec with the target transform that fits the rows that folds may see.
+def complete_spec(parquet: Path, spec: TrainingSpec) -> TrainingSpec:
+    """A resolved spec with what the rows that folds may see say of the target.
 
     Raises
     ------
@@ -134,41 +134,7 @@ def choose_transform(parquet: Path, spec: TrainingSpec) -> TrainingSpec:
     table = read_columns(parquet, sorted(_target_and_folds(spec)))
     target, _, seen, _ = _targets(table, spec)
     known = summarize(target[seen])
-    chosen = {"target_transform": fitting_transform(known.min, known.skewness)}
-    return spec.model_copy(update={"preprocessing": spec.preprocessing.model_copy(update=chosen)})
-
-
-def as_numbers(column: pa.ChunkedArray) -> NDArray[np.float64]:
-    """float64 with NaN for missing; a date becomes seconds since 1970."""
-    if pa.types.is_timestamp(column.type):
-        microseconds = column.cast(pa.timestamp("us")).cast(pa.int64())
-        # Beyond 2255 a float64 rounds them to the next: what the profile took is cast all the same.
-        column = pc.divide(microseconds.cast(pa.float64(), safe=False), 1e6)
-    values: NDArray[np.float64] = column.cast(pa.float64()).to_numpy()
-    return values
-
-
-def as_levels(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Words as they stand; a number becomes the shortest text of itself, 60 for 60.0."""
-    if pa.types.is_floating(column.type):
-        texts = [
-            None if number is None else level_of(number) for number in column.unique().to_pylist()
-        ]
-        encoded = pc.index_in(column, value_set=column.unique())
-        return pa.chunked_array([pa.array(texts, pa.string()).take(encoded.combine_chunks())])
-    return column.cast(pa.string())
-
-
-def level_of(number: float) -> str:
-    """The level that a number is as a category."""
-    return str(int(number)) if float(number).is_integer() and abs(number) < 2**53 else repr(number)
-
-
-def encode(cells: pa.ChunkedArray, levels: list[str | None]) -> NDArray[np.int64]:
-    """Codes of a column's cells; one that is no level, missing or not, has the code len(levels)."""
-    found = pc.index_in(cells, value_set=pa.array(levels, pa.string()))
-    codes: NDArray[np.int64] = pc.fill_null(found, len(levels)).to_numpy().astype(np.int64)
-    return codes
+    return objective_of(spec).complete(spec, known.min, known.skewness)
 
 
 def _levels(cells: pa.ChunkedArray) -> list[str | None]:
@@ -193,7 +159,7 @@ def _targets(
 ) -> tuple[Numbers, Numbers | Codes | None, Codes, Codes]:
     """Of the table's rows the target and the groups or times, and which rows folds may see, and
     which are the holdout."""
-    target, column = as_numbers(table[spec.target]), _fold_column(table, spec)
+    target, column = objective_of(spec).read(table[spec.target]), _fold_column(table, spec)
     rows = np.flatnonzero(~np.isnan(target))
     seen, holdout = set_holdout_aside(spec, len(rows), None if column is None else column[rows])
     return target, column, rows[seen], rows[holdout]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 
 from models.data.aside import Rows, cuts_in_time, set_aside, times_trained
+from models.objectives import objective_of
 from models.randomness import stream_seed
 from models.spec import TrainingSpec
 
@@ -66,12 +67,10 @@ def _folds(
         case "shuffled":
             pairs = KFold(spec.k_folds, shuffle=True, random_state=seed).split(rows)
         case "stratified":
-            bins = min(STRATA, len(rows) // spec.k_folds)
-            edges = np.quantile(target, np.linspace(0, 1, bins + 1)[1:-1])
-            strata = np.searchsorted(edges, target)
+            strata = objective_of(spec).strata(target, min(STRATA, len(rows) // spec.k_folds))
             splitter = StratifiedKFold(spec.k_folds, shuffle=True, random_state=seed)
             with warnings.catch_warnings():
-                # Where many targets are equal a bin may have fewer rows than there are folds.
+                # Where many targets are equal a stratum may have fewer rows than there are folds.
                 warnings.filterwarnings("ignore", "The least populated class")
                 pairs = list(splitter.split(rows, strata))
         case "group":

@@ -16,12 +16,6 @@ from models.tables.statistics import ROUNDING, typical_distance
 
 # Knots of the piecewise-linear rank of `quantile` scaling.
 QUANTILE_KNOTS = 33
-# How far beyond the training targets a prediction may go: a share of their range or, where they
-# are learnt as logarithms, of the lowest and the highest. Of 60 rows with heavy tails a tenth cuts
-# off so many right predictions that the error grows by 6 %, and a half by 0.7 %.
-MARGIN = 0.5
-# The same for folds in time: what is predicted lies behind all that was seen, maybe on a trend.
-MARGIN_IN_TIME = 1.0
 
 
 @dataclass(frozen=True)
@@ -38,9 +32,6 @@ class FoldStatistics:
     bin_columns : (P,) the numeric column of each bin of a piecewise-linear code, else P = 0
     bin_low, bin_width : (F, P); a width of 0 marks a bin that a fold does not have
     seen : (F, W) bool, whether a level occurs; the columns of the vocabularies side by side
-    target_center, target_scale : (F,) of the transformed target
-    target_low, target_high : (F,) bounds of a prediction on the target's own scale: the training
-        targets' range, a little widened
     """
 
     fill: Numbers
@@ -52,15 +43,6 @@ class FoldStatistics:
     bin_low: NDArray[np.float64]
     bin_width: NDArray[np.float64]
     seen: NDArray[np.bool_]
-    target_center: NDArray[np.float64]
-    target_scale: NDArray[np.float64]
-    target_low: NDArray[np.float64]
-    target_high: NDArray[np.float64]
-
-
-def transform_target(preprocessing: Preprocessing, target: np.ndarray) -> np.ndarray:
-    """The scale on which the target is learnt, before it is standardised."""
-    return np.log(target) if preprocessing.target_transform == "log" else target
 
 
 def trainable_rows(preprocessing: Preprocessing, design: Design, fold: FoldRows) -> FoldRows:
@@ -78,24 +60,18 @@ def learn(
     design: Design,
     training_rows: Sequence[np.ndarray],
     bins: int = 0,
-    margin: float = MARGIN,
 ) -> FoldStatistics:
     """Statistics of each fold from its own training rows (row numbers of the design).
 
-    `bins`: quantile bins a numeric column, at most, for a piecewise-linear code. `margin`: how far
-    beyond the training targets a prediction may go.
+    `bins`: quantile bins a numeric column, at most, for a piecewise-linear code.
     """
     numeric = [_fold_statistics(preprocessing, design, rows) for rows in training_rows]
     fill, center, scale, knots = (
         np.stack(part) for part in zip(*(learnt for learnt, _ in numeric), strict=True)
     )
-    targets = [
-        _target_statistics(preprocessing, design.target[rows], margin) for rows in training_rows
-    ]
     bin_columns, bin_low, bin_width = _align_bins(
         [_quantile_knots(numbers, bins) for _, numbers in numeric]
     )
-    target_center, target_scale, low, high = (np.array(part) for part in zip(*targets, strict=True))
     return FoldStatistics(
         fill=fill,
         coordinates=design.coordinates,
@@ -106,10 +82,6 @@ def learn(
         bin_low=bin_low,
         bin_width=bin_width,
         seen=np.stack([_seen_levels(design, rows) for rows in training_rows]),
-        target_center=target_center,
-        target_scale=target_scale,
-        target_low=low,
-        target_high=high,
     )
 
 
@@ -198,23 +170,6 @@ def _align_bins(
             own = slice(first[column], first[column] + len(knots) - 1)
             low[fold, own], width[fold, own] = knots[:-1], np.diff(knots)
     return columns, low, width
-
-
-def _target_statistics(
-    preprocessing: Preprocessing, target: np.ndarray, margin: float
-) -> tuple[float, float, float, float]:
-    """(center, scale, low, high): the first two of the transformed target, the bounds of its own
-    scale."""
-    learnt = transform_target(preprocessing, target)
-    largest = max(float(np.abs(learnt).max()), np.finfo(np.float64).tiny)
-    center = float(np.mean(learnt / largest)) * largest
-    spread = float(np.std(learnt / largest))
-    scale = spread * largest if spread > ROUNDING else 1.0
-    low, high = float(target.min()), float(target.max())
-    if preprocessing.target_transform == "log":
-        return center, scale, low / (1 + margin), high * (1 + margin)
-    room = margin * ((high - low) or scale)
-    return center, scale, low - room, high + room
 
 
 def _seen_levels(design: Design, rows: np.ndarray) -> NDArray[np.bool_]:

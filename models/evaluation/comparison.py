@@ -5,15 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from models.objectives.base import Error, Yardstick
 from models.objectives.metrics import jackknife
-from models.serving.manifest import Manifest
 
 # Standard errors that a difference must exceed: 5 % of a normal distribution lie above.
 # Measured on 1,440 pairs of small networks that differ only in their seed and folds: 6 % pass
@@ -23,7 +22,6 @@ Z_95 = 1.645
 # The column that says which rows err together: those of a group, or of a block in time.
 UNIT = "unit"
 
-Metric = Literal["rmse_log", "rmse", "mae_log", "mae"]
 Vector = NDArray[np.float64]
 
 
@@ -35,7 +33,7 @@ class Comparison:
     standard_error : of the difference
     """
 
-    metric: Metric
+    metric: Error
     rows: int
     challenger: float
     champion: float
@@ -48,39 +46,25 @@ class Comparison:
         return self.difference > Z_95 * self.standard_error
 
 
-def shared_metric(challenger: Manifest, champion: Manifest) -> Metric:
-    """The error that both models were trained to make small.
-
-    `mae` where both have the loss `absolute_error`, else `rmse`; of the logarithms where both have
-    the target transform `log`, else on the target's own scale.
-    """
-    pair = (challenger, champion)
-    absolute = all(model.spec["loss"] == "absolute_error" for model in pair)
-    logs = all(model.target_transform == "log" for model in pair)
-    if absolute:
-        return "mae_log" if logs else "mae"
-    return "rmse_log" if logs else "rmse"
-
-
-def compare(challenger: bytes, champion: bytes, metric: Metric) -> Comparison | None:
+def compare(challenger: bytes, champion: bytes, yardstick: Yardstick) -> Comparison | None:
     """Compare two models of one table and target by their out-of-fold predictions, two Parquet
     files; None: no row has a prediction of both."""
     ours, theirs = (pq.read_table(io.BytesIO(file)) for file in (challenger, champion))
     ours, theirs = _on_common_rows(ours, theirs)
     if ours.num_rows == 0:
         return None
-    terms = np.stack([_terms(theirs, metric), _terms(ours, metric)], axis=1)
-    root = np.sqrt if metric.startswith("rmse") else np.positive
-    second, first = root(terms.mean(axis=0)).tolist()
+    terms = np.stack([yardstick.rows(theirs), yardstick.rows(ours)], axis=1)
+    value = yardstick.value
+    second, first = value(terms.mean(axis=0)).tolist()
     return Comparison(
-        metric=metric,
+        metric=yardstick.name,
         rows=ours.num_rows,
         challenger=first,
         champion=second,
         difference=second - first,
         standard_error=_standard_error(
             terms,
-            lambda means: root(means[..., 0]) - root(means[..., 1]),
+            lambda means: value(means[..., 0]) - value(means[..., 1]),
             units=_units(ours if UNIT in ours.column_names else theirs),
             folds=[_column(ours, "fold"), _column(theirs, "fold")],
         ),
@@ -92,14 +76,6 @@ def _on_common_rows(ours: pa.Table, theirs: pa.Table) -> tuple[pa.Table, pa.Tabl
         _column(ours, "row"), _column(theirs, "row"), assume_unique=True, return_indices=True
     )
     return ours.take(here), theirs.take(there)
-
-
-def _terms(table: pa.Table, metric: Metric) -> Vector:
-    """(n,) whose mean the metric is, or the root of it."""
-    pair = (_column(table, "actual"), _column(table, "prediction"))
-    actual, prediction = map(np.log, pair) if metric.endswith("_log") else pair
-    error: Vector = prediction - actual
-    return np.abs(error) if metric.startswith("mae") else error**2
 
 
 def _units(table: pa.Table) -> np.ndarray:

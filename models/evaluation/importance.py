@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from models.data.design import Design
 from models.export.served import CHUNK_ROWS, ServedModel, predict
+from models.objectives.base import Vector
 from models.objectives.metrics import jackknife, units
+from models.objectives.trained import learning_of
 from models.planning.estimate import importance_rows
 from models.randomness import stream_seed
-from models.serving.intervals import Vector, transformed
-from models.spec import TargetTransform, TrainingSpec
+from models.spec import TrainingSpec
 
 Rows = NDArray[np.int64]
 
@@ -27,11 +28,10 @@ Rows = NDArray[np.int64]
 def permutation_importance(
     served: ServedModel, spec: TrainingSpec, design: Design, folds: list[Rows]
 ) -> list[dict[str, Any]]:
-    """Each column's share by which the root mean square error grows, and its standard error; the
-    largest first.
+    """Each column's share by which the error grows, and its standard error; the largest first.
 
-    Errors are those of the model of a row's own fold, on the transformed target's scale, over a
-    sample of the rows.
+    Errors are those of the model of a row's own fold, on the scale that is learnt, over a sample of
+    the rows.
 
     Parameters
     ----------
@@ -47,11 +47,9 @@ def permutation_importance(
     pooled = np.concatenate(samples)
     # (C, n): the row whose cell of the column each row gets.
     donors = np.stack([chance.permutation(pooled) for _ in columns])
-    transform = spec.preprocessing.target_transform
-    assert transform is not None
     ends = np.cumsum([len(rows) for rows in samples])[:-1]
     parts = [
-        _squares(served.fold(place), design, transform, rows, given)
+        _row_errors(served.fold(place), design, rows, given)
         for place, (rows, given) in enumerate(
             zip(samples, np.split(donors, ends, axis=1), strict=True)
         )
@@ -62,28 +60,26 @@ def permutation_importance(
     if before.sum() == 0:
         return [{"column": name, "error_growth": 0.0, "standard_error": None} for name in columns]
     found = []
-    for name, squares in zip(columns, after, strict=True):
-        terms = np.stack([squares, before], axis=1)
-        growth = float(_growth(terms.mean(axis=0)))
-        error = jackknife(terms, _growth, apart)
+    typical = learning_of(spec).typical_error
+
+    def grown(means: Vector) -> Vector:
+        growth: Vector = typical(means[..., 0] / means[..., 1]) - 1
+        return growth
+
+    for name, errors in zip(columns, after, strict=True):
+        terms = np.stack([errors, before], axis=1)
+        growth = float(grown(terms.mean(axis=0)))
+        error = jackknife(terms, grown, apart)
         found.append({"column": name, "error_growth": growth, "standard_error": error})
     return sorted(found, key=lambda row: -row["error_growth"])
 
 
-def _growth(means: Vector) -> Vector:
-    growth: Vector = np.sqrt(means[..., 0] / means[..., 1]) - 1
-    return growth
-
-
-def _squares(
-    member: ServedModel, design: Design, transform: TargetTransform, rows: Rows, donors: Rows
-) -> Vector:
-    """(1 + C, n) squared errors of rows (n,) of a fold: as they are, and with each column's cells
-    taken from its donors (C, n)."""
-    truth = transformed(design.target[rows], transform)
+def _row_errors(member: ServedModel, design: Design, rows: Rows, donors: Rows) -> Vector:
+    """(1 + C, n) errors of rows (n,) of a fold: as they are, and with each column's cells taken
+    from its donors (C, n)."""
     numeric, count = len(design.numeric), len(donors)
     together = max(1, CHUNK_ROWS // len(rows))  # columns whose rows fill a chunk
-    squares = []
+    errors = []
     for first in range(-1, count, together):
         block = range(first, min(first + together, count))
         numbers = np.tile(design.numbers[rows], (len(block), 1, 1))
@@ -95,6 +91,6 @@ def _squares(
                 numbers[copy, :, column] = design.numbers[donors[column], column]
         cells = len(block) * len(rows)
         value, _ = predict(member, numbers.reshape(cells, -1), codes.reshape(cells, -1))
-        learnt = transformed(value / member.smearing, transform).reshape(len(block), -1)
-        squares.append((learnt - truth) ** 2)
-    return np.concatenate(squares)
+        truths = np.tile(design.target[rows], len(block))
+        errors.append(member.target.row_errors(truths, value).reshape(len(block), -1))
+    return np.concatenate(errors)

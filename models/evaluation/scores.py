@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +15,14 @@ from numpy.typing import NDArray
 
 from models.data.design import Design
 from models.data.folds import FoldRows
-from models.evaluation.calibration import (
-    MEASURED,
-    Residuals,
-    calibrate,
-    cross_intervals,
-    measure,
-    measured_units,
-)
 from models.evaluation.diagnosis import diagnose
 from models.evaluation.importance import permutation_importance
 from models.export.served import ServedModel, predict
-from models.objectives.metrics import (
-    REGRESSION,
-    Metrics,
-    Units,
-    fold_metrics,
-    mean_and_deviation,
-    metric_errors,
-    regression_metrics,
-    units,
-)
-from models.serving.intervals import (
-    DEFAULT_COVERAGE,
-    Calibration,
-    spread_within_folds,
-    transformed,
-)
-from models.spec import TargetTransform, TrainingSpec
+from models.objectives import objective_of
+from models.objectives.learning import Assessment, Learning, Scored
+from models.objectives.metrics import Metrics, Units, mean_and_deviation, units
+from models.objectives.trained import learning_of
+from models.spec import TrainingSpec
 from models.training.progress import Course
 
 Json = dict[str, Any]
@@ -50,28 +30,48 @@ Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
+class OutOfFold:
+    """Predictions (n, …) of the rows of the design by the models that did not see them, NaN for a
+    row that no fold scored, and members (m, n, …) of the row's own fold.
+
+    fold : (n,) the fold that scored a row, −1 for none
+    """
+
+    prediction: Vector
+    members: Vector
+    fold: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, served: ServedModel, design: Design, folds: Sequence[FoldRows]) -> OutOfFold:
+        fold_of = np.full(len(design), -1)
+        value = members = np.empty(0)
+        for place, number in enumerate(served.folds):
+            rows = folds[number].validation
+            own, each = predict(served.fold(place), design.numbers[rows], design.codes[rows])
+            if place == 0:
+                value = np.full((len(design), *own.shape[1:]), np.nan)
+                members = np.full((len(each), len(design), *own.shape[1:]), np.nan)
+            value[rows], members[:, rows], fold_of[rows] = own, each, number
+        return cls(value, members, fold_of)
+
+
+@dataclass(frozen=True)
 class Scores:
     """What a model is worth.
 
-    out_of_fold : (n,) predictions of the rows of the design, NaN for a row that no fold scored
-    low, high : (n,) bounds of their intervals of 90 %, by the residuals of other folds
+    out_of_fold : (n, …) predictions of the rows of the design, NaN for a row that no fold scored
     fold_of : (n,) the fold that scored a row, −1 for none
     units : of the scored rows, what errs on its own
+    rows : (n,) their places in the table
     """
 
     out_of_fold: Vector
-    low: Vector
-    high: Vector
     fold_of: NDArray[np.int64]
     units: Units
-    actual: Vector
     rows: NDArray[np.int64]
-    metrics: Metrics
-    metrics_error: Metrics
+    assessment: Assessment
     folds: list[dict[str, Any]]
     holdout: dict[str, Any] | None
-    calibration: Calibration
-    intervals: list[dict[str, Any]]
     importance: list[dict[str, Any]]
     diagnosis: list[Any]
 
@@ -81,32 +81,42 @@ class Scores:
             [fold["metrics"] for fold in self.folds if fold["fold"] in self.fold_of]
         )
         return {
-            "metrics": self.metrics,
-            "metrics_error": self.metrics_error,
+            "metrics": self.assessment.metrics,
+            "metrics_error": self.assessment.metrics_error,
             "folds": self.folds,
             "fold_mean": means,
             "fold_std": deviations,
             "holdout": self.holdout,
-            "intervals": self.intervals,
+            **self.assessment.result,
             "diagnosis": self.diagnosis,
         }
 
     def write_out_of_fold(self, path: Path) -> None:
-        """Write a Parquet file of row (from 0), fold, unit, actual, prediction, low and high, in
-        row order."""
+        """Write a Parquet file of row (from 0), fold, unit and the columns of the objective, in row
+        order."""
         scored = np.flatnonzero(self.fold_of >= 0)
         table = pa.table(
             {
                 "row": self.rows[scored],
                 "fold": self.fold_of[scored],
                 "unit": self.units,
-                "actual": self.actual[scored],
-                "prediction": self.out_of_fold[scored],
-                "low": self.low[scored],
-                "high": self.high[scored],
+                **self.assessment.columns,
             }
         )
         pq.write_table(table, path)
+
+
+def refine(
+    served: ServedModel, spec: TrainingSpec, design: Design, folds: Sequence[FoldRows]
+) -> OutOfFold:
+    """Let the objective learn from out-of-fold predictions, and predict once more if it did."""
+    found = OutOfFold.of(served, design, folds)
+    scored = [
+        (design.target[rows], found.prediction[rows])
+        for rows in (folds[number].validation for number in served.folds)
+    ]
+    changed = learning_of(spec).refine(served.target, scored, in_time=spec.folds.type == "time")
+    return OutOfFold.of(served, design, folds) if changed else found
 
 
 def evaluate(
@@ -121,75 +131,54 @@ def evaluate(
 
     A fold that has no model has no metrics, and its rows have no prediction.
     """
-    transform = spec.preprocessing.target_transform
-    assert transform is not None
-    out_of_fold, spread = np.full(len(design), np.nan), np.full(len(design), np.nan)
-    fold_of = np.full(len(design), -1)
-    models = {number: served.fold(place) for place, number in enumerate(served.folds)}
-    for number, model in models.items():
-        rows = folds[number].validation
-        out_of_fold[rows], members = _predict(model, design, rows)
-        spread[rows] = spread_within_folds(members, len(members), transform)
-        fold_of[rows] = number
-    scored = fold_of >= 0
-    actual, predicted = design.target[scored], out_of_fold[scored]
+    learning = learning_of(spec)
+    found = refine(served, spec, design, folds)
+    scored = found.fold >= 0
     column = None if design.fold_column is None else design.fold_column[scored]
-    on_their_own = units(spec, column, len(actual))
-    residuals = Residuals(
-        actual,
-        predicted,
-        spread[scored],
-        fold_of[scored],
-        transform,
-        column if spec.folds.type == "group" else None,
-        of_means=served.target.smeared,
+    on_their_own = units(spec, column, int(scored.sum()))
+    assessment = learning.assess(
+        Scored(
+            spec,
+            design.target[scored],
+            found.prediction[scored],
+            found.members[:, scored],
+            found.fold[scored],
+            column,
+            on_their_own,
+        )
     )
-    in_time = spec.folds.type == "time"
-    calibration = calibrate(residuals, measured_units(residuals, in_time=in_time))
-    low, high = np.full(len(design), np.nan), np.full(len(design), np.nan)
-    intervals = []
-    crossed = cross_intervals(residuals, MEASURED, in_time=in_time)
-    for coverage, bounds in zip(MEASURED, crossed, strict=True):
-        intervals.append(measure(residuals.actual, *bounds, coverage))
-        if coverage == DEFAULT_COVERAGE:
-            low[scored], high[scored] = bounds
-    # R² of a fold is against the variance over all folds: its own may be next to nothing.
+    # A fold is measured against the truths of all folds: its own may vary next to nothing.
     truths = design.target[np.concatenate([fold.validation for fold in folds])]
     summaries = []
     for number, fold in enumerate(folds):
         own = courses[number * served.members_per_fold :][: served.members_per_fold]
-        metrics: Metrics = dict.fromkeys(REGRESSION)
-        if number in models:
+        metrics: Metrics = dict.fromkeys(objective_of(spec).metrics)
+        if number in served.folds:
             rows = fold.validation
-            metrics = fold_metrics(design.target[rows], out_of_fold[rows], float(np.var(truths)))
+            metrics = learning.fold_metrics(design.target[rows], found.prediction[rows], truths)
         summaries.append(_summary(number, fold, own, metrics))
-    explained = partial(
-        _explained,
-        design=design,
-        transform=transform,
-        variance=float(np.var(transformed(truths, transform))),
-    )
+
+    def explained(rows_of: Callable[[FoldRows], np.ndarray]) -> list[float]:
+        return [
+            _explained(served.fold(place), learning, rows_of(folds[number]), design, truths)
+            for place, number in enumerate(served.folds)
+        ]
+
     return Scores(
-        out_of_fold=out_of_fold,
-        low=low,
-        high=high,
-        fold_of=fold_of,
+        out_of_fold=found.prediction,
+        fold_of=found.fold,
         units=on_their_own,
-        actual=design.target,
         rows=design.rows,
-        metrics=regression_metrics(actual, predicted),
-        metrics_error=metric_errors(actual, predicted, on_their_own),
+        assessment=assessment,
         folds=summaries,
-        holdout=_score_holdout(served, spec, holdout, calibration),
-        calibration=calibration,
-        intervals=intervals,
+        holdout=_score_holdout(served, spec, holdout, assessment),
         importance=permutation_importance(
             served, spec, design, [folds[fold].validation for fold in served.folds]
         ),
         diagnosis=list(
             diagnose(
-                train_r2=[explained(m, rows=folds[f].train) for f, m in models.items()],
-                validation_r2=[explained(m, rows=folds[f].validation) for f, m in models.items()],
+                train_r2=explained(lambda fold: fold.train),
+                validation_r2=explained(lambda fold: fold.validation),
                 best_epochs=[summaries[fold]["best_epoch"] for fold in served.folds],
                 max_epochs=spec.max_epochs,
                 watched=spec.early_stopping is not None,
@@ -223,47 +212,31 @@ def _reason(members: list[str]) -> str:
     return Counter(members).most_common(1)[0][0]
 
 
-def _predict(served: ServedModel, design: Design, rows: np.ndarray) -> tuple[Vector, Vector]:
-    """Value (len(rows),) and members of rows of the design."""
-    return predict(served, design.numbers[rows], design.codes[rows])
-
-
 def _score_holdout(
-    served: ServedModel,
-    spec: TrainingSpec,
-    holdout: Design,
-    calibration: Calibration,
+    served: ServedModel, spec: TrainingSpec, holdout: Design, assessment: Assessment
 ) -> dict[str, Any] | None:
     if len(holdout) == 0:
         return None
-    transform = spec.preprocessing.target_transform
-    assert transform is not None
-    actual = holdout.target
     value, members = predict(served, holdout.numbers, holdout.codes)
-    spread = spread_within_folds(members[served.first_served :], served.members_per_fold, transform)
     return {
         "rows": len(holdout),
-        "metrics": regression_metrics(actual, value),
-        "metrics_error": metric_errors(
-            actual, value, units(spec, holdout.fold_column, len(holdout))
+        **learning_of(spec).assess_holdout(
+            assessment,
+            spec,
+            holdout.target,
+            value,
+            members[served.first_served :],
+            units(spec, holdout.fold_column, len(holdout)),
         ),
-        "intervals": [
-            measure(actual, *calibration.interval(value, spread, coverage, transform), coverage)
-            for coverage in MEASURED
-        ],
     }
 
 
 def _explained(
-    member: ServedModel,
-    rows: np.ndarray,
-    design: Design,
-    transform: TargetTransform,
-    variance: float,
+    model: ServedModel, learning: Learning, rows: np.ndarray, design: Design, truths: Vector
 ) -> float:
-    """R² of some rows on the scale that is learnt, against a `variance` on that scale; 0 where
-    nothing varies."""
-    predicted, _ = _predict(member, design, rows)
-    median = predicted / member.smearing
-    errors = transformed(median, transform) - transformed(design.target[rows], transform)
-    return 1 - float(np.mean(errors**2)) / variance if variance > 0 else 0.0
+    """What a fold's model explains of some rows, as R² does, on the scale that is learnt; 0 where
+    nothing varies among the truths."""
+    predicted, _ = predict(model, design.numbers[rows], design.codes[rows])
+    errors = model.target.row_errors(design.target[rows], predicted)
+    constant = learning.constant_error(model.target, truths)
+    return 1 - float(np.mean(errors)) / constant if constant > 0 else 0.0

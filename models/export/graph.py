@@ -19,7 +19,7 @@ from onnx import TensorProto, compose, helper
 from models.data.design import Design
 from models.export.served import ServedModel
 from models.networks.population import take
-from models.networks.target import TargetScale
+from models.objectives.learning import TOLERANCE, Target
 from models.serving.manifest import OUTPUTS, PREFIX, input_names
 
 OPSET = 18
@@ -27,12 +27,6 @@ ML_OPSET = 3
 RAW_NUMBERS = f"{PREFIX}raw:numbers"
 RAW_CODES = f"{PREFIX}raw:codes"
 UNKNOWN_TEXT = f"{PREFIX}unknown"
-# Largest difference between a graph's prediction and the one it was scored with, in standard
-# deviations of the fold's training targets, or as a share of a prediction many of them from the
-# mean. float32 networks differ by 1e-6 to 1e-5.
-TOLERANCE = 1e-4
-# What float64 loses of a target far from zero, in units of its last place.
-LAST_PLACES = 16
 # Rows that a check runs at a time.
 CHECK_ROWS = 256
 
@@ -137,8 +131,7 @@ def verify(
     folds: list[np.ndarray],
     out_of_fold: np.ndarray,
 ) -> None:
-    """Run both graphs and compare them with what was scored, on the scale that was learnt: on the
-    target's own, a year or a count that is mostly zero would pass any graph or refuse its own.
+    """Run both graphs and compare them with what was scored, on the scale that was learnt.
 
     Parameters
     ----------
@@ -182,20 +175,10 @@ def session(graph: bytes, threads: int = 1) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
-def _compare(target: TargetScale, found: np.ndarray, expected: np.ndarray, what: str) -> None:
-    """Predictions of shape (N,) or (K, N), by the scale of one fold."""
-    center, scale = target.center.item(), target.scale.item()
-
-    def learnt(prices: np.ndarray) -> np.ndarray:
-        standardised: np.ndarray = ((np.log(prices) if target.log else prices) - center) / scale
-        return standardised
-
-    with np.errstate(invalid="ignore", divide="ignore"):  # a price of 0 has no logarithm
-        size = learnt(expected)
-        apart = np.abs(learnt(found) - size)
-    lost = LAST_PLACES * np.finfo(np.float64).eps * abs(center) / scale
-    allowed = TOLERANCE * np.maximum(np.abs(size), 1.0) + lost
-    if not np.all(apart <= allowed):  # NaN is a difference too
+def _compare(target: Target, found: np.ndarray, expected: np.ndarray, what: str) -> None:
+    """Predictions of shape (N, …) or (K, N, …), by the scale of one fold."""
+    apart = target.apart(found, expected)
+    if not np.all(apart <= TOLERANCE):  # NaN is a difference too
         raise ExportMismatch(
             f"{what}: predictions differ by {np.max(apart):.2g} standard deviations of the target"
         )

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from models.networks.encoder import Encoder
 from models.networks.population import Network, take
-from models.networks.target import TargetScale
-from models.serving.bounds import Bounds
+from models.objectives.learning import Target
 from models.training.engine import TrainedPopulation
 
 # Rows that go through at once.
@@ -27,16 +26,16 @@ class ServedModel(nn.Module):
 
     Output
     ------
-    value : (N,) float64, on the target's own scale: the mean of the members, or of the last fold's
-        where that has seen the most: of folds in time the first know only the oldest rows
-    members : (F·m, N) float64, fold f owns members f·m … f·m + m − 1
+    value : (N, …) float64, on the target's own scale: the mean of the members, or of the last
+        fold's where that has seen the most: of folds in time the first know only the oldest rows
+    members : (F·m, N, …) float64, fold f owns members f·m … f·m + m − 1
     """
 
     def __init__(
         self,
         encoder: Encoder,  # of the folds
         network: Network,  # of the members
-        target: TargetScale,  # of the members
+        target: Target,  # of the members
         folds: list[int],
         *,
         latest_alone: bool = False,
@@ -59,10 +58,10 @@ class ServedModel(nn.Module):
         ------
         ValueError: no member has any.
         """
-        per_fold = len(trained.courses) // len(trained.target.center)
+        per_fold = len(trained.courses) // trained.folds
         places: list[int] = []
         folds: list[int] = []
-        for fold in range(len(trained.target.center)):
+        for fold in range(trained.folds):
             own = range(fold * per_fold, (fold + 1) * per_fold)
             usable = [place for place in own if trained.courses[place].best_epoch > 0]
             if usable:
@@ -83,22 +82,8 @@ class ServedModel(nn.Module):
         inputs = self.encoder(numbers.unsqueeze(0), codes.unsqueeze(0))  # (F, N, inputs)
         if self.members_per_fold > 1:
             inputs = inputs.repeat_interleave(self.members_per_fold, 0)
-        outputs = self.network.predict(inputs).squeeze(2)  # (F·m, N)
-        members: Tensor = self.target.restore(outputs)
+        members = self.target.restore(self.network.predict(inputs))
         return members[self.first_served :].mean(0), members
-
-    def bounds(self) -> Bounds:
-        """How far its members' predictions go."""
-        low, high, overflow = (
-            part.squeeze(1).tolist()
-            for part in (self.target.low, self.target.high, self.target.overflow)
-        )
-        return Bounds(low=low, high=high, overflow=overflow)
-
-    @property
-    def smearing(self) -> float:
-        """What the predictions of one fold's model are multiplied by: 1 unless of the mean."""
-        return self.target.smearing[0].item()
 
     def fold(self, place: int) -> ServedModel:
         """The members of one fold alone."""
@@ -116,7 +101,7 @@ class ServedModel(nn.Module):
 def predict(
     served: ServedModel, numbers: NDArray[np.float64], codes: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """value (N,) and members (F·m, N) of rows, numbers (N, D) and codes (N, C)."""
+    """value (N, …) and members (F·m, N, …) of rows, numbers (N, D) and codes (N, C)."""
     parts = [
         served(
             torch.from_numpy(numbers[start : start + CHUNK_ROWS]),

@@ -1,0 +1,19 @@
+"""What can be predicted, by the name of the task."""
+
+from __future__ import annotations
+
+from models.objectives.base import Objective
+from models.objectives.regression.objective import Regression
+from models.spec import TrainingSpec
+
+REGRESSION = "regression"
+OBJECTIVES: dict[str, Objective] = {REGRESSION: Regression()}
+
+
+def task_of(spec: TrainingSpec) -> str:  # noqa: ARG001
+    """The name of what a spec predicts."""
+    return REGRESSION
+
+
+def objective_of(spec: TrainingSpec) -> Objective:
+    return OBJECTIVES[task_of(spec)]

@@ -7,18 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models.data.aside import groups_needed, seen_rows, times_needed
-from models.objectives.regression import fitting_transform
+from models.objectives import objective_of
 from models.planning.recipe import apply_recipe
 from models.spec import Features, TrainingSpec
 from models.tables import coordinates
 from models.tables.columns import LOOKALIKES
 from models.tables.profile import ColumnProfile, Profile
-from models.tables.wording import number_text
 
-# Squares of larger targets, summed over the rows, overflow float64.
-LARGEST_TARGET = 1e150
-# Squares of smaller ones vanish: any prediction would count as perfect.
-SMALLEST_TARGET = 1e-150
 # Scored rows a fold needs for its error to mean anything.
 MIN_ROWS_PER_FOLD = 2
 NAMED = 5  # columns in one message
@@ -51,9 +46,9 @@ def resolve(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
     """The spec with every default filled in against the table.
 
     Columns that are left out because of their kind are added to `features.exclude`, and every
-    remaining column has its kind in `features.kinds`. With a holdout a target transform that was
-    left out is still None: the profile counts the holdout's rows, which have no say in it
-    (`models.data.design.choose_transform`).
+    remaining column has its kind in `features.kinds`. With a holdout what follows from the target
+    is still open: the profile counts the holdout's rows, which have no say in it
+    (`models.data.design.complete_spec`).
 
     Raises
     ------
@@ -64,9 +59,8 @@ def resolve(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
         raise SpecError(faults)
     target = _column(profile, spec.target)
     assert target is not None
-    transform = spec.preprocessing.target_transform
-    if transform is None and spec.holdout is None:
-        transform = fitting_transform(target.min, target.skewness)
+    if spec.holdout is None:
+        spec = objective_of(spec).complete(spec, target.min, target.skewness)
     kinds: dict[str, Literal["numeric", "categorical"]] = {}
     left_out: dict[str, str] = {}
     for column in profile.columns:
@@ -86,8 +80,7 @@ def resolve(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
                 exclude=[*dict.fromkeys([*spec.features.exclude, *left_out])],
                 kinds=kinds,
                 coordinates=_coordinates(spec, profile, kinds),
-            ),
-            "preprocessing": spec.preprocessing.model_copy(update={"target_transform": transform}),
+            )
         }
     )
     if fault := _dropped_rows_fault(resolved, profile):
@@ -229,33 +222,9 @@ def _target_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None
         refuse("/target", f"the table has no column '{spec.target}'; its last columns are {names}")
     elif target.missing == profile.rows:
         refuse("/target", f"'{spec.target}' has no values: every cell is missing")
-    elif target.storage != "number":
-        what = "dates" if target.storage == "datetime" else "words"
-        refuse(
-            "/target",
-            f"'{spec.target}' holds {what}, and only numbers can be predicted"
-            + _remedy(profile, spec.target),
-        )
-    elif (largest := max(abs(target.min or 0), abs(target.max or 0))) > LARGEST_TARGET:
-        refuse(
-            "/target",
-            f"'{spec.target}' reaches ±{number_text(largest)}, and squares of its errors would "
-            f"overflow: give it in another unit, within ±{number_text(LARGEST_TARGET)}",
-        )
-    elif target.distinct > 1 and largest < SMALLEST_TARGET:
-        refuse(
-            "/target",
-            f"'{spec.target}' stays within ±{number_text(SMALLEST_TARGET)}, and squares of its "
-            "errors would vanish: give it in another unit",
-        )
-    elif target.distinct < 2:
-        refuse("/target", f"'{spec.target}' has {target.distinct} value: nothing varies to learn")
-    elif spec.preprocessing.target_transform == "log" and (target.min or 0) <= 0:
-        refuse(
-            "/preprocessing/target_transform",
-            f"the log needs positive targets, and the smallest '{spec.target}' is "
-            f"{number_text(target.min or 0)}: use 'none'",
-        )
+    elif fault := objective_of(spec).target_fault(spec, target):
+        pointer, detail = fault
+        refuse(pointer, detail + (_remedy(profile, spec.target) if pointer == "/target" else ""))
 
 
 def _fold_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None:

@@ -17,17 +17,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from models.data.design import Codes, Numbers, as_levels, encode, level_of
+from models.data.design import Codes, Numbers
 from models.serving.levels import Levels
 from models.serving.manifest import CategoricalFeature, Manifest, NumericFeature
 from models.serving.oddities import (
     REFUSED,
-    RowWarning,
     missing_value,
     not_a_number,
     out_of_range,
     unknown_category,
 )
+from models.tables.arrays import as_levels, encode, level_of
 from models.tables.cells import (
     MISSING,
     MISSING_AMONG_NUMBERS,
@@ -37,7 +37,7 @@ from models.tables.cells import (
     parse_dates,
     parse_numbers,
 )
-from models.tables.faults import TableFault, quoted
+from models.tables.faults import RowWarning, TableFault, quoted
 from models.tables.readings import apply
 
 Feature = TypeVar("Feature", NumericFeature, CategoricalFeature)

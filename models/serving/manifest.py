@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from models.data.design import Design, Vocabulary
+from models.objectives import REGRESSION, task_of
+from models.objectives.regression.bounds import Bounds
+from models.objectives.regression.intervals import Calibration
 from models.planning.review.warning import SpecWarning
 from models.randomness import stream_seed
-from models.serving.bounds import Bounds
-from models.serving.intervals import Calibration
 from models.serving.reference import Background, Outliers
 from models.spec import TargetTransform, TrainingSpec
 from models.tables.readings import Reading
@@ -96,9 +97,13 @@ class Manifest(BaseModel):
     column under its `inputs` name. What models of an earlier version lack is None or empty.
     """
 
+    # An objective may keep more.
+    model_config = ConfigDict(extra="allow")
+
     format: Literal[1] = 1
+    task: str = REGRESSION
     target: str
-    target_transform: TargetTransform
+    target_transform: TargetTransform = "none"
     numeric: list[NumericFeature]
     categorical: list[CategoricalFeature]
     inputs: dict[str, str]
@@ -149,26 +154,21 @@ def describe(
     design: Design,
     spec: TrainingSpec,
     *,
-    metrics: dict[str, float | None],
-    metrics_error: dict[str, float | None],
-    calibration: Calibration,
-    bounds: Bounds,
-    intervals: list[dict[str, Any]],
+    kept: dict[str, Any],
     importance: list[dict[str, Any]],
     members: int,
     receipt: dict[str, Any],
     warnings: list[SpecWarning],
 ) -> Manifest:
-    """The manifest of a model trained with a resolved spec."""
-    assert spec.preprocessing.target_transform is not None
+    """The manifest of a model trained with a resolved spec; `kept` is what its objective keeps."""
     ranked = [row["column"] for row in importance]
     places = sorted(
         range(len(design.numeric)), key=lambda place: ranked.index(design.numeric[place])
     )
     chance = np.random.default_rng(stream_seed(spec.seed, "background"))
     return Manifest(
+        task=task_of(spec),
         target=spec.target,
-        target_transform=spec.preprocessing.target_transform,
         numeric=[
             _numeric(name, kind, column, design.readings.get(name))
             for name, kind, column in zip(
@@ -181,17 +181,13 @@ def describe(
         ],
         inputs=input_names(design),
         members=members,
-        metrics=metrics,
-        metrics_error=metrics_error,
         spec=spec.model_dump(mode="json"),
         receipt=receipt,
-        calibration=calibration,
-        bounds=bounds,
-        intervals=[MeasuredInterval(**row) for row in intervals],
         importance=[Importance(**row) for row in importance],
         outliers=Outliers.of(design.numbers, places),
         background=Background.of(design.numbers, design.codes, chance),
         warnings=warnings,
+        **kept,
     )
 
 

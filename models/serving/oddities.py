@@ -3,37 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
-from models.serving.intervals import Calibration
 from models.serving.manifest import CategoricalFeature, NumericFeature
-from models.tables.faults import quoted
-from models.tables.wording import moment_text, number_text, rounded_text
+from models.tables.faults import RowWarning, WarningCode, quoted
+from models.tables.wording import moment_text, number_text
 
-WarningCode = Literal[
-    "unknown_category",
-    "not_a_number",
-    "missing_value",
-    "out_of_range",
-    "outlier",
-    "no_interval",
-    "prediction_bounded",
-    "more_warnings",
-]
 REFUSED: tuple[WarningCode, ...] = ("unknown_category", "not_a_number", "missing_value")
 
 SHARED = 4096  # columns whose warnings are kept: an empty row has one for each
-
-
-@dataclass(frozen=True, slots=True)
-class RowWarning:
-    """Something odd about one cell, about a row, or about all rows of a request."""
-
-    code: WarningCode
-    column: str | None
-    detail: str
 
 
 @lru_cache(SHARED)
@@ -73,29 +51,6 @@ def out_of_range(feature: NumericFeature, value: float) -> RowWarning:
         "out_of_range",
         feature.name,
         f"'{feature.name}' is {shown(value)}, outside {shown(low)} to {shown(high)} in training",
-    )
-
-
-def no_interval(calibration: Calibration | None, coverage: float) -> RowWarning:
-    if calibration is None:
-        detail = "the model was trained by a version without intervals: train it again"
-    else:
-        what = "scored rows" if calibration.groups is None else "scored groups"
-        detail = (
-            f"an interval that holds {100 * coverage:g} % of the truths needs "
-            f"{calibration.units_needed(coverage)} {what}, and the model has "
-            f"{calibration.units} outside of a fold: ask for a smaller coverage"
-        )
-    return RowWarning("no_interval", None, detail)
-
-
-def prediction_bounded(lowest: float, highest: float) -> RowWarning:
-    return RowWarning(
-        "prediction_bounded",
-        None,
-        "the networks went beyond the targets of training and were cut off between "
-        f"{rounded_text(lowest, 6)} and {rounded_text(highest, 6)}: check the row, and do not rely "
-        "on this prediction; its interval spans that whole range",
     )
 
 

@@ -12,13 +12,14 @@ import onnxruntime
 import pyarrow as pa
 
 from models.data.design import Codes, Numbers
+from models.objectives import OBJECTIVES
+from models.objectives.base import DEFAULT_COVERAGE, Cells
 from models.serving.encoding import EncodedRows, Given, RowEncoder
 from models.serving.explain import Explanation, explain, prices_of_explanation
-from models.serving.intervals import DEFAULT_COVERAGE, spread_within_folds
 from models.serving.manifest import OUTPUTS, Manifest
-from models.serving.oddities import RowWarning, no_interval, outlier, prediction_bounded
+from models.serving.oddities import outlier
 from models.serving.reference import OutlierCheck, Vector
-from models.tables.faults import TableError
+from models.tables.faults import RowWarning, TableError
 
 # Rows that go through the graph at once: their activations stay in the cache, which is twice as
 # fast as 4,096 rows at a time, and a large table takes little memory.
@@ -34,20 +35,18 @@ class RowError(TableError):
 
 @dataclass(frozen=True)
 class Predictions:
-    """values, low and high (N,) and members (K, N) on the target's own scale.
+    """values (N, …) and members (K, N, …) on the target's own scale.
 
+    cells : (N,) of each column of the answer, by its name
     encoded : the rows as the graph took them, and what is odd about each
-    low, high : bounds of an interval of `coverage`; NaN where it cannot be had
     given : the columns of the request, as the model sees them
     about_all : what is odd about all rows
     explanations : of each row, if they were asked for
     """
 
     values: Vector
-    low: Vector
-    high: Vector
-    coverage: float
     members: Vector
+    cells: Mapping[str, Cells]
     encoded: EncodedRows
     given: Given
     about_all: list[RowWarning]
@@ -81,6 +80,8 @@ class Predictor:
             core, options, providers=["CPUExecutionProvider"]
         )
         self._encoder = RowEncoder(manifest)
+        self._answering = OBJECTIVES[manifest.task].answering(manifest)
+        self.columns = self._answering.columns
         self.explanation_bytes = len(core) * prices_of_explanation(len(manifest.columns))
         # Whether a row takes about a millisecond at the most: dates, and numbers that are levels,
         # are read from text by vectorised code that takes as long for one cell.
@@ -132,17 +133,16 @@ class Predictor:
             raise RowError("some cells cannot be taken as they are", faults)
         values, members = self._run(encoded.numbers, encoded.codes)
         self._warn_of_outliers(encoded)
-        low, high = self._interval(values, members, question.coverage)
-        low, high = self._widen_bounded(members, low, high, encoded.warnings)
+        answer = self._answering.answer(values, members, question.coverage)
+        for row, warning in answer.odd:
+            encoded.warnings[row].append(warning)
         return Predictions(
             values=values,
-            low=low,
-            high=high,
-            coverage=question.coverage,
             members=members,
+            cells=answer.cells,
             encoded=encoded,
             given=given,
-            about_all=self._about_all(question.coverage),
+            about_all=answer.about_all,
             explanations=self._explain(encoded) if question.explain else None,
         )
 
@@ -165,43 +165,6 @@ class Predictor:
             np.concatenate([members for _, members in parts], axis=1),
         )
 
-    def _about_all(self, coverage: float) -> list[RowWarning]:
-        calibration = self.manifest.calibration
-        if calibration is None or calibration.bound(coverage) is None:
-            return [no_interval(calibration, coverage)]
-        return []
-
-    def _interval(self, values: Vector, members: Vector, coverage: float) -> tuple[Vector, Vector]:
-        calibration, transform = self.manifest.calibration, self.manifest.target_transform
-        if calibration is None or calibration.bound(coverage) is None:
-            nothing = np.full(len(values), np.nan)
-            return nothing, nothing
-        spread = np.zeros(1)
-        if calibration.difficulty.spread > 0:
-            served = members[self.manifest.first_served :]
-            spread = spread_within_folds(served, self.manifest.members_per_fold, transform)
-        return calibration.interval(values, spread, coverage, transform)
-
-    def _widen_bounded(
-        self, members: Vector, low: Vector, high: Vector, warnings: list[list[RowWarning]]
-    ) -> tuple[Vector, Vector]:
-        """Of a row for which a network went beyond what training saw no interval says anything
-        but that the truth may be all that was seen."""
-        bounds, first = self.manifest.bounds, self.manifest.first_served
-        if bounds is None:
-            return low, high
-        reached = bounds.reached(members, first)
-        if not reached.any():
-            return low, high
-        lowest, highest = bounds.range(first)
-        odd = prediction_bounded(lowest, highest)
-        for row in reached.nonzero()[0]:
-            warnings[row].append(odd)
-        return (
-            np.where(reached, np.minimum(low, lowest), low),
-            np.where(reached, np.maximum(high, highest), high),
-        )
-
     def _warn_of_outliers(self, encoded: EncodedRows) -> None:
         if self._outliers is None:
             return
@@ -218,6 +181,11 @@ class Predictor:
                 "with: train it again"
             )
         return [
-            explain(lambda *rows: self._run(*rows)[0], background, numbers, codes)
+            explain(
+                lambda *rows: self._answering.explained(self._run(*rows)[0]),
+                background,
+                numbers,
+                codes,
+            )
             for numbers, codes in zip(encoded.numbers, encoded.codes, strict=True)
         ]

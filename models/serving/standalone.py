@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from models.objectives.regression.standalone import answer
 from models.tables.faults import TableError
 from models.tables.header import HEAD_BYTES, read_header
 
-COVERAGE = 0.9  # from 0.5 to 0.99
+COVERAGE = 0.9  # of the truths that intervals hold, from 0.5 to 0.99
 SEPARATOR = None  # ";" for example, where more than one fits; " " for runs of blanks
 MISSING = {"", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A", "<NA>", "NaT"}
 MISSING_AMONG_NUMBERS = MISSING | {"None", "none", "?", "-", "."}
@@ -154,52 +155,6 @@ def plainest(text: str) -> str:
     return text if found is None else found[1] + (found[2] or "")
 
 
-def interval(
-    value: np.ndarray, members: np.ndarray, manifest: dict[str, Any]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds between which COVERAGE of the truths lie; NaN where none can be had."""
-    calibration = manifest.get("calibration")
-    if calibration is None:  # trained by a version without intervals
-        return np.full(len(value), math.nan), np.full(len(value), math.nan)
-    rank = math.ceil((calibration["rows"] + 1) * COVERAGE - 1e-9)
-    scores = zip(calibration["ranks"], calibration["scores"], strict=True)
-    bound = next((score for place, score in scores if place >= rank), math.nan)
-    units = calibration.get("measured")  # None of a model of an earlier version
-    if units is None:
-        units = calibration["groups"] or rank
-    if units < COVERAGE / (1 - COVERAGE) - 1e-9:
-        bound = math.nan  # few groups say little, however many rows they have
-    is_log = manifest["target_transform"] == "log"
-    scale = np.log(members) if is_log else members
-    per_fold = manifest["spec"]["members_per_fold"]
-    if manifest["spec"]["folds"]["type"] == "time":  # the last fold's alone are the value
-        scale = scale[-per_fold:]
-    by_fold = scale.reshape(-1, per_fold, len(value))
-    spread = by_fold.std(axis=1).mean(axis=0)
-    difficulty = calibration["difficulty"]
-    radius = (difficulty["constant"] + difficulty["spread"] * spread) * bound
-    if is_log:
-        shift = calibration.get("shift", 0.0)
-        low, high = value * np.exp(shift - radius), value * np.exp(shift + radius)
-        return np.minimum(low, value), np.maximum(high, value)
-    return value - radius, value + radius
-
-
-def cut_off(members: np.ndarray, manifest: dict[str, Any]) -> tuple[np.ndarray, float, float]:
-    """The rows for which a network went beyond what training saw, and the range of predictions."""
-    bounds = manifest.get("bounds")
-    if bounds is None:  # trained by a version that kept none
-        return np.zeros(members.shape[1], bool), math.inf, -math.inf
-    in_time = manifest["spec"]["folds"]["type"] == "time"
-    first = len(members) - manifest["spec"]["members_per_fold"] if in_time else 0
-    low, high, overflow = (
-        np.array(bounds[end][first:])[:, None] for end in ("low", "high", "overflow")
-    )
-    served = members[first:]
-    rows = ((served <= low) | (served >= high) | (served == overflow)).any(axis=0)
-    return rows, low.min(), high.max()
-
-
 def read(path: str) -> tuple[dict[str, list[str]], int]:
     """The cells of each column, and how many rows there are."""
     data = Path(path).read_bytes()
@@ -274,16 +229,15 @@ def main(path: str) -> None:
         inputs[manifest["inputs"][feature["name"]]] = np.array(words, object)[:, None]
 
     value, members = session.run(["value", "members"], inputs)
-    low, high = interval(value, members, manifest)
-    rows_cut_off, lowest, highest = cut_off(members, manifest)
-    if rows_cut_off.any():
-        note(f"{rows_cut_off.sum()} predictions were cut off near the targets of training")
-        low = np.where(rows_cut_off, np.minimum(low, lowest), low)
-        high = np.where(rows_cut_off, np.maximum(high, highest), high)
+    columns, notes = answer(value, members, manifest, COVERAGE)
+    for text in notes:
+        note(text)
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["prediction", "low", "high"])
-    for row in zip(value.tolist(), low.tolist(), high.tolist(), strict=True):
-        writer.writerow(["" if math.isnan(cell) else cell for cell in row])
+    writer.writerow(columns)
+    for row in zip(*columns.values(), strict=True):
+        writer.writerow(
+            ["" if isinstance(cell, float) and math.isnan(cell) else cell for cell in row]
+        )
 
 
 if __name__ == "__main__":

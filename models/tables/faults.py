@@ -1,10 +1,22 @@
-"""What is wrong with a table, and where."""
+"""What is wrong with a table, or odd about rows to predict, and where."""
 
 from __future__ import annotations
 
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+WarningCode = Literal[
+    "unknown_category",
+    "not_a_number",
+    "missing_value",
+    "out_of_range",
+    "outlier",
+    "no_interval",
+    "prediction_bounded",
+    "more_warnings",
+]
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = 60  # characters, quotes included
@@ -26,6 +38,15 @@ class TableError(ValueError):
         super().__init__(detail)
         self.detail = detail
         self.faults = list(faults)
+
+
+@dataclass(frozen=True, slots=True)
+class RowWarning:
+    """Something odd about one cell, about a row, or about all rows of a request."""
+
+    code: WarningCode
+    column: str | None
+    detail: str
 
 
 def quoted(text: str) -> str:

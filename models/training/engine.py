@@ -20,8 +20,7 @@ from models.members import Member, population_key
 from models.networks import build_network
 from models.networks.encoder import Encoder
 from models.networks.population import Network, take
-from models.networks.target import TargetScale
-from models.objectives.losses import LOSSES
+from models.objectives.learning import Target
 from models.randomness import stream_seed
 from models.spec.schedules import schedule_factor
 from models.training.checkpoint import pack, unpack
@@ -50,9 +49,13 @@ class TrainedPopulation:
 
     network: Network
     encoder: Encoder
-    target: TargetScale
+    target: Target
     statistics: FoldStatistics
     courses: list[Course]
+
+    @property
+    def folds(self) -> int:
+        return len(self.statistics.fill)
 
 
 class Trainer:
@@ -92,7 +95,7 @@ class Trainer:
         )
         self._rates = [member.spec.optimizer.learning_rate for member in members]
         self._optimizer = PopulationOptimizer(network, [member.spec for member in members])
-        self._gradients = gradients_of(network, LOSSES[self._spec.loss], self._fold_of)
+        self._gradients = gradients_of(network, self.inputs.loss, self._fold_of)
         self._noise = PopulationNoise(members, self.inputs.dtype, self._device)
         self._seen = self.inputs.of(self._folds)
         self._watched = self._pad(self.inputs.watched_rows)
@@ -305,7 +308,7 @@ class Trainer:
             part = rows.span(start, start + count)
             x, y = self._seen.rows(part), self._seen.targets(part)
             outputs = self.network.predict(self._by_member(x))  # (K, rows, outputs)
-            losses = LOSSES[self._spec.loss].rows(outputs, self._by_member(y))
+            losses = self.inputs.loss.rows(outputs, self._by_member(y))
             sums += torch.where(self._by_member(part.weight) > 0, losses, 0.0).sum(1)
         return sums / self._by_member(rows.weight.sum(1))
 

@@ -10,18 +10,15 @@ from torch import Tensor
 
 from models.data.design import Design
 from models.data.folds import FoldRows
-from models.data.preprocessing import MARGIN, MARGIN_IN_TIME, FoldStatistics, learn
+from models.data.preprocessing import FoldStatistics, learn
 from models.networks.encoder import Encoder
 from models.networks.population import Shape, take
-from models.networks.target import TargetScale
+from models.objectives.trained import learning_of
 from models.planning.estimate import ENCODED_BYTES
 from models.spec import TrainingSpec
 from models.spec.architectures import bins_of
 from models.training.rows import RaggedRows
 
-# Standard deviations at which a target is cut off, which concerns none that a fold trains on: the
-# square of a scored row's, or of a padding row's, stays finite in float32 and stops no fold.
-LARGEST_TARGET = 1e15
 # Rows that are encoded together when all of them are; `quantile` scaling takes 256 bytes a cell.
 CHUNK_ROWS = 256
 
@@ -50,11 +47,12 @@ class Inputs:
             design,
             [fold.train for fold in folds],
             bins=bins_of(spec.architecture),
-            margin=MARGIN_IN_TIME if spec.folds.type == "time" else MARGIN,
         )
         self.encoder = Encoder(self.statistics, design.categorical, spec.preprocessing, dtype)
-        self.target = TargetScale(self.statistics, spec.preprocessing)
-        self.shape = Shape(self.encoder.numeric, self.encoder.width, outputs=1)
+        learning = learning_of(spec)
+        self.loss = learning.loss(spec)
+        self.target = learning.target([design.target[fold.train] for fold in folds], spec)
+        self.shape = Shape(self.encoder.numeric, self.encoder.width, self.target.outputs)
         self._numbers = torch.from_numpy(design.numbers).to(device)
         self._codes = torch.from_numpy(design.codes).to(device)
         self._targets = torch.from_numpy(design.target).to(device)
@@ -77,8 +75,7 @@ class Inputs:
     def targets(self, rows: RaggedRows) -> Tensor:
         """(F, M) standardised targets of each fold's rows."""
         targets = self._targets.index_select(0, rows.index.reshape(-1)).view(rows.index.shape)
-        y = self._target.standardize(targets).clamp(-LARGEST_TARGET, LARGEST_TARGET)
-        return y.to(self.dtype)
+        return self._target.standardize(targets).to(self.dtype)
 
     def rows(self, rows: RaggedRows) -> Tensor:
         """(F, M, D) inputs of each fold's rows."""

@@ -19,7 +19,7 @@ from app.main import create_app
 from app.resources import Resources
 from app.settings import Settings
 from app.storage.tables import Shard
-from models.serving.intervals import Calibration, Difficulty
+from models.objectives.regression.intervals import Calibration, Difficulty
 from models.serving.manifest import CategoricalFeature, Manifest, NumericFeature
 from models.serving.reference import Background
 

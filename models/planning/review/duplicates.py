@@ -14,12 +14,12 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.design import as_numbers
 from models.data.features import select
 from models.planning.review.order import is_time
 from models.planning.review.sample import Numbers, Sample, level_codes
 from models.planning.review.warning import SpecWarning
 from models.spec import TrainingSpec
+from models.tables.arrays import as_numbers
 from models.tables.kinds import ID_NAME
 from models.tables.profile import ColumnProfile, Profile
 

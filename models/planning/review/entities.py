@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.data.aside import groups_needed
-from models.data.design import as_numbers
 from models.planning.review.sample import Codes, Numbers, Sample, level_codes, standard_ranks
 from models.planning.review.warning import SpecWarning
 from models.spec import TrainingSpec
+from models.tables.arrays import as_numbers
 from models.tables.kinds import ID_NAME
 from models.tables.profile import ColumnProfile, Profile
 

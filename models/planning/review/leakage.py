@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from models.data.design import as_numbers
 from models.data.features import select
 from models.planning.review.order import is_time
 from models.planning.review.sample import Codes, Numbers, Sample, level_codes, standard_ranks
 from models.planning.review.warning import SpecWarning
 from models.spec import TrainingSpec
+from models.tables.arrays import as_numbers
 from models.tables.profile import Profile
 
 # A column that explains more of the target than this, by any of the measures, says what it is:

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from models.data.design import as_numbers
 from models.data.features import select
 from models.planning.review.sample import Numbers, Sample, level_codes, standard_ranks
 from models.planning.review.warning import SpecWarning
 from models.spec import TrainingSpec
+from models.tables.arrays import as_numbers
 from models.tables.profile import ColumnProfile, Profile
 
 TIME_NAME = re.compile(

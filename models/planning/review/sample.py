@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from models.data.design import as_numbers
+from models.tables.arrays import as_numbers
 from models.tables.profile import ColumnProfile, Profile
 from models.tables.stored import read_first
 

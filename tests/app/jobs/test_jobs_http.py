@@ -15,7 +15,7 @@ from app.jobs import attempts, lifecycle, repository, service
 from app.queue.dispatch import Hints
 from app.settings import Settings
 from app.storage.tables import LOCAL_TENANT
-from models.data.design import choose_transform
+from models.data.design import complete_spec
 from models.spec import TrainingSpec
 
 SPEC = {
@@ -125,9 +125,9 @@ def test_a_table_is_read_outside_of_a_transaction(
 
     def noting(parquet: Path, spec: TrainingSpec) -> TrainingSpec:
         in_use.append(pool.checkedout())
-        return choose_transform(parquet, spec)
+        return complete_spec(parquet, spec)
 
-    monkeypatch.setattr(service, "choose_transform", noting)
+    monkeypatch.setattr(service, "complete_spec", noting)
     held_out = SPEC | {"holdout": {"fraction": 0.1}}
     assert client.post("/v1/jobs:validate", json=held_out).status_code == 200
     assert client.post("/v1/jobs", json=held_out).status_code == 202

@@ -19,7 +19,7 @@ from app.predictions.service import MOST_EXPLAINED
 from app.registry.names import ModelNames
 from app.settings import Settings
 from app.storage.blobs import artifact_key
-from models.serving.oddities import RowWarning
+from models.tables.faults import RowWarning
 
 CSV = {"Content-Type": "text/csv"}
 JSON = {"Content-Type": "application/json"}

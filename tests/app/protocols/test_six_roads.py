@@ -22,7 +22,7 @@ from houses import build, house_frame, lay
 
 from app.settings import Settings
 from app.storage.migrate import upgrade
-from models.serving.oddities import WarningCode
+from models.tables.faults import WarningCode
 
 Rows = list[dict[str, Any]]
 Answer = dict[str, list[Any]]

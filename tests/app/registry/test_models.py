@@ -146,6 +146,7 @@ def test_exports(client: TestClient, tmp_path: Path) -> None:
     assert set(names) == {
         "README.txt",
         "predict.py",
+        service.ANSWERS,
         *service.READER,
         "model.onnx",
         "manifest.json",

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 from houses import lay
 
-from models.data.design import Design, as_levels, as_numbers, encode, level_of
+from models.data.design import Design
+from models.tables.arrays import as_levels, as_numbers, encode, level_of
 
 ROWS = 12
 FRAME = pd.DataFrame(

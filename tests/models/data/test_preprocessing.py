@@ -14,7 +14,8 @@ import pytest
 from houses import Case, array_design, house_frame, lay
 
 from models.data.design import Vocabulary
-from models.data.preprocessing import FoldStatistics, learn, trainable_rows, transform_target
+from models.data.preprocessing import FoldStatistics, learn, trainable_rows
+from models.objectives.trained import learning_of
 from models.spec import Preprocessing
 
 MISSING = ["mean", "median", "zero", "drop_rows"]
@@ -44,7 +45,11 @@ def learn_one(column: list[float], missing: str = "mean", scaling: str = "standa
 
 def learnt_of(case: Case, fold: int) -> dict[str, bytes]:
     learnt = learn(case.spec.preprocessing, case.design, [f.train for f in case.folds], BINS)
-    return bits_of(learnt, fold, case)
+    target = learning_of(case.spec).target(
+        [case.design.target[f.train] for f in case.folds], case.spec
+    )
+    of_target = {name: value[fold].numpy().tobytes() for name, value in target.state_dict().items()}
+    return bits_of(learnt, fold, case) | of_target
 
 
 def bits_of(learnt: FoldStatistics, fold: int, case: Case) -> dict[str, bytes]:
@@ -221,33 +226,6 @@ def test_levels_that_a_fold_has_seen() -> None:
         [True, True, False, True, True],
         [False, False, True, False, True],
     ]
-
-
-@pytest.mark.parametrize("transform", ["log", "none"])
-def test_the_target_is_standardised_by_the_training_rows(transform: str) -> None:
-    target = np.array([1.0, 2.0, 4.0, 8.0, 1e6])
-    design = array_design(np.ones((5, 1)), target=target)
-    learnt = learn(preprocessing(transform=transform), design, [np.arange(4)])
-    known = np.log(target[:4]) if transform == "log" else target[:4]
-    assert learnt.target_center.item() == pytest.approx(known.mean())
-    assert learnt.target_scale.item() == pytest.approx(known.std())
-    low, high = (1 / 1.5, 8 * 1.5) if transform == "log" else (1 - 3.5, 8 + 3.5)
-    assert learnt.target_low.item() == pytest.approx(low)
-    assert learnt.target_high.item() == pytest.approx(high)
-
-
-def test_a_target_that_does_not_vary_among_the_training_rows() -> None:
-    design = array_design(np.ones((3, 1)), target=np.array([5.0, 5.0, 9.0]))
-    learnt = learn(preprocessing(), design, [np.arange(2)])
-    assert (learnt.target_center.item(), learnt.target_scale.item()) == (5.0, 1.0)
-
-
-def test_the_scale_on_which_the_target_is_learnt() -> None:
-    assert transform_target(preprocessing(transform="log"), np.array([1.0, np.e])).tolist() == [
-        0.0,
-        1.0,
-    ]
-    assert transform_target(preprocessing(), np.array([3.0])).tolist() == [3.0]
 
 
 def test_drop_rows_leaves_incomplete_rows_out_of_training_alone(tmp_path: Path) -> None:

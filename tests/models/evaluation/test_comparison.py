@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,25 @@ import pyarrow.parquet as pq
 import pytest
 
 from models.evaluation.comparison import UNIT, Comparison, compare
+from models.objectives import OBJECTIVES, REGRESSION
+from models.objectives.base import Yardstick
+from models.serving.manifest import Manifest
 
+
+def of_loss(loss: str) -> Yardstick:
+    model = Manifest(target="price", spec={"loss": loss}, **NOTHING)
+    return OBJECTIVES[REGRESSION].yardstick(model, model)
+
+
+NOTHING: dict[str, Any] = {
+    "numeric": [],
+    "categorical": [],
+    "inputs": {},
+    "members": 1,
+    "metrics": {},
+    "receipt": {},
+}
+RMSE, MAE = of_loss("squared_error"), of_loss("absolute_error")
 ROWS, FOLDS, GROUPS = 200, 5, 40
 PAIRS = 400
 # What one model of a pair errs by: (n,) from its folds (n,), the groups (n,) and chance.
@@ -37,7 +56,7 @@ def share_better(errors: Errors, *, by_group: bool = False, scale: float = 1.0) 
             folds = chance.permutation(ROWS) % FOLDS
             drawn = factor * errors(folds, groups, chance)
             files.append(out_of_fold(drawn, folds, groups if by_group else None))
-        found = compare(files[0], files[1], "rmse")
+        found = compare(files[0], files[1], RMSE)
         assert found is not None
         better += found.is_better
     return better / PAIRS
@@ -80,7 +99,7 @@ def test_the_standard_error_is_that_of_repeated_tables() -> None:
     for _ in range(PAIRS):
         shared = chance.normal(size=ROWS)
         first, second = (shared + chance.normal(0, 0.5, ROWS) for _ in range(2))
-        pair = compare(out_of_fold(first, folds, None), out_of_fold(second, folds, None), "mae")
+        pair = compare(out_of_fold(first, folds, None), out_of_fold(second, folds, None), MAE)
         assert pair is not None
         found.append(pair)
     spread = np.std([pair.difference for pair in found])
@@ -91,10 +110,10 @@ def test_equal_models_differ_by_nothing() -> None:
     errors, folds = np.linspace(-1, 2, ROWS), np.arange(ROWS) % FOLDS
     file = out_of_fold(errors, folds, None)
     rmse = float(np.sqrt(np.mean(errors**2)))
-    same = compare(file, file, "rmse")
+    same = compare(file, file, RMSE)
     assert same == Comparison("rmse", ROWS, pytest.approx(rmse), pytest.approx(rmse), 0, 0)
     assert not same.is_better
     perfect = out_of_fold(errors * 0, folds, None)
-    found = compare(perfect, file, "rmse")
+    found = compare(perfect, file, RMSE)
     assert found is not None
     assert found.is_better

@@ -96,7 +96,7 @@ def test_a_holdout_row_leaves_every_fold_as_it_was(tmp_path: Path, planted: str)
     held_out = with_cells(dataclasses.replace(clean, design=clean.holdout), 0, planted).design
     before, after = scores_of(clean), scores_of(dataclasses.replace(clean, holdout=held_out))
     assert np.array_equal(after.out_of_fold, before.out_of_fold, equal_nan=True)
-    assert after.metrics == before.metrics
+    assert after.assessment.metrics == before.assessment.metrics
     assert after.folds == before.folds
     assert after.holdout != before.holdout
 

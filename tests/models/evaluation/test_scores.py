@@ -35,19 +35,19 @@ def test_every_row_is_predicted_by_the_fold_that_did_not_see_it(houses_model: Bu
 
 
 def test_the_metrics_are_pooled_over_the_out_of_fold_predictions(houses_model: Built) -> None:
-    scores = houses_model.scores
-    scored = scores.fold_of >= 0
-    assert scores.metrics == regression_metrics(scores.actual[scored], scores.out_of_fold[scored])
-    assert scores.metrics_error == metric_errors(
-        scores.actual[scored], scores.out_of_fold[scored], np.arange(scored.sum())
+    scores, actual = houses_model.scores, houses_model.case.design.target
+    found, scored = scores.assessment, scores.fold_of >= 0
+    assert found.metrics == regression_metrics(actual[scored], scores.out_of_fold[scored])
+    assert found.metrics_error == metric_errors(
+        actual[scored], scores.out_of_fold[scored], np.arange(scored.sum())
     )
-    assert scores.metrics["r2"] is not None
-    assert scores.metrics["r2"] > 0.5  # it has learnt something, so that the tests mean something
+    assert found.metrics["r2"] is not None
+    assert found.metrics["r2"] > 0.5  # it has learnt something, so that the tests mean something
 
 
 def test_the_summary_of_each_fold(houses_model: Built) -> None:
     scores, case = houses_model.scores, houses_model.case
-    variance = float(np.var(scores.actual[scores.fold_of >= 0]))
+    variance = float(np.var(case.design.target[scores.fold_of >= 0]))
     for fold, (summary, rows) in enumerate(zip(scores.folds, case.folds, strict=True)):
         course = houses_model.trained.courses[fold]
         assert summary == {
@@ -105,8 +105,10 @@ def test_a_right_model_is_right_in_every_fold(kind: str, tmp_path: Path) -> None
     assert {finding["code"] for finding in scores.diagnosis} == {"good_fit"}
     for fold in scores.folds:
         assert fold["metrics"]["r2"] > 0.9  # against its own variance 0.7
-    assert scores.result()["fold_mean"]["r2"] == pytest.approx(scores.metrics["r2"], abs=1e-3)
-    assert scores.metrics["bias"] == pytest.approx(1.0, abs=0.01)
+    assert scores.result()["fold_mean"]["r2"] == pytest.approx(
+        scores.assessment.metrics["r2"], abs=1e-3
+    )
+    assert scores.assessment.metrics["bias"] == pytest.approx(1.0, abs=0.01)
 
 
 def test_what_a_model_remembers_is_of_rows_that_folds_saw(houses_model: Built) -> None:
@@ -136,17 +138,17 @@ def test_the_result_has_mean_and_deviation_over_folds(houses_model: Built) -> No
 
 
 def test_the_out_of_fold_file(houses_model: Built, tmp_path: Path) -> None:
-    scores = houses_model.scores
+    scores, actual = houses_model.scores, houses_model.case.design.target
     scores.write_out_of_fold(tmp_path / "oof.parquet")
     table = pd.read_parquet(tmp_path / "oof.parquet")
     assert list(table) == ["row", "fold", "unit", "actual", "prediction", "low", "high"]
     scored = np.flatnonzero(scores.fold_of >= 0)
     assert table["row"].tolist() == scores.rows[scored].tolist()
     assert table["fold"].tolist() == scores.fold_of[scored].tolist()
-    assert table["actual"].tolist() == scores.actual[scored].tolist()
+    assert table["actual"].tolist() == actual[scored].tolist()
     assert table["prediction"].tolist() == scores.out_of_fold[scored].tolist()
     inside = (table["low"] <= table["actual"]) & (table["actual"] <= table["high"])
-    (ninety,) = [row for row in scores.intervals if row["coverage"] == 0.9]
+    (ninety,) = [row for row in scores.assessment.result["intervals"] if row["coverage"] == 0.9]
     assert inside.mean() == ninety["measured"]
 
 

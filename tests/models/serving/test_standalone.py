@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.data.design import level_of
 from models.serving import standalone
 from models.serving.levels import Levels
+from models.tables.arrays import level_of
 from models.tables.cells import (
     MISSING,
     MISSING_AMONG_NUMBERS,

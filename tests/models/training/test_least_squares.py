@@ -45,7 +45,7 @@ def test_its_error_is_that_of_least_squares(tmp_path: Path, rows: int) -> None:
     x = chance.normal(size=(rows, 4))
     price = 100 + x @ [3.0, -2.0, 1.0, 0.0] + chance.normal(size=rows)
     case = lay(tmp_path, pd.DataFrame(x, columns=list("abcd")).assign(price=price), **LINEAR)
-    found = score(case, train(case)).metrics["rmse"]
+    found = score(case, train(case)).assessment.metrics["rmse"]
     expected = np.empty(rows)
     for fold in case.folds:
         rival = make_pipeline(StandardScaler(), LinearRegression())

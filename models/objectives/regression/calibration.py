@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from models.serving.intervals import Calibration, Difficulty, transformed
+from models.objectives.regression.intervals import Calibration, Difficulty, transformed
 from models.spec import TargetTransform
 
 MEASURED = (0.5, 0.8, 0.9, 0.95, 0.99)

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 from houses import Built, build, house_frame, lay
 
-from models.serving import standalone
-from models.serving.bounds import Bounds
+from models.objectives.regression import standalone
+from models.objectives.regression.bounds import Bounds
 
 BOUNDS = Bounds(low=[1.0, 2.0], high=[9.0, 8.0], overflow=[5.0, 5.5])
 MISTYPED = {"area": "120", "year": "195000", "quarter": "mill", "heating": "gas", "stars": "2"}
@@ -48,14 +48,14 @@ def test_a_mistyped_row_stays_near_what_was_seen_and_is_marked(linear: Built) ->
     found = linear.predictor.predict_table(row())
     assert prices.min() / 1.5 <= found.values[0] <= prices.max() * 1.5
     assert "prediction_bounded" in [odd.code for odd in found.warnings[0]]
-    assert found.low[0] < np.quantile(prices, 0.1)
-    assert found.high[0] >= 0.9 * prices.max()
+    assert found.cells["low"][0] < np.quantile(prices, 0.1)
+    assert found.cells["high"][0] >= 0.9 * prices.max()
 
 
 def test_a_usual_row_is_not_marked(linear: Built) -> None:
     found = linear.predictor.predict_table(row(year="1950"))
     assert found.warnings == [[]]
-    assert found.high[0] < 3 * found.low[0]
+    assert found.cells["high"][0] < 3 * found.cells["low"][0]
 
 
 def test_the_script_in_an_export_cuts_off_the_same_rows(linear: Built) -> None:

@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from models.evaluation.calibration import (
+from models.objectives.regression.calibration import (
     Residuals,
     calibrate,
     cross_intervals,
     measure,
     measured_units,
 )
-from models.serving.intervals import Calibration
+from models.objectives.regression.intervals import Calibration
 
 ROWS, FOLDS = 4_000, 5
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.serving.intervals import (
+from models.objectives.regression.intervals import (
     KEPT,
     Calibration,
     Difficulty,

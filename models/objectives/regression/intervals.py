@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from models.objectives.base import LOWEST_COVERAGE
 from models.spec import TargetTransform
 
-DEFAULT_COVERAGE = 0.9
-LOWEST_COVERAGE, HIGHEST_COVERAGE = 0.5, 0.99
 # Order statistics that are kept of a larger table; a rank between two takes the wider one.
 KEPT = 2_000
 

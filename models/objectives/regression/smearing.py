@@ -7,36 +7,33 @@ residuals instead of assuming any distribution of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from models.data.design import Design
-from models.export.served import ServedModel, predict
+from models.objectives.base import Vector
+from models.objectives.regression.scale import TargetScale
 
 
-def smear(served: ServedModel, design: Design, scored: list[np.ndarray], *, in_time: bool) -> None:
+def smear(target: TargetScale, scored: Sequence[tuple[Vector, Vector]], *, in_time: bool) -> None:
     """Give the members of each fold their factor, learnt from the out-of-fold residuals of the
     other folds: what a fold is scored with knows nothing of the rows that score it.
 
     Parameters
     ----------
-    scored : the validation rows of each of the model's folds, places in the design
+    scored : of each fold, truths (n,) and predictions (n,)
     in_time : from earlier folds only; the first has none and takes the later ones
     """
-    residuals = [
-        np.log(design.target[rows])
-        - np.log(predict(served.fold(place), design.numbers[rows], design.codes[rows])[0])
-        for place, rows in enumerate(scored)
-    ]
+    residuals = [np.log(actual) - np.log(predicted) for actual, predicted in scored]
     factors = [
         _factor(residuals[:fold] if in_time and fold > 0 else _without(residuals, fold))
         for fold in range(len(residuals))
     ]
-    served.target.smear(
-        torch.tensor(factors, dtype=torch.float64).repeat_interleave(served.members_per_fold)
-    )
+    members = len(target.center) // len(scored)
+    target.smear(torch.tensor(factors, dtype=torch.float64).repeat_interleave(members))
 
 
 def _without(residuals: list[NDArray[np.float64]], fold: int) -> list[NDArray[np.float64]]:

@@ -1,0 +1,107 @@
+"""The answers of a model that predicts a number: the number, and an interval around it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from models.objectives.base import Answer, Answering, Column, Vector
+from models.objectives.regression.bounds import Bounds
+from models.objectives.regression.intervals import Calibration, spread_within_folds
+from models.spec import TargetTransform
+from models.tables.faults import RowWarning
+from models.tables.wording import rounded_text
+
+PREDICTION, LOW, HIGH, COVERAGE = "prediction", "low", "high", "coverage"
+
+
+class RegressionModel(Protocol):
+    """What a manifest says of a model that predicts a number."""
+
+    target_transform: TargetTransform
+    calibration: Calibration | None
+    bounds: Bounds | None
+    spec: dict[str, Any]
+
+    @property
+    def members_per_fold(self) -> int: ...
+
+    @property
+    def first_served(self) -> int: ...
+
+
+class RegressionAnswers(Answering):
+    """low, high : bounds of an interval of the coverage asked for; NaN where it cannot be had."""
+
+    columns = (
+        Column(PREDICTION, ("value",), tensor="value"),
+        Column(LOW, ("interval", "low"), tensor="low"),
+        Column(HIGH, ("interval", "high"), tensor="high"),
+        Column(COVERAGE, ("interval", "coverage"), is_default=False),
+    )
+
+    def __init__(self, model: RegressionModel) -> None:
+        self._model = model
+
+    def answer(self, values: Vector, members: Vector, coverage: float) -> Answer:
+        low, high = self._interval(values, members, coverage)
+        odd: list[tuple[int, RowWarning]] = []
+        if self._model.bounds is not None:
+            # Of a row for which a network went beyond what training saw no interval says anything
+            # but that the truth may be all that was seen.
+            first = self._model.first_served
+            reached = self._model.bounds.reached(members, first)
+            if reached.any():
+                lowest, highest = self._model.bounds.range(first)
+                bounded = prediction_bounded(lowest, highest)
+                odd = [(int(row), bounded) for row in reached.nonzero()[0]]
+                low = np.where(reached, np.minimum(low, lowest), low)
+                high = np.where(reached, np.maximum(high, highest), high)
+        cells = {
+            PREDICTION: values,
+            LOW: low,
+            HIGH: high,
+            COVERAGE: np.full(len(values), coverage),
+        }
+        return Answer(cells, odd, self._about_all(coverage))
+
+    def _about_all(self, coverage: float) -> list[RowWarning]:
+        calibration = self._model.calibration
+        if calibration is None or calibration.bound(coverage) is None:
+            return [no_interval(calibration, coverage)]
+        return []
+
+    def _interval(self, values: Vector, members: Vector, coverage: float) -> tuple[Vector, Vector]:
+        calibration, transform = self._model.calibration, self._model.target_transform
+        if calibration is None or calibration.bound(coverage) is None:
+            nothing = np.full(len(values), np.nan)
+            return nothing, nothing
+        spread = np.zeros(1)
+        if calibration.difficulty.spread > 0:
+            served = members[self._model.first_served :]
+            spread = spread_within_folds(served, self._model.members_per_fold, transform)
+        return calibration.interval(values, spread, coverage, transform)
+
+
+def no_interval(calibration: Calibration | None, coverage: float) -> RowWarning:
+    if calibration is None:
+        detail = "the model was trained by a version without intervals: train it again"
+    else:
+        what = "scored rows" if calibration.groups is None else "scored groups"
+        detail = (
+            f"an interval that holds {100 * coverage:g} % of the truths needs "
+            f"{calibration.units_needed(coverage)} {what}, and the model has "
+            f"{calibration.units} outside of a fold: ask for a smaller coverage"
+        )
+    return RowWarning("no_interval", None, detail)
+
+
+def prediction_bounded(lowest: float, highest: float) -> RowWarning:
+    return RowWarning(
+        "prediction_bounded",
+        None,
+        "the networks went beyond the targets of training and were cut off between "
+        f"{rounded_text(lowest, 6)} and {rounded_text(highest, 6)}: check the row, and do not rely "
+        "on this prediction; its interval spans that whole range",
+    )

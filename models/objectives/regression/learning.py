@@ -1,0 +1,128 @@
+"""How a number is learnt and scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from models.objectives.base import DEFAULT_COVERAGE, Vector
+from models.objectives.learning import Assessment, Learning, Scored, Target
+from models.objectives.losses import LOSSES, RowLoss
+from models.objectives.metrics import (
+    Metrics,
+    Units,
+    fold_metrics,
+    metric_errors,
+    regression_metrics,
+)
+from models.objectives.regression.calibration import (
+    MEASURED,
+    Residuals,
+    calibrate,
+    cross_intervals,
+    measure,
+    measured_units,
+)
+from models.objectives.regression.intervals import Calibration, spread_within_folds
+from models.objectives.regression.scale import TargetScale
+from models.objectives.regression.smearing import smear
+from models.spec import TargetTransform, TrainingSpec
+
+
+class RegressionLearning(Learning):
+    def target(self, training: Sequence[Vector], spec: TrainingSpec) -> TargetScale:
+        return TargetScale(training, spec)
+
+    def loss(self, spec: TrainingSpec) -> RowLoss:
+        return LOSSES[spec.loss]
+
+    def refine(
+        self, target: Target, scored: Sequence[tuple[Vector, Vector]], *, in_time: bool
+    ) -> bool:
+        assert isinstance(target, TargetScale)
+        if target.smeared:
+            smear(target, scored, in_time=in_time)
+        return target.smeared
+
+    def assess(self, scored: Scored) -> Assessment:
+        spec = scored.spec
+        in_time = spec.folds.type == "time"
+        transform = _transform(spec)
+        residuals = Residuals(
+            scored.actual,
+            scored.prediction,
+            spread_within_folds(scored.members, len(scored.members), transform),
+            scored.fold,
+            transform,
+            scored.column if spec.folds.type == "group" else None,
+            of_means=transform == "log" and spec.preprocessing.retransform == "mean",
+        )
+        calibration = calibrate(residuals, measured_units(residuals, in_time=in_time))
+        bounds = cross_intervals(residuals, MEASURED, in_time=in_time)
+        intervals = [
+            measure(scored.actual, *ends, coverage)
+            for coverage, ends in zip(MEASURED, bounds, strict=True)
+        ]
+        low, high = bounds[MEASURED.index(DEFAULT_COVERAGE)]
+        metrics = regression_metrics(scored.actual, scored.prediction)
+        errors = metric_errors(scored.actual, scored.prediction, scored.units)
+        return Assessment(
+            metrics,
+            errors,
+            result={"intervals": intervals},
+            kept={
+                "target_transform": transform,
+                "calibration": calibration,
+                "intervals": intervals,
+            },
+            columns={
+                "actual": scored.actual,
+                "prediction": scored.prediction,
+                "low": low,
+                "high": high,
+            },
+        )
+
+    def assess_holdout(
+        self,
+        assessment: Assessment,
+        spec: TrainingSpec,
+        actual: Vector,
+        value: Vector,
+        members: Vector,
+        units: Units,
+    ) -> dict[str, Any]:
+        transform = _transform(spec)
+        calibration: Calibration = assessment.kept["calibration"]
+        spread = spread_within_folds(members, spec.members_per_fold, transform)
+        return {
+            "metrics": regression_metrics(actual, value),
+            "metrics_error": metric_errors(actual, value, units),
+            "intervals": [
+                measure(actual, *calibration.interval(value, spread, coverage, transform), coverage)
+                for coverage in MEASURED
+            ],
+        }
+
+    def fold_metrics(self, actual: Vector, predicted: Vector, truths: Vector) -> Metrics:
+        return fold_metrics(actual, predicted, float(np.var(truths)))
+
+    def constant_error(self, target: Target, actual: Vector) -> float:
+        assert isinstance(target, TargetScale)
+        return float(np.var(target.transform(actual)))
+
+    def typical_error(self, means: Vector) -> Vector:
+        root: Vector = np.sqrt(means)
+        return root
+
+    def kept(self, target: Target) -> dict[str, Any]:
+        assert isinstance(target, TargetScale)
+        return {"bounds": target.bounds()}
+
+
+def _transform(spec: TrainingSpec) -> TargetTransform:
+    transform = spec.preprocessing.target_transform
+    assert transform is not None
+    return transform

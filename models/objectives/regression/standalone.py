@@ -1,0 +1,70 @@
+"""The answers of an exported model that predicts a number, with numpy only."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+
+def answer(
+    value: np.ndarray, members: np.ndarray, manifest: dict[str, Any], coverage: float
+) -> tuple[dict[str, list[Any]], list[str]]:
+    """Columns of predictions and of bounds between which a share `coverage` of the truths lies, and
+    notes on them. value is (N,), members are (K, N); a bound is NaN where there is none."""
+    low, high = interval(value, members, manifest, coverage)
+    rows, lowest, highest = cut_off(members, manifest)
+    notes = []
+    if rows.any():
+        notes.append(f"{rows.sum()} predictions were cut off near the targets of training")
+        low = np.where(rows, np.minimum(low, lowest), low)
+        high = np.where(rows, np.maximum(high, highest), high)
+    columns = {"prediction": value.tolist(), "low": low.tolist(), "high": high.tolist()}
+    return columns, notes
+
+
+def interval(
+    value: np.ndarray, members: np.ndarray, manifest: dict[str, Any], coverage: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds between which `coverage` of the truths lie; NaN where there are none."""
+    calibration = manifest.get("calibration")
+    if calibration is None:  # trained by a version without intervals
+        return np.full(len(value), math.nan), np.full(len(value), math.nan)
+    rank = math.ceil((calibration["rows"] + 1) * coverage - 1e-9)
+    scores = zip(calibration["ranks"], calibration["scores"], strict=True)
+    bound = next((score for place, score in scores if place >= rank), math.nan)
+    units = calibration.get("measured")  # None of a model of an earlier version
+    if units is None:
+        units = calibration["groups"] or rank
+    if units < coverage / (1 - coverage) - 1e-9:
+        bound = math.nan  # few groups say little, however many rows they have
+    is_log = manifest["target_transform"] == "log"
+    scale = np.log(members) if is_log else members
+    per_fold = manifest["spec"]["members_per_fold"]
+    if manifest["spec"]["folds"]["type"] == "time":  # the last fold's alone are the value
+        scale = scale[-per_fold:]
+    by_fold = scale.reshape(-1, per_fold, len(value))
+    spread = by_fold.std(axis=1).mean(axis=0)
+    difficulty = calibration["difficulty"]
+    radius = (difficulty["constant"] + difficulty["spread"] * spread) * bound
+    if is_log:
+        shift = calibration.get("shift", 0.0)
+        low, high = value * np.exp(shift - radius), value * np.exp(shift + radius)
+        return np.minimum(low, value), np.maximum(high, value)
+    return value - radius, value + radius
+
+
+def cut_off(members: np.ndarray, manifest: dict[str, Any]) -> tuple[np.ndarray, float, float]:
+    """The rows for which a network went beyond what training saw, and the range of predictions."""
+    bounds = manifest.get("bounds")
+    if bounds is None:  # trained by a version that kept none
+        return np.zeros(members.shape[1], bool), math.inf, -math.inf
+    in_time = manifest["spec"]["folds"]["type"] == "time"
+    first = len(members) - manifest["spec"]["members_per_fold"] if in_time else 0
+    low, high, overflow = (
+        np.array(bounds[end][first:])[:, None] for end in ("low", "high", "overflow")
+    )
+    served = members[first:]
+    rows = ((served <= low) | (served >= high) | (served == overflow)).any(axis=0)
+    return rows, low.min(), high.max()

@@ -1,0 +1,139 @@
+"""An objective that nothing in the product knows: a band between two quantiles of the target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.objectives.base import Answer, Answering, Column, Vector
+from models.objectives.learning import Assessment, Learning, Scored, Target
+from models.objectives.losses import RowLoss
+from models.objectives.metrics import Metric, Metrics, Units, jackknife
+from models.objectives.regression.objective import Regression
+from models.spec import TrainingSpec
+
+SHARES = (0.1, 0.9)
+
+
+class Pinball:
+    """Σ max(q·e, (q − 1)·e) with e = y − ŷ, over the quantiles q (Koenker and Bassett 1978)."""
+
+    def rows(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        error = targets.unsqueeze(-1) - outputs
+        shares = outputs.new_tensor(SHARES)
+        return torch.maximum(shares * error, (shares - 1) * error).sum(-1)
+
+    def slopes(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        above = (outputs > targets.unsqueeze(-1)).to(outputs.dtype)
+        return above - outputs.new_tensor(SHARES)
+
+
+class Scale(Target):
+    outputs = len(SHARES)
+
+    def __init__(self, training: Sequence[Vector]) -> None:
+        super().__init__()
+        for name, values in (("center", map(np.mean, training)), ("scale", map(np.std, training))):
+            numbers = torch.tensor([float(value) for value in values], dtype=torch.float64)
+            self.register_buffer(name, numbers.unsqueeze(1))
+
+    def standardize(self, target: Tensor) -> Tensor:
+        return (target - self.center) / self.scale
+
+    def restore(self, outputs: Tensor) -> Tensor:
+        restored = outputs.double() * self.scale.unsqueeze(2) + self.center.unsqueeze(2)
+        return torch.nan_to_num(restored, 0.0)
+
+    def row_errors(self, actual: Vector, predicted: Vector) -> Vector:
+        return outside(actual, predicted)
+
+    def apart(self, found: Vector, expected: Vector) -> Vector:
+        return np.abs(found - expected) / self.scale[0].item()
+
+
+def outside(actual: Vector, predicted: Vector) -> Vector:
+    """(n,) how far a truth lies outside of its band."""
+    below, above = predicted[:, 0] - actual, actual - predicted[:, 1]
+    return np.maximum(0, below) + np.maximum(0, above)
+
+
+METRICS = {"outside": Metric(0.0, lambda *_: None, lambda means: means)}
+
+
+class BandAnswers(Answering):
+    columns = (
+        Column("lower", ("band", "lower"), tensor="band"),
+        Column("upper", ("band", "upper"), tensor="band"),
+        Column("width", ("width",), tensor="width"),
+    )
+
+    def answer(self, values: Vector, members: Vector, coverage: float) -> Answer:  # noqa: ARG002
+        lower, upper = values.T
+        return Answer({"lower": lower, "upper": upper, "width": upper - lower})
+
+    def explained(self, values: Vector) -> Vector:
+        return values.mean(axis=1)
+
+
+class Band(Regression):
+    metrics = METRICS
+
+    def answering(self, manifest: Any) -> BandAnswers:  # type: ignore[override]  # noqa: ARG002
+        return BandAnswers()
+
+
+class BandLearning(Learning):
+    def target(self, training: Sequence[Vector], spec: TrainingSpec) -> Scale:  # noqa: ARG002
+        return Scale(training)
+
+    def loss(self, spec: TrainingSpec) -> RowLoss:  # noqa: ARG002
+        return Pinball()
+
+    def refine(
+        self,
+        target: Target,  # noqa: ARG002
+        scored: Sequence[tuple[Vector, Vector]],  # noqa: ARG002
+        *,
+        in_time: bool,  # noqa: ARG002
+    ) -> bool:
+        return False
+
+    def assess(self, scored: Scored) -> Assessment:
+        errors = outside(scored.actual, scored.prediction)
+        deviation = jackknife(errors[:, None], lambda means: means[..., 0], scored.units)
+        lower, upper = scored.prediction.T
+        return Assessment(
+            {"outside": float(errors.mean())},
+            {"outside": deviation},
+            result={"inside": float((errors == 0).mean())},
+            kept={"shares": SHARES},
+            columns={"actual": scored.actual, "lower": lower, "upper": upper},
+        )
+
+    def assess_holdout(
+        self,
+        assessment: Assessment,  # noqa: ARG002
+        spec: TrainingSpec,  # noqa: ARG002
+        actual: Vector,
+        value: Vector,
+        members: Vector,  # noqa: ARG002
+        units: Units,  # noqa: ARG002
+    ) -> dict[str, Any]:
+        return {"metrics": self.fold_metrics(actual, value, actual)}
+
+    def fold_metrics(self, actual: Vector, predicted: Vector, truths: Vector) -> Metrics:  # noqa: ARG002
+        return {"outside": float(outside(actual, predicted).mean())}
+
+    def constant_error(self, target: Target, actual: Vector) -> float:  # noqa: ARG002
+        band = np.tile(np.quantile(actual, SHARES), (len(actual), 1))
+        return float(outside(actual, band).mean())
+
+    def typical_error(self, means: Vector) -> Vector:
+        return means
+
+    def kept(self, target: Target) -> dict[str, Any]:  # noqa: ARG002
+        return {}
