@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from app.ids import new_id
 from app.jobs import lifecycle
@@ -41,18 +43,37 @@ def submit(
     spec: dict[str, Any] | None = None,
 ) -> Shard:
     """Enqueue a job; gives its one shard."""
+    [shard] = submit_shards(database, 1, dataset_id, tenant, spec)
+    return shard
+
+
+def submit_shards(
+    database: Database,
+    count: int,
+    dataset_id: str | None = None,
+    tenant: str = LOCAL_TENANT,
+    spec: dict[str, Any] | None = None,
+) -> Sequence[Shard]:
+    """Enqueue a job of so many shards, whose specs differ in their seeds; gives them in order."""
     dataset_id = dataset_id or add_dataset(database)
+    spec = spec or {"target": "SalePrice"}
     with database.writing() as session:
         job_id = lifecycle.enqueue(
             session,
             tenant=tenant,
             name=None,
             dataset_id=dataset_id,
-            spec=spec or {"target": "SalePrice"},
+            spec=spec,
             target="SalePrice",
+            shards=[spec | {"seed": seed} for seed in range(count)] if count > 1 else (),
         )
     with database.reading() as session:
-        return session.scalars(select(Shard).where(Shard.job_id == job_id)).one()
+        return shards_of(session, job_id)
+
+
+def shards_of(session: Session, job_id: str) -> Sequence[Shard]:
+    """Whole, by their place."""
+    return session.scalars(select(Shard).where(Shard.job_id == job_id).order_by(Shard.place)).all()
 
 
 def claim(database: Database, shard: Shard, owner: str = "wrk_a", boot_id: str = BOOT) -> Claim:

@@ -76,17 +76,19 @@ class Reconciler:
                 finished = attempts.is_finished(session, shard_id)
                 registered = attempts.registered_artifacts(session, shard_id)
             if finished and here.locks.is_free(shard_id, owner):
-                self._remove_unregistered(registered)
+                self._remove_unregistered(shard_id, registered)
                 remove_checkpoints(here.blobs, shard_id)
                 shutil.rmtree(here.workdir(shard_id, owner), ignore_errors=True)
                 here.locks.remove(shard_id, owner)
 
-    def _remove_unregistered(self, registered: dict[str, set[str]]) -> None:
-        """What an attempt stored that died before it could register it."""
-        for job_id, kept in registered.items():
-            folder = artifacts_key(job_id)
-            for name in set(self._workplace.blobs.names(folder)) - kept:
-                self._workplace.blobs.delete(f"{folder}/{name}")
+    def _remove_unregistered(self, shard_id: str, registered: set[str] | None) -> None:
+        """What an attempt stored that died before it could register it. Of a shard that is no more
+        the files are written down as removals."""
+        if registered is None:
+            return
+        folder = artifacts_key(shard_id)
+        for name in set(self._workplace.blobs.names(folder)) - registered:
+            self._workplace.blobs.delete(f"{folder}/{name}")
 
 
 def _seconds_asleep() -> float:

@@ -123,7 +123,8 @@ class Supervisor:
         if isinstance(ending, Succeeded):
             # The files come first: a row must not name a file that is not there.
             for name, path in ending.artifacts.items():
-                artifacts[name] = self._workplace.blobs.put_artifact(claim.job_id, path)
+                folder = claim.fence.shard_id
+                artifacts[name] = self._workplace.blobs.put_artifact(folder, path)
 
         def write(session: Session) -> bool:
             watch.store_progress(session)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, func, select, update
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.storage.database import database_now, upsert
 from app.storage.tables import FINISHED, EpochMetric, Job, Model, Shard, State
@@ -80,9 +81,9 @@ def record_progress(
         return False
     if epochs:
         shard = session.get_one(Shard, fence.shard_id)
-        owner = {"tenant": shard.tenant, "job_id": shard.job_id}
+        owner = {"tenant": shard.tenant, "job_id": shard.job_id, "shard": shard.place}
         statement = upsert(session, EpochMetric)
-        key = ("job_id", "fold", "epoch")
+        key = ("job_id", "shard", "fold", "epoch")
         measured = [field.name for field in fields(EpochRecord) if field.name not in key]
         session.execute(
             statement.on_conflict_do_update(
@@ -95,13 +96,48 @@ def record_progress(
 
 
 def due(session: Session, limit: int) -> Sequence[str]:
-    """Ids of queued shards that may be claimed now, the longest waiting first."""
-    return session.scalars(
-        select(Shard.id)
+    """Ids of queued shards that may be claimed now, those whose turn it is first.
+
+    Tenants take turns, and within a tenant its jobs: the next is the one whose last claim was the
+    longest ago, before all others one that had none. Within a job the longest waiting comes first.
+    """
+    waiting = (
+        select(Shard.id, Shard.tenant, Shard.job_id, Shard.due_at)
         .where(Shard.state == State.QUEUED, Shard.due_at <= database_now())
-        .order_by(Shard.due_at, Shard.id)
+        .cte("waiting")
+    )
+    jobs = _last_claims(waiting.c.job_id, Shard.job_id).subquery("jobs")
+    tenants = _last_claims(waiting.c.tenant, Shard.tenant).subquery("tenants")
+
+    # Each job's first comes before any job's second, and so it is with tenants.
+    turn = func.row_number().over(
+        partition_by=waiting.c.job_id, order_by=[waiting.c.due_at, waiting.c.id]
+    )
+    in_job = select(waiting, turn.label("turn_in_job")).subquery()
+    turn = func.row_number().over(
+        partition_by=in_job.c.tenant,
+        order_by=[in_job.c.turn_in_job, jobs.c.last.nulls_first(), in_job.c.due_at, in_job.c.id],
+    )
+    in_tenant = (
+        select(in_job, turn.label("turn_in_tenant"))
+        .join(jobs, jobs.c.owner == in_job.c.job_id)
+        .subquery()
+    )
+    order = (in_tenant.c.turn_in_tenant, tenants.c.last.nulls_first(), in_tenant.c.due_at)
+    return session.scalars(
+        select(in_tenant.c.id)
+        .join(tenants, tenants.c.owner == in_tenant.c.tenant)
+        .order_by(*order, in_tenant.c.id)
         .limit(limit)
     ).all()
+
+
+def _last_claims(
+    owner: ColumnElement[str], of_shard: InstrumentedAttribute[str]
+) -> Select[str, datetime | None]:
+    """When a shard of each of the owners was claimed last, whether it still runs or not."""
+    last = select(func.max(Shard.claimed_at)).where(of_shard == owner).scalar_subquery()
+    return select(owner.label("owner"), last.label("last")).group_by(owner)
 
 
 def expired(session: Session) -> list[Fence]:
@@ -120,14 +156,15 @@ def is_finished(session: Session, shard_id: str) -> bool:
     return state is None or state in FINISHED
 
 
-def registered_artifacts(session: Session, shard_id: str) -> dict[str, set[str]]:
-    """By job, of the one that has this shard: the SHA-256 of each file of its model."""
-    rows = session.execute(
-        select(Shard.job_id, Model.artifacts)
-        .outerjoin(Model, Model.job_id == Shard.job_id)
+def registered_artifacts(session: Session, shard_id: str) -> set[str] | None:
+    """The SHA-256 of each file of the shard's model; None: the shard is no more."""
+    row = session.execute(
+        select(Model.artifacts)
+        .select_from(Shard)
+        .outerjoin(Model, Model.shard_id == Shard.id)
         .where(Shard.id == shard_id)
-    )
-    return {job_id: set((artifacts or {}).values()) for job_id, artifacts in rows}
+    ).one_or_none()
+    return None if row is None else set((row.artifacts or {}).values())
 
 
 def _write(session: Session, fence: Fence, **values: Any) -> bool:

@@ -32,31 +32,35 @@ BATCH_ROWS = 5_000
 
 
 def epoch_batches(database: Database, job_id: str) -> Iterator[Sequence[Sequence[Cell]]]:
-    """Epochs in the order of fold and epoch; a short transaction for each batch."""
+    """Epochs in the order of shard, fold and epoch; a short transaction for each batch."""
     cells = attrgetter(*EPOCH_COLUMNS)
-    after = (-1, -1)
+    after = (-1, -1, -1)
     while True:
         with database.reading() as session:
             rows = repository.epochs(session, job_id, after, BATCH_ROWS)
         yield [cells(row) for row in rows]
         if len(rows) < BATCH_ROWS:
             return
-        after = (rows[-1].fold, rows[-1].epoch)
+        after = (rows[-1].shard, rows[-1].fold, rows[-1].epoch)
 
 
 def out_of_fold_model(session: Session, job: Job) -> Model:
-    """The model that has the job's out-of-fold predictions.
+    """The model that has the job's out-of-fold predictions: the one that its result names.
 
     Raises
     ------
     NotFound: the job has none yet, will never have, or had.
     """
-    model = repository.model_of(session, job.id)
+    model = session.get(Model, job.result["model_id"]) if job.result else None
     if model is None:
         if job.status not in FINISHED:
             reason = f"is {job.status}: they come with its result"
         elif job.status is State.SUCCEEDED:
-            reason = "had them until its model was deleted"
+            reason = (
+                "had them until its model was deleted"
+                if job.result
+                else "ran as several shards, and has a model of each"
+            )
         else:
             reason = f"has {job.status}" if job.status is State.FAILED else "was cancelled"
         raise NotFound(f"There are no out-of-fold predictions: {job.id} {reason}.")
@@ -66,7 +70,7 @@ def out_of_fold_model(session: Session, job: Job) -> Model:
 def out_of_fold(model: Model, blobs: Blobs) -> tuple[list[str], Iterator[Sequence[Sequence[Cell]]]]:
     """The names of the columns, and batches of rows; raises ArtifactCorrupt."""
     name = artifacts.OUT_OF_FOLD
-    file = pq.ParquetFile(blobs.open_artifact(model.job_id, name, model.artifacts[name]))
+    file = pq.ParquetFile(blobs.open_artifact(model.folder, name, model.artifacts[name]))
     columns = [column for column in file.schema_arrow.names if column != UNIT]
     return columns, _batches(file, columns)
 

@@ -220,12 +220,11 @@ def _announced(
     """Tells workers after the answer, which is after the commit: a broker that is away slows
     nobody."""
     if submitted.is_next:
-        background.add_task(resources.hints.send, submitted.row.Shard.id)
+        background.add_task(resources.hints.send, submitted.row.shards[0].id)
     return _accepted(submitted.row, response)
 
 
 def _accepted(row: repository.JobRow, response: Response) -> JobOut:
-    job, shard = row
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    response.headers["Location"] = f"/v1/jobs/{row.job.id}"
     response.headers["Retry-After"] = RETRY_AFTER
-    return JobOut.of(job, shard)
+    return JobOut.of(*row)

@@ -5,8 +5,9 @@
                   └──release, lose───┘        (lose: FAILED once the attempts are used up)
 
 The database row is the truth. A transition of a running shard first locks the row by the attempt's
-fence and finds none when the claim was taken away. The job's status follows its shard in the same
-transaction, and each transition leaves an event.
+fence and finds none when the claim was taken away. The job's status follows its shards in the same
+transaction (`aggregate`), and each transition leaves an event. Locks are taken in one order, so
+that none waits for another in a circle: shards by their place, then their job.
 
 The functions take a session; the caller owns the transaction. Those that take a fence return None
 or False when it no longer holds, and have then written nothing.
@@ -14,10 +15,11 @@ or False when it no longer holds, and have then written nothing.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Select, insert, select, update
+from sqlalchemy import Select, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.errors import TYPE_PREFIX, Conflict, ProblemDocument
@@ -32,7 +34,6 @@ from app.storage.tables import (
     Alias,
     Dataset,
     Event,
-    Fold,
     Job,
     Model,
     Shard,
@@ -64,9 +65,13 @@ def enqueue(
     dataset_id: str,
     spec: dict[str, Any],
     target: str,
+    shards: Sequence[dict[str, Any]] = (),
 ) -> str:
-    """Insert a job and its one shard, QUEUED; returns the job's id. Send the hint once the
-    transaction is committed."""
+    """Insert a job and its shards, QUEUED; returns the job's id. Send the hint once the transaction
+    is committed.
+
+    `shards`: the spec of each; by default there is one, of the job's spec.
+    """
     # Plain inserts: the session's own take three times as long, and clients wait in line for this.
     connection = session.connection()
     job_id = new_id("job")
@@ -83,35 +88,48 @@ def enqueue(
             "status": State.QUEUED,
         },
     )
-    connection.execute(insert(Shard), of | {"id": new_id("shd"), "state": State.QUEUED})
-    connection.execute(insert(Event), of | _state_event(State.QUEUED, attempt=0))
+    connection.execute(
+        insert(Shard),
+        [
+            of | {"id": new_id("shd"), "place": place, "spec": own, "state": State.QUEUED}
+            for place, own in enumerate(shards or [spec])
+        ],
+    )
+    connection.execute(insert(Event), of | _state_event(State.QUEUED))
     return job_id
 
 
 def request_cancel(session: Session, job: Job, *, keep_best: bool = False) -> None:
-    """Cancel a queued job at once, or ask the worker of a running one to stop.
+    """Cancel the queued shards of a job at once, and ask the workers of the others to stop.
 
-    `keep_best`: the run ends with the best weights so far. A queued job that has learnt something
+    `keep_best`: a run ends with the best weights so far. A queued shard that has learnt something
     in an earlier attempt is then left to the next one, which makes a model of it.
 
     Raises
     ------
     Conflict: the job is finished, or being cancelled without its best.
     """
-    shard = session.scalars(_locked().where(Shard.job_id == job.id)).one()
+    of_job = _locked().where(Shard.job_id == job.id).order_by(Shard.place)
+    shards = session.scalars(of_job).all()
     session.refresh(job)
     if job.status in FINISHED:
         raise Conflict(f"The job is already finished, as {job.status}: nothing is left to cancel.")
-    has_learnt = shard.progress is not None and shard.progress["epoch"] > 0
-    if shard.state is State.QUEUED and not (keep_best and has_learnt):
+    at_once = [
+        shard
+        for shard in shards
+        if shard.state is State.QUEUED and not (keep_best and _has_learnt(shard))
+    ]
+    # Where all wait, the job ends here and now, and no worker has to be asked.
+    if len(at_once) < len(shards):
+        if job.cancel_requested_at is None:
+            job.cancel_requested_at = database_now()
+            job.keep_best = keep_best
+        elif not keep_best:
+            job.keep_best = False
+        elif not job.keep_best:
+            raise Conflict("The job is being cancelled: nothing is kept of it.")
+    for shard in at_once:
         _move(session, shard, State.CANCELLED)
-    elif job.cancel_requested_at is None:
-        job.cancel_requested_at = database_now()
-        job.keep_best = keep_best
-    elif not keep_best:
-        job.keep_best = False
-    elif not job.keep_best:
-        raise Conflict("The job is being cancelled: nothing is kept of it.")
 
 
 def claim(session: Session, shard_id: str, *, owner: str, boot_id: str) -> Claim | None:
@@ -125,6 +143,7 @@ def claim(session: Session, shard_id: str, *, owner: str, boot_id: str) -> Claim
             owner=owner,
             boot_id=boot_id,
             lease_until=database_now(LEASE),
+            claimed_at=database_now(),
         )
         .returning(Shard)
         .execution_options(populate_existing=True)
@@ -136,7 +155,7 @@ def claim(session: Session, shard_id: str, *, owner: str, boot_id: str) -> Claim
     return Claim(
         fence=Fence(shard.id, shard.attempt, owner),
         job_id=job.id,
-        spec=job.spec,
+        spec=shard.spec,
         profile=dataset.profile,
         parquet=dataset.parquet,
         dataset_sha256=dataset.sha256,
@@ -150,7 +169,7 @@ def succeed(
     """Register the model of a finished run; returns its id, None where it is cancelled by now.
 
     `result` is what the run reported, without `model_id`; `artifacts` maps file names to the
-    SHA-256 under which they are in storage already.
+    SHA-256 under which they are in the shard's folder of storage already.
     """
     shard = _lock(session, fence)
     if shard is None:
@@ -163,32 +182,20 @@ def succeed(
         id=new_id("mdl"),
         tenant=job.tenant,
         job_id=job.id,
+        shard_id=shard.id,
         dataset_id=job.dataset_id,
         target=job.target,
         metrics=result["metrics"],
         artifacts=artifacts,
     )
     session.add(model)
-    session.add_all(
-        Fold(
-            tenant=job.tenant,
-            job_id=job.id,
-            fold=fold["fold"],
-            rows_train=fold["rows_train"],
-            rows_validation=fold["rows_validation"],
-            epochs=fold["epochs"],
-            stopped_by=fold["stopped_by"],
-            metrics=fold["metrics"],
-        )
-        for fold in result["folds"]
-    )
     session.flush()
     # Does nothing where the tenant has a champion.
     champion = {"tenant": model.tenant, "name": CHAMPION, "model_id": model.id}
     first = upsert(session, Alias).values(champion).on_conflict_do_nothing()
     if session.scalar(first.returning(Alias.name)) is not None:
         history.record(session, model.tenant, CHAMPION, model.id)
-    job.result = {"model_id": model.id, **result}
+    shard.result = {"model_id": model.id, **result}
     _move(session, shard, State.SUCCEEDED)
     return model.id
 
@@ -256,6 +263,56 @@ def lose(
     return shard.state
 
 
+def aggregate(session: Session, job: Job) -> None:
+    """Lock the job's row and derive it from its shards, in the transaction that changed one.
+
+    status : RUNNING while a shard runs, else QUEUED while one waits. When all have ended:
+        FAILED if all failed;
+        CANCELLED if that was asked for without its best;
+        SUCCEEDED if a shard succeeded, whatever became of the others;
+        FAILED if one failed, else CANCELLED.
+    error : of a job that failed, that of its first shard that did.
+    result : that of its shard, where it has one alone; what several come to is for the code to say
+        that made several.
+    started_at, finished_at : when the first shard was claimed, and when the last one ended.
+    """
+    session.flush()
+    # Not FOR UPDATE: epochs and events of other shards may refer to the job meanwhile.
+    session.refresh(job, with_for_update={"key_share": True})
+    states = session.execute(
+        select(Shard.state, func.count(), func.min(Shard.place))
+        .where(Shard.job_id == job.id)
+        .group_by(Shard.state)
+    ).all()
+    first = {state: place for state, _, place in states}
+    job.status = _status(first.keys(), job)
+    if job.status is State.RUNNING and job.started_at is None:
+        job.started_at = database_now()
+    if job.status not in FINISHED:
+        return
+    job.finished_at = database_now()
+    if job.status is State.FAILED:
+        of_first = (Shard.job_id == job.id) & (Shard.place == first[State.FAILED])
+        job.error = session.scalar(select(Shard.error).where(of_first))
+    if sum(count for _, count, _ in states) == 1:
+        job.result = session.scalar(select(Shard.result).where(Shard.job_id == job.id))
+
+
+def _status(states: Collection[State], job: Job) -> State:
+    """Of the job, by the states that its shards are in."""
+    if State.RUNNING in states:
+        return State.RUNNING
+    if State.QUEUED in states:
+        return State.QUEUED
+    if states != {State.FAILED} and job.cancel_requested_at is not None and not job.keep_best:
+        return State.CANCELLED
+    return next(s for s in (State.SUCCEEDED, State.FAILED, State.CANCELLED) if s in states)
+
+
+def _has_learnt(shard: Shard) -> bool:
+    return shard.progress is not None and shard.progress["epoch"] > 0
+
+
 def _locked() -> Select[Shard]:
     """Shards, locked and as they are now, whatever this session read of them before."""
     return select(Shard).with_for_update().execution_options(populate_existing=True)
@@ -266,8 +323,8 @@ def _lock(session: Session, fence: Fence) -> Shard | None:
 
 
 def _cancel_requested(session: Session, shard: Shard) -> bool:
-    """Of a locked shard, whether nothing is wanted of it any more: the flag is set under the same
-    lock."""
+    """Of a locked shard, whether nothing is wanted of it any more: the flag is set under the locks
+    of all the job's shards."""
     job = session.get_one(Job, shard.job_id, populate_existing=True)
     return job.cancel_requested_at is not None and not job.keep_best
 
@@ -282,32 +339,36 @@ def _move(session: Session, shard: Shard, to: State, detail: str | None = None) 
 
 
 def _follow(session: Session, shard: Shard, detail: str | None = None) -> Job:
-    """Give the job the state of its shard, and its history an event."""
+    """Let the job follow its shard, and give its history an event."""
     job = session.get_one(Job, shard.job_id)
-    job.status = shard.state
-    if shard.state is State.RUNNING and job.started_at is None:
-        job.started_at = database_now()
-    if shard.state in FINISHED:
-        job.finished_at = database_now()
-    event = _state_event(job.status, shard.attempt, detail)
+    aggregate(session, job)
+    event = _state_event(job.status, shard, detail)
     session.add(Event(tenant=job.tenant, job_id=job.id, **event))
     session.flush()
     return job
 
 
-def _state_event(status: State, attempt: int, detail: str | None = None) -> dict[str, Any]:
-    data = {"status": status, "attempt": attempt, "detail": detail}
+def _state_event(
+    status: State, shard: Shard | None = None, detail: str | None = None
+) -> dict[str, Any]:
+    """What became of a shard, and of the job with it; without one, of a new job."""
+    data = {
+        "shard": shard.place if shard else None,
+        "state": shard.state if shard else State.QUEUED,
+        "status": status,
+        "attempt": shard.attempt if shard else 0,
+        "detail": detail,
+    }
     return {"kind": "state", "data": data}
 
 
 def _fail(session: Session, shard: Shard, slug: str, title: str, status: int, detail: str) -> None:
-    job = session.get_one(Job, shard.job_id)
-    job.error = ProblemDocument(
+    shard.error = ProblemDocument(
         type=TYPE_PREFIX + slug,
         title=title,
         status=status,
         detail=detail,
-        instance=f"/v1/jobs/{job.id}",
+        instance=f"/v1/jobs/{shard.job_id}",
         errors=[],
     ).model_dump(mode="json")
     _move(session, shard, State.FAILED, detail)

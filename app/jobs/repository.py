@@ -3,33 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from sqlalchemy import Row, Select, bindparam, func, select, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, bindparam, func, select, tuple_
+from sqlalchemy.orm import Session, load_only
 
 from app.errors import NotFound
 from app.http.paging import PageQuery
 from app.http.parameters import LATEST
 from app.storage.tables import EpochMetric, Job, Model, Shard, State
 
-JobRow = Row[Job, Shard]
-
 # What each submit and each poll asks is put together once.
-JOBS = select(Job, Shard).join(Shard, Shard.job_id == Job.id)
+SHARDS = (
+    select(Shard)
+    # A job of many has a spec and a result in each.
+    .options(
+        load_only(Shard.job_id, Shard.state, Shard.attempt, Shard.max_attempts, Shard.progress)
+    )
+    .where(Shard.job_id.in_(bindparam("jobs", expanding=True)))
+    .order_by(Shard.job_id, Shard.place)
+)
 QUEUED = select(func.count()).where(Job.tenant == bindparam("tenant"), Job.status == State.QUEUED)
 
 
+class JobRow(NamedTuple):
+    """A job and its shards by their place, which have their state and progress alone."""
+
+    job: Job
+    shards: Sequence[Shard]
+
+
 def get(session: Session, tenant: str, job_id: str) -> JobRow:
-    """A job and its shard by the job's id, or the newest for `latest`; raises NotFound."""
+    """A job by its id, or the newest for `latest`; raises NotFound."""
     query = _jobs(tenant)
     if job_id == LATEST:
-        row = session.execute(query.order_by(Job.id.desc()).limit(1)).one_or_none()
-        if row is None:
+        job = session.scalar(query.order_by(Job.id.desc()).limit(1))
+        if job is None:
             raise NotFound("There is no job yet: submit one with POST /v1/jobs.")
-        return row
-    row = session.execute(query.where(Job.id == job_id)).one_or_none()
-    if row is None:
-        raise NotFound(f"There is no job {job_id}.")
+    else:
+        job = session.scalar(query.where(Job.id == job_id))
+        if job is None:
+            raise NotFound(f"There is no job {job_id}.")
+    [row] = _with_shards(session, [job])
     return row
 
 
@@ -46,7 +61,7 @@ def page(
         jobs = jobs.where(Job.status == status)
     if dataset_id is not None:
         jobs = jobs.where(Job.dataset_id == dataset_id)
-    return session.execute(query.apply(jobs, Job.id)).all()
+    return _with_shards(session, session.scalars(query.apply(jobs, Job.id)).all())
 
 
 def count_queued(session: Session, tenant: str) -> int:
@@ -54,23 +69,31 @@ def count_queued(session: Session, tenant: str) -> int:
 
 
 def epochs(
-    session: Session, job_id: str, after: tuple[int, int], limit: int
+    session: Session, job_id: str, after: tuple[int, int, int], limit: int
 ) -> Sequence[EpochMetric]:
-    """Epochs of a job in the order of fold and epoch, from the one after (fold, epoch) on."""
+    """Epochs of a job in the order of shard, fold and epoch, from the one after these on."""
     return session.scalars(
         select(EpochMetric)
         .where(
             EpochMetric.job_id == job_id,
-            tuple_(EpochMetric.fold, EpochMetric.epoch) > after,
+            tuple_(EpochMetric.shard, EpochMetric.fold, EpochMetric.epoch) > after,
         )
-        .order_by(EpochMetric.fold, EpochMetric.epoch)
+        .order_by(EpochMetric.shard, EpochMetric.fold, EpochMetric.epoch)
         .limit(limit)
     ).all()
 
 
-def model_of(session: Session, job_id: str) -> Model | None:
-    return session.scalar(select(Model).where(Model.job_id == job_id))
+def models_of(session: Session, job_id: str) -> Sequence[Model]:
+    """One of each shard that succeeded, unless it was deleted; the oldest first."""
+    return session.scalars(select(Model).where(Model.job_id == job_id).order_by(Model.id)).all()
 
 
-def _jobs(tenant: str) -> Select[Job, Shard]:
-    return JOBS.where(Job.tenant == tenant)
+def _jobs(tenant: str) -> Select[Job]:
+    return select(Job).where(Job.tenant == tenant)
+
+
+def _with_shards(session: Session, jobs: Sequence[Job]) -> list[JobRow]:
+    shards: dict[str, list[Shard]] = {job.id: [] for job in jobs}
+    for shard in session.scalars(SHARDS, {"jobs": list(shards)}):
+        shards[shard.job_id].append(shard)
+    return [JobRow(job, shards[job.id]) for job in jobs]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from statistics import fmean
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.errors import ProblemDocument
 from app.http.paging import Identified
 from app.http.parameters import ID_PATTERN, PRINTABLE
-from app.storage.tables import Job, Shard, State
+from app.storage.tables import FINISHED, Job, Shard, State
 from models.planning.review import SpecWarning
 from models.serving.manifest import MeasuredInterval
 from models.spec import TrainingSpec
@@ -179,7 +181,7 @@ class JobOut(Identified):
     spec: dict[str, Any] = Field(description="The spec with every default filled in.")
 
     @classmethod
-    def of(cls, job: Job, shard: Shard) -> JobOut:
+    def of(cls, job: Job, shards: Sequence[Shard]) -> JobOut:
         return cls.model_validate(
             {
                 "id": job.id,
@@ -188,9 +190,9 @@ class JobOut(Identified):
                 "dataset_id": job.dataset_id,
                 "target": job.target,
                 "spec": job.spec,
-                "progress": _progress(job, shard),
-                "attempt": shard.attempt,
-                "max_attempts": shard.max_attempts,
+                "progress": _progress(job, shards),
+                "attempt": max(shard.attempt for shard in shards),
+                "max_attempts": max(shard.max_attempts for shard in shards),
                 "cancel_requested": job.cancel_requested_at is not None,
                 "created_at": job.created_at,
                 "started_at": job.started_at,
@@ -241,8 +243,26 @@ class OutOfFoldOut(BaseModel):
     high: float | None
 
 
-def _progress(job: Job, shard: Shard) -> dict[str, Any]:
-    """What the last attempt reported, as far as it still holds."""
+def _progress(job: Job, shards: Sequence[Shard]) -> dict[str, Any]:
+    """What the last attempts reported, as far as it still holds: of several shards the mean
+    fraction, the epoch of the slowest, and the folds of all."""
+    parts = [_progress_of(job, shard) for shard in shards]
+    left = [
+        part["eta_s"]
+        for part, shard in zip(parts, shards, strict=True)
+        if shard.state not in FINISHED
+    ]
+    return {
+        "fraction": fmean(part["fraction"] for part in parts),
+        "epoch": min(part["epoch"] for part in parts),
+        "max_epochs": max(part["max_epochs"] for part in parts),
+        "folds_total": sum(part["folds_total"] for part in parts),
+        "folds_active": sum(part["folds_active"] for part in parts),
+        "eta_s": None if None in left else max(left, default=None),
+    }
+
+
+def _progress_of(job: Job, shard: Shard) -> dict[str, Any]:
     progress = shard.progress or {
         "fraction": 0.0,
         "epoch": 0,
@@ -251,8 +271,8 @@ def _progress(job: Job, shard: Shard) -> dict[str, Any]:
         "folds_active": 0,
         "eta_s": None,
     }
-    if job.status is not State.RUNNING:
+    if shard.state is not State.RUNNING:
         progress = progress | {"folds_active": 0, "eta_s": None}
-    if job.status is State.SUCCEEDED:
+    if shard.state is State.SUCCEEDED:
         progress = progress | {"fraction": 1.0}
     return progress

@@ -171,23 +171,25 @@ def cancel(session: Session, tenant: str, job_id: str, *, keep_best: bool) -> Jo
 
 
 def delete(session: Session, tenant: str, job_id: str) -> None:
-    """Delete a finished job with its model and all that it left; its files are written down as
+    """Delete a finished job with its models and all that it left; its files are written down as
     removals.
 
     Raises
     ------
     NotFound
-    Conflict: it has not finished, or an alias points at its model.
+    Conflict: it has not finished, or an alias points at a model of it.
     """
-    job, shard = repository.get(session, tenant, job_id)
+    job, shards = repository.get(session, tenant, job_id)
     if job.status not in FINISHED:
         raise Conflict(
             f"Job {job.id} is {job.status}: cancel it first, and delete it when it has ended."
         )
-    model = repository.model_of(session, job.id)
-    if model is not None:
+    for model in repository.models_of(session, job.id):
         models.delete(session, tenant, model.id)
-    removals.write_down(session, artifacts_key(job.id), checkpoints_key(shard.id))
+    session.flush()
+    folders = [key(shard.id) for shard in shards for key in (artifacts_key, checkpoints_key)]
+    # An earlier version kept artifacts by the job.
+    removals.write_down(session, artifacts_key(job.id), *folders)
     removals.delete_job(session, job)
 
 

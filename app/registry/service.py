@@ -60,12 +60,12 @@ def manifest(model: Model, blobs: Blobs) -> Manifest:
 
 def read_file(model: Model, blobs: Blobs, name: str) -> bytes:
     """One of the model's small artifacts; raises ArtifactCorrupt."""
-    return blobs.read_artifact(model.job_id, name, model.artifacts[name])
+    return blobs.read_artifact(model.folder, name, model.artifacts[name])
 
 
 def open_file(model: Model, blobs: Blobs, name: str) -> BinaryIO:
     """One of the model's artifacts, of whatever size; raises ArtifactCorrupt."""
-    return blobs.open_artifact(model.job_id, name, model.artifacts[name])
+    return blobs.open_artifact(model.folder, name, model.artifacts[name])
 
 
 def put_alias(session: Session, tenant: str, name: str, reference: str, *, force: bool) -> Alias:
@@ -135,7 +135,7 @@ def delete(session: Session, tenant: str, reference: str) -> None:
             "delete it first."
         )
     session.execute(delete_rows(ModelUsage).where(ModelUsage.model_id == model.id))
-    removals.write_down(session, artifacts_key(model.job_id))
+    removals.write_down(session, artifacts_key(model.folder))
     session.delete(model)
 
 

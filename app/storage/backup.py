@@ -142,7 +142,7 @@ def _copy_files(rows: Database, live: Database, source: Blobs, target: Blobs) ->
     for model in models:
         try:
             for sha256 in model.artifacts.values():
-                size += _copy_file(source, target, artifact_key(model.job_id, sha256), sha256)
+                size += _copy_file(source, target, artifact_key(model.folder, sha256), sha256)
         except ArtifactCorrupt:
             if not _deleted(live, Model, model.id):
                 raise

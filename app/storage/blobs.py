@@ -40,17 +40,17 @@ def dataset_key(dataset_id: str) -> str:
     return f"{DATASETS}/{dataset_id}"
 
 
-def artifacts_key(job_id: str) -> str:
-    """The folder of a job's artifacts.
+def artifacts_key(folder: str) -> str:
+    """Where a shard's artifacts are, by its id; an earlier version kept them by the job's.
 
-    Jobs share none, even of the same bytes: else deleting one job's model could take a file that
-    another job stored a moment ago and has not registered yet.
+    Shards share none, even of the same bytes: else deleting the model of one could take a file
+    that another stored a moment ago and has not registered yet.
     """
-    return f"{ARTIFACTS}/{job_id}"
+    return f"{ARTIFACTS}/{folder}"
 
 
-def artifact_key(job_id: str, sha256: str) -> str:
-    return f"{artifacts_key(job_id)}/{sha256}"
+def artifact_key(folder: str, sha256: str) -> str:
+    return f"{artifacts_key(folder)}/{sha256}"
 
 
 def checkpoints_key(shard_id: str) -> str:
@@ -75,28 +75,28 @@ class Blobs:
         else:
             self._fs.put_file(str(source), self._path(key))
 
-    def put_artifact(self, job_id: str, source: Path) -> str:
-        """Store a file of a job under its SHA-256, which is returned."""
+    def put_artifact(self, folder: str, source: Path) -> str:
+        """Store a file under its SHA-256, which is returned."""
         sha256 = file_sha256(source)
-        self.put(artifact_key(job_id, sha256), source)
+        self.put(artifact_key(folder, sha256), source)
         return sha256
 
-    def read_artifact(self, job_id: str, name: str, sha256: str) -> bytes:
+    def read_artifact(self, folder: str, name: str, sha256: str) -> bytes:
         """The bytes of an artifact; raises ArtifactCorrupt unless they are the stored ones."""
         try:
-            data: bytes = self._fs.cat_file(self._path(artifact_key(job_id, sha256)))
+            data: bytes = self._fs.cat_file(self._path(artifact_key(folder, sha256)))
         except FileNotFoundError as error:
-            raise ArtifactCorrupt(f"{name} of {job_id}") from error
+            raise ArtifactCorrupt(f"{name} of {folder}") from error
         if hashlib.sha256(data).hexdigest() != sha256:
-            raise ArtifactCorrupt(f"{name} of {job_id}")
+            raise ArtifactCorrupt(f"{name} of {folder}")
         return data
 
-    def open_artifact(self, job_id: str, name: str, sha256: str) -> BinaryIO:
+    def open_artifact(self, folder: str, name: str, sha256: str) -> BinaryIO:
         """The same, open at its beginning."""
         try:
-            return self.open_checked(artifact_key(job_id, sha256), sha256)
+            return self.open_checked(artifact_key(folder, sha256), sha256)
         except ArtifactCorrupt as error:
-            raise ArtifactCorrupt(f"{name} of {job_id}") from error
+            raise ArtifactCorrupt(f"{name} of {folder}") from error
 
     def exists(self, key: str) -> bool:
         return bool(self._fs.exists(self._path(key)))

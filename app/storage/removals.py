@@ -11,14 +11,14 @@ from sqlalchemy.orm import Session
 
 from app.storage.blobs import Blobs
 from app.storage.database import Database
-from app.storage.tables import EpochMetric, Event, Fold, Job, Removal, Shard
+from app.storage.tables import EpochMetric, Event, Job, Removal, Shard
 
 logger = logging.getLogger(__name__)
 
 
 def delete_job(session: Session, job: Job) -> None:
     """With all rows that refer to it, its model aside."""
-    for table in (Event, EpochMetric, Fold, Shard):
+    for table in (Event, EpochMetric, Shard):
         session.execute(delete(table).where(table.job_id == job.id))
     session.delete(job)
 

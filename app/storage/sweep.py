@@ -26,17 +26,23 @@ def sweep(database: Database, blobs: Blobs) -> None:
     """One round; safe while everything runs, and in several workers at a time."""
     removals.carry_out(database, blobs)
     artifacts, checkpoints = set(blobs.names(ARTIFACTS)), set(blobs.names(CHECKPOINTS))
+    # Each in one statement: a shard may finish between two.
     without_model = (
-        # In one statement: a job may finish between two.
+        select(Shard.id)
+        .outerjoin(Model, Model.shard_id == Shard.id)
+        .where(Shard.state.in_(FINISHED), Model.id.is_(None))
+    )
+    # An earlier version kept the files of a model by its job.
+    jobs_without_model = (
         select(Job.id)
-        .outerjoin(Model, Model.job_id == Job.id)
+        .outerjoin(Model, (Model.job_id == Job.id) & Model.shard_id.is_(None))
         .where(Job.status.in_(FINISHED), Model.id.is_(None))
     )
     with database.reading() as session:
-        jobs = set(session.scalars(without_model))
+        folders = {*session.scalars(without_model), *session.scalars(jobs_without_model)}
         shards = set(session.scalars(select(Shard.id).where(Shard.state.in_(FINISHED))))
     for key in (
-        *(artifacts_key(job_id) for job_id in artifacts & jobs),
+        *(artifacts_key(folder) for folder in artifacts & folders),
         *(checkpoints_key(shard_id) for shard_id in checkpoints & shards),
     ):
         logger.info("%s is what a finished job left, and is removed", key)

@@ -152,15 +152,24 @@ class Job(ListedRow):
 class Shard(TenantRow):
     """The unit that a worker claims. A plain job has one.
 
+    `place` counts the shards of a job from 0. `spec` is what the shard trains.
     `owner` and `attempt` are the fence: a write of a worker that lost its claim finds no row.
     `boot_id` names the boot of the host on which the attempt holds its lock file.
+    `claimed_at` : when the last attempt began
     """
 
     __tablename__ = "shards"
-    __table_args__ = (Index("ix_shards_state_due_at", "state", "due_at"),)
+    __table_args__ = (
+        Index("ix_shards_state_due_at", "state", "due_at"),
+        Index("ix_shards_tenant_claimed_at", "tenant", "claimed_at"),
+        UniqueConstraint("job_id", "place", name="uq_shards_job_id_place"),
+    )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    tenant: Mapped[str] = mapped_column(String(64))
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    place: Mapped[int]
+    spec: Mapped[dict[str, Any]]
     state: Mapped[State] = mapped_column(StateColumn)
     attempt: Mapped[int] = mapped_column(default=0)
     max_attempts: Mapped[int] = mapped_column(default=MAX_ATTEMPTS)
@@ -168,27 +177,17 @@ class Shard(TenantRow):
     boot_id: Mapped[str | None] = mapped_column(String(64))
     lease_until: Mapped[datetime | None]
     due_at: Mapped[datetime] = mapped_column(insert_default=database_now())
+    claimed_at: Mapped[datetime | None]
     progress: Mapped[dict[str, Any] | None]
-
-
-class Fold(TenantRow):
-    """What one fold's model came to."""
-
-    __tablename__ = "folds"
-
-    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
-    fold: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    rows_train: Mapped[int]
-    rows_validation: Mapped[int]
-    epochs: Mapped[int]
-    stopped_by: Mapped[str] = mapped_column(String(32))
-    metrics: Mapped[dict[str, Any]]
+    error: Mapped[dict[str, Any] | None]
+    result: Mapped[dict[str, Any] | None]
 
 
 class EpochMetric(TenantRow):
-    """One fold after one epoch, the mean over its members; losses on the standardised target's
-    scale.
+    """One fold of a shard after one epoch, the mean over its members; losses on the standardised
+    target's scale.
 
+    shard : its place in the job
     gradient_norm : L2 norm over all weights, in the epoch's first batch
     dead_units, saturated_units : shares; null where the activation has no such units
     """
@@ -196,6 +195,7 @@ class EpochMetric(TenantRow):
     __tablename__ = "epoch_metrics"
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    shard: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     fold: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     epoch: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     train_loss: Mapped[float | None]
@@ -219,18 +219,27 @@ class Event(TenantRow):
 
 
 class Model(ListedRow):
-    """A registered model. `artifacts` maps file names to the SHA-256 by which the job has them."""
+    """A registered model. `artifacts` maps file names to the SHA-256 of each in its folder.
+
+    shard_id : whose run made it; null for a model of an earlier version
+    """
 
     __tablename__ = "models"
     __table_args__ = (Index("ix_models_tenant_id", "tenant", "id"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    shard_id: Mapped[str | None] = mapped_column(ForeignKey("shards.id"), unique=True)
     dataset_id: Mapped[str] = mapped_column(ForeignKey("datasets.id"), index=True)
     target: Mapped[str]
     metrics: Mapped[dict[str, Any]]
     artifacts: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(insert_default=database_now())
+
+    @property
+    def folder(self) -> str:
+        """Of its files among the artifacts: the shard's; an earlier version had one a job."""
+        return self.shard_id or self.job_id
 
 
 class Alias(TenantRow):

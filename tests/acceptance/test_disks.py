@@ -78,7 +78,8 @@ def test_a_changed_artifact_is_refused_by_name(trained: tuple[Stack, Json]) -> N
     stack, done = trained
     model_id = done["result"]["model_id"]
     with stack.database.reading() as session:
-        artifacts = session.scalars(select(Model.artifacts)).one()
+        model = session.scalars(select(Model)).one()
+    folder, artifacts = model.folder, model.artifacts
     storage = Path(stack.settings.resolved_storage_url)
     requests = {
         "core.onnx": f"/v1/models/{model_id}/predict",
@@ -89,7 +90,7 @@ def test_a_changed_artifact_is_refused_by_name(trained: tuple[Stack, Json]) -> N
     }
     assert requests.keys() == artifacts.keys()
     for name, address in requests.items():
-        path = storage / artifact_key(done["id"], artifacts[name])
+        path = storage / artifact_key(folder, artifacts[name])
         whole = path.read_bytes()
         flip_a_bit(path)
         if name == "core.onnx":

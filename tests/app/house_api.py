@@ -93,9 +93,9 @@ def finish(resources: Resources, job_id: str, folder: Path, columns: Columns = O
 
 def register(resources: Resources, job_id: str, files: list[Path]) -> str:
     """Succeed a queued job with a model of these files; returns the model's id."""
-    artifacts = {path.name: resources.blobs.put_artifact(job_id, path) for path in files}
     with resources.database.writing() as session:
         shard = session.scalars(select(Shard).where(Shard.job_id == job_id)).one()
+        artifacts = {path.name: resources.blobs.put_artifact(shard.id, path) for path in files}
         claim = lifecycle.claim(session, shard.id, owner=new_id("wrk"), boot_id="boot")
         assert claim is not None
         model_id = lifecycle.succeed(session, claim.fence, result(), artifacts)

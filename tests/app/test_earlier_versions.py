@@ -9,7 +9,12 @@ from typing import Any
 from fastapi.testclient import TestClient
 from house_api import register, resources_of, submit, upload, write_artifacts
 
-from app.storage.tables import Dataset, Job
+from app.storage.backup import back_up, restore
+from app.storage.blobs import ARTIFACTS, Blobs, artifacts_key
+from app.storage.database import Database
+from app.storage.migrate import upgrade
+from app.storage.sweep import sweep
+from app.storage.tables import Dataset, Job, Model
 
 # By where it stands, what documents have gained since.
 GAINED = {
@@ -75,3 +80,33 @@ def test_tables_jobs_and_models_of_an_earlier_version_still_serve(
     assert (refused.status_code, "standard error of 0" in refused.json()["detail"]) == (409, True)
     assert client.put("/v1/aliases/champion", json={"model_id": challenger}).status_code == 200
     assert client.get(f"/v1/models/{champion}/export").status_code == 200
+
+
+def test_files_that_an_earlier_version_kept_with_the_job(
+    client: TestClient, tmp_path: Path
+) -> None:
+    dataset = upload(client)
+    resources = resources_of(client)
+    model_id = registered(client, tmp_path / "files")
+    storage = resources.settings.root / "storage"
+    with resources.database.writing() as session:
+        model = session.get_one(Model, model_id)
+        (storage / artifacts_key(model.folder)).rename(storage / artifacts_key(model.job_id))
+        model.shard_id = None
+    sweep(resources.database, resources.blobs)
+
+    job = client.get("/v1/jobs/latest").json()
+    for address in (f"models/{model_id}", f"models/{model_id}/export", f"jobs/{job['id']}/oof"):
+        assert client.get(f"/v1/{address}").status_code == 200
+    assert back_up(resources.database, resources.blobs, tmp_path / "backup").models == 1
+    url = f"sqlite:///{tmp_path / 'restored.sqlite'}"
+    upgrade(url)
+    elsewhere, restored = Blobs(str(tmp_path / "restored")), Database(url)
+    assert restore(tmp_path / "backup", restored, elsewhere).models == 1
+    restored.close()
+    assert elsewhere.names(ARTIFACTS) == [job["id"]]
+
+    client.delete("/v1/aliases/champion")
+    assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
+    assert resources.blobs.names(ARTIFACTS) == []
+    assert client.delete(f"/v1/datasets/{dataset['id']}").status_code == 204

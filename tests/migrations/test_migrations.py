@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -63,6 +64,22 @@ CHAMPION_OF_REVISION_3 = (
     """
     INSERT INTO aliases (tenant, name, model_id, updated_at)
     VALUES ('local', 'champion', 'mdl_1', '2026-01-02 00:00:00')
+    """,
+)
+FINISHED_JOB_OF_REVISION_8 = (
+    """
+    INSERT INTO jobs (id, tenant, dataset_id, target, spec, status, created_at, result)
+    VALUES ('job_2', 'local', 'ds_1', 'y', '{"seed": 2}', 'succeeded', '2026-01-01',
+            '{"model_id": "mdl_2"}')
+    """,
+    """
+    INSERT INTO shards (id, tenant, job_id, state, attempt, max_attempts, due_at)
+    VALUES ('shd_1', 'local', 'job_1', 'running', 1, 3, '2026-01-01'),
+           ('shd_2', 'local', 'job_2', 'succeeded', 1, 3, '2026-01-01')
+    """,
+    """
+    INSERT INTO models (id, tenant, job_id, dataset_id, target, metrics, artifacts, created_at)
+    VALUES ('mdl_2', 'local', 'job_2', 'ds_1', 'y', '{}', '{}', '2026-01-02')
     """,
 )
 EPOCH_OF_REVISION_1 = """
@@ -167,6 +184,39 @@ def test_the_history_of_an_alias_begins_with_where_it_points(url: str, engine: E
         [change] = session.scalars(select(AliasChange))
     assert (change.tenant, change.alias, change.model_id) == ("local", "champion", "mdl_1")
     assert (change.previous_id, change.changed_at) == (None, datetime(2026, 1, 2, tzinfo=UTC))
+
+
+def test_a_job_of_revision_8_has_one_shard(url: str, engine: Engine) -> None:
+    config = alembic_config(url)
+    command.upgrade(config, "0008")
+    before = schema(engine)
+    with engine.begin() as connection:
+        for statement in (*JOB_OF_REVISION_1, *FINISHED_JOB_OF_REVISION_8):
+            connection.execute(text(statement))
+        connection.execute(text(EPOCH_OF_REVISION_1), {"epoch": 1})
+
+    command.upgrade(config, "0009")
+    with engine.connect() as connection:
+        shards = connection.execute(
+            text("SELECT job_id, place, spec, result, error FROM shards ORDER BY job_id")
+        ).all()
+        keys = connection.execute(text("SELECT job_id, shard, fold, epoch FROM epoch_metrics"))
+        assert keys.all() == [("job_1", 0, 0, 1)]
+        assert connection.execute(text("SELECT id, shard_id FROM models")).all() == [
+            ("mdl_2", None)
+        ]
+    of_database = {"sqlite": json.loads, "postgresql": dict}[engine.dialect.name]
+    documents = [
+        [document and of_database(document) for document in documents]
+        for _, _, *documents in shards
+    ]
+    assert [(job_id, place) for job_id, place, *_ in shards] == [("job_1", 0), ("job_2", 0)]
+    assert documents == [[{}, None, None], [{"seed": 2}, {"model_id": "mdl_2"}, None]]
+
+    command.downgrade(config, "0008")
+    assert schema(engine) == before
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM epoch_metrics")) == 1
 
 
 def test_processes_that_upgrade_at_once_wait_for_one_another(url: str, engine: Engine) -> None:

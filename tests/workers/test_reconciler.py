@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from jobs_in_database import claim, request_cancel, stored, submit
+from jobs_in_database import claim, request_cancel, stored, submit, submit_shards
 from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
@@ -139,12 +139,39 @@ def test_what_an_attempt_stored_and_did_not_register_is_removed(
     shard = submit(database)
     for name in ("killed", "registered"):
         (tmp_path / name).write_text(name)
-    blobs.put_artifact(shard.job_id, tmp_path / "killed")
+    blobs.put_artifact(shard.id, tmp_path / "killed")
     with workplace.locks.held(shard.id, workplace.owner):
         fence = claim(database, shard, workplace.owner, boot_id=workplace.boot_id).fence
-        kept = blobs.put_artifact(shard.job_id, tmp_path / "registered")
+        kept = blobs.put_artifact(shard.id, tmp_path / "registered")
         with database.writing() as session:
             lifecycle.succeed(session, fence, {"metrics": {}, "folds": []}, {"core.onnx": kept})
 
     Reconciler(workplace).reconcile()
-    assert blobs.names(artifacts_key(shard.job_id)) == [kept]
+    assert blobs.names(artifacts_key(shard.id)) == [kept]
+
+
+def test_what_a_shard_leaves_is_removed_without_its_siblings_files(
+    workplace: Workplace, tmp_path: Path
+) -> None:
+    """One sibling runs elsewhere and has stored what it is about to register."""
+    database, blobs = workplace.database, workplace.blobs
+    ended, storing, done = submit_shards(database, 3)
+    (tmp_path / "file").write_text("the same bytes")
+    kept = [blobs.put_artifact(shard.id, tmp_path / "file") for shard in (storing, done)]
+    claim(database, storing, "wrk_elsewhere", boot_id="another host")
+    fence = claim(database, done, "wrk_elsewhere", boot_id="another host").fence
+    with database.writing() as session:
+        lifecycle.succeed(session, fence, {"metrics": {}, "folds": []}, {"core.onnx": kept[1]})
+    blobs.put_artifact(ended.id, tmp_path / "file")
+    with workplace.locks.held(ended.id, workplace.owner):
+        fence = claim(database, ended, workplace.owner, boot_id=workplace.boot_id).fence
+        with database.writing() as session:
+            lifecycle.fail(session, fence, "it could not")
+
+    Reconciler(workplace).reconcile()
+    workplace.sweep()
+    assert blobs.names(artifacts_key(ended.id)) == []
+    assert [blobs.names(artifacts_key(shard.id)) for shard in (storing, done)] == [
+        kept[:1],
+        kept[1:],
+    ]

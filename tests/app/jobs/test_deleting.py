@@ -14,14 +14,13 @@ from app.jobs import attempts, lifecycle, repository
 from app.jobs.attempts import EpochRecord
 from app.monitoring.usage import Usage
 from app.storage import removals
-from app.storage.blobs import ARTIFACTS, DATASETS, Blobs, artifacts_key
+from app.storage.blobs import ARTIFACTS, DATASETS, Blobs
 from app.storage.sweep import sweep
 from app.storage.tables import (
     LOCAL_TENANT,
     Base,
     EpochMetric,
     Event,
-    Fold,
     Job,
     Model,
     ModelUsage,
@@ -29,7 +28,7 @@ from app.storage.tables import (
     Shard,
 )
 
-OF_A_JOB = (Job, Shard, Event, EpochMetric, Fold, Model, ModelUsage, Removal)
+OF_A_JOB = (Job, Shard, Event, EpochMetric, Model, ModelUsage, Removal)
 
 
 def rows(client: TestClient, *tables: type[Base]) -> list[int]:
@@ -43,7 +42,7 @@ def test_a_job_and_its_dataset(both_clients: TestClient, tmp_path: Path) -> None
     dataset = upload(client)
     job = submit(client)
     with resources.database.writing() as session:
-        shard = repository.get(session, LOCAL_TENANT, job["id"]).Shard
+        [shard] = repository.get(session, LOCAL_TENANT, job["id"]).shards
         claim = lifecycle.claim(session, shard.id, owner="wrk_1", boot_id="boot")
         assert claim is not None
         attempts.record_progress(session, claim.fence, {"epoch": 1}, [EpochRecord(0, 1, 1, 1, 1)])
@@ -76,7 +75,7 @@ def test_a_job_that_has_not_finished(client: TestClient) -> None:
     job = submit(client)
     queued = client.delete(f"/v1/jobs/{job['id']}")
     with resources_of(client).database.writing() as session:
-        shard = repository.get(session, LOCAL_TENANT, job["id"]).Shard
+        [shard] = repository.get(session, LOCAL_TENANT, job["id"]).shards
         lifecycle.claim(session, shard.id, owner="wrk_1", boot_id="boot")
     running = client.delete(f"/v1/jobs/{job['id']}")
 
@@ -113,10 +112,10 @@ def test_what_a_crash_leaves_is_swept(
     with monkeypatch.context() as crash:
         crash.setattr(removals, "carry_out", lambda *_: None)
         assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
-    assert resources.blobs.exists(artifacts_key(job["id"]))
+    assert resources.blobs.names(ARTIFACTS)
 
     sweep(resources.database, resources.blobs)
-    assert not resources.blobs.exists(artifacts_key(job["id"]))
+    assert resources.blobs.names(ARTIFACTS) == []
     assert rows(client, Removal) == [0]
 
 

@@ -23,6 +23,7 @@ def add_epochs(client: TestClient, job_id: str, folds: int, epochs: int) -> None
             EpochMetric(
                 tenant=LOCAL_TENANT,
                 job_id=job_id,
+                shard=0,
                 fold=fold,
                 epoch=epoch,
                 train_loss=1 / (3 * epoch),

@@ -82,8 +82,8 @@ def test_the_hint_is_sent_after_the_commit(
     def send(_: Hints, shard_id: str) -> None:
         with resources_of(client).database.reading() as session:
             row = repository.get(session, "local", "latest")
-            visible.append(row.Shard.id)
-            assert row.Shard.id == shard_id
+            visible.append(row.shards[0].id)
+            assert row.shards[0].id == shard_id
 
     monkeypatch.setattr(Hints, "send", send)
     submit(client)
@@ -251,7 +251,7 @@ def test_keep_best_of_a_running_job(client: TestClient) -> None:
     job_id = submit(client)["id"]
     database = resources_of(client).database
     with database.writing() as session:
-        shard = repository.get(session, LOCAL_TENANT, job_id).Shard
+        [shard] = repository.get(session, LOCAL_TENANT, job_id).shards
         claim = lifecycle.claim(session, shard.id, owner="wrk_a", boot_id="boot")
         assert claim is not None
 
@@ -287,7 +287,7 @@ def test_a_retry_is_checked_as_a_submit_is(client: TestClient, settings: Setting
     large = submit(client, architecture={"type": "mlp", "hidden_sizes": [4096] * 2})
     stale = submit(client)
     with resources_of(client).database.writing() as session:
-        row = repository.get(session, LOCAL_TENANT, stale["id"]).Job
+        row = repository.get(session, LOCAL_TENANT, stale["id"]).job
         row.spec = row.spec | {"k_folds": 1}
 
     lower = settings.model_copy(update={"max_job_memory_bytes": 700_000_000})

@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 from jobs_in_database import (
@@ -19,10 +19,10 @@ from jobs_in_database import (
     stored,
     submit,
 )
+from known_jobs import result
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from app.errors import Conflict
 from app.jobs import attempts, lifecycle
 from app.jobs.attempts import LEASE, EpochRecord, Fence
 from app.jobs.lifecycle import Claim
@@ -31,25 +31,12 @@ from app.storage.tables import (
     MOST_ATTEMPTS,
     Alias,
     EpochMetric,
-    Fold,
     Model,
     Shard,
     State,
 )
 
 LONG = 3600.0  # s; a backoff that no test sees the end of
-
-
-def result() -> dict[str, Any]:
-    fold = {
-        "fold": 0,
-        "rows_train": 8,
-        "rows_validation": 2,
-        "epochs": 3,
-        "stopped_by": "max_epochs",
-        "metrics": {"rmse": 1.0},
-    }
-    return {"metrics": {"rmse": 1.0}, "folds": [fold]}
 
 
 def epoch(number: int, loss: float = 0.5) -> EpochRecord:
@@ -85,7 +72,6 @@ def test_a_job_from_submit_to_success(database: Database) -> None:
     assert history(database, shard) == [("queued", 0), ("running", 1), ("succeeded", 1)]
     with database.reading() as session:
         assert session.get_one(Model, model_id).artifacts == {"core.onnx": "00"}
-        assert session.scalars(select(Fold)).one().rows_validation == 2
 
 
 def test_only_the_first_model_becomes_champion(database: Database) -> None:
@@ -286,134 +272,6 @@ def test_shards_are_due_in_the_order_of_their_submission(database: Database) -> 
     with database.reading() as session:
         assert attempts.due(session, limit=5) == [shards[1].id, shards[2].id]
         assert attempts.due(session, limit=1) == [shards[1].id]
-
-
-def test_a_queued_job_is_cancelled_at_once(database: Database) -> None:
-    shard = submit(database)
-    request_cancel(database, shard)
-    row, job = stored(database, shard)
-    assert (row.state, job.status) == (State.CANCELLED, State.CANCELLED)
-    assert job.finished_at is not None
-    with pytest.raises(Conflict, match="cancelled"):
-        request_cancel(database, shard)
-    with database.writing() as session:
-        assert lifecycle.claim(session, shard.id, owner="wrk_a", boot_id=BOOT) is None
-
-
-def test_a_running_job_is_asked_to_stop(database: Database) -> None:
-    shard = submit(database)
-    fence = claim(database, shard).fence
-    request_cancel(database, shard)
-    _, job = stored(database, shard)
-    assert job.status is State.RUNNING
-    with database.reading() as session:
-        assert attempts.standing(session, fence) == "cancel"
-    request_cancel(database, shard)  # a second time changes nothing
-    assert stored(database, shard)[1].cancel_requested_at == job.cancel_requested_at
-    with database.writing() as session:
-        assert lifecycle.cancel(session, fence)
-    assert stored(database, shard)[1].status is State.CANCELLED
-
-
-@pytest.mark.parametrize("ending", ["release", "lose"])
-def test_a_job_to_keep_its_best_is_finished_by_the_next_attempt(
-    database: Database, ending: str
-) -> None:
-    shard = submit(database)
-    fence = claim(database, shard).fence
-    with database.writing() as session:
-        assert attempts.record_progress(session, fence, {"epoch": 1}, [epoch(1)])
-    request_cancel(database, shard, keep_best=True)
-    with database.reading() as session:
-        assert attempts.standing(session, fence) == "keep_best"
-    with database.writing() as session:
-        if ending == "release":
-            assert lifecycle.release(session, fence)
-        else:
-            assert lifecycle.lose(session, fence, "killed") is State.QUEUED
-    request_cancel(database, shard, keep_best=True)  # it waits: a second time changes nothing
-    make_due(database, shard)
-    fence = claim(database, shard).fence
-    with database.reading() as session:
-        assert attempts.standing(session, fence) == "keep_best"
-    request_cancel(database, shard)  # for good
-    with database.reading() as session:
-        assert attempts.standing(session, fence) == "cancel"
-
-
-def test_a_run_that_ends_after_its_cancellation_gives_no_model(database: Database) -> None:
-    """Whoever was answered that the job is being cancelled will not find a model of it."""
-    shard = submit(database)
-    fence = claim(database, shard).fence
-    request_cancel(database, shard)
-    with pytest.raises(Conflict, match="nothing is kept"):
-        request_cancel(database, shard, keep_best=True)
-    with database.writing() as session:
-        assert lifecycle.succeed(session, fence, result(), {}) is None
-    assert stored(database, shard)[1].status is State.CANCELLED
-    with database.reading() as session:
-        assert session.scalars(select(Model)).all() == []
-
-
-def test_a_queued_job_that_has_learnt_nothing_is_cancelled(database: Database) -> None:
-    shard = submit(database)
-    request_cancel(database, shard, keep_best=True)
-    assert stored(database, shard)[1].status is State.CANCELLED
-
-
-@pytest.mark.parametrize("ending", ["release", "lose"])
-def test_a_job_to_be_cancelled_is_not_queued_again(database: Database, ending: str) -> None:
-    shard = submit(database)
-    fence = claim(database, shard).fence
-    request_cancel(database, shard)
-    with database.writing() as session:
-        if ending == "release":
-            assert lifecycle.release(session, fence)
-        else:
-            assert lifecycle.lose(session, fence, "killed") is State.CANCELLED
-    assert stored(database, shard)[1].status is State.CANCELLED
-
-
-@pytest.mark.parametrize("other", ["claim", "release", "succeed"])
-def test_cancel_at_the_same_moment_as(other: str, database: Database) -> None:
-    """Whichever is first, the job ends cancelled or finished, never queued or half and half."""
-    for _ in range(10):
-        shard = submit(database)
-        fence = claim(database, shard).fence if other != "claim" else None
-        start = threading.Barrier(2)
-
-        def act(
-            shard: Shard = shard, fence: Fence | None = fence, start: threading.Barrier = start
-        ) -> None:
-            with database.writing() as session:
-                start.wait()
-                if fence is None:
-                    lifecycle.claim(session, shard.id, owner="wrk_a", boot_id=BOOT)
-                elif other == "release":
-                    lifecycle.release(session, fence)
-                else:
-                    lifecycle.succeed(session, fence, result(), {})
-
-        def cancel(shard: Shard = shard, start: threading.Barrier = start) -> bool:
-            start.wait()
-            try:
-                request_cancel(database, shard)
-            except Conflict:
-                return False
-            return True
-
-        with ThreadPoolExecutor(2) as pool:
-            acting, cancelling = pool.submit(act), pool.submit(cancel)
-            acting.result()
-            accepted = cancelling.result()
-        row, job = stored(database, shard)
-        assert row.state is job.status
-        if other == "claim":
-            assert job.status is State.CANCELLED or job.cancel_requested_at is not None
-        elif other == "release":
-            assert job.status is State.CANCELLED
-        else:
-            assert job.status is (State.CANCELLED if accepted else State.SUCCEEDED)
 
 
 def test_a_finished_shard_stays_as_it_is(database: Database) -> None:

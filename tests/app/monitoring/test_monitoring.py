@@ -110,7 +110,7 @@ def test_a_model_of_an_earlier_version_has_counts_and_no_drift(
         del feature["shares"]
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps(old))
-    sha256 = resources.blobs.put_artifact(model.job_id, path)
+    sha256 = resources.blobs.put_artifact(model.folder, path)
     with resources.database.writing() as session:
         row = session.get_one(Model, model.id)
         row.artifacts = row.artifacts | {"manifest.json": sha256}

@@ -19,6 +19,7 @@ from app.predictions.service import MOST_EXPLAINED
 from app.registry.names import ModelNames
 from app.settings import Settings
 from app.storage.blobs import artifact_key
+from app.storage.tables import Model
 from models.tables.faults import RowWarning
 
 CSV = {"Content-Type": "text/csv"}
@@ -478,8 +479,11 @@ def test_a_moved_alias_is_followed_at_once(client: TestClient) -> None:
 @pytest.mark.parametrize("file", ["core.onnx", "manifest.json"])
 def test_a_damaged_model_is_never_used(client: TestClient, file: str) -> None:
     model = client.get("/v1/models/champion").json()
-    key = artifact_key(model["job_id"], model["artifacts"][file])
-    stored = resources_of(client).settings.root / "storage" / key
+    resources = resources_of(client)
+    with resources.database.reading() as session:
+        folder = session.get_one(Model, model["id"]).folder
+    key = artifact_key(folder, model["artifacts"][file])
+    stored = resources.settings.root / "storage" / key
     whole = stored.read_bytes()
     stored.write_bytes(whole[:-1])
 

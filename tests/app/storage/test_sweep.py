@@ -53,7 +53,7 @@ def test_files_of_models(database: Database, blobs: Blobs, file: Path) -> None:
     finished, running, failed = (submit(database) for _ in range(3))
     for shard in (finished, running, failed):
         fence = claim(database, shard).fence
-        blobs.put_artifact(shard.job_id, file)
+        blobs.put_artifact(shard.id, file)
         blobs.put(f"{checkpoints_key(shard.id)}/a", file)
         with database.writing() as session:
             if shard is finished:
@@ -62,7 +62,7 @@ def test_files_of_models(database: Database, blobs: Blobs, file: Path) -> None:
                 lifecycle.fail(session, fence, "it could not")
     assert stored(database, failed)[1].status is State.FAILED
     sweep(database, blobs)
-    assert sorted(blobs.names(ARTIFACTS)) == sorted([finished.job_id, running.job_id])
+    assert sorted(blobs.names(ARTIFACTS)) == sorted([finished.id, running.id])
     assert blobs.names(CHECKPOINTS) == [running.id]
 
 
