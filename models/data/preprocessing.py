@@ -16,6 +16,9 @@ from models.tables.statistics import ROUNDING, typical_distance
 
 # Knots of the piecewise-linear rank of `quantile` scaling.
 QUANTILE_KNOTS = 33
+# Typical distances from the value that a `robust` column mostly has, beyond which a cell is taken
+# for mistyped.
+FENCE = 10.0
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class FoldStatistics:
 
     fill : (F, D) what stands in for a missing number
     center, scale : (F, N); a scale of 0 marks a column that does not vary there
+    reach : (F, N) scales from the center at which a number counts that lies beyond FENCE of them,
+        infinite for columns that are not mostly one value
     knots : (F, Q, N) quantiles for `quantile` scaling, else Q = 0
     coordinates : places of the pair among the D, or None
     bin_columns : (P,) the numeric column of each bin of a piecewise-linear code, else P = 0
@@ -38,6 +43,7 @@ class FoldStatistics:
     coordinates: tuple[int, int] | None
     center: Numbers
     scale: Numbers
+    reach: Numbers
     knots: NDArray[np.float64]
     bin_columns: NDArray[np.int64]
     bin_low: NDArray[np.float64]
@@ -66,7 +72,7 @@ def learn(
     `bins`: quantile bins a numeric column, at most, for a piecewise-linear code.
     """
     numeric = [_fold_statistics(preprocessing, design, rows) for rows in training_rows]
-    fill, center, scale, knots = (
+    fill, center, scale, reach, knots = (
         np.stack(part) for part in zip(*(learnt for learnt, _ in numeric), strict=True)
     )
     bin_columns, bin_low, bin_width = _align_bins(
@@ -77,6 +83,7 @@ def learn(
         coordinates=design.coordinates,
         center=center,
         scale=scale,
+        reach=reach,
         knots=knots,
         bin_columns=bin_columns,
         bin_low=bin_low,
@@ -85,43 +92,42 @@ def learn(
     )
 
 
+# fill, center, scale, reach and knots of a fold's columns.
+_Learnt = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
 def _fold_statistics(
     preprocessing: Preprocessing, design: Design, rows: np.ndarray
-) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], Numbers]:
-    """((fill, center, scale, knots), numbers) of a fold's training rows, turned axes included."""
+) -> tuple[_Learnt, Numbers]:
+    """What is learnt of a fold's training rows, turned axes included, and their numbers without
+    the wild ones."""
     numbers = design.numbers[rows]
-    fill, center, scale, knots = _numeric_statistics(preprocessing, numbers)
+    learnt, tame = _numeric_statistics(preprocessing, numbers)
     if design.coordinates is None:
-        return (fill, center, scale, knots), numbers
+        return learnt, tame
+    fill, center, scale, *_ = learnt
     pair = list(design.coordinates)
     filled = np.where(np.isnan(numbers[:, pair]), fill[pair], numbers[:, pair])
     with np.errstate(over="ignore"):  # cut off in the next step
         scaled = (filled - center[pair]) / np.where(scale[pair] == 0, 1.0, scale[pair])
     turned = np.clip(scaled, -FARTHEST, FARTHEST) @ directions()
-    _, *learnt = _numeric_statistics(preprocessing, turned)
-    center, scale, knots = (
-        np.concatenate([own, added], axis=-1)
-        for own, added in zip((center, scale, knots), learnt, strict=True)
+    added, tame_turned = _numeric_statistics(preprocessing, turned)
+    center, scale, reach, knots = (
+        np.concatenate(parts, axis=-1) for parts in zip(learnt[1:], added[1:], strict=True)
     )
-    return (fill, center, scale, knots), np.column_stack([numbers, turned])
+    return (fill, center, scale, reach, knots), np.column_stack([tame, tame_turned])
 
 
-def _numeric_statistics(
-    preprocessing: Preprocessing, numbers: Numbers
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(fill, center, scale, knots) of each column; one without any number counts as all zeros."""
+def _numeric_statistics(preprocessing: Preprocessing, numbers: Numbers) -> tuple[_Learnt, Numbers]:
+    """What is learnt of each column, and the numbers without the wild ones; a column without any
+    number counts as all zeros."""
     numbers = np.where(np.isnan(numbers).all(axis=0), 0.0, numbers)
     # Sums and squares of numbers near the largest float64 would overflow.
     largest = np.maximum(np.nanmax(np.abs(numbers), axis=0), np.finfo(np.float64).tiny)
     relative = numbers / largest
     mean = np.nanmean(relative, axis=0) * largest
     quartiles = _quantiles(relative, [0.25, 0.5, 0.75]) * largest
-    fill = {
-        "mean": mean,
-        "drop_rows": mean,
-        "median": quartiles[1],
-        "zero": np.zeros_like(mean),
-    }[preprocessing.numeric_missing]
+    reach = np.full_like(mean, np.inf)
     knots = np.empty((0, numbers.shape[1]))
     match preprocessing.numeric_scaling:
         case "standard":
@@ -131,14 +137,39 @@ def _numeric_statistics(
             center, scale = quartiles[1], quartiles[2] - quartiles[0]
             # Half of a column in one value (no pool, no porch): the size of those that there are.
             for place in np.flatnonzero(scale == 0):
-                known = relative[~np.isnan(relative[:, place]), place]
-                scale[place] = typical_distance(known, float(np.median(known))) * largest[place]
+                typical, reach[place], wild, instead = _rare(relative[:, place])
+                scale[place] = typical * largest[place]
+                numbers[wild, place] = instead * largest[place]
+                relative[wild, place] = instead
+                mean[place] = np.nanmean(relative[:, place]) * largest[place]
         case "quantile":
             knots = _quantiles(relative, np.linspace(0, 1, QUANTILE_KNOTS)) * largest
             center, scale = knots[0], knots[-1] - knots[0]
         case "none":
             center, scale = np.zeros_like(mean), np.ones_like(mean)
-    return fill, center, scale, knots
+    fill = {
+        "mean": mean,
+        "drop_rows": mean,
+        "median": quartiles[1],
+        "zero": np.zeros_like(mean),
+    }[preprocessing.numeric_missing]
+    return (fill, center, scale, reach, knots), numbers
+
+
+def _rare(column: Numbers) -> tuple[float, float, NDArray[np.bool_], NDArray[np.float64]]:
+    """(typical, reach, wild, instead) of a column (n,) that is mostly one value.
+
+    typical : how far the other values lie from that one
+    reach : how far the farthest that is no typing error lies, in typical distances
+    wild, instead : which cells lie beyond FENCE, and the values of that distance on their side
+    """
+    middle = float(np.nanmedian(column))
+    typical = typical_distance(column[~np.isnan(column)], middle)
+    away = column - middle
+    wild = np.abs(away) > FENCE * typical
+    farthest = float(np.nanmax(np.abs(away[~wild])))
+    instead = middle + np.sign(away[wild]) * farthest
+    return typical, farthest / typical if typical > 0 else np.inf, wild, instead
 
 
 def _quantiles(numbers: Numbers, shares: Sequence[float] | np.ndarray) -> NDArray[np.float64]:

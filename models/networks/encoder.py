@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from models.data.design import Vocabulary
-from models.data.preprocessing import FoldStatistics
+from models.data.preprocessing import FENCE, FoldStatistics
 from models.spec import Preprocessing
 from models.tables.coordinates import FARTHEST, directions
 
@@ -38,6 +38,7 @@ class Encoder(nn.Module):
     fill: Tensor  # (F, 1, D) float64
     center: Tensor  # (F, 1, D + R) float64
     scale: Tensor  # (F, 1, D + R) float64, never 0
+    reach: Tensor  # (F, 1, D + R) float64
     varies: Tensor  # (F, 1, D + R) 0 where a column does not vary among the training rows
     knots: Tensor  # (F, 1, D + R, Q) float64
     bin_low: Tensor  # (F, 1, P) float64, infinite where a fold does not have the bin
@@ -67,6 +68,7 @@ class Encoder(nn.Module):
         per_fold("fill", statistics.fill, torch.float64)
         per_fold("center", statistics.center, torch.float64)
         per_fold("scale", np.where(constant, 1.0, statistics.scale), torch.float64)
+        per_fold("reach", statistics.reach, torch.float64)
         per_fold("varies", ~constant, dtype)
         per_fold("knots", statistics.knots.transpose(0, 2, 1), torch.float64)
         unused = statistics.bin_width == 0
@@ -114,6 +116,8 @@ class Encoder(nn.Module):
             scaled = (filled - self.center) / self.scale
         scaled = scaled.clamp(-LARGEST_INPUT, LARGEST_INPUT)  # a square below would overflow
         if self.scaling == "robust":
+            wild = scaled.abs() > FENCE
+            scaled = torch.where(wild, scaled.clamp(-self.reach, self.reach), scaled)
             scaled = scaled / torch.sqrt(1 + (scaled / SMOOTH_CLIP) ** 2)
         return scaled.to(self.dtype) * self.varies
 

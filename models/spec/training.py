@@ -71,8 +71,10 @@ class Preprocessing(SpecModel):
     numeric_scaling: Literal["standard", "robust", "quantile", "none"] = Field(
         default="robust",
         description="`standard`: (x − mean) / standard deviation. `robust`: (x − median) / "
-        "interquartile range, smoothly clipped to ±3. `quantile`: the rank among the training "
-        "rows, uniform with unit variance.",
+        "interquartile range, smoothly clipped to ±3; in a column that is mostly one value the "
+        "typical distance of the others replaces the range, and a number beyond ten of these "
+        "counts as the farthest within. `quantile`: the rank among the training rows, uniform "
+        "with unit variance.",
     )
     categorical_missing: Literal["level"] = Field(
         default="level", description="A missing category is a level of its own."
