@@ -5,11 +5,15 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3.14 python
 	command -v $$name && break; done)
 BIN := .venv/bin
 CYCLES ?= 60
+MINUTES ?= 30
+MUTANTS ?= app.jobs.admission.* app.*.repository.* models.planning.recipe.* \
+	models.evaluation.comparison.*
 PORT ?= 8000
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt --editable ./client --editable
 
-.PHONY: demo serve setup test test-slow test-gpu check openapi-examples audit bench chaos browser clean
+.PHONY: demo serve setup test test-slow test-gpu check openapi-examples audit bench chaos \
+	mutants browser clean
 .NOTPARALLEL:
 
 demo: .venv/worker.stamp  ## a CSV becomes a cross-validated model that prices three houses
@@ -48,6 +52,12 @@ bench: .venv/bench.stamp
 chaos: .venv/dev.stamp  ## kill random processes at random moments, and count what is lost
 	PYTHONPATH=.:tests:tests/acceptance $(BIN)/python tests/acceptance/chaos.py --cycles $(CYCLES)
 
+# With MUTANTS= it takes all, and goes on where the time was up: exit status 124.
+mutants: .venv/mutants.stamp  ## faults put in one at a time, and which of them no test notices
+	timeout --signal=INT $(MINUTES)m $(BIN)/mutmut run $(foreach name,$(MUTANTS),'$(name)') || \
+		[ $$? = 124 ]
+	$(BIN)/mutmut results
+
 clean:
 	rm -rf .venv demo-data
 
@@ -69,6 +79,11 @@ clean:
 .venv/bench.stamp: pyproject.toml client/pyproject.toml constraints.txt | .venv/bin/pip
 	@echo "Installing the benchmarks' rivals into .venv."
 	$(INSTALL) '.[worker,dev,bench]'
+	@touch .venv/worker.stamp .venv/dev.stamp $@
+
+.venv/mutants.stamp: pyproject.toml client/pyproject.toml constraints.txt | .venv/bin/pip
+	@echo "Installing what looks for faults that no test notices into .venv."
+	$(INSTALL) '.[worker,dev,mutants]'
 	@touch .venv/worker.stamp .venv/dev.stamp $@
 
 # One test clicks through the Swagger UI in chromium. Where it is not there and cannot be
