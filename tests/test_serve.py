@@ -65,7 +65,9 @@ def worker_of(service: int) -> int | None:
 def test_serve_keeps_a_worker_and_leaves_no_process_behind(tmp_path: Path) -> None:
     with serving(tmp_path / "data") as (service, url):
         assert httpx.get(f"{url}/healthz").json() == {"status": "ok"}
-        assert "libtorch" not in Path(f"/proc/{service.pid}/maps").read_text()
+        mapped = Path(f"/proc/{service.pid}/maps").read_text()
+        assert "uvloop" in mapped
+        assert "libtorch" not in mapped
 
         first = wait_until(lambda: worker_of(service.pid), READY_SECONDS)
         assert first is not None

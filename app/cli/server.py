@@ -126,6 +126,7 @@ def _config(app: FastAPI | str, **other: Any) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         http=Connection,
+        loop="uvloop",
         ws="none",
         # What these would add or change, nothing here reads; behind a proxy its own log has both.
         proxy_headers=False,
