@@ -54,7 +54,7 @@ def with_typing_error(frame: pd.DataFrame) -> pd.DataFrame:
 
 def out_of_fold_r2(folder: Path, frame: pd.DataFrame, spec: dict[str, Any]) -> float:
     case = lay(folder, frame, preprocessing=ROBUST.model_dump(), seed=1, **spec)
-    r2 = score(case, train(case)).metrics["r2"]
+    r2 = score(case, train(case)).assessment.metrics["r2"]
     assert r2 is not None
     return r2
 
