@@ -42,7 +42,7 @@ from app.resources import Resources
 from app.settings import Settings
 from app.storage.blobs import Blobs
 from app.storage.database import Database
-from models.machine import usable_cores
+from models.machine import usable_cores, usable_memory
 
 PARSED_AT_A_TIME = 1  # uploaded tables: each takes several times its file in memory
 # Submits: more of them wait for Python's lock and for the writers' turn, and each takes longer.
@@ -50,6 +50,7 @@ SUBMITTED_AT_A_TIME = 3
 # Requests of more than a few rows: they hold Python's lock, and each that waits for it makes a
 # single row's price wait as long again.
 BULK_AT_A_TIME = 2
+MODELS_SHARE = 1 / 4  # of the memory that this process may fill, for loaded models
 
 DESCRIPTION = """\
 Turns a CSV of houses, or any table, into an honestly cross-validated neural network and serves it.
@@ -127,7 +128,7 @@ def _open(settings: Settings) -> Resources:
     registry = CollectorRegistry()
     parts = (
         ModelNames(database),
-        Predictors(blobs),
+        Predictors(blobs, int(MODELS_SHARE * usable_memory())),
         Profiles(),
         RequestMetrics(registry),
         Metrics(registry, database),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
 from concurrent.futures import Future
+
+from cachetools import LRUCache
 
 from app.registry import service as registry
 from app.storage.blobs import Blobs
@@ -12,26 +13,26 @@ from app.storage.tables import Model
 from models import artifacts
 from models.serving.predictor import Predictor
 
-MODELS_IN_MEMORY = 8
-
 
 class Predictors:
-    """A cache for all threads of the process."""
+    """A cache for all threads of the process.
 
-    def __init__(self, blobs: Blobs, capacity: int = MODELS_IN_MEMORY) -> None:
+    capacity : bytes that loaded models may take. One that takes more is kept alone: loading it for
+        each request would take longer than its price is worth.
+    """
+
+    def __init__(self, blobs: Blobs, capacity: int) -> None:
         self._blobs = blobs
-        self._capacity = capacity
         self._lock = threading.Lock()
-        self._loaded: OrderedDict[str, Future[Predictor]] = OrderedDict()
+        self._loaded: LRUCache[str, Predictor] = LRUCache(
+            capacity, getsizeof=lambda predictor: min(predictor.memory_bytes, capacity)
+        )
+        self._loading: dict[str, Future[Predictor]] = {}
 
     def ready(self, model: Model) -> Predictor | None:
         """The model's predictor, where `get` need not wait for it."""
         with self._lock:
-            future = self._loaded.get(model.id)
-            if future is None or not future.done():
-                return None
-            self._loaded.move_to_end(model.id)
-        return future.result()
+            return self._loaded.get(model.id)
 
     def get(self, model: Model) -> Predictor:
         """The model's predictor; who asks while another thread loads it waits for that.
@@ -41,14 +42,13 @@ class Predictors:
         ArtifactCorrupt
         """
         with self._lock:
-            future = self._loaded.get(model.id)
+            predictor = self._loaded.get(model.id)
+            if predictor is not None:
+                return predictor
+            future = self._loading.get(model.id)
             must_load = future is None
             if future is None:
-                future = self._loaded[model.id] = Future()
-                if len(self._loaded) > self._capacity:
-                    self._loaded.popitem(last=False)
-            else:
-                self._loaded.move_to_end(model.id)
+                future = self._loading[model.id] = Future()
         if must_load:
             self._load(model, future)
         return future.result()
@@ -57,9 +57,14 @@ class Predictors:
         try:
             manifest = registry.manifest(model, self._blobs)
             core = registry.read_file(model, self._blobs, artifacts.CORE)
-            future.set_result(Predictor(core, manifest))
+            predictor = Predictor(core, manifest)
         except BaseException as error:
             # Let a later request try again.
             with self._lock:
-                self._loaded.pop(model.id, None)
+                del self._loading[model.id]
             future.set_exception(error)
+        else:
+            with self._lock:
+                del self._loading[model.id]
+                self._loaded[model.id] = predictor
+            future.set_result(predictor)

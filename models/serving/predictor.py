@@ -25,6 +25,9 @@ from models.tables.faults import RowWarning, TableError
 # fast as 4,096 rows at a time, and a large table takes little memory.
 CHUNK_ROWS = 256
 QUICK_BYTES = 32 * 1024 * 1024  # of weights, which a row needs once each
+# What a session takes of memory: its weights, the file they came in, which onnxruntime keeps, and
+# up to this beside them; measured with 3 KB and with 84 MB of weights.
+SESSION_BYTES = 1024 * 1024
 
 OnUnknown = Literal["warn", "error"]
 
@@ -82,6 +85,7 @@ class Predictor:
         self._encoder = RowEncoder(manifest)
         self._answering = OBJECTIVES[manifest.task].answering(manifest)
         self.columns = self._answering.columns
+        self.memory_bytes = 2 * len(core) + SESSION_BYTES
         self.explanation_bytes = len(core) * prices_of_explanation(len(manifest.columns))
         # Whether a row takes about a millisecond at the most: dates, and numbers that are levels,
         # are read from text by vectorised code that takes as long for one cell.

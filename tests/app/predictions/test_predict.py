@@ -66,11 +66,17 @@ def test_a_row_has_its_price(client: TestClient) -> None:
         assert by_id.json() == response.json() | {"alias": None}
 
 
+@pytest.fixture
+def lasting_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine needed more than a second."""
+    monkeypatch.setattr("app.registry.names.FRESH", 60.0)
+
+
+@pytest.mark.usefixtures("lasting_names")  # before the client's
 def test_a_row_is_priced_without_another_thread(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of a model that is loaded; many rows leave the event loop to others."""
-    monkeypatch.setattr("app.registry.names.FRESH", 60.0)  # s; a busy machine needed more than one
     priced(client, [ROW])
     threads: list[object] = []
 

@@ -6,12 +6,16 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import onnx
 import pytest
 from house_api import write_artifacts
 
 from app.predictions.predictors import Predictors
 from app.storage.blobs import ArtifactCorrupt, Blobs
 from app.storage.tables import Model
+from models.serving.predictor import SESSION_BYTES
+
+TWO_MODELS = 5 * SESSION_BYTES // 2  # their weights are a few bytes
 
 
 @pytest.fixture
@@ -33,14 +37,19 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def model(blobs: Blobs, folder: Path, model_id: str) -> Model:
-    files = {path.name: blobs.put_artifact("job_1", path) for path in write_artifacts(folder)}
+def model(blobs: Blobs, folder: Path, model_id: str, padding: int = 0) -> Model:
+    """`padding`: bytes that its file has beside the weights."""
+    paths = write_artifacts(folder)
+    core = onnx.load(folder / "core.onnx")
+    core.doc_string = "x" * padding
+    onnx.save(core, folder / "core.onnx")
+    files = {path.name: blobs.put_artifact("job_1", path) for path in paths}
     return Model(id=model_id, job_id="job_1", artifacts=files)
 
 
 def test_many_threads_load_a_model_once(blobs: Blobs, tmp_path: Path, reads: list[str]) -> None:
     one = model(blobs, tmp_path, "mdl_1")
-    predictors = Predictors(blobs)
+    predictors = Predictors(blobs, TWO_MODELS)
     together = threading.Barrier(8)
 
     def get(_: int) -> int:
@@ -54,7 +63,7 @@ def test_many_threads_load_a_model_once(blobs: Blobs, tmp_path: Path, reads: lis
 
 def test_the_least_recently_used_makes_way(blobs: Blobs, tmp_path: Path, reads: list[str]) -> None:
     a, b, c = (model(blobs, tmp_path, f"mdl_{name}") for name in "abc")
-    predictors = Predictors(blobs, capacity=2)
+    predictors = Predictors(blobs, TWO_MODELS)
 
     for wanted in (a, b, a, c, a):
         predictors.get(wanted)
@@ -66,7 +75,7 @@ def test_the_least_recently_used_makes_way(blobs: Blobs, tmp_path: Path, reads: 
 def test_one_that_is_ready_is_used(blobs: Blobs, tmp_path: Path, reads: list[str]) -> None:
     """Single rows ask only whether their model is ready; it must not make way for an idle one."""
     a, b, c = (model(blobs, tmp_path, f"mdl_{name}") for name in "abc")
-    predictors = Predictors(blobs, capacity=2)
+    predictors = Predictors(blobs, TWO_MODELS)
 
     for wanted in (a, b):
         predictors.get(wanted)
@@ -77,10 +86,37 @@ def test_one_that_is_ready_is_used(blobs: Blobs, tmp_path: Path, reads: list[str
     assert reads.count("core.onnx") == 3
 
 
+def test_a_heavy_one_takes_the_place_of_several(
+    blobs: Blobs, tmp_path: Path, reads: list[str]
+) -> None:
+    a, b = (model(blobs, tmp_path, f"mdl_{name}") for name in "ab")
+    heavy = model(blobs, tmp_path, "mdl_heavy", padding=SESSION_BYTES // 2)
+    predictors = Predictors(blobs, TWO_MODELS)
+
+    for wanted in (a, b, heavy):
+        predictors.get(wanted)
+    assert [predictors.ready(one) is not None for one in (a, b, heavy)] == [False, False, True]
+    predictors.get(heavy)
+    assert reads.count("core.onnx") == 3
+
+
+def test_one_larger_than_the_cache_is_kept_alone(
+    blobs: Blobs, tmp_path: Path, reads: list[str]
+) -> None:
+    a, b = (model(blobs, tmp_path, f"mdl_{name}") for name in "ab")
+    predictors = Predictors(blobs, SESSION_BYTES // 2)
+
+    for wanted in (a, a, b, b):
+        predictors.get(wanted)
+    assert predictors.ready(a) is None
+    assert predictors.ready(b) is not None
+    assert reads.count("core.onnx") == 2
+
+
 def test_a_failure_is_not_kept(blobs: Blobs, tmp_path: Path) -> None:
     one = model(blobs, tmp_path, "mdl_1")
     good, one.artifacts = one.artifacts, one.artifacts | {"core.onnx": "0" * 64}
-    predictors = Predictors(blobs)
+    predictors = Predictors(blobs, TWO_MODELS)
 
     with pytest.raises(ArtifactCorrupt):
         predictors.get(one)
