@@ -24,14 +24,12 @@ from models.objectives.learning import Target
 from models.randomness import stream_seed
 from models.spec.schedules import schedule_factor
 from models.training.checkpoint import pack, unpack
-from models.training.dropout import PopulationNoise
-from models.training.gradients import gradients_of
 from models.training.health import first_non_finite, hidden_units
 from models.training.inputs import Inputs
 from models.training.least_squares import start_at_least_squares
-from models.training.optimizers import PopulationOptimizer
 from models.training.progress import Course, EpochMetrics, Interrupted, Monitor, Trouble
 from models.training.rows import RaggedRows
+from models.training.step import Step
 
 # Rows of a fold between two questions to the monitor: a block is also what a run stops and resumes
 # between.
@@ -94,9 +92,14 @@ class Trainer:
             [self._folds.index(member.fold) for member in members], device=self._device
         )
         self._rates = [member.spec.optimizer.learning_rate for member in members]
-        self._optimizer = PopulationOptimizer(network, [member.spec for member in members])
-        self._gradients = gradients_of(network, self.inputs.loss, self._fold_of)
-        self._noise = PopulationNoise(members, self.inputs.dtype, self._device)
+        self._step = Step(
+            network,
+            members,
+            self.inputs.loss,
+            self._fold_of,
+            self._spec.batch_size,
+            self.inputs.shape.inputs,
+        )
         self._seen = self.inputs.of(self._folds)
         self._watched = self._pad(self.inputs.watched_rows)
         self._validation = self._pad(self.inputs.validation_rows)
@@ -113,9 +116,9 @@ class Trainer:
             self._active = []
             return
         places = torch.tensor(kept, device=self._device)
-        stacked, steps = self._optimizer.state()
+        stacked, steps = self._step.optimizer.state()
         self._enter([self._active[place] for place in kept], take(self.network, places))
-        self._optimizer.load(
+        self._step.optimizer.load(
             {name: value.index_select(0, places) for name, value in stacked.items()},
             [steps[place] for place in kept],
         )
@@ -195,22 +198,24 @@ class Trainer:
         y = self._by_member(self._seen.targets(rows))  # (K, rows)
         counts = rows.weight.unflatten(1, (-1, size)).sum(2)  # (F, batches)
         share = self._by_member(rows.weight / counts.clamp(min=1).repeat_interleave(size, 1))
-        self._noise.begin(self._epoch, block)
-        for batch, x in enumerate(self._seen.batches(rows, size)):
+        step = self._step
+        step.noise.begin(self._epoch, block)
+        for batch in self._seen.batches(rows, size, step.x):
             part = slice(batch * size, (batch + 1) * size)
             number = start // size + batch  # of the epoch
-            losses = self._gradients.fill(x, y[:, part], share[:, part], self._noise)
-            self._losses[:, number] = losses
-            if number == 0:
-                self._gradient_norms = self._optimizer.gradient_norms()
-            if self._device.type == "cpu" and not math.isfinite(losses.sum().item()):
-                self._look_for_trouble(losses, number, x)
             idle = [place for place, batches in enumerate(self._batches) if number >= batches]
             rates = [
                 rate * self._factor(number / batches)
                 for rate, batches in zip(self._rates, self._batches, strict=True)
             ]
-            self._optimizer.step(rates, idle)
+            step.fill(y[:, part], share[:, part], rates, idle)
+            step.differentiate()
+            self._losses[:, number] = step.losses
+            if number == 0:
+                self._gradient_norms = step.optimizer.gradient_norms()
+            if self._device.type == "cpu" and not math.isfinite(step.losses.sum().item()):
+                self._look_for_trouble(step.losses, number, step.x)
+            step.move()
 
     def _look_for_trouble(self, losses: Tensor, number: int, x: Tensor) -> None:
         """Name the layer for each member whose loss is not finite for the first time."""
@@ -319,7 +324,7 @@ class Trainer:
         tensors = {f"best/{name}": value for name, value in self._best.items()}
         steps: list[int] = []
         if not self.finished:
-            stacked, steps = self._optimizer.state()
+            stacked, steps = self._step.optimizer.state()
             weights = self.network.state_dict()
             tensors |= {"losses": self._losses, "gradient_norms": self._gradient_norms}
             tensors |= {f"network/{name}": value for name, value in weights.items()}
@@ -356,7 +361,7 @@ class Trainer:
             network = take(self.network, torch.tensor(state["active"], device=self._device))
             network.load_state_dict(part("network/"))
             self._enter(state["active"], network)
-            self._optimizer.load(part("optimizer/"), state["steps"])
+            self._step.optimizer.load(part("optimizer/"), state["steps"])
             self._begin_epoch()
             self._losses = tensors["losses"].to(self._device)
             self._gradient_norms = tensors["gradient_norms"].to(self._device)

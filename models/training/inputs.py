@@ -88,19 +88,21 @@ class Inputs:
         encoded: Tensor = self._encoder(numbers, codes)
         return encoded
 
-    def batches(self, rows: RaggedRows, size: int) -> Iterator[Tensor]:
-        """(F, size, D) inputs of one batch of these rows after another, each good until the next.
+    def batches(self, rows: RaggedRows, size: int, out: Tensor) -> Iterator[int]:
+        """Write the inputs of one batch of these rows after another into `out` (F, size, D), and
+        give its number.
 
-        Encoded rows are gathered batch by batch into one buffer, which stays in the cache.
+        Encoded rows are gathered batch by batch into that one buffer, which stays in the cache.
         """
         if self._encoded is None:
-            yield from self.rows(rows).split(size, 1)
+            for number, encoded in enumerate(self.rows(rows).split(size, 1)):
+                out.copy_(encoded)
+                yield number
             return
-        places = rows.index + self._first
-        buffer = self._encoded.new_empty(len(places) * size, self._encoded.shape[1])
-        for part in places.split(size, 1):
-            torch.index_select(self._encoded, 0, part.reshape(-1), out=buffer)
-            yield buffer.view(len(places), size, -1)
+        places, flat = rows.index + self._first, out.view(-1, out.shape[2])
+        for number, part in enumerate(places.split(size, 1)):
+            torch.index_select(self._encoded, 0, part.reshape(-1), out=flat)
+            yield number
 
     def _encode_all(self) -> Tensor:
         encoded = torch.cat(

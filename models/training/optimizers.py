@@ -7,6 +7,7 @@ hyperparameters and step counts.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,10 +26,14 @@ SLOTS = ("first", "second")  # moments; SGD uses the first as its momentum
 
 @dataclass(frozen=True)
 class _Tensors:
-    """Parameters of some members that are treated alike, as the kernels want them."""
+    """Parameters of some members that are treated alike, as the kernels want them.
 
-    decayed: bool
-    rate_factor: float
+    rate, count : () the learning rate and the steps taken, views of the optimiser's own
+    """
+
+    decay: float
+    rate: Tensor
+    count: Tensor
     values: list[Tensor]
     gradients: list[Tensor]
     first: list[Tensor]
@@ -46,6 +51,7 @@ class PopulationOptimizer:
     def __init__(self, network: Network, specs: Sequence[TrainingSpec]) -> None:
         self._specs = list(specs)
         self._steps = [0] * len(specs)
+        self._moving: list[tuple[int, ...]] = []
         self._names = [name for name, _ in network.named_parameters()]
         self._values = [parameter.detach() for parameter in network.parameters()]
         self._gradients = [torch.zeros_like(value) for value in self._values]
@@ -59,21 +65,44 @@ class PopulationOptimizer:
             kind = (name.endswith("weight"), network.rate_factor(name))
             self._kinds[kind].append(place)
         self._views: dict[tuple[int, ...], list[_Tensors]] = {}
+        device = self._values[0].device
+        # (kinds, K) learning rates, (K,) steps taken, and (K,) bounds of the gradients' norms.
+        host = (
+            torch.zeros(len(self._kinds), len(specs), dtype=torch.float64),
+            torch.zeros(len(specs)),
+        )
+        self._rates, self._counts = (numbers.to(device) for numbers in host)
+        self._host = [(numbers, numbers.numpy()) for numbers in host]
+        bounds = [spec.optimizer.gradient_clip for spec in specs]
+        self._largest = None
+        if any(bound is not None for bound in bounds):
+            largest = [math.inf if bound is None else bound for bound in bounds]
+            self._largest = self._values[0].new_tensor(largest)
 
-    def step(self, learning_rates: Sequence[float], idle: Sequence[int] = ()) -> None:
-        """Move every member but the idle ones, which have no rows in this batch."""
-        self._clip()
+    def prepare(self, learning_rates: Sequence[float], idle: Sequence[int] = ()) -> None:
+        """For a step that moves every member but the idle ones, which have no rows in this
+        batch."""
         alike: dict[tuple[float, float, int], list[int]] = defaultdict(list)
         for member, spec in enumerate(self._specs):
             if member not in idle:
                 self._steps[member] += 1
                 hyperparameters = (learning_rates[member], spec.weight_decay, self._steps[member])
                 alike[hyperparameters].append(member)
-        for (rate, decay, count), members in alike.items():
-            steps = torch.tensor(float(count), device=self._values[0].device)
-            for tensors in self._of(tuple(members)):
-                own_decay = decay if tensors.decayed else 0.0
-                self._move(tensors, rate * tensors.rate_factor, own_decay, steps)
+        self._moving = [tuple(members) for members in alike.values()]
+        (rates, written_rates), (counts, written_counts) = self._host
+        for kind, (_, factor) in enumerate(self._kinds):
+            written_rates[kind] = [factor * rate for rate in learning_rates]
+        written_counts[:] = self._steps
+        if self._rates is not rates:  # on another device
+            self._rates.copy_(rates)
+            self._counts.copy_(counts)
+
+    def step(self) -> None:
+        """Move the members that `prepare` chose; every number that changes lies on the device."""
+        self._clip()
+        for members in self._moving:
+            for tensors in self._of(members):
+                self._move(tensors)
 
     def gradient_norms(self) -> Tensor:
         """(K,) L2 norm of each member's gradient."""
@@ -99,12 +128,9 @@ class PopulationOptimizer:
 
     def _clip(self) -> None:
         """Shorten the gradients of members whose L2 norm exceeds their own bound."""
-        bounds = [spec.optimizer.gradient_clip for spec in self._specs]
-        if all(bound is None for bound in bounds):
+        if self._largest is None:
             return
-        norms = self.gradient_norms()
-        largest = [float("inf") if bound is None else bound for bound in bounds]
-        factor = (norms.new_tensor(largest) / (norms + 1e-6)).clamp(max=1)
+        factor = (self._largest / (self.gradient_norms() + 1e-6)).clamp(max=1)
         for gradient in self._gradients:
             gradient.mul_(factor.view(-1, *[1] * (gradient.ndim - 1)))
 
@@ -119,26 +145,32 @@ class PopulationOptimizer:
                 return [stacked[place][member] for place in places for member in members]
 
             columns = (self._values, self._gradients, self._first, self._second)
+            first = members[0]  # as all of them
             self._views[members] = [
-                _Tensors(decayed, factor, *(chosen(column, places) for column in columns))
-                for (decayed, factor), places in self._kinds.items()
+                _Tensors(
+                    self._specs[first].weight_decay if decayed else 0.0,
+                    self._rates[kind, first],
+                    self._counts[first],
+                    *(chosen(column, places) for column in columns),
+                )
+                for kind, ((decayed, _), places) in enumerate(self._kinds.items())
             ]
         return self._views[members]
 
-    def _move(self, tensors: _Tensors, rate: float, decay: float, steps: Tensor) -> None:
+    def _move(self, tensors: _Tensors) -> None:
         """One step of these parameters."""
         values, gradients, first = tensors.values, tensors.gradients, tensors.first
         momentum = self._specs[0].optimizer.momentum
         if self._specs[0].optimizer.name == "sgd":
-            if decay:
-                torch._foreach_mul_(values, 1 - rate * decay)
+            if tensors.decay:
+                torch._foreach_mul_(values, 1 - tensors.rate * tensors.decay)
             torch._fused_sgd_(
                 values,
                 gradients,
                 first if momentum else [],
                 weight_decay=0.0,
                 momentum=momentum,
-                lr=rate,
+                lr=tensors.rate,
                 dampening=0.0,
                 nesterov=False,
                 maximize=False,
@@ -151,11 +183,11 @@ class PopulationOptimizer:
             first,
             tensors.second,
             [],
-            [steps] * len(values),
-            lr=rate,
+            [tensors.count] * len(values),
+            lr=tensors.rate,
             beta1=BETAS[0],
             beta2=BETAS[1],
-            weight_decay=decay,
+            weight_decay=tensors.decay,
             eps=EPSILON,
             amsgrad=False,
             maximize=False,

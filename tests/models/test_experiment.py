@@ -352,7 +352,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, *members: int) -> None:
         honest = gradients_of(network, loss, fold_of)
         return Poisoned(honest, network, members) if populations == 1 else honest
 
-    monkeypatch.setattr("models.training.engine.gradients_of", poisoned)
+    monkeypatch.setattr("models.training.step.gradients_of", poisoned)
 
 
 class Poisoned:

@@ -64,7 +64,8 @@ def move(
     x = torch.randn(MEMBERS, 8, INPUTS, generator=generator)
     zero_gradients(network)
     network(x).square().mean((1, 2, 3)).sum().backward()
-    optimizer.step(RATES, idle)
+    optimizer.prepare(RATES, idle)
+    optimizer.step()
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -140,7 +141,8 @@ def test_the_gradient_is_clipped_for_each_member_alone() -> None:
     x = torch.randn(MEMBERS, 8, INPUTS, generator=torch.Generator().manual_seed(0))
     (network(x).mean((1, 2, 3)) * steepness).sum().backward()
     gradient = {name: p.grad.clone() for name, p in network.named_parameters()}
-    optimizer.step([1.0] * MEMBERS)
+    optimizer.prepare([1.0] * MEMBERS)
+    optimizer.step()
 
     moved = {key: before[key] - weight for key, weight in weights_of(network).items()}
     lengths = sum(step.flatten(1).square().sum(1) for step in moved.values()).sqrt()
@@ -159,7 +161,8 @@ def test_decay_shrinks_weights_and_spares_biases(name: str) -> None:
     optimizer = optimizer_of(network, spec)
     before = weights_of(network)
     zero_gradients(network)
-    optimizer.step(RATES)
+    optimizer.prepare(RATES)
+    optimizer.step()
     for key, weight in weights_of(network).items():
         if key.endswith("weight"):
             torch.testing.assert_close(weight, before[key] * (1 - RATE * 0.1))
@@ -176,7 +179,8 @@ def test_decay_is_no_part_of_the_momentum() -> None:
     before = network.linear_layers()[0].weight.detach().clone()
     for _ in range(2):
         zero_gradients(network)
-        optimizer.step(RATES)
+        optimizer.prepare(RATES)
+        optimizer.step()
     after = network.linear_layers()[0].weight.detach()
     torch.testing.assert_close(after, before * (1 - RATE * 0.5) ** 2)
 
@@ -250,7 +254,8 @@ def test_each_member_moves_by_its_own_spec(name: str) -> None:
             if clip is not None:
                 torch.nn.utils.clip_grad_norm_(alone[place].values(), clip)
             plain[place]()
-        optimizer.step(rates)
+        optimizer.prepare(rates)
+        optimizer.step()
         for key, parameter in network.named_parameters():
             for place in range(MEMBERS):
                 torch.testing.assert_close(
@@ -276,7 +281,8 @@ def test_parameters_may_have_rates_of_their_own(name: str) -> None:
     for parameter in network.parameters():
         assert parameter.grad is not None
         parameter.grad.fill_(1.0)  # on which Adam's first step is as long as the rate
-    optimizer.step(RATES)
+    optimizer.prepare(RATES)
+    optimizer.step()
     factors = {"input_scale": 6.0, "bias": 0.1, "slope": 0.1, "weight": 1.0}
     assert {key.rsplit(".", 1)[-1] for key in before} == factors.keys()
     for key, weight in weights_of(network).items():

@@ -1,0 +1,60 @@
+"""One batch of a population, from its rows to its members' new weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from models.members import Member
+from models.networks.population import Network
+from models.objectives.losses import RowLoss
+from models.training.dropout import PopulationNoise
+from models.training.gradients import gradients_of
+from models.training.optimizers import PopulationOptimizer
+
+
+class Step:
+    """What differs from batch to batch lies in tensors that stay where they are. `differentiate`
+    and `move` compute on nothing else, so that a device can record them once and replay them.
+
+    x : (F, B, inputs) a batch of each fold, which its members share
+    y : (K, B) standardised targets
+    share : (K, B) of a row in its member's mean loss: 1 / rows, or 0 for padding
+    losses : (K,) the mean loss of each member, dropout included
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        members: Sequence[Member],
+        loss: RowLoss,
+        fold_of: Tensor,
+        batch_size: int,
+        inputs: int,
+    ) -> None:
+        """`fold_of` (K,) is the place of each member's fold."""
+        like = next(network.parameters())
+        folds = int(fold_of.max()) + 1
+        self.x = like.new_empty(folds, batch_size, inputs)
+        self.y = like.new_empty(len(members), batch_size)
+        self.share = like.new_empty(len(members), batch_size)
+        self.losses = like.new_empty(len(members))
+        self.optimizer = PopulationOptimizer(network, [member.spec for member in members])
+        self.noise = PopulationNoise(members, like.dtype, like.device)
+        self._gradients = gradients_of(network, loss, fold_of)
+
+    def fill(self, y: Tensor, share: Tensor, rates: Sequence[float], idle: Sequence[int]) -> None:
+        """All of a batch but `x`, which is written in place. `rates`: the members' learning rates;
+        `idle`: those without rows in this batch."""
+        self.y.copy_(y)
+        self.share.copy_(share)
+        self.optimizer.prepare(rates, idle)
+
+    def differentiate(self) -> None:
+        """Fill the losses and the gradients."""
+        self.losses.copy_(self._gradients.fill(self.x, self.y, self.share, self.noise))
+
+    def move(self) -> None:
+        """Take the optimiser's step."""
+        self.optimizer.step()
