@@ -37,6 +37,8 @@ def test_it_follows_the_size_of_the_table(houses: Profile) -> None:
     assert (bins(small), bins(large), bins(huge)) == (16, 32, 32)
     assert (small.batch_size, large.batch_size, huge.batch_size) == (64, 128, 512)
     assert (small.members_per_fold, large.members_per_fold, huge.members_per_fold) == (2, 2, 1)
+    assert [spec.optimizer.learning_rate for spec in (small, large, huge)] == [1e-3, 1.5e-3, 3e-3]
+    assert (small.max_epochs, large.max_epochs, huge.max_epochs) == (60, 60, 30)
     assert small.early_stopping == EarlyStopping()
     assert large.early_stopping is huge.early_stopping is None
 
@@ -79,3 +81,30 @@ def test_a_spec_with_an_architecture_is_left_alone(houses: Profile) -> None:
     assert explicit == TrainingSpec.model_validate(
         {"target": "price", "architecture": {"type": "mlp"}}
     )
+
+
+LINE: dict[str, Any] = {"architecture": {"type": "linear"}}
+
+
+def test_a_straight_line_stays_where_least_squares_puts_it(houses: Profile) -> None:
+    """At any size of the table: its rows do not bend it."""
+    plain = TrainingSpec.model_validate({"target": "price", **LINE})
+    for rows in (1_460, VERY_MANY_ROWS):
+        line = recipe(houses, rows, **LINE)
+        assert line.early_stopping is None
+        assert line.optimizer == plain.optimizer.model_copy(update={"schedule": "cosine"})
+        assert line.preprocessing == plain.preprocessing.model_copy(
+            update={"numeric_scaling": "standard"}
+        )
+        changed = {"early_stopping", "optimizer", "preprocessing"}
+        assert line.model_dump(exclude=changed) == plain.model_dump(exclude=changed)
+
+
+def test_what_the_spec_of_a_straight_line_says_is_kept(houses: Profile) -> None:
+    given: dict[str, Any] = {
+        "early_stopping": {"patience": 3},
+        "optimizer": {"schedule": "constant"},
+        "preprocessing": {"numeric_scaling": "robust"},
+    }
+    line = recipe(houses, 1_460, **LINE, **given)
+    assert line == TrainingSpec.model_validate({"target": "price", **LINE, **given})
