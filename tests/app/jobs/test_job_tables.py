@@ -44,8 +44,9 @@ def test_metrics_by_fold_and_epoch(
 ) -> None:
     monkeypatch.setattr(tables, "BATCH_ROWS", batch_rows)
     upload(client)
-    job = submit(client)
-    add_epochs(client, job["id"], folds=2, epochs=3)
+    another, job = submit(client), submit(client)
+    for one, folds in ((another, 3), (job, 2)):
+        add_epochs(client, one["id"], folds=folds, epochs=3)
 
     rows = client.get(f"/v1/jobs/{job['id']}/metrics").json()["data"]
     response = client.get("/v1/jobs/latest/metrics", headers=CSV)

@@ -62,6 +62,7 @@ def test_every_change_is_kept(both_clients: TestClient, model: Callable[[], str]
     assert history(client, after=page["next"]) == [first]
     times = [change["changed_at"] for change in client.get(HISTORY).json()["data"]]
     assert times == sorted(times, reverse=True)
+    assert history(client, after=1) == []  # nothing is older than the first change
     assert client.get("/v1/aliases/nobody/history").status_code == 404
     assert client.get(HISTORY, params={"after": "x"}).status_code == 422
 
