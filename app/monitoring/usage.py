@@ -1,14 +1,15 @@
 """Counts what models are asked, cheaply enough for every request: rows are only put aside while a
-price is made, and counted by the thousand."""
+price is made, and counted by the thousand, single ones by the thread that writes."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 import numpy as np
@@ -20,46 +21,86 @@ from app.storage.database import Database, upsert
 from app.storage.tables import Model, ModelUsage
 from models.data.design import Codes, Numbers
 from models.serving.encoding import EncodedRows
-from models.serving.manifest import Manifest, bins
+from models.serving.manifest import Manifest
 
 logger = logging.getLogger(__name__)
 
 # Upper bounds of the durations that are told apart; longer ones come last.
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 PUT_ASIDE = 1_000  # rows of a model that wait to be counted
+FEW = 100  # rows that are left to the writing thread: a count takes as long for one as for hundreds
 INTERVAL = 10.0  # s between two writings
 
 
-@dataclass
+class Bins:
+    """Where a model's rows are counted: each number in its column's bin, each code by itself. All
+    columns at once, since a loop over two thousand keeps a row's price waiting for 30 ms."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._numeric, self._categorical = manifest.numeric, manifest.categorical
+        most = max((len(feature.edges) for feature in self._numeric), default=0)
+        self._edges = np.full((most, len(self._numeric)), np.inf)
+        for place, feature in enumerate(self._numeric):
+            self._edges[: len(feature.edges), place] = feature.edges
+        sizes = [len(feature.levels) + 1 for feature in self._categorical]
+        self._ends = np.cumsum(sizes, dtype=np.int64)
+        self._starts = self._ends - np.array(sizes, np.int64)
+
+    def nothing(self) -> Counts:
+        """The counts of no rows."""
+        return self.count(np.empty((0, len(self._numeric))), np.empty((0, len(self._starts)), int))
+
+    def count(self, numbers: Numbers, codes: Codes) -> Counts:
+        """numbers (N, D) and codes (N, C)."""
+        known = len(numbers) - np.isnan(numbers).sum(0)
+        above = [(numbers > edge).sum(0) for edge in self._edges]
+        # Bin b is (edge b - 1, edge b]; beyond a column's own edges there is nothing.
+        bins = -np.diff([known, *above, np.zeros_like(known)], axis=0)
+        size = int(self._ends[-1]) if len(self._ends) else 0
+        levels = np.bincount((codes + self._starts).ravel(), minlength=size)
+        return Counts(bins, len(numbers) - known, levels)
+
+    def by_column(self, counts: Counts) -> dict[str, list[int]]:
+        """As `shares` of the manifest are: missing numbers and unknown levels last."""
+        found = {}
+        for feature, own, missing in zip(
+            self._numeric, counts.bins.T.tolist(), counts.missing.tolist(), strict=True
+        ):
+            found[feature.name] = [*own[: len(feature.edges) + 1], missing]
+        levels = counts.levels.tolist()
+        for level, start, end in zip(
+            self._categorical, self._starts.tolist(), self._ends.tolist(), strict=True
+        ):
+            found[level.name] = levels[start:end]
+        return found
+
+
+@dataclass(frozen=True)
+class Counts:
+    """bins (B, D) and missing (D,) of the columns of numbers, levels of all others in a row."""
+
+    bins: np.ndarray
+    missing: np.ndarray
+    levels: np.ndarray
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.bins + other.bins, self.missing + other.missing, self.levels + other.levels
+        )
+
+
 class _Day:
     """One model's counts on one day."""
 
-    tenant: str
-    manifest: Manifest
-    requests: int = 0
-    rows: int = 0
-    seconds: list[int] = field(default_factory=lambda: [0] * (len(SECONDS) + 1))
-    warnings: Counter[str] = field(default_factory=Counter)
-    columns: dict[str, np.ndarray] = field(default_factory=dict)
-    waiting: list[tuple[Numbers, Codes]] = field(default_factory=list)
-    rows_waiting: int = 0
-    changed: bool = True
-
-    def count(self) -> None:
-        """Sort the rows that were put aside into their bins."""
-        if not self.waiting:
-            return
-        numbers = np.concatenate([numbers for numbers, _ in self.waiting])
-        codes = np.concatenate([codes for _, codes in self.waiting])
-        self.waiting, self.rows_waiting = [], 0
-        for feature, column in zip(self.manifest.numeric, numbers.T, strict=True):
-            self._add(feature.name, bins(column, feature.edges), len(feature.edges) + 2)
-        for level, column in zip(self.manifest.categorical, codes.T, strict=True):
-            self._add(level.name, column, len(level.levels) + 1)
-
-    def _add(self, name: str, places: np.ndarray, size: int) -> None:
-        counts = np.bincount(places, minlength=size)
-        self.columns[name] = self.columns[name] + counts if name in self.columns else counts
+    def __init__(self, tenant: str, manifest: Manifest) -> None:
+        self.tenant = tenant
+        self.bins = Bins(manifest)
+        self.requests = self.rows = self.rows_waiting = 0
+        self.seconds = [0] * (len(SECONDS) + 1)
+        self.warnings: Counter[str] = Counter()
+        self.counts = self.bins.nothing()
+        self.waiting: list[tuple[Numbers, Codes]] = []
+        self.changed = True
 
 
 class Usage:
@@ -74,7 +115,8 @@ class Usage:
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._days: dict[tuple[str, date], _Day] = {}
-        self._stopping = threading.Event()
+        self._stopping = False
+        self._due = threading.Event()  # rows wait to be counted, or it is time to stop
         self._thread = threading.Thread(target=self._keep_writing, name="usage", daemon=True)
 
     def start(self) -> None:
@@ -82,7 +124,8 @@ class Usage:
 
     def stop(self) -> None:
         """Write what is left."""
-        self._stopping.set()
+        self._stopping = True
+        self._due.set()
         self._thread.join()
 
     def add_rows(
@@ -104,8 +147,13 @@ class Usage:
             day.warnings.update(told)
             day.waiting.append((rows.numbers, rows.codes))
             day.rows_waiting += len(rows.numbers)
-            if day.rows_waiting >= PUT_ASIDE:
-                day.count()
+            is_due = day.rows_waiting >= PUT_ASIDE
+        if not is_due:
+            return
+        if len(rows.numbers) < FEW:
+            self._due.set()  # these rows may be priced on the event loop
+        else:
+            self._count(day)
 
     def add_request(self, tenant: str, model_id: str, manifest: Manifest, seconds: float) -> None:
         with self._lock:
@@ -128,11 +176,12 @@ class Usage:
             for key in [k for k, day in self._days.items() if k[1] != today and not day.changed]:
                 del self._days[key]
             changed = {key: day for key, day in self._days.items() if day.changed}
-            rows = []
-            for (model_id, of), day in changed.items():
-                day.count()
+            for day in changed.values():
                 day.changed = False
-                rows.append(self._row(model_id, of, day))
+        rows = []
+        for (model_id, of), day in changed.items():
+            self._count(day)
+            rows.append(self._row(model_id, of, day))
         try:
             self._store(rows)
         except BaseException:
@@ -160,17 +209,32 @@ class Usage:
                     rows,
                 )
 
+    def _count(self, day: _Day) -> None:
+        """Sort the rows that were put aside into their bins; the lock is not held meanwhile."""
+        with self._lock:
+            waiting, day.waiting, day.rows_waiting = day.waiting, [], 0
+        if not waiting:
+            return
+        numbers, codes = map(np.concatenate, zip(*waiting, strict=True))
+        counts = day.bins.count(numbers, codes)
+        with self._lock:
+            day.counts += counts
+            day.changed = True
+
     def _row(self, model_id: str, of: date, day: _Day) -> dict[str, object]:
+        with self._lock:
+            counts, seconds, warnings = day.counts, [*day.seconds], dict(day.warnings)
+            requests, rows = day.requests, day.rows
         return {
             "tenant": day.tenant,
             "model_id": model_id,
             "day": of,
             "process": self._process,
-            "requests": day.requests,
-            "rows": day.rows,
-            "seconds": list(day.seconds),
-            "columns": {name: counts.tolist() for name, counts in day.columns.items()},
-            "warnings": dict(day.warnings),
+            "requests": requests,
+            "rows": rows,
+            "seconds": seconds,
+            "columns": day.bins.by_column(counts) if rows else {},
+            "warnings": warnings,
         }
 
     def _day(self, tenant: str, model_id: str, manifest: Manifest) -> _Day:
@@ -182,8 +246,17 @@ class Usage:
         return day
 
     def _keep_writing(self) -> None:
-        while not self._stopping.wait(INTERVAL):
-            self.write()
+        due = time.monotonic() + INTERVAL
+        while not self._stopping:
+            if self._due.wait(due - time.monotonic()):
+                self._due.clear()
+                with self._lock:
+                    days = list(self._days.values())
+                for day in days:
+                    self._count(day)
+            else:
+                self.write()
+                due = time.monotonic() + INTERVAL
         self.write()
 
 

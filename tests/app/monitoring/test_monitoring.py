@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,15 +13,17 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from house_api import ZONES, manifest, price, resources_of, serving, train
+from polling import wait_until
 from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 
 from app.monitoring.service import drift_of, stability_index
-from app.monitoring.usage import PUT_ASIDE, Usage
+from app.monitoring.usage import PUT_ASIDE, Bins, Usage
 from app.registry import repository
 from app.settings import Settings
 from app.storage.tables import LOCAL_TENANT, Model, ModelUsage
 from models.serving.encoding import EncodedRows
+from models.serving.manifest import bins
 
 ROW = {"Area": 100, "Quality": 3, "Zone": "south"}
 CSV = {"Content-Type": "text/csv"}
@@ -164,6 +167,61 @@ def test_processes_add_up_and_a_second_writing_counts_nothing_twice(client: Test
 
     found = monitored(client)
     assert (found["requests"], found["rows"]) == (3, 2 * (PUT_ASIDE + 1) + 1)
+
+
+def test_columns_are_counted_together_as_each_alone() -> None:
+    """Numbers on an edge, missing ones, columns with fewer edges or none, and unknown levels."""
+    chance = np.random.default_rng(0)
+    numbers = chance.integers(0, 5, (300, 3)).astype(float)
+    numbers[chance.random(numbers.shape) < 0.1] = np.nan
+    codes = chance.integers(0, [3, 2], (300, 2))
+    edges = [[0.0, 1.0, 3.0], [2.0], []]
+    own = manifest()
+    counted = own.model_copy(
+        update={
+            "numeric": [
+                own.numeric[0].model_copy(update={"name": f"n{place}", "edges": some})
+                for place, some in enumerate(edges)
+            ],
+            "categorical": [
+                own.categorical[0].model_copy(update={"name": "c0", "levels": ["a", "b"]}),
+                own.categorical[0].model_copy(update={"name": "c1", "levels": ["a"]}),
+            ],
+        }
+    )
+    parts = [slice(0, 1), slice(1, 200), slice(200, 300)]
+    together = Bins(counted)
+    total = together.nothing()
+    for part in parts:
+        total += together.count(numbers[part], codes[part])
+
+    expected = {
+        f"n{place}": np.bincount(bins(numbers[:, place], some), minlength=len(some) + 2).tolist()
+        for place, some in enumerate(edges)
+    }
+    expected["c0"] = np.bincount(codes[:, 0], minlength=3).tolist()
+    expected["c1"] = np.bincount(codes[:, 1], minlength=2).tolist()
+    assert together.by_column(total) == expected
+
+
+def test_single_rows_are_counted_by_the_writing_thread(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row may be priced on the event loop, which a count of two thousand columns would hold."""
+    threads: set[str] = set()
+    count = Bins.count
+
+    def noting(self: Bins, numbers: np.ndarray, codes: np.ndarray) -> object:
+        if len(numbers):
+            threads.add(threading.current_thread().name)
+        return count(self, numbers, codes)
+
+    monkeypatch.setattr(Bins, "count", noting)
+    usage, model_id = resources_of(client)[Usage], "mdl_row"
+    for _ in range(PUT_ASIDE):
+        usage.add_rows(LOCAL_TENANT, model_id, manifest(), encoded(np.array([60.0])))
+    wait_until(lambda: threads)
+    assert threads == {"usage"}
 
 
 def test_counts_outlive_an_outage_of_the_database(
