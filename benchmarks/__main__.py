@@ -14,6 +14,7 @@ NAMES = (
     "estimates",
     "load",
     "serving",
+    "floods",
     "rivals",
     "honesty",
     "coverage",

@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="foldhouse-") as folder:
         models = _trained(folder)
-        body = json.dumps({"rows": [_house()]}).encode()
+        body = json.dumps({"rows": [house()]}).encode()
         with service("api", folder) as url, _rival() as rival:
             port = urlsplit(url).port
             assert port is not None
@@ -109,7 +109,7 @@ def _trained(folder: str) -> dict[str, str]:
         return {name: client.wait(job)["result"]["model_id"] for name, job in jobs.items()}
 
 
-def _house() -> dict[str, Any]:
+def house() -> dict[str, Any]:
     """One of 80 columns."""
     with AMES.open() as file:
         row = next(csv.DictReader(file))

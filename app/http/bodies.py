@@ -22,6 +22,7 @@ MAX_DOCUMENT = 256 * 1024
 DOCUMENT_LIMITS = Limits(
     containers=1_000,
     values=20_000,
+    names=20_000,
     advice="and a spec needs fewer: it names each column a few times at most",
 )
 
@@ -53,7 +54,7 @@ class Bounded:
         self._too_large = too_large
         self._hold = hold
         self._size, self._due = 0, LEAST
-        self._deadline = asyncio.get_running_loop().time() + PATIENCE
+        self._deadline: float | None = asyncio.get_running_loop().time() + PATIENCE
 
     async def __call__(self) -> Message:
         try:
@@ -64,12 +65,14 @@ class Bounded:
                 f"Of the body {self._size} bytes have come, and hardly any for {PATIENCE:g} "
                 f"seconds. Send at least {LEAST} bytes in that time."
             ) from None
+        if not message.get("more_body", False):
+            self._deadline = None  # what is left to come is that the client goes
         self._size += len(message.get("body", b""))
         if self._size > self._limit:
             raise self._too_large
         if self._hold is not None:
             self._hold.grow(self._size)
-        if self._size >= self._due:
+        if self._deadline is not None and self._size >= self._due:
             self._due = self._size + LEAST
             self._deadline = asyncio.get_running_loop().time() + PATIENCE
         return message

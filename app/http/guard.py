@@ -3,6 +3,7 @@ sends whatever a page asks it to."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -85,6 +86,7 @@ def _is_of(page: str, own: Authority) -> bool:
     return default is not None and (name, port or default) == (own[0], own[1] or default)
 
 
+@lru_cache(maxsize=64)
 def authority(text: str) -> Authority:
     """The name and the port of `name`, `name:port` or `[address]:port`; raises ValueError.
 
@@ -97,6 +99,7 @@ def authority(text: str) -> Authority:
     return host_name(parts.hostname), parts.port
 
 
+@lru_cache(maxsize=64)
 def is_loopback(name: str) -> bool:
     """Whether a name in the spelling of `host_name` is this machine's own."""
     try:

@@ -38,11 +38,12 @@ AT = re.compile(r"at line (\d+) column (\d+)")
 
 @dataclass(frozen=True)
 class Limits:
-    """Most lists and objects, and most values, of a document; `advice` says what to do instead,
-    after a comma."""
+    """Most lists and objects, and most values, of a document, and most names of one object, which
+    is checked in one call; `advice` says what to do instead, after a comma."""
 
     containers: int
     values: int
+    names: int
     advice: str
 
 
@@ -58,7 +59,7 @@ def load(data: bytes, limits: Limits, *, allow_inf_nan: bool = True) -> Any:
     if data.startswith(BOM):
         data = data[len(BOM) :]
     if len(data) > SHORT_BYTES:
-        return _Pieces(data, *_scan(data, limits), allow_inf_nan).document()
+        return _Pieces(data, *_scan(data, limits), limits.names, allow_inf_nan).document()
     document = from_json(data, allow_inf_nan=allow_inf_nan)
     refuse_repeated(data, count_names(document))
     return document
@@ -106,6 +107,7 @@ class _Pieces:
     data: bytes
     places: NDArray[np.int64]
     kinds: NDArray[np.uint8]
+    most_names: int
     allow_inf_nan: bool
 
     def document(self) -> Any:
@@ -152,6 +154,8 @@ class _Pieces:
                 part = self._parsed(b"{", begin, end, b"}", after - item, at, 0)
                 _refuse_twice(members, part, at)
                 members |= part
+                if len(members) > self.most_names:
+                    raise TooLarge(f"An object has more than {self.most_names:,} names.")
             item = after
         return items if is_list else members
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LINGER = 5.0  # s
@@ -58,5 +57,7 @@ class Unread:
 
 
 def _has_body(scope: Scope) -> bool:
-    headers = Headers(scope=scope)
-    return headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers
+    return any(
+        (name == b"content-length" and length != b"0") or name == b"transfer-encoding"
+        for name, length in scope["headers"]
+    )

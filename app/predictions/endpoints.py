@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from threading import Event
 from typing import Annotated, Any
 
-from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request, Response
 
 from app.errors import (
@@ -26,7 +26,7 @@ from app.http.openapi import REF, problems
 from app.http.parameters import name_path, query_parameters, read_query
 from app.predictions import service
 from app.predictions.answers import answer
-from app.predictions.rows import RowsBody, read_rows, received
+from app.predictions.rows import read_rows, received
 from app.predictions.schemas import (
     ROWS_EXAMPLE,
     NamedPricingQuery,
@@ -34,6 +34,7 @@ from app.predictions.schemas import (
     PredictRequest,
     PricingQuery,
 )
+from app.predictions.turns import priced_in_turn
 from models.serving.predictor import Question
 
 CSV_EXAMPLE = "Id,LotArea,Neighborhood,OverallQual,YearBuilt\n1,8450,CollgCr,7,2003\n"
@@ -142,21 +143,14 @@ async def _answer(request: Request, model: str, query: PricingQuery) -> Response
     question = Question(query.coverage, query.on_unknown, query.explain)
     accept = request.headers.get("Accept")
 
-    def price(body: RowsBody, loaded: service.Loaded | None = None) -> Response:
-        loaded = loaded or service.load(found, tenant, model)
-        return answer(
-            service.price(found, tenant, loaded, body, question),
-            query,
-            found.settings,
-            as_csv=wants_csv(accept, default=body.is_csv),
-        )
-
     async with received(request, found.settings, read_rows, query.separator) as body:
-        is_light = body.is_small and not question.explain
-        loaded = service.loaded(found, tenant, model)
-        if loaded and loaded.predictor.is_quick and is_light:
-            # Through a thread a row takes twice as long, and with four clients four times: threads
-            # wait for Python's lock in steps of 5 ms.
-            return price(body, loaded)
-        # A row whose model must be looked up does not queue behind tables that take half a minute.
-        return await run_sync(price, body, limiter=None if is_light else found.bulk)
+
+        def price(loaded: service.Loaded, gone: Event) -> Response:
+            return answer(
+                service.price(found, tenant, loaded, body, question, gone),
+                query,
+                found.settings,
+                as_csv=wants_csv(accept, default=body.is_csv),
+            )
+
+        return await priced_in_turn(request, found, tenant, model, body, question, price)

@@ -13,7 +13,7 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain, islice
 from typing import Annotated, Any, TypeVar
 
@@ -41,6 +41,8 @@ from models.tables.table import Blocks, Limits, TableError
 # both something to do. Of wide tables fewer, so that a block's numbers take a few megabytes.
 BLOCK_ROWS = 4_096
 BLOCK_CELLS = 400_000
+# Of JSON, which is checked and encoded in single calls that hold Python's lock: two milliseconds.
+JSON_BLOCK_CELLS = 20_000
 # Of a JSON request: a row of two bytes has a cell in every column that another row has.
 MOST_CELLS = 20_000_000
 # Objects no longer and no more than that are small: a few milliseconds to price.
@@ -48,6 +50,7 @@ SMALL_BYTES = 16 * 1024
 SMALL_ROWS = 4
 MOST_LISTS = 20_000  # besides the rows: tensors of shape [N, 1] have one for each cell
 MOST_VALUES = 1_000_000
+NAMES_PER_COLUMN = 10  # that a row may have, of columns that a table may have
 
 Checked = TypeVar("Checked")
 
@@ -77,26 +80,33 @@ class JsonTable:
 
 
 class JsonBody:
-    """Rows as objects by column; `read` is called when they are priced."""
+    """Rows as objects by column; `read` is called once, when they are asked for."""
 
     is_csv = False
 
-    def __init__(
-        self, read: Callable[[Settings], JsonTable], size: int, *, is_small: bool = False
-    ) -> None:
+    def __init__(self, read: Callable[[], JsonTable], size: int) -> None:
         self._read = read
         self.size = size
-        self.is_small = is_small
 
-    def blocks(self, settings: Settings, predictor: Predictor) -> Iterator[JsonRows]:
+    @cached_property
+    def table(self) -> JsonTable:
         """Raises what `read` does: TooLarge, Invalid, and RequestValidationError as FastAPI
         does."""
-        table = self._read(settings)
-        if table.count > settings.max_predict_rows:
-            raise TooLarge(
-                f"There are {table.count:,} rows, above max_predict_rows, "
-                f"{settings.max_predict_rows:,}: send them in parts, or as a CSV."
-            )
+        return self._read()
+
+    def check(self) -> None:
+        """Raises what reading the rows does."""
+        assert self.table
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it takes a few milliseconds to price; raises what reading it does."""
+        return self.size <= SMALL_BYTES and self.table.count <= SMALL_ROWS
+
+    def blocks(self, settings: Settings, predictor: Predictor) -> Iterator[JsonRows]:
+        """Raises TooLarge, and what reading the rows does."""
+        table = self.table
+        refuse_many(table.count, settings)
         given = predictor.given(table.names)
         cells = table.count * (len(given.numeric) + len(given.categorical))
         if cells > MOST_CELLS:
@@ -104,7 +114,7 @@ class JsonBody:
                 f"The rows have {cells:,} cells, most of them missing, above {MOST_CELLS:,}: send "
                 "them in parts, or as a CSV."
             )
-        length = block_length(predictor)
+        length = block_length(predictor, JSON_BLOCK_CELLS)
         for start in range(0, table.count, length):
             yield JsonRows(table, table.rows(start, start + length), given)
 
@@ -120,10 +130,13 @@ class CsvBody:
         self._separator = separator
         self.size = file.tell()
 
+    def check(self) -> None:
+        """A table is read when it is priced."""
+
     def blocks(self, settings: Settings, predictor: Predictor) -> Iterator[CsvRows]:
         """The rows in order, in blocks; raises InvalidTable."""
         self._file.seek(0)
-        length = block_length(predictor)
+        length = block_length(predictor, BLOCK_CELLS)
         try:
             limits = Limits(settings.max_rows, settings.max_columns)
             for batch in Blocks(self._file, limits, self._separator):
@@ -133,9 +146,18 @@ class CsvBody:
             raise InvalidTable(error.detail, table_faults(error)) from None
 
 
-def block_length(predictor: Predictor) -> int:
-    """Rows of a block."""
-    return max(1, min(BLOCK_ROWS, BLOCK_CELLS // len(predictor.manifest.columns)))
+def refuse_many(count: int, settings: Settings) -> None:
+    """Raises TooLarge for more rows than a JSON request may have."""
+    if count > settings.max_predict_rows:
+        raise TooLarge(
+            f"There are {count:,} rows, above max_predict_rows, "
+            f"{settings.max_predict_rows:,}: send them in parts, or as a CSV."
+        )
+
+
+def block_length(predictor: Predictor, cells: int) -> int:
+    """Rows of a block of so many cells."""
+    return max(1, min(BLOCK_ROWS, cells // len(predictor.manifest.columns)))
 
 
 class JsonRows:
@@ -214,8 +236,7 @@ async def received(
     media_type, options = content_type(request)
     if media_type == JSON:
         data = await request.body()
-        is_small = len(data) <= SMALL_BYTES and data.count(b"{") <= 1 + SMALL_ROWS
-        yield JsonBody(partial(read_json, data), len(data), is_small=is_small)
+        yield JsonBody(partial(read_json, data, settings), len(data))
         return
     if media_type in (CSV, FORM):
         with spool(settings) as file:
@@ -260,7 +281,24 @@ def read_rows(data: bytes, settings: Settings) -> JsonTable:
 
 def _checked(rows: list[Any], start: int, stop: int) -> list[JsonRow]:
     """Raises RequestValidationError."""
-    return validated(ROWS, rows[start:stop], ["rows", start], {"rows": rows})
+    checked: list[JsonRow] = []
+    for part in _parts(rows, start, stop):
+        found: list[JsonRow] = validated(ROWS, rows[part], ["rows", part.start], {"rows": rows})
+        checked += found
+    return checked
+
+
+def _parts(rows: list[Any], start: int, stop: int) -> Iterator[slice]:
+    """Some of the rows, so that none has many more cells than a block: a row may have thousands of
+    columns that are not the model's."""
+    cells = 0
+    for place in range(start, min(stop, len(rows))):
+        cells += len(rows[place]) if isinstance(rows[place], dict) else 1
+        if cells >= JSON_BLOCK_CELLS:
+            yield slice(start, place + 1)
+            start, cells = place + 1, 0
+    if start < min(stop, len(rows)):
+        yield slice(start, stop)
 
 
 def names_of(rows: Iterable[object]) -> Collection[str]:
@@ -279,6 +317,7 @@ def load_json(data: bytes, settings: Settings) -> Any:
     limits = DocumentLimits(
         containers=settings.max_predict_rows + MOST_LISTS,
         values=MOST_VALUES,
+        names=NAMES_PER_COLUMN * settings.max_columns,
         advice=f"above max_predict_rows, {settings.max_predict_rows:,}: send the rows in parts, or "
         "as a CSV",
     )

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from itertools import chain
+from threading import Event
+
+from starlette.requests import ClientDisconnect
 
 from app.errors import Invalid, InvalidRows
 from app.http.parameters import LATEST
@@ -86,18 +89,23 @@ def loaded(resources: Resources, tenant: str, reference: str) -> Loaded | None:
 
 
 def price(
-    resources: Resources, tenant: str, loaded: Loaded, body: RowsBody, question: Question
+    resources: Resources,
+    tenant: str,
+    loaded: Loaded,
+    body: RowsBody,
+    question: Question,
+    gone: Event,
 ) -> Priced:
     """Price rows with a model; the first block is priced at once.
 
     Raises
     ------
-    InvalidTable, InvalidRows, TooLarge and RequestValidationError, here or when a block is asked
-    for.
+    InvalidTable, InvalidRows, TooLarge and RequestValidationError, and ClientDisconnect once `gone`
+    is set, here or when a block is asked for.
     """
     model, predictor = loaded.model, loaded.predictor
     blocks = _counted(
-        resources, tenant, model.id, predictor, _blocks(resources, predictor, body, question)
+        resources, tenant, model.id, predictor, _blocks(resources, predictor, body, question, gone)
     )
     first = next(blocks)
     facts = Facts(
@@ -128,25 +136,31 @@ def _counted(
 
 
 def _blocks(
-    resources: Resources, predictor: Predictor, body: RowsBody, question: Question
+    resources: Resources, predictor: Predictor, body: RowsBody, question: Question, gone: Event
 ) -> Iterator[Block]:
     first = 0
     waiting: deque[Future[Block]] = deque()
-    for rows in body.blocks(resources.settings, predictor):
-        if question.explain and first + len(rows) > (most := most_explained(predictor)):
-            raise Invalid(
-                f"At most {most} {'row' if most == 1 else 'rows'} can be explained in one request "
-                f"with this model of {len(predictor.manifest.columns):,} columns."
-            )
-        if body.is_csv:
-            waiting.append(resources.pricing.submit(_price, predictor, rows, question, first))
-        else:
-            yield _price(predictor, rows, question, first)
-        first += len(rows)
-        if len(waiting) > AHEAD:
+    try:
+        for rows in body.blocks(resources.settings, predictor):
+            if gone.is_set():
+                raise ClientDisconnect
+            if question.explain and first + len(rows) > (most := most_explained(predictor)):
+                raise Invalid(
+                    f"At most {most} {'row' if most == 1 else 'rows'} can be explained in one "
+                    f"request with this model of {len(predictor.manifest.columns):,} columns."
+                )
+            if body.is_csv:
+                waiting.append(resources.pricing.submit(_price, predictor, rows, question, first))
+            else:
+                yield _price(predictor, rows, question, first)
+            first += len(rows)
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
             yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+    finally:
+        for block in waiting:
+            block.cancel()
 
 
 def most_explained(predictor: Predictor) -> int:

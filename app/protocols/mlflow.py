@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
+from threading import Event
 from typing import Annotated, Any
 
-from anyio.to_thread import run_sync
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import (
@@ -20,6 +20,9 @@ from pydantic import (
     Discriminator,
     Tag,
     TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     model_validator,
 )
 from pydantic_core import to_json
@@ -41,6 +44,7 @@ from app.predictions.rows import (
 )
 from app.predictions.schemas import ROWS_EXAMPLE
 from app.predictions.spooling import AnswerFiles, Spooled
+from app.predictions.turns import priced_in_turn
 from app.protocols.route import TAG, DoorRoute, error_responses, message
 from app.protocols.rows import (
     FIRST_FAULT,
@@ -56,6 +60,7 @@ from app.settings import Settings
 from models.serving.predictor import PLAIN
 from models.tables.faults import RowWarning, quoted
 
+PART_CELLS = 10_000  # a millisecond to check
 PROTOCOL_VERSION = "3.17.2"  # of MLflow, whose client the tests speak with
 
 # https://github.com/mlflow/mlflow/blob/master/mlflow/protos/databricks.proto
@@ -100,8 +105,28 @@ def _unnested(column: Any) -> Any:
     return column
 
 
-Cells = Annotated[list[DoorCell], FIRST_FAULT]
-Records = Annotated[list[Annotated[dict[str, DoorCell], FIRST_FAULT]], FIRST_FAULT]
+def _in_parts(cells: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """What pydantic checks in one call keeps all other requests waiting; here they get a turn
+    after each part of a long list, and before each short one."""
+    if not isinstance(cells, list) or len(cells) <= PART_CELLS:
+        return check(cells)
+    checked: list[DoorCell] = []
+    for start in range(0, len(cells), PART_CELLS):
+        try:
+            checked += check(cells[start : start + PART_CELLS])
+        except ValidationError:
+            return check(cells)  # names the place in the whole list
+    return checked
+
+
+def _in_turn(row: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """The same for a row, whose names are few enough."""
+    return check(row)
+
+
+Cells = Annotated[list[DoorCell], FIRST_FAULT, WrapValidator(_in_parts)]
+Record = Annotated[dict[str, DoorCell], FIRST_FAULT, WrapValidator(_in_turn)]
+Records = Annotated[list[Record], FIRST_FAULT]
 Columns = Annotated[dict[str, Annotated[Cells, BeforeValidator(_unnested)]], FIRST_FAULT]
 Table = Annotated[
     Annotated[Records, Tag("rows")] | Annotated[Columns, Tag("columns")],
@@ -266,12 +291,15 @@ async def invocations(
     answers with a number a row; beside it stand the bounds of its interval and its warnings, as
     in the CSV of `POST /v1/predict`."""
     async with received(request, resources.settings, _read_scoring) as body:
-        return await run_sync(_score, resources, principal.tenant, body, limiter=resources.bulk)
+        tenant = principal.tenant
+        score = partial(_score, resources, tenant, body)
+        return await priced_in_turn(request, resources, tenant, CHAMPION, body, PLAIN, score)
 
 
-def _score(resources: Resources, tenant: str, body: RowsBody) -> Response:
-    champion = service.load(resources, tenant, CHAMPION)
-    priced = service.price(resources, tenant, champion, body, PLAIN)
+def _score(
+    resources: Resources, tenant: str, body: RowsBody, champion: service.Loaded, gone: Event
+) -> Response:
+    priced = service.price(resources, tenant, champion, body, PLAIN, gone)
     with AnswerFiles(resources.settings, body.size) as files:
         outputs = tensors_of(champion.predictor.columns)
         written = write_columns(priced, files, dict.fromkeys(outputs, False))

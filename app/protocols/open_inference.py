@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property, partial
 from importlib.metadata import version
+from threading import Event
 from typing import Annotated, Literal
 
-from anyio.to_thread import run_sync
 from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,13 +17,15 @@ from app.http.openapi import REF
 from app.http.parameters import name_path
 from app.operations.readiness import readiness
 from app.predictions import service
-from app.predictions.rows import JsonBody
+from app.predictions.rows import JsonBody, JsonTable, refuse_many
 from app.predictions.spooling import AnswerFiles, Spooled
+from app.predictions.turns import priced_in_turn
 from app.protocols import tensors
 from app.protocols.route import TAG, DoorRoute, error_responses, message
 from app.protocols.rows import BYTES, FLOAT, of_columns, tensors_of, write_columns
 from app.protocols.tensors import InferRequest, OutputTensor
 from app.resources import Resources
+from app.settings import Settings
 from models.serving.manifest import Manifest
 from models.serving.predictor import PLAIN
 
@@ -187,6 +189,7 @@ async def _data(request: Request) -> bytes:
     },
 )
 async def infer(
+    request: Request,
     resources: ResourcesDep,
     principal: PrincipalDep,
     name: ModelName,
@@ -203,22 +206,45 @@ async def infer(
     """A tensor for each column, of shape [N] or [N, 1], as JSON or as bytes (the binary tensor
     extension). Outputs are `value`, `low`, `high` and `warnings`, [N] each: the numbers and texts
     of `POST /v1/predict`. `parameters` may hold `coverage` and `on_unknown`."""
-    price = partial(_price, resources, principal.tenant, name, data, json_bytes)
-    return await run_sync(price, limiter=resources.bulk)
+    tenant, body = principal.tenant, TensorBody(data, json_bytes, resources.settings)
+    price = partial(_price, resources, tenant, name, body)
+    return await priced_in_turn(request, resources, tenant, name, body, PLAIN, price)
+
+
+class TensorBody(JsonBody):
+    """Rows as tensors; what is asked of them is read when it is asked for."""
+
+    def __init__(self, data: bytes, json_bytes: int | None, settings: Settings) -> None:
+        super().__init__(self._read_table, len(data))
+        self._settings = settings
+        self._split = partial(tensors.split, data, json_bytes, settings)
+
+    @cached_property
+    def asked(self) -> tuple[InferRequest, memoryview]:
+        """What `tensors.split` gives, and raises."""
+        return self._split()
+
+    def _read_table(self) -> JsonTable:
+        request, binary = self.asked
+        refuse_many(max(request.inputs[0].shape[:1], default=0), self._settings)
+        columns = tensors.columns(request.inputs, binary)
+        return of_columns(columns, request.inputs[0].shape[0], request.parameters)
 
 
 def _price(
-    resources: Resources, tenant: str, name: str, data: bytes, json_bytes: int | None
+    resources: Resources,
+    tenant: str,
+    name: str,
+    body: TensorBody,
+    loaded: service.Loaded,
+    gone: Event,
 ) -> Response:
-    request, binary = tensors.split(data, json_bytes, resources.settings)
-    columns = tensors.columns(request.inputs, binary)
-    count = request.inputs[0].shape[0]
-    body = JsonBody(lambda _: of_columns(columns, count, request.parameters), len(data))
-    loaded = service.load(resources, tenant, name)
+    request, _ = body.asked
     outputs = tensors_of(loaded.predictor.columns)
     requested = request.requested(outputs)
-    priced = service.price(resources, tenant, loaded, body, PLAIN)
-    with AnswerFiles(resources.settings, len(data)) as files:
+    count = body.table.count
+    priced = service.price(resources, tenant, loaded, body, PLAIN, gone)
+    with AnswerFiles(resources.settings, body.size) as files:
         written = write_columns(priced, files, requested)
         head = InferResponse(
             model_name=name,

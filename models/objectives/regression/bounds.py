@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
@@ -20,12 +22,18 @@ class Bounds(BaseModel):
     high: list[float]
     overflow: list[float]
 
+    @cached_property
+    def arrays(self) -> tuple[Vector, Vector, Vector]:
+        """low, high and overflow (K, 1); to make them takes longer than to compare."""
+        low, high, overflow = (
+            np.array(part)[:, None] for part in (self.low, self.high, self.overflow)
+        )
+        return low, high, overflow
+
     def reached(self, members: Vector, first: int) -> NDArray[np.bool_]:
         """(N,) whether one of the members from `first` on was cut off; members (K, N)."""
         served = members[first:]
-        low, high, overflow = (
-            np.array(part[first:])[:, None] for part in (self.low, self.high, self.overflow)
-        )
+        low, high, overflow = (part[first:] for part in self.arrays)
         reached: NDArray[np.bool_] = (
             (served <= low) | (served >= high) | (served == overflow)
         ).any(axis=0)

@@ -14,7 +14,7 @@ from app.http import json_document
 from app.http.json_document import Limits, load
 from app.http.json_text import repeated
 
-LIMITS = Limits(containers=1_000_000, values=1_000_000, advice="")
+LIMITS = Limits(containers=1_000_000, values=1_000_000, names=1_000_000, advice="")
 LEAVES: list[Any] = [1, 2.5, None, True, 10**20, 'a"b\\', "\\\\", "[{,:}]", 'é\n"', "x" * 50]
 
 
@@ -74,8 +74,18 @@ def test_a_fault_is_told_by_its_line_and_column() -> None:
         load(data, LIMITS)
 
 
+def test_names_of_one_object_are_counted() -> None:
+    """Over all pieces of it; each of many objects may have as many."""
+    few = Limits(containers=100, values=1_000_000, names=20_000, advice="")
+    names = ",".join(f'"{place}":1' for place in range(15_000))
+    more = ",".join(f'"{place}":1' for place in range(25_000))
+    assert len(load(b"[{%s},{%s}]" % (names.encode(), names.encode()), few)) == 2
+    with pytest.raises(TooLarge, match="more than 20,000 names"):
+        load(b"[{%s}]" % more.encode(), few)
+
+
 def test_structure_is_counted_outside_of_texts() -> None:
-    few = Limits(containers=3, values=3, advice="send less")
+    few = Limits(containers=3, values=3, names=3, advice="send less")
     text = json.dumps(["[{,]" * 20, '\\"[[[[', [1]]).encode()
     assert load(text, few) == json.loads(text)
     for data in (b"[" + b"[]," * 20 + b"[]]", b"[" + b"1," * 20 + b"1]"):

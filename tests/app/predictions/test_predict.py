@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,8 @@ from fastapi.testclient import TestClient
 from house_api import ROWS, houses_csv, price, resources_of, serving, train, upload
 
 from app.predictions.answers import BATCH_ROWS, listed
-from app.predictions.rows import BLOCK_ROWS, SMALL_ROWS
+from app.predictions.rows import BLOCK_ROWS
 from app.predictions.service import MOST_EXPLAINED
-from app.registry.names import ModelNames
 from app.settings import Settings
 from app.storage.blobs import artifact_key
 from app.storage.tables import Model
@@ -64,45 +63,6 @@ def test_a_row_has_its_price(client: TestClient) -> None:
     for path in (f"/v1/models/{model_id}/predict", f"/v1/predict?model={model_id}"):
         by_id = client.post(path, json={"rows": [ROW]})
         assert by_id.json() == response.json() | {"alias": None}
-
-
-@pytest.fixture
-def lasting_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine needed more than a second."""
-    monkeypatch.setattr("app.registry.names.FRESH", 60.0)
-
-
-@pytest.mark.usefixtures("lasting_names")  # before the client's
-def test_a_row_is_priced_without_another_thread(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of a model that is loaded; many rows leave the event loop to others."""
-    priced(client, [ROW])
-    threads: list[object] = []
-
-    async def in_thread(work: Callable[..., Any], *arguments: Any, **_: Any) -> Any:
-        threads.append(work)
-        return work(*arguments)
-
-    monkeypatch.setattr("app.predictions.endpoints.run_sync", in_thread)
-    priced(client, [ROW] * SMALL_ROWS)
-    assert threads == []
-    priced(client, [ROW] * (SMALL_ROWS + 1))
-    assert len(threads) == 1
-
-
-@pytest.mark.timeout(30)
-def test_a_row_does_not_queue_behind_long_tables(client: TestClient) -> None:
-    """Nor does one whose model has to be looked up again."""
-    bulk, portal = resources_of(client).bulk, client.portal
-    assert portal is not None
-    holders = [object() for _ in range(int(bulk.total_tokens))]
-    for holder in holders:
-        portal.call(bulk.acquire_on_behalf_of, holder)
-    resources_of(client)[ModelNames].forget()
-    assert priced(client, [ROW])[0]["value"] == price(100, 3, "south")
-    for holder in holders:
-        portal.call(bulk.release_on_behalf_of, holder)
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,14 @@ def test_what_is_no_json_is_told(client: TestClient, content: bytes) -> None:
     assert "not JSON" in response.json()["message"]
 
 
+def test_a_fault_far_down_a_column_is_told_by_its_place(client: TestClient) -> None:
+    """Long columns are checked in parts."""
+    response = client.post("/invocations", json={"inputs": {"Area": [1] * 12_000 + [[1, 2]]}})
+
+    assert response.status_code == 400
+    assert "/Area/12000" in response.json()["message"]
+
+
 def test_bodies_above_a_limit_are_refused(client: TestClient) -> None:
     rows = client.post("/invocations", json={"inputs": {"Area": [1] * 10_001}})
     data = client.post("/invocations", json={"inputs": {"Area": ["x" * 200_000]}})
