@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from types import FrameType
@@ -25,9 +24,6 @@ from app.operations.printed import log_to_terminal
 from app.settings import Settings
 
 REQUEST_GRACE = 2  # s that a stopping server lets requests finish
-# A single row gives up Python's lock half a dozen times, and waits for it as often while tables are
-# priced in threads: 5 ms each by default.
-SWITCH_INTERVAL = 0.0005  # s
 START_DEADLINE = 60  # s until each of several processes must be ready
 SHUTDOWN_DEADLINE = 9  # s from a signal to the end of this process, whatever still runs in it
 
@@ -69,7 +65,7 @@ def run(
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     if workers == 1:
         app = create_app(settings)
-        prepare_interpreter()
+        freeze_imports()
         Server(_config(app), url, on_stop).run(sockets=[listener])
         return
     config = _config("app.cli.server:application", factory=True, workers=workers)
@@ -105,16 +101,15 @@ def application() -> FastAPI:
     log()
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     app = create_app(Settings())
-    prepare_interpreter()
+    freeze_imports()
     return app
 
 
-def prepare_interpreter() -> None:
+def freeze_imports() -> None:
     """Python's collector walked through all modules every few hundred requests, and kept the others
     waiting for 60 ms."""
     gc.collect()
     gc.freeze()
-    sys.setswitchinterval(SWITCH_INTERVAL)
 
 
 def _end_with_parent() -> None:
