@@ -106,7 +106,11 @@ class JsonBody:
     def blocks(self, settings: Settings, predictor: Predictor) -> Iterator[JsonRows]:
         """Raises TooLarge, and what reading the rows does."""
         table = self.table
-        refuse_many(table.count, settings)
+        if table.count > settings.max_predict_rows:
+            raise TooLarge(
+                f"There are {table.count:,} rows, above max_predict_rows, "
+                f"{settings.max_predict_rows:,}: send them in parts, or as a CSV."
+            )
         given = predictor.given(table.names)
         cells = table.count * (len(given.numeric) + len(given.categorical))
         if cells > MOST_CELLS:
@@ -144,15 +148,6 @@ class CsvBody:
                     yield CsvRows(batch.slice(start, length))
         except TableError as error:
             raise InvalidTable(error.detail, table_faults(error)) from None
-
-
-def refuse_many(count: int, settings: Settings) -> None:
-    """Raises TooLarge for more rows than a JSON request may have."""
-    if count > settings.max_predict_rows:
-        raise TooLarge(
-            f"There are {count:,} rows, above max_predict_rows, "
-            f"{settings.max_predict_rows:,}: send them in parts, or as a CSV."
-        )
 
 
 def block_length(predictor: Predictor, cells: int) -> int:
