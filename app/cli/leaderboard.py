@@ -10,7 +10,7 @@ from rich.table import Table
 
 from app.cli.display import Json, console, created, headline, number, one_line, styled
 from app.cli.terminal import refuse
-from models.objectives.metrics import REGRESSION
+from models.objectives import METRICS
 
 MAX_VALUE = 24  # characters of a spec's value that a column shows
 
@@ -25,7 +25,7 @@ def best_first(listed: Sequence[Json], metric: str) -> list[Json]:
         value = job["result"]["metrics"].get(metric) if job["result"] else None
         if value is None:
             return True, 0.0
-        return False, abs(value - REGRESSION[metric].perfect)
+        return False, abs(value - METRICS[metric].perfect)
 
     return sorted(listed, key=place)
 

@@ -26,6 +26,7 @@ from app.errors import TYPE_PREFIX, Conflict, ProblemDocument
 from app.ids import new_id
 from app.jobs.attempts import LEASE, Fence
 from app.registry import history
+from app.registry.names import CHAMPION
 from app.storage.database import database_now, upsert
 from app.storage.tables import (
     FINISHED,
@@ -41,7 +42,6 @@ from app.storage.tables import (
 )
 
 BACKOFF = 1.0  # seconds before the second attempt; doubled before each further one
-CHAMPION = "champion"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, FailFast, Field, FiniteFloat, Strict
 
 from app.http.parameters import ID_PATTERN, PRINTABLE, SEPARATOR, AsDigits
+from app.registry.names import CHAMPION
 from models.objectives.base import DEFAULT_COVERAGE, HIGHEST_COVERAGE, LOWEST_COVERAGE
 from models.tables.faults import RowWarning
 
@@ -114,7 +115,7 @@ class NamedPricingQuery(PricingQuery):
     """The same, and with which model."""
 
     model: str = Field(
-        default="champion",
+        default=CHAMPION,
         pattern=ID_PATTERN,
         description="A model's id, or an alias.",
         examples=["latest"],  # of the examples before it, whatever champion predicts

@@ -31,7 +31,6 @@ from app.errors import Invalid, ProblemDocument
 from app.http.deps import PrincipalDep, ResourcesDep
 from app.http.media import CSV, JSON
 from app.http.openapi import REF
-from app.jobs.lifecycle import CHAMPION
 from app.predictions import service
 from app.predictions.rows import (
     JsonTable,
@@ -45,8 +44,7 @@ from app.predictions.rows import (
 from app.predictions.schemas import ROWS_EXAMPLE
 from app.predictions.spooling import AnswerFiles, Spooled
 from app.predictions.turns import priced_in_turn
-from app.protocols.route import TAG, DoorRoute, error_responses, message
-from app.protocols.rows import (
+from app.protocols.columns import (
     FIRST_FAULT,
     Asked,
     DoorCell,
@@ -55,6 +53,8 @@ from app.protocols.rows import (
     tensors_of,
     write_columns,
 )
+from app.protocols.route import TAG, DoorRoute, error_responses, message
+from app.registry.names import CHAMPION
 from app.resources import Resources
 from app.settings import Settings
 from models.serving.predictor import PLAIN

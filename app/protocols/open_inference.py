@@ -21,8 +21,8 @@ from app.predictions.rows import JsonBody, JsonTable
 from app.predictions.spooling import AnswerFiles, Spooled
 from app.predictions.turns import priced_in_turn
 from app.protocols import tensors
+from app.protocols.columns import BYTES, FLOAT, of_columns, tensors_of, write_columns
 from app.protocols.route import TAG, DoorRoute, error_responses, message
-from app.protocols.rows import BYTES, FLOAT, of_columns, tensors_of, write_columns
 from app.protocols.tensors import InferRequest, OutputTensor
 from app.resources import Resources
 from app.settings import Settings

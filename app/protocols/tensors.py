@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from app.errors import Invalid
 from app.predictions.rows import load_json, validated
-from app.protocols.rows import BYTES, FIRST_FAULT, LENGTH, Asked, DoorCell
+from app.protocols.columns import BYTES, FIRST_FAULT, LENGTH, Asked, DoorCell
 from app.settings import Settings
 from models.tables.faults import quoted
 

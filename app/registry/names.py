@@ -12,6 +12,7 @@ from app.registry import repository
 from app.storage.database import Database
 from app.storage.tables import Model
 
+CHAMPION = "champion"  # asked where a request names no model
 FRESH = 1.0  # s from a look-up until another process's change of an alias is seen
 MOST_NAMES = 1_000
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from models.evaluation.findings import Finding
 from models.evaluation.numerics import numerical_findings
-from models.objectives.metrics import FEWEST_R2_ROWS
+from models.objectives.regression.metrics import FEWEST_R2_ROWS
 from models.training.progress import Course
 
 # A validation error this many times the training error is overfitting worth a word.

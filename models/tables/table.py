@@ -15,7 +15,7 @@ from models.tables.columns import ReadingWarning, type_column
 from models.tables.faults import TableError, TableFault
 from models.tables.header import HEAD_BYTES, read_header
 from models.tables.readings import Reading
-from models.tables.rows import read_rows
+from models.tables.row_reader import read_rows
 from models.tables.spellings import UNSAID, Marks
 
 __all__ = [

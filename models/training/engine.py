@@ -28,7 +28,7 @@ from models.training.health import first_non_finite, hidden_units
 from models.training.inputs import Inputs
 from models.training.least_squares import start_at_least_squares
 from models.training.progress import Course, EpochMetrics, Interrupted, Monitor, Trouble
-from models.training.rows import RaggedRows
+from models.training.ragged import RaggedRows
 from models.training.step import Step
 
 # Rows of a fold between two questions to the monitor: a block is also what a run stops and resumes

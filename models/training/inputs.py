@@ -17,7 +17,7 @@ from models.objectives.trained import learning_of
 from models.planning.estimate import ENCODED_BYTES
 from models.spec import TrainingSpec
 from models.spec.architectures import bins_of
-from models.training.rows import RaggedRows
+from models.training.ragged import RaggedRows
 
 # Rows that are encoded together when all of them are; `quantile` scaling takes 256 bytes a cell.
 CHUNK_ROWS = 256

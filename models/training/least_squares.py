@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from models.members import Member
 from models.networks.population import Network
 from models.training.inputs import Inputs
-from models.training.rows import RaggedRows
+from models.training.ragged import RaggedRows
 
 # Added to the sum of squares of each input, as scikit-learn's Ridge does: scaled inputs have about
 # one a row, so it is felt where levels or rows are few.

@@ -28,7 +28,7 @@ from models.experiment import (
     run,
 )
 from models.networks.population import Network, Noise
-from models.objectives.metrics import fold_metrics, regression_metrics
+from models.objectives.regression.metrics import fold_metrics, regression_metrics
 from models.serving.manifest import Manifest
 from models.serving.predictor import Predictor
 from models.spec import Loss

@@ -10,13 +10,7 @@ import numpy as np
 from models.objectives.base import DEFAULT_COVERAGE, Vector
 from models.objectives.learning import Assessment, Learning, Scored, Target
 from models.objectives.losses import LOSSES, RowLoss
-from models.objectives.metrics import (
-    Metrics,
-    Units,
-    fold_metrics,
-    metric_errors,
-    regression_metrics,
-)
+from models.objectives.metrics import Metrics, Units
 from models.objectives.regression.calibration import (
     MEASURED,
     Residuals,
@@ -26,6 +20,7 @@ from models.objectives.regression.calibration import (
     measured_units,
 )
 from models.objectives.regression.intervals import Calibration, spread_within_folds
+from models.objectives.regression.metrics import fold_metrics, metric_errors, regression_metrics
 from models.objectives.regression.scale import TargetScale
 from models.objectives.regression.smearing import smear
 from models.spec import TargetTransform, TrainingSpec

@@ -7,8 +7,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.objectives.base import Objective, Vector, Yardstick
-from models.objectives.metrics import REGRESSION
 from models.objectives.regression.answers import RegressionAnswers, RegressionModel
+from models.objectives.regression.metrics import METRICS
 from models.spec import TargetTransform, TrainingSpec
 from models.tables.arrays import as_numbers
 from models.tables.profile import ColumnProfile
@@ -25,7 +25,7 @@ SMALLEST_TARGET = 1e-150
 class Regression(Objective):
     """One output: the target, as its logarithm or not, standardised."""
 
-    metrics = REGRESSION
+    metrics = METRICS
     standalone = "models.objectives.regression.standalone"
 
     def target_fault(self, spec: TrainingSpec, target: ColumnProfile) -> tuple[str, str] | None:

@@ -12,7 +12,7 @@ from houses import Built, lay, score, train
 
 from models.data.design import Design
 from models.export.served import predict
-from models.objectives.metrics import fold_metrics, metric_errors, regression_metrics
+from models.objectives.regression.metrics import fold_metrics, metric_errors, regression_metrics
 
 
 def by_hand(model: Built, design: Design) -> np.ndarray:

@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from models.objectives.metrics import (
+from models.objectives.metrics import mean_and_deviation, units
+from models.objectives.regression.metrics import (
     FEWEST_R2_ROWS,
-    REGRESSION,
+    METRICS,
     fold_metrics,
-    mean_and_deviation,
     metric_errors,
     regression_metrics,
-    units,
 )
 from models.spec import TrainingSpec
 
@@ -42,7 +41,7 @@ def test_each_metric_is_the_one_of_its_name(prices: tuple[np.ndarray, np.ndarray
 
 def test_a_perfect_prediction(prices: tuple[np.ndarray, np.ndarray]) -> None:
     actual, _ = prices
-    perfect = {name: metric.perfect for name, metric in REGRESSION.items()}
+    perfect = {name: metric.perfect for name, metric in METRICS.items()}
     assert perfect == dict.fromkeys(NAMES, 0.0) | {"r2": 1.0, "bias": 1.0}
     assert regression_metrics(actual, actual) == perfect
     assert metric_errors(actual, actual, np.arange(len(actual))) == dict.fromkeys(NAMES, 0.0)

@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from models.tables import quoting, rows
+from models.tables import quoting
+from models.tables import row_reader as rows
 from models.tables.table import Blocks, Limits, TableError
 
 LIMITS = Limits(max_rows=10_000, max_columns=100)

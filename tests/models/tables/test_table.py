@@ -9,7 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from models.tables import quoting, rows
+from models.tables import quoting
+from models.tables import row_reader as rows
 from models.tables.header import HEAD_BYTES
 from models.tables.profile import Profile, profile
 from models.tables.table import Blocks, Limits, TableError, TypedTable, read_table

@@ -16,7 +16,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from models.tables.dialect import SEPARATORS
-from models.tables.rows import MAX_FAULTS
+from models.tables.row_reader import MAX_FAULTS
 from models.tables.table import Blocks, Limits, TableError, TypedTable, read_table
 
 LIMITS = Limits(max_rows=1000, max_columns=20)
