@@ -303,7 +303,7 @@ def groups_of(spec: TrainingSpec, network: nn.Module) -> Iterator[dict[str, Any]
         yield {"params": [parameter], "share": share, "weight_decay": decay, "lr": 0.0}
 
 
-def train_alone(case: Case, member: Member, state: State) -> Alone:
+def train_alone(case: Case, member: Member, state: State, outputs: int = 1) -> Alone:
     """The textbook loop from a member's first weights, in their precision."""
     spec, fold = member.spec, case.laid[member.fold]
     dtype = next(iter(state.values())).dtype
@@ -324,12 +324,19 @@ def train_alone(case: Case, member: Member, state: State) -> Alone:
         mask = noise.keep(math.prod(ensemble) * size, units) if network.training else None
         return hidden if mask is None else hidden * mask.view(*ensemble, size, units)[..., :rows, :]
 
+    def mean_loss(predictions: Tensor, y: Tensor) -> Tensor:
+        """The sum over several outputs, each of which predicts the target."""
+        loss = LOSSES[spec.loss](predictions, y[:, None].expand_as(predictions))
+        return loss * outputs
+
     @torch.no_grad()
     def loss_of(rows: np.ndarray) -> float:
         network.eval()
-        predictions = network(x_all[rows], keep).mean(1)
+        predictions = network(x_all[rows], keep)
         network.train()
-        return float(LOSSES[spec.loss](predictions, y_all[rows]))
+        if outputs == 1:  # the mean of an ensemble's
+            predictions = predictions.mean(1, keepdim=True)
+        return float(mean_loss(predictions, y_all[rows]))
 
     best = Alone(network, [], 0)
     best_loss = math.inf
@@ -349,7 +356,7 @@ def train_alone(case: Case, member: Member, state: State) -> Alone:
                 group["lr"] = rate * group["share"]
             optimizer.zero_grad()
             predictions = network(x_all[batch], keep)
-            loss = LOSSES[spec.loss](predictions, y_all[batch, None].expand_as(predictions))
+            loss = mean_loss(predictions, y_all[batch])
             loss.backward()
             if spec.optimizer.gradient_clip is not None:
                 nn.utils.clip_grad_norm_(network.parameters(), spec.optimizer.gradient_clip)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,12 @@ from alone import ACTIVATIONS, inputs_of, train_alone
 from houses import Case, house_frame, lay, trainer_of
 
 from models.members import Member
+from models.objectives import REGRESSION
+from models.objectives.base import Vector
+from models.objectives.regression.learning import RegressionLearning
+from models.objectives.regression.scale import TargetScale
+from models.objectives.trained import LEARNING
+from models.spec import TrainingSpec
 from models.training.engine import BLOCK_ROWS
 from models.training.progress import EpochMetrics, Monitor
 
@@ -30,7 +37,7 @@ class Recorder(Monitor):
         self.losses += losses
 
 
-def compare(case: Case, dtype: torch.dtype, tolerance: float) -> None:
+def compare(case: Case, dtype: torch.dtype, tolerance: float, outputs: int = 1) -> None:
     """Losses of every epoch, and what the best weights predict for every row of the table."""
     trainer = trainer_of(case, dtype)
     first = copy.deepcopy(trainer.network.state_dict())
@@ -38,7 +45,7 @@ def compare(case: Case, dtype: torch.dtype, tolerance: float) -> None:
     trained = trainer.train(recorder)
     for place, member in enumerate(trainer.members):
         state = {name: value[place] for name, value in first.items()}
-        alone = train_alone(case, member, state)
+        alone = train_alone(case, member, state, outputs)
         fused = [
             (row.train_loss, row.validation_loss) for row in recorder.losses if row.member == member
         ]
@@ -46,8 +53,8 @@ def compare(case: Case, dtype: torch.dtype, tolerance: float) -> None:
         assert trained.courses[place].best_epoch == alone.best_epoch
         x = torch.tensor(inputs_of(case, member.fold)[0], dtype=dtype)
         with torch.no_grad():
-            found = trained.network(x.expand(len(trainer.members), -1, -1))[place, ..., 0]
-            expected = alone.network(x, lambda hidden: hidden)
+            found = trained.network(x.expand(len(trainer.members), -1, -1))[place]
+            expected = alone.network(x, lambda hidden: hidden).view(found.shape)
         np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
 
 
@@ -184,6 +191,36 @@ def test_every_architecture_equals_members_trained_alone(tmp_path: Path, name: s
     case = lay(tmp_path, house_frame(66), **(RAGGED | ARCHITECTURES[name]))
     drifts = "adam" in name
     compare(case, torch.float64, 1e-6 if drifts else 1e-9)
+
+
+class ThreeOutputs(RegressionLearning):
+    """Each of them predicts the target."""
+
+    def target(self, training: Sequence[Vector], spec: TrainingSpec) -> TargetScale:
+        target = super().target(training, spec)
+        target.outputs = 3
+        return target
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        {"type": "linear"},
+        SMALL,
+        SMALL | {"linear_path": True},
+        SMALL | {"normalization": "layer"},
+        {"type": "resnet", "width": 6, "blocks": 1, "normalization": "layer"},
+        {"type": "realmlp", "hidden_sizes": [6]},
+    ],
+    ids=str,
+)
+def test_three_outputs(
+    tmp_path: Path, architecture: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LEARNING, REGRESSION, ThreeOutputs())
+    case = lay(tmp_path, house_frame(66), **(RAGGED | {"architecture": architecture}))
+    assert trainer_of(case).inputs.shape.outputs == 3
+    compare(case, torch.float64, 1e-9, outputs=3)
 
 
 @pytest.mark.parametrize(
