@@ -21,7 +21,8 @@ from benchmarks.houses import AMES, CORES, LIMITS, Table, stored
 from benchmarks.measurement import measure
 from benchmarks.scaling import made_up
 from models import experiment
-from models.experiment import EpochRow, Progress, StopReason
+from models.epochs import FoldEpoch
+from models.experiment import Progress, StopReason
 from models.machine import core_rate
 from models.planning.estimate import PROCESS_BYTES, Machine, estimate
 from models.spec import TrainingSpec
@@ -89,9 +90,9 @@ def main(arguments: Sequence[str] = ()) -> None:
 
 
 class Nobody:
-    """A host that wants to know nothing."""
+    """Wants to know nothing of a run."""
 
-    def report(self, progress: Progress, rows: list[EpochRow]) -> None: ...
+    def report(self, progress: Progress, rows: list[FoldEpoch]) -> None: ...
 
     def stop_requested(self) -> StopReason | None:
         return None
@@ -115,7 +116,7 @@ def run(table: Table, spec: TrainingSpec) -> float:
             parquet_sha256="",
             workdir=Path(folder),
             device="cpu",
-            host=Nobody(),
+            callbacks=Nobody(),
         )
     return time.perf_counter() - began
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from statistics import fmean
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -23,6 +21,7 @@ from models.data.design import Design, load_design
 from models.data.features import select
 from models.data.folds import FoldRows, split_rows
 from models.data.preprocessing import trainable_rows
+from models.epochs import FoldEpoch
 from models.evaluation.scores import evaluate
 from models.export.graph import ExportMismatch, core_graph, full_graph, verify
 from models.export.served import ServedModel
@@ -33,7 +32,7 @@ from models.serving.manifest import describe
 from models.spec import TrainingSpec
 from models.tables.profile import Profile
 from models.tables.stored import TableDamaged
-from models.training.progress import Course, EpochMetrics, Interrupted, Monitor
+from models.training.progress import Course, Interrupted, MemberEpoch, Monitor
 from models.training.runs import train_many
 
 StopReason = Literal["cancel", "release", "keep_best"]
@@ -41,25 +40,6 @@ StopReason = Literal["cancel", "release", "keep_best"]
 EXAMPLES = 3
 # Seconds between reports that bring no metrics.
 REPORT_INTERVAL = 1.0
-
-
-@dataclass(frozen=True)
-class EpochRow:
-    """One fold after one epoch, the mean over its members; losses on the standardised target's
-    scale.
-
-    `train_loss` is the mean over the epoch's batches, dropout included. None: not finite, or the
-    network has no such units (`models.training.progress.EpochMetrics`).
-    """
-
-    fold: int
-    epoch: int  # from 1
-    train_loss: float | None
-    validation_loss: float | None
-    learning_rate: float
-    gradient_norm: float | None
-    dead_units: float | None
-    saturated_units: float | None
 
 
 @dataclass(frozen=True)
@@ -74,10 +54,10 @@ class Progress:
     eta_s: float | None
 
 
-class Host(Protocol):
-    """What the process around a run provides: somewhere to report to, and checkpoints."""
+class Callbacks(Protocol):
+    """What a run calls in the process around it: somewhere to report to, and checkpoints."""
 
-    def report(self, progress: Progress, rows: list[EpochRow]) -> None:
+    def report(self, progress: Progress, rows: list[FoldEpoch]) -> None:
         """Called once an epoch, and with no rows between the stages."""
 
     def stop_requested(self) -> StopReason | None:
@@ -91,7 +71,7 @@ class Host(Protocol):
 
 
 class Stopped(Exception):
-    """The host asked the run to stop; with 'release' a checkpoint was saved first.
+    """The process around it asked the run to stop; with 'release' a checkpoint was saved first.
 
     With 'keep_best' the run goes on with the best weights so far, if there are any.
     """
@@ -127,7 +107,7 @@ def run(
     parquet_sha256: str,
     workdir: Path,
     device: str,
-    host: Host,
+    callbacks: Callbacks,
 ) -> Outcome:
     """Train the spec's folds on the table and write the model's files into `workdir`.
 
@@ -136,12 +116,12 @@ def run(
 
     Raises
     ------
-    Stopped: the host asked for it.
+    Stopped: `callbacks` asked for it.
     TrainingFailed: the table is damaged, no fold has usable weights, or the exported model does
         not reproduce its own out-of-fold predictions.
     """
     clock = _Clock()
-    host.report(Progress(0.0, 0, spec.max_epochs, spec.k_folds, spec.k_folds, None), [])
+    callbacks.report(Progress(0.0, 0, spec.max_epochs, spec.k_folds, spec.k_folds, None), [])
     try:
         warnings = review(spec, profile, parquet)
         design, holdout = load_design(parquet, spec, select(spec, profile))
@@ -161,20 +141,20 @@ def run(
             design,
             folds,
             device=torch.device(device),
-            monitor=_HostMonitor(host, spec),
+            monitor=_CallbackMonitor(callbacks, spec),
             cores=torch.get_num_threads(),
-            checkpoints=host.checkpoints(),
+            checkpoints=callbacks.checkpoints(),
         )
     except Interrupted as interruption:
-        raise Stopped(host.stop_requested() or "release") from interruption
+        raise Stopped(callbacks.stop_requested() or "release") from interruption
     _refuse_untrained(trained.courses)
-    _heed(host)
+    _heed(callbacks)
     clock.lap("train")
 
     served = ServedModel.of(trained, latest_alone=spec.folds.type == "time")
     scored = [folds[fold].validation for fold in served.folds]
     scores = evaluate(served, spec, design, folds, holdout, trained.courses)
-    _heed(host)
+    _heed(callbacks)
     clock.lap("evaluate")
 
     receipt = _receipt(spec, dataset_sha256, parquet_sha256, device)
@@ -212,11 +192,11 @@ def run(
     return Outcome(result, {name: workdir / name for name in (*files, artifacts.OUT_OF_FOLD)})
 
 
-class _HostMonitor(Monitor):
-    """Passes what the training loop tells and asks on to the host."""
+class _CallbackMonitor(Monitor):
+    """Passes what the training loop tells and asks on to the callbacks."""
 
-    def __init__(self, host: Host, spec: TrainingSpec) -> None:
-        self._host = host
+    def __init__(self, callbacks: Callbacks, spec: TrainingSpec) -> None:
+        self._callbacks = callbacks
         self._spec = spec
         self._fraction = 0.0
         self._epoch = 0
@@ -233,16 +213,16 @@ class _HostMonitor(Monitor):
         if now - self._reported_at > REPORT_INTERVAL:
             self._report([])
 
-    def epoch_ended(self, metrics: list[EpochMetrics], active: Sequence[Member]) -> None:
+    def epoch_ended(self, metrics: list[MemberEpoch], active: Sequence[Member]) -> None:
         self._folds_active = len({member.fold for member in active})
-        by_epoch: dict[tuple[int, int], list[EpochMetrics]] = {}
+        by_epoch: dict[tuple[int, int], list[MemberEpoch]] = {}
         for row in metrics:
             by_epoch.setdefault((row.member.fold, row.epoch), []).append(row)
-        self._report([_epoch_row(rows) for rows in by_epoch.values()])
+        self._report([FoldEpoch.mean(rows) for rows in by_epoch.values()])
 
-    def _report(self, rows: list[EpochRow]) -> None:
+    def _report(self, rows: list[FoldEpoch]) -> None:
         self._reported_at = time.monotonic()
-        self._host.report(
+        self._callbacks.report(
             Progress(
                 fraction=self._fraction,
                 epoch=self._epoch,
@@ -266,13 +246,13 @@ class _HostMonitor(Monitor):
         return round(pace * (1 - self._fraction), 1)
 
     def should_stop(self) -> bool:
-        return self._host.stop_requested() is not None
+        return self._callbacks.stop_requested() is not None
 
     def keeps_best(self) -> bool:
-        return self._host.stop_requested() == "keep_best"
+        return self._callbacks.stop_requested() == "keep_best"
 
     def checkpoint(self, make: Callable[[], bytes]) -> None:
-        self._host.save_checkpoint(make())
+        self._callbacks.save_checkpoint(make())
 
 
 class _Clock:
@@ -302,9 +282,9 @@ def _trainable(spec: TrainingSpec, design: Design, fold: FoldRows) -> FoldRows:
     return kept
 
 
-def _heed(host: Host) -> None:
+def _heed(callbacks: Callbacks) -> None:
     """Between two stages, stop as the training loop would."""
-    reason = host.stop_requested()
+    reason = callbacks.stop_requested()
     if reason in ("cancel", "release"):
         raise Stopped(reason)
 
@@ -346,26 +326,3 @@ def _receipt(
         "device": device,
         "threads": torch.get_num_threads(),
     }
-
-
-def _epoch_row(members: list[EpochMetrics]) -> EpochRow:
-    """The members of one fold after one epoch, as the mean of their metrics."""
-
-    def mean(values: Iterable[float | None]) -> float | None:
-        known = [value for value in values if value is not None]
-        return _finite(fmean(known)) if known else None
-
-    return EpochRow(
-        fold=members[0].member.fold,
-        epoch=members[0].epoch,
-        train_loss=mean(row.train_loss for row in members),
-        validation_loss=mean(row.validation_loss for row in members),
-        learning_rate=members[0].learning_rate,
-        gradient_norm=mean(row.gradient_norm for row in members),
-        dead_units=mean(row.dead_units for row in members),
-        saturated_units=mean(row.saturated_units for row in members),
-    )
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

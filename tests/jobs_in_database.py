@@ -102,9 +102,17 @@ def stored(database: Database, shard: Shard) -> tuple[Shard, Job]:
 
 
 def history(database: Database, shard: Shard) -> list[tuple[str, int]]:
-    """Status and attempt of each event of the job."""
+    """Status and attempt of each transition of the job."""
+    return [
+        (event.data["status"], event.data["attempt"])
+        for event in events_of(database, shard.job_id)
+        if event.kind == "state"
+    ]
+
+
+def events_of(database: Database, job_id: str) -> Sequence[Event]:
+    """In their order."""
     with database.reading() as session:
-        events = session.scalars(
-            select(Event).where(Event.job_id == shard.job_id).order_by(Event.id)
-        )
-        return [(event.data["status"], event.data["attempt"]) for event in events]
+        return session.scalars(
+            select(Event).where(Event.job_id == job_id).order_by(Event.sequence)
+        ).all()

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter
 
-from app.jobs.attempts import EpochRecord
+from models.epochs import FoldEpoch
 
 StopReason = Literal["cancel", "release", "keep_best"]
 
@@ -51,7 +51,7 @@ class Stop(BaseModel):
 class Progressed(BaseModel):
     kind: Literal["progressed"] = "progressed"
     progress: dict[str, Any]
-    epochs: list[EpochRecord]
+    epochs: list[FoldEpoch]
 
 
 class Succeeded(BaseModel):

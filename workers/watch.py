@@ -15,8 +15,9 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.jobs import attempts
-from app.jobs.attempts import EpochRecord, Fence
+from app.jobs.attempts import Fence
 from app.storage.database import DATABASE_AWAY, Database
+from models.epochs import FoldEpoch
 from workers.outages import reason
 from workers.process import Child
 from workers.protocol import LastReport, Progressed, Stopped, StopReason
@@ -75,7 +76,7 @@ class Watch:
         self._stopping = stopping
         self._timing = timing
         self._progress: dict[str, Any] | None = None
-        self._epochs: list[EpochRecord] = []
+        self._epochs: list[FoldEpoch] = []
         self._updated_at = time.monotonic()
         self._asked: dict[StopReason, float] = {}  # since when
 

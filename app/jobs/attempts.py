@@ -7,15 +7,17 @@ so that a revived worker cannot overwrite its successor.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, func, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from app.jobs import history
 from app.storage.database import database_now, upsert
 from app.storage.tables import FINISHED, EpochMetric, Job, Model, Shard, State
+from models.epochs import FIGURES, KEY, FoldEpoch
 
 LEASE = 30.0  # seconds
 
@@ -34,21 +36,6 @@ class Fence(NamedTuple):
             & (Shard.owner == self.owner)
             & (Shard.state == State.RUNNING)
         )
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """One row for `epoch_metrics`."""
-
-    fold: int
-    epoch: int
-    train_loss: float | None
-    validation_loss: float | None
-    learning_rate: float
-    # Checkpoints carry records, and those written before there were these three are still read.
-    gradient_norm: float | None = None
-    dead_units: float | None = None
-    saturated_units: float | None = None
 
 
 def renew(session: Session, fence: Fence) -> bool:
@@ -71,7 +58,7 @@ def standing(session: Session, fence: Fence) -> Literal["wanted", "cancel", "kee
 
 
 def record_progress(
-    session: Session, fence: Fence, progress: dict[str, Any], epochs: Sequence[EpochRecord] = ()
+    session: Session, fence: Fence, progress: dict[str, Any], epochs: Sequence[FoldEpoch] = ()
 ) -> bool:
     """Store how far the attempt is and its new epochs; False: the shard is no longer its own.
 
@@ -83,15 +70,14 @@ def record_progress(
         shard = session.get_one(Shard, fence.shard_id)
         owner = {"tenant": shard.tenant, "job_id": shard.job_id, "shard": shard.place}
         statement = upsert(session, EpochMetric)
-        key = ("job_id", "shard", "fold", "epoch")
-        measured = [field.name for field in fields(EpochRecord) if field.name not in key]
         session.execute(
             statement.on_conflict_do_update(
-                index_elements=key,
-                set_={column: statement.excluded[column] for column in measured},
+                index_elements=("job_id", "shard", *KEY),
+                set_={figure: statement.excluded[figure] for figure in FIGURES},
             ),
             [{**owner, **asdict(epoch)} for epoch in epochs],
         )
+        history.append(session, shard, [history.epochs(epochs)])
     return True
 
 

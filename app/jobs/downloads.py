@@ -16,24 +16,15 @@ from app.storage.blobs import Blobs
 from app.storage.database import Database
 from app.storage.tables import FINISHED, Job, Model, State
 from models import artifacts
+from models.epochs import COLUMNS
 from models.evaluation.comparison import UNIT
 
-EPOCH_COLUMNS = (
-    "fold",
-    "epoch",
-    "train_loss",
-    "validation_loss",
-    "learning_rate",
-    "gradient_norm",
-    "dead_units",
-    "saturated_units",
-)
 BATCH_ROWS = 5_000
 
 
 def epoch_batches(database: Database, job_id: str) -> Iterator[Sequence[Sequence[Cell]]]:
     """Epochs in the order of shard, fold and epoch; a short transaction for each batch."""
-    cells = attrgetter(*EPOCH_COLUMNS)
+    cells = attrgetter(*COLUMNS)
     after = (-1, -1, -1)
     while True:
         with database.reading() as session:

@@ -42,6 +42,7 @@ from app.registry.names import ModelNames
 from app.resources import Resources
 from app.storage import removals
 from app.storage.tables import State
+from models.epochs import COLUMNS
 
 RETRY_AFTER = "1"  # s until there may be news of a job
 
@@ -116,7 +117,7 @@ def show_job(resources: ResourcesDep, principal: PrincipalDep, job_id: JobId) ->
     summary="Metrics by epoch",
     response_class=StreamingResponse,
     responses={
-        **table_content(EpochOut, ",".join(downloads.EPOCH_COLUMNS) + "\n"),
+        **table_content(EpochOut, ",".join(COLUMNS) + "\n"),
         **problems(NotFound),
     },
 )
@@ -128,7 +129,7 @@ def list_epochs(
     with resources.database.reading() as session:
         job, _ = repository.get(session, principal.tenant, job_id)
     batches = downloads.epoch_batches(resources.database, job.id)
-    return table_response(accept, downloads.EPOCH_COLUMNS, batches)
+    return table_response(accept, COLUMNS, batches)
 
 
 @router.get(

@@ -24,17 +24,17 @@ from sqlalchemy.orm import Session
 
 from app.errors import TYPE_PREFIX, Conflict, ProblemDocument
 from app.ids import new_id
+from app.jobs import history
 from app.jobs.attempts import LEASE, Fence
-from app.registry import history
+from app.registry import history as alias_history
 from app.registry.names import CHAMPION
 from app.storage.database import database_now, upsert
 from app.storage.tables import (
     FINISHED,
-    MOST_ATTEMPTS,
+    MAX_ATTEMPTS_AFTER_WORKER_DEATHS,
     TRANSITIONS,
     Alias,
     Dataset,
-    Event,
     Job,
     Model,
     Shard,
@@ -95,7 +95,7 @@ def enqueue(
             for place, own in enumerate(shards or [spec])
         ],
     )
-    connection.execute(insert(Event), of | _state_event(State.QUEUED))
+    history.begin(session, tenant, job_id)
     return job_id
 
 
@@ -194,8 +194,9 @@ def succeed(
     champion = {"tenant": model.tenant, "name": CHAMPION, "model_id": model.id}
     first = upsert(session, Alias).values(champion).on_conflict_do_nothing()
     if session.scalar(first.returning(Alias.name)) is not None:
-        history.record(session, model.tenant, CHAMPION, model.id)
+        alias_history.record(session, model.tenant, CHAMPION, model.id)
     shard.result = {"model_id": model.id, **result}
+    history.append(session, shard, history.results(shard.result))
     _move(session, shard, State.SUCCEEDED)
     return model.id
 
@@ -249,7 +250,7 @@ def lose(
     if shard is None:
         return None
     if blame != "job":
-        shard.max_attempts = min(shard.max_attempts + 1, MOST_ATTEMPTS)
+        shard.max_attempts = min(shard.max_attempts + 1, MAX_ATTEMPTS_AFTER_WORKER_DEATHS)
     if _cancel_requested(session, shard):
         _move(session, shard, State.CANCELLED, detail)
     elif shard.attempt < shard.max_attempts:
@@ -342,24 +343,8 @@ def _follow(session: Session, shard: Shard, detail: str | None = None) -> Job:
     """Let the job follow its shard, and give its history an event."""
     job = session.get_one(Job, shard.job_id)
     aggregate(session, job)
-    event = _state_event(job.status, shard, detail)
-    session.add(Event(tenant=job.tenant, job_id=job.id, **event))
-    session.flush()
+    history.append(session, shard, [history.state(shard, job.status, detail)])
     return job
-
-
-def _state_event(
-    status: State, shard: Shard | None = None, detail: str | None = None
-) -> dict[str, Any]:
-    """What became of a shard, and of the job with it; without one, of a new job."""
-    data = {
-        "shard": shard.place if shard else None,
-        "state": shard.state if shard else State.QUEUED,
-        "status": status,
-        "attempt": shard.attempt if shard else 0,
-        "detail": detail,
-    }
-    return {"kind": "state", "data": data}
 
 
 def _fail(session: Session, shard: Shard, slug: str, title: str, status: int, detail: str) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from statistics import fmean
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from app.errors import ProblemDocument
 from app.http.paging import Identified
 from app.http.parameters import ID_PATTERN, PRINTABLE
 from app.storage.tables import FINISHED, Job, Shard, State
+from models.epochs import FoldEpoch
 from models.planning.review import SpecWarning
 from models.serving.manifest import MeasuredInterval
 from models.spec import TrainingSpec
@@ -203,30 +204,13 @@ class JobOut(Identified):
         )
 
 
-class EpochOut(BaseModel):
-    """One fold after one epoch: the mean over its members."""
-
-    fold: int
-    epoch: int
-    train_loss: float | None = Field(
-        description="Mean over the epoch's batches, dropout included; null where not finite."
-    )
-    validation_loss: float | None = Field(
-        description="On the fold's scored rows; null where not finite."
-    )
-    learning_rate: float = Field(description="At the end of the epoch.")
-    gradient_norm: float | None = Field(
-        description="L2 norm of the loss's gradient by all weights, before clipping, in the first "
-        "batch of the epoch; null where not finite."
-    )
-    dead_units: float | None = Field(
-        description="Share of hidden ReLU units, from 0 to 1, that are zero for every validation "
-        "row; null for other activations."
-    )
-    saturated_units: float | None = Field(
-        description="Share of hidden activations, from 0 to 1, that lie within 1 % of their "
-        "function's range of one of its bounds (tanh, sigmoid, scaled_sigmoid); null for others."
-    )
+# An answer has all columns, also those that checkpoints of an earlier version lack.
+_EPOCH: dict[str, Any] = {
+    name: (hint, ...) for name, hint in get_type_hints(FoldEpoch, include_extras=True).items()
+}
+EpochOut = create_model(
+    "EpochOut", __doc__="One fold after one epoch: the mean over its members.", **_EPOCH
+)
 
 
 class OutOfFoldOut(BaseModel):

@@ -23,9 +23,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from app.storage.database import UtcDateTime, database_now
 
 LOCAL_TENANT = "local"
-MAX_ATTEMPTS = 3
-# Of a shard whose workers die: each death allows it one more, up to here.
-MOST_ATTEMPTS = 10
+MAX_ATTEMPTS = 3  # of a shard whose child dies
+# Each death of a worker, which is not the shard's fault, allows one more, up to here.
+MAX_ATTEMPTS_AFTER_WORKER_DEATHS = 10
 
 # SQLite gives only INTEGER primary keys a value of their own.
 RowNumber = BigInteger().with_variant(Integer(), "sqlite")
@@ -184,13 +184,7 @@ class Shard(TenantRow):
 
 
 class EpochMetric(TenantRow):
-    """One fold of a shard after one epoch, the mean over its members; losses on the standardised
-    target's scale.
-
-    shard : its place in the job
-    gradient_norm : L2 norm over all weights, in the epoch's first batch
-    dead_units, saturated_units : shares; null where the activation has no such units
-    """
+    """A `models.epochs.FoldEpoch` of a shard, which is named by its place in the job."""
 
     __tablename__ = "epoch_metrics"
 
@@ -207,12 +201,12 @@ class EpochMetric(TenantRow):
 
 
 class Event(TenantRow):
-    """A job's history, in order."""
+    """A job's history, see `app.jobs.history`."""
 
     __tablename__ = "events"
 
-    id: Mapped[int] = mapped_column(RowNumber, primary_key=True)
-    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     kind: Mapped[str] = mapped_column(String(32))
     data: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(insert_default=database_now())

@@ -27,7 +27,7 @@ from models.training.checkpoint import pack, unpack
 from models.training.health import first_non_finite, hidden_units
 from models.training.inputs import Inputs
 from models.training.least_squares import start_at_least_squares
-from models.training.progress import Course, EpochMetrics, Interrupted, Monitor, Trouble
+from models.training.progress import Course, Interrupted, MemberEpoch, Monitor, Trouble
 from models.training.ragged import RaggedRows
 from models.training.step import Step
 
@@ -234,7 +234,7 @@ class Trainer:
         progress = (self._epoch - 1 + min(share, 1.0)) / self._spec.max_epochs
         return schedule_factor(self._spec.optimizer.schedule, progress)
 
-    def _end_epoch(self) -> list[EpochMetrics]:
+    def _end_epoch(self) -> list[MemberEpoch]:
         """Score the epoch, keep what improved, drop what stopped."""
         active = [self.members[place] for place in self._active]
         train = (self._losses.double() * self._counts).sum(1) / self._counts.sum(1)
@@ -247,9 +247,10 @@ class Trainer:
         figures = torch.stack(columns).cpu().T.tolist()
         ended = self._factor(1.0)
         metrics = [
-            EpochMetrics(
-                member,
-                self._epoch,
+            MemberEpoch(
+                member=member,
+                fold=member.fold,
+                epoch=self._epoch,
                 train_loss=figure[0],
                 watched_loss=figure[1] if self._watches else None,
                 validation_loss=figure[2],
@@ -274,7 +275,7 @@ class Trainer:
         self._begin_epoch()
         return metrics
 
-    def _note(self, place: int, course: Course, metrics: EpochMetrics) -> bool:
+    def _note(self, place: int, course: Course, metrics: MemberEpoch) -> bool:
         """Enter an epoch; True if its weights are the best yet."""
         course.epochs = self._epoch
         watched = metrics.train_loss if metrics.watched_loss is None else metrics.watched_loss

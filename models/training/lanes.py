@@ -18,14 +18,17 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
-from models.training.progress import Interrupted
+from models.members import Member
+from models.training.desk import Chunk, Desk
+from models.training.progress import Interrupted, MemberEpoch
 
 # How soon a request to stop is passed on.
 POLL_SECONDS = 0.05
+ENDED = "ended"
 
 
 class LaneDied(ChildProcessError):
@@ -36,13 +39,7 @@ class LaneDied(ChildProcessError):
         self.signal = signal.Signals(-exit_code) if exit_code < 0 else None
 
 
-class Desk(Protocol):
-    """Where a lane reports to: any method may be called with what can be pickled."""
-
-    def should_stop(self) -> bool: ...
-
-
-class RemoteDesk:
+class RemoteDesk(Desk):
     """The desk as a lane sees it: calls go through a pipe, and nothing comes back but `stop`."""
 
     def __init__(self, pipe: Connection) -> None:
@@ -61,11 +58,24 @@ class RemoteDesk:
     def should_stop(self) -> bool:
         return self._stop
 
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *arguments: self._pipe.send((name, arguments))
+    def epoch_ended(self, metrics: list[MemberEpoch], active: list[Member]) -> None:
+        self._call("epoch_ended", metrics, active)
+
+    def checkpoint(self, group: int, chunk: Chunk, state: bytes) -> None:
+        self._call("checkpoint", group, chunk, state)
+
+    def split(self, group: int, chunk: Chunk, halves: list[Chunk]) -> None:
+        self._call("split", group, chunk, halves)
+
+    def end(self, cause: BaseException | None) -> None:
+        """The lane's last word; of `_serve`, not of the desk behind it."""
+        self._call(ENDED, cause)
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        self._pipe.send((name, arguments))
 
 
-Work = Callable[[Any], None]
+Work = Callable[[Desk], None]
 
 
 def run_in_lanes(works: Sequence[Work], desk: Desk, threads: int) -> None:
@@ -105,7 +115,7 @@ def _serve(lanes: dict[Connection, Any], desk: Desk) -> None:
             except (EOFError, OSError) as error:
                 lanes[pipe].join()
                 raise LaneDied(lanes[pipe].exitcode) from error
-            if name != "ended":
+            if name != ENDED:
                 getattr(desk, name)(*arguments)
                 continue
             (cause,) = arguments
@@ -141,9 +151,9 @@ def _lane(work: Work, strangers: list[Connection], pipe: Connection, threads: in
         except BaseException as error:
             error = _portable(error)
             error.add_note(f"In a lane:\n{traceback.format_exc()}")
-            desk.ended(error)
+            desk.end(error)
         else:
-            desk.ended(None)
+            desk.end(None)
 
     threading.Thread(target=run).start()
     desk.obey()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from models.epochs import FoldEpoch
 from models.members import Member
 
 
@@ -26,25 +27,18 @@ class Trouble:
         return f"step {self.step} (epoch {self.epoch}) in {self.layer}"
 
 
-@dataclass(frozen=True)
-class EpochMetrics:
-    """One member after one epoch; losses are means over rows, NaN or infinity included.
+@dataclass(frozen=True, kw_only=True)
+class MemberEpoch(FoldEpoch):
+    """One member of a fold after one epoch; losses and the norm may be NaN or infinite.
 
-    gradient_norm : L2 norm over all weights, in the epoch's first batch
-    dead_units : share of hidden units that are zero for every validation row looked at
-    saturated_units : share of hidden activations within 1 % of their function's range of a bound
-    Both are None for networks without such units.
+    watched_loss : None where early stopping watches no rows
     """
 
     member: Member
-    epoch: int
     train_loss: float
     watched_loss: float | None
     validation_loss: float
-    learning_rate: float
     gradient_norm: float
-    dead_units: float | None
-    saturated_units: float | None
 
 
 @dataclass
@@ -62,7 +56,7 @@ class Course:
     saturated_units: float | None = None
     trouble: Trouble | None = None
 
-    def note(self, metrics: EpochMetrics) -> None:
+    def note(self, metrics: MemberEpoch) -> None:
         """Enter an epoch that ended finite."""
         if math.isnan(self.first_loss):
             self.first_loss = metrics.train_loss
@@ -81,7 +75,7 @@ class Course:
 class Monitor:
     """What a run tells and asks between blocks of batches; the default trains undisturbed."""
 
-    def epoch_ended(self, metrics: list[EpochMetrics], active: Sequence[Member]) -> None:
+    def epoch_ended(self, metrics: list[MemberEpoch], active: Sequence[Member]) -> None:
         """Called with the members that have ended an epoch, and with those that go on."""
 
     def progressed(self, fraction: float, epoch: int) -> None:

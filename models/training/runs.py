@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,18 +22,17 @@ from models.networks import build_network
 from models.planning.estimate import member_bytes
 from models.spec import TrainingSpec
 from models.training.checkpoint import pack, unpack
+from models.training.desk import Chunk, Desk
 from models.training.engine import CHECKPOINT_INTERVAL, TrainedPopulation, Trainer
 from models.training.inputs import Inputs
 from models.training.lanes import run_in_lanes
-from models.training.progress import Course, EpochMetrics, Interrupted, Monitor
+from models.training.progress import Course, Interrupted, MemberEpoch, Monitor
 
 # What a lane's members may take together so that their weights stay in the cache: half of a
 # usual third-level cache, shared by two lanes.
 CHUNK_BYTES = 16 * 1024 * 1024
 # Share of a GPU's free memory that a chunk may take.
 DEVICE_SHARE = 0.7
-
-Chunk = tuple[int, int]  # members from the first to before the second, of a group
 
 
 def train_many(
@@ -88,17 +86,8 @@ def train_many(
     return [trained[trial] for trial in range(len(specs))]
 
 
-class Desk(Protocol):
-    """Where chunks report to."""
-
-    def epoch_ended(self, metrics: list[EpochMetrics], active: list[Member]) -> None: ...
-    def should_stop(self) -> bool: ...
-    def checkpoint(self, group: int, chunk: Chunk, state: bytes) -> None: ...
-    def split(self, group: int, chunk: Chunk, halves: list[Chunk]) -> None: ...
-
-
 @dataclass
-class Book:
+class Book(Desk):
     """What is known of a run: each group's plan and each chunk's newest checkpoint.
 
     A fold's members may train in several chunks, one of them ahead of another: their metrics are
@@ -114,13 +103,13 @@ class Book:
         self._replicas = {(m.trial, m.fold): m.spec.members_per_fold for m in self.members}
         self._active = {m.place: m for m in self.members}
         # (trial, fold) to epoch to replica.
-        self._waiting: dict[tuple[int, int], dict[int, dict[int, EpochMetrics]]] = {}
+        self._waiting: dict[tuple[int, int], dict[int, dict[int, MemberEpoch]]] = {}
         self._told: dict[tuple[int, int], int] = {}  # last epoch passed on, by (trial, fold)
         self._ended: dict[tuple[int, int, int], int] = {}  # last epoch by member
         self._epochs = dict.fromkeys(self._active, 0)  # by member, the furthest so far
         self._saved_at = time.monotonic()
 
-    def epoch_ended(self, metrics: list[EpochMetrics], active: list[Member]) -> None:
+    def epoch_ended(self, metrics: list[MemberEpoch], active: list[Member]) -> None:
         going_on = {member.place for member in active}
         for row in metrics:
             trial, fold, replica = row.member.place
@@ -133,7 +122,7 @@ class Book:
                 self._ended[row.member.place] = row.epoch
                 self._active.pop(row.member.place, None)
         self._tell_progress()
-        complete: list[EpochMetrics] = []
+        complete: list[MemberEpoch] = []
         for owner in dict.fromkeys((row.member.trial, row.member.fold) for row in metrics):
             complete += self._complete(owner)
         if complete:
@@ -151,7 +140,7 @@ class Book:
             1 - share, max(self._epochs.values()) if slowest is None else slowest
         )
 
-    def _complete(self, owner: tuple[int, int]) -> list[EpochMetrics]:
+    def _complete(self, owner: tuple[int, int]) -> list[MemberEpoch]:
         """Take out the epochs of a fold that all of its members have told of."""
         waiting, complete = self._waiting.get(owner, {}), []
         for epoch in sorted(waiting):
@@ -229,8 +218,9 @@ class Book:
             self._ended[trial, fold, replica] = epoch
             self._active.pop((trial, fold, replica), None)
         for saved in state["waiting"]:
-            row = EpochMetrics(**{**saved, "member": members[tuple(saved["member"])]})
-            trial, fold, replica = row.member.place
+            trial, fold, replica = saved["member"]
+            member = members[trial, fold, replica]
+            row = MemberEpoch(**{**saved, "fold": fold, "member": member})
             epochs = self._waiting.setdefault((trial, fold), {})
             epochs.setdefault(row.epoch, {})[replica] = row
         return True
@@ -244,7 +234,7 @@ class _ChunkMonitor(Monitor):
         self._group = group
         self._chunk = chunk
 
-    def epoch_ended(self, metrics: list[EpochMetrics], active: Sequence[Member]) -> None:
+    def epoch_ended(self, metrics: list[MemberEpoch], active: Sequence[Member]) -> None:
         self._desk.epoch_ended(metrics, list(active))
 
     def should_stop(self) -> bool:

@@ -196,7 +196,8 @@ def harm_found(stack: Stack, job: dict[str, Any]) -> dict[str, str]:
         return {"lost": f"it is {job['status']}"}
     with stack.database.reading() as session:
         models = session.scalars(select(Model.id).where(Model.job_id == job_id)).all()
-        events = session.scalars(select(Event).where(Event.job_id == job_id)).all()
+        of_job = select(Event).where(Event.job_id == job_id, Event.kind == "state")
+        events = session.scalars(of_job).all()
     ends = [event for event in events if event.data["status"] in FINISHED]
     if len(ends) != 1 or len(models) != (job["status"] == "succeeded"):
         return {"twice": f"{len(ends)} ends and {len(models)} models"}

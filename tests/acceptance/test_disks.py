@@ -242,4 +242,4 @@ def told(stack: Stack, job_id: str) -> bool:
     """Whether the job's history names the disk."""
     with stack.database.reading() as session:
         events = session.scalars(select(Event).where(Event.job_id == job_id)).all()
-    return any("its disk or its storage is full" in (e.data["detail"] or "") for e in events)
+    return any("its disk or its storage is full" in (e.data.get("detail") or "") for e in events)

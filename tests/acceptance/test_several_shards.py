@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
-from jobs_in_database import shards_of
+from jobs_in_database import events_of, shards_of
 from polling import wait_until
 from sqlalchemy import select
 from stack import JOB_SECONDS, LONG, Stack
 
 from app.jobs import lifecycle
 from app.storage.blobs import Blobs, artifacts_key
-from app.storage.tables import FINISHED, LOCAL_TENANT, Event, Model, Shard
+from app.storage.tables import FINISHED, LOCAL_TENANT, Model, Shard
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(500)]
 
@@ -66,8 +66,9 @@ def test_workers_killed_at_random(stack: Stack) -> None:
     assert max(shard.attempt for shard in rows) > 1
     with stack.database.reading() as session:
         models = session.scalars(select(Model).where(Model.job_id == job_id)).all()
-        events = session.scalars(select(Event).where(Event.job_id == job_id)).all()
-    ends = [event.data for event in events if event.data["state"] in FINISHED]
+    events = events_of(stack.database, job_id)
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    ends = [e.data for e in events if e.kind == "state" and e.data["state"] in FINISHED]
     assert Counter((end["shard"], end["state"]) for end in ends) == dict.fromkeys(
         [(place, "succeeded") for place in range(SHARDS)], 1
     )

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from app.storage.database import make_engine
 from app.storage.migrate import DatabaseTooNew, alembic_config, upgrade
-from app.storage.tables import AliasChange, Base, Dataset, Job, State
+from app.storage.tables import AliasChange, Base, Dataset, Event, Job, State
 
 UPGRADE_WHEN_TOLD = """
 import sys
@@ -82,6 +82,10 @@ FINISHED_JOB_OF_REVISION_8 = (
     VALUES ('mdl_2', 'local', 'job_2', 'ds_1', 'y', '{}', '{}', '2026-01-02')
     """,
 )
+EVENT_OF_REVISION_9 = """
+    INSERT INTO events (tenant, job_id, kind, data, created_at)
+    VALUES ('local', :job_id, 'state', :data, '2026-01-01')
+"""
 EPOCH_OF_REVISION_1 = """
     INSERT INTO epoch_metrics
     (tenant, job_id, fold, epoch, train_loss, validation_loss, learning_rate)
@@ -217,6 +221,37 @@ def test_a_job_of_revision_8_has_one_shard(url: str, engine: Engine) -> None:
     assert schema(engine) == before
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM epoch_metrics")) == 1
+
+
+def test_events_of_revision_9_are_numbered_by_job(url: str, engine: Engine) -> None:
+    config = alembic_config(url)
+    command.upgrade(config, "0008")
+    with engine.begin() as connection:
+        for statement in (*JOB_OF_REVISION_1, *FINISHED_JOB_OF_REVISION_8):
+            connection.execute(text(statement))
+        for job_id, status in (
+            ("job_1", "queued"),
+            ("job_2", "queued"),
+            ("job_2", "running"),
+            ("job_1", "running"),
+        ):
+            connection.execute(
+                text(EVENT_OF_REVISION_9),
+                {"job_id": job_id, "data": json.dumps({"status": status, "detail": "é"})},
+            )
+
+    command.upgrade(config, "head")
+    with Session(engine) as session:
+        events = session.scalars(select(Event).order_by(Event.job_id, Event.sequence)).all()
+        told = [(event.job_id, event.sequence, event.data["status"]) for event in events]
+        data = events[-1].data
+    assert told == [
+        ("job_1", 1, "queued"),
+        ("job_1", 2, "running"),
+        ("job_2", 1, "queued"),
+        ("job_2", 2, "running"),
+    ]
+    assert data == {"shard": 0, "state": "running", "status": "running", "detail": "é"}
 
 
 def test_processes_that_upgrade_at_once_wait_for_one_another(url: str, engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""A training run from a stored table to the files of a model, with a made-up host."""
+"""A training run from a stored table to the files of a model, with made-up callbacks."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ import torch
 from houses import Case, house_frame, lay
 from torch import Tensor
 
+from models.epochs import FoldEpoch
 from models.experiment import (
-    EpochRow,
     Outcome,
     Progress,
     Stopped,
@@ -44,7 +44,7 @@ SMALL: dict[str, Any] = {
 FILES = {"core.onnx", "model.onnx", "manifest.json", "weights.safetensors", "oof.parquet"}
 
 
-class FakeHost:
+class FakeCallbacks:
     """Keeps what it is told, and asks to stop after a number of questions."""
 
     def __init__(
@@ -57,10 +57,10 @@ class FakeHost:
         self.left = after
         self.earlier = earlier or []
         self.progress: list[Progress] = []
-        self.rows: list[EpochRow] = []
+        self.rows: list[FoldEpoch] = []
         self.saved: list[bytes] = []
 
-    def report(self, progress: Progress, rows: list[EpochRow]) -> None:
+    def report(self, progress: Progress, rows: list[FoldEpoch]) -> None:
         self.progress.append(progress)
         self.rows += rows
 
@@ -75,7 +75,7 @@ class FakeHost:
         yield from self.earlier
 
 
-def start(case: Case, workdir: Path, host: FakeHost | None = None) -> Outcome:
+def start(case: Case, workdir: Path, callbacks: FakeCallbacks | None = None) -> Outcome:
     workdir.mkdir(exist_ok=True)
     return run(
         case.parquet,
@@ -85,7 +85,7 @@ def start(case: Case, workdir: Path, host: FakeHost | None = None) -> Outcome:
         parquet_sha256=SHA256[::-1],
         workdir=workdir,
         device="cpu",
-        host=host or FakeHost(),
+        callbacks=callbacks or FakeCallbacks(),
     )
 
 
@@ -102,13 +102,15 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
 
 
 @pytest.fixture(scope="module")
-def host() -> FakeHost:
-    return FakeHost()
+def callbacks() -> FakeCallbacks:
+    return FakeCallbacks()
 
 
 @pytest.fixture(scope="module")
-def outcome(case: Case, host: FakeHost, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    return start(case, tmp_path_factory.mktemp("run"), host)
+def outcome(
+    case: Case, callbacks: FakeCallbacks, tmp_path_factory: pytest.TempPathFactory
+) -> Outcome:
+    return start(case, tmp_path_factory.mktemp("run"), callbacks)
 
 
 def test_the_files_of_a_model(outcome: Outcome) -> None:
@@ -199,28 +201,28 @@ def test_the_model_prices_the_table_it_came_from(outcome: Outcome, case: Case) -
 
 
 def test_the_host_hears_of_every_epoch_of_every_fold(
-    host: FakeHost, case: Case, outcome: Outcome
+    callbacks: FakeCallbacks, case: Case, outcome: Outcome
 ) -> None:
     epochs = {fold["fold"]: fold["epochs"] for fold in outcome.result["folds"]}
     expected = [(fold, epoch) for fold, last in epochs.items() for epoch in range(1, last + 1)]
-    assert sorted((row.fold, row.epoch) for row in host.rows) == expected
-    for row in host.rows:
+    assert sorted((row.fold, row.epoch) for row in callbacks.rows) == expected
+    for row in callbacks.rows:
         assert row.learning_rate == case.spec.optimizer.learning_rate
         assert row.train_loss is not None
         assert row.validation_loss is not None
-    fractions = [progress.fraction for progress in host.progress]
+    fractions = [progress.fraction for progress in callbacks.progress]
     assert fractions == sorted(fractions)
     assert (fractions[0], fractions[-1]) == (0.0, 1.0)
-    assert host.progress[0].eta_s is None
-    assert host.progress[0].folds_active == host.progress[0].folds_total == 5
-    assert all(p.eta_s is not None and p.eta_s >= 0 for p in host.progress[1:])
+    assert callbacks.progress[0].eta_s is None
+    assert callbacks.progress[0].folds_active == callbacks.progress[0].folds_total == 5
+    assert all(p.eta_s is not None and p.eta_s >= 0 for p in callbacks.progress[1:])
 
 
 def test_a_released_run_is_finished_by_the_next_attempt(
     case: Case, outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """From the newest checkpoint that can be read, to the last bit."""
-    first = FakeHost("release", after=4)
+    first = FakeCallbacks("release", after=4)
     with pytest.raises(Stopped) as caught:
         start(case, tmp_path / "first", first)
     assert caught.value.reason == "release"
@@ -229,11 +231,11 @@ def test_a_released_run_is_finished_by_the_next_attempt(
 
     with monkeypatch.context() as patch:
         patch.setattr("models.training.checkpoint.FORMAT", 0)
-        other_format = FakeHost("release", after=1)
+        other_format = FakeCallbacks("release", after=1)
         with pytest.raises(Stopped):
             start(case, tmp_path / "other", other_format)
 
-    second = FakeHost(earlier=[*other_format.saved, checkpoint])
+    second = FakeCallbacks(earlier=[*other_format.saved, checkpoint])
     resumed = start(case, tmp_path / "second", second)
     assert second.rows[0].epoch > 1  # nothing was trained twice
     epochs = {(row.fold, row.epoch) for row in [*first.rows, *second.rows]}
@@ -249,23 +251,23 @@ def test_a_released_run_is_finished_by_the_next_attempt(
 
 
 def test_a_cancelled_run_stops(case: Case, tmp_path: Path) -> None:
-    host = FakeHost("cancel", after=2)
+    callbacks = FakeCallbacks("cancel", after=2)
     with pytest.raises(Stopped) as caught:
-        start(case, tmp_path / "run", host)
+        start(case, tmp_path / "run", callbacks)
     assert caught.value.reason == "cancel"
-    assert max(row.epoch for row in host.rows) <= 2
+    assert max(row.epoch for row in callbacks.rows) <= 2
     assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_a_run_that_is_to_keep_its_best_ends_with_a_model(case: Case, tmp_path: Path) -> None:
     """Of the epochs that have ended, and its folds say why there are no more."""
-    host = FakeHost("keep_best", after=3)
-    outcome = start(case, tmp_path / "run", host)
+    callbacks = FakeCallbacks("keep_best", after=3)
+    outcome = start(case, tmp_path / "run", callbacks)
     assert set(outcome.artifacts) == FILES
     folds = outcome.result["folds"]
     assert {fold["stopped_by"] for fold in folds} <= {"keep_best", "max_epochs"}
     assert "keep_best" in {fold["stopped_by"] for fold in folds}
-    reached = {fold: max(r.epoch for r in host.rows if r.fold == fold) for fold in range(5)}
+    reached = {fold: max(r.epoch for r in callbacks.rows if r.fold == fold) for fold in range(5)}
     assert {fold["fold"]: fold["epochs"] for fold in folds} == reached
     model = Predictor(
         outcome.artifacts["core.onnx"].read_bytes(),
@@ -276,7 +278,7 @@ def test_a_run_that_is_to_keep_its_best_ends_with_a_model(case: Case, tmp_path: 
 
 def test_a_run_that_has_learnt_nothing_yet_keeps_nothing(case: Case, tmp_path: Path) -> None:
     with pytest.raises(Stopped) as caught:
-        start(case, tmp_path / "run", FakeHost("keep_best"))
+        start(case, tmp_path / "run", FakeCallbacks("keep_best"))
     assert caught.value.reason == "cancel"
 
 
@@ -386,9 +388,9 @@ def test_folds_that_fail_are_left_out_of_the_model(
     case: Case, outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They have no metrics, and their rows are not scored; the others are as without them."""
-    healthy, host = outcome, FakeHost()
+    healthy, callbacks = outcome, FakeCallbacks()
     poison(monkeypatch, 1, 4)
-    outcome = start(case, tmp_path / "run", host)
+    outcome = start(case, tmp_path / "run", callbacks)
 
     assert outcome.artifacts.keys() == FILES
     (trouble,) = troubles(outcome)
@@ -419,12 +421,12 @@ def test_folds_that_fail_are_left_out_of_the_model(
     own = table["fold"].map({0: 0, 2: 1, 3: 2})
     np.testing.assert_allclose(members[own, table["row"]], table["prediction"], rtol=1e-4)
 
-    of_failed = [row for row in host.rows if row.fold in (1, 4)]
+    of_failed = [row for row in callbacks.rows if row.fold in (1, 4)]
     assert [(row.epoch, row.train_loss, row.validation_loss) for row in of_failed] == [
         (1, None, None)
     ] * 2
-    assert host.progress[-1].fraction == 1.0
-    assert {progress.folds_active for progress in host.progress} == {3, 5}
+    assert callbacks.progress[-1].fraction == 1.0
+    assert {progress.folds_active for progress in callbacks.progress} == {3, 5}
 
 
 def test_a_fold_of_which_one_member_fails_is_scored_by_the_others(
@@ -471,11 +473,11 @@ def test_a_run_of_which_all_members_fail_says_where_and_what_to_change(
 
 def test_losses_that_are_no_numbers_are_none(tmp_path: Path) -> None:
     frame, spec = diverging()
-    host = FakeHost()
+    callbacks = FakeCallbacks()
     with pytest.raises(TrainingFailed):
-        start(lay(tmp_path, frame, **(SMALL | spec)), tmp_path / "run", host)
-    assert any(row.train_loss is None for row in host.rows)
-    assert all(row.train_loss is None or math.isfinite(row.train_loss) for row in host.rows)
+        start(lay(tmp_path, frame, **(SMALL | spec)), tmp_path / "run", callbacks)
+    assert any(row.train_loss is None for row in callbacks.rows)
+    assert all(row.train_loss is None or math.isfinite(row.train_loss) for row in callbacks.rows)
 
 
 def test_a_model_that_differs_from_its_scores_is_not_handed_on(

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from jobs_in_database import claim, history, make_due, request_cancel, stored, submit
+from jobs_in_database import claim, events_of, history, make_due, request_cancel, stored, submit
 from polling import wait_until
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
@@ -24,7 +24,7 @@ from worker_process import alive
 from app.jobs import lifecycle
 from app.jobs.attempts import Fence
 from app.storage.database import Database
-from app.storage.tables import Alias, EpochMetric, Event, Model, Shard, State
+from app.storage.tables import Alias, EpochMetric, Model, Shard, State
 from workers.process import UNKNOWN, Child, describe_exit
 from workers.slots import Slots
 from workers.supervisor import Supervisor
@@ -102,10 +102,7 @@ def test_a_crash_costs_an_attempt(
     shard = submit(database)
     supervise("crash").run(shard.id)
     assert history(database, shard) == [("queued", 0), ("running", 1), ("queued", 1)]
-    with database.reading() as session:
-        last = session.scalars(select(Event).order_by(Event.id.desc())).first()
-    assert last is not None
-    assert "exit code 3" in last.data["detail"]
+    assert "exit code 3" in events_of(database, shard.job_id)[-1].data["detail"]
 
 
 def test_running_out_of_memory_every_time(

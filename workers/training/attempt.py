@@ -42,8 +42,8 @@ def main(supervisor: socket.socket, reports: Connection) -> None:
 
 def run(supervisor: socket.socket, reports: Connection) -> None:
     """Carry out the order that comes first."""
-    from workers.training.host import (  # torch: the supervisor, which imports this, has no use
-        Host,
+    from workers.training.run import (  # torch: the supervisor, which imports this, has no use
+        SupervisedRun,
         train,
     )
 
@@ -60,9 +60,9 @@ def run(supervisor: socket.socket, reports: Connection) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     blobs = Blobs(order.storage_url)
     lines = os.fdopen(reports.fileno(), "w", closefd=False)
-    host = Host(lines, Checkpoints(blobs, order.shard_id, order.workdir))
-    threading.Thread(target=host.obey, args=(orders,), daemon=True).start()
-    host.send(train(order, host, blobs))
+    supervised = SupervisedRun(lines, Checkpoints(blobs, order.shard_id, order.workdir))
+    threading.Thread(target=supervised.obey, args=(orders,), daemon=True).start()
+    supervised.send(train(order, supervised, blobs))
 
 
 def die_with_supervisor(supervisor: socket.socket) -> None:

@@ -11,7 +11,7 @@ from setproctitle import setproctitle
 
 from app.settings import Settings
 from workers.slots import Slots
-from workers.training.host import warm_up
+from workers.training.run import warm_up
 
 setproctitle("workers.training.imported")
 # A forked process cannot use CUDA that its parent has asked for devices:

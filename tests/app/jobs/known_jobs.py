@@ -6,7 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.jobs.attempts import Fence
-from app.storage.tables import FINISHED, MAX_ATTEMPTS, MOST_ATTEMPTS, Shard, State
+from app.storage.tables import (
+    FINISHED,
+    MAX_ATTEMPTS,
+    MAX_ATTEMPTS_AFTER_WORKER_DEATHS,
+    Event,
+    Shard,
+    State,
+)
 
 
 def result() -> dict[str, Any]:
@@ -39,9 +46,19 @@ class KnownShard:
         self.fence = fence
         self.fences.append(fence)
 
+    def learn(self, epoch: int) -> None:
+        self.learnt = True
+        self.tell("epoch", (epoch, epoch))
+
+    def succeed(self, model_id: str, sha256: str) -> None:
+        self.model_id, self.sha256 = model_id, sha256
+        self.tell("fold", 0, 3)
+        self.tell("result", model_id, 1.0)
+        self.move(State.SUCCEEDED)
+
     def lose(self, blame: str) -> None:
         if blame != "job":
-            self.max_attempts = min(self.max_attempts + 1, MOST_ATTEMPTS)
+            self.max_attempts = min(self.max_attempts + 1, MAX_ATTEMPTS_AFTER_WORKER_DEATHS)
         if self.job.cancel == "cancel":
             self.move(State.CANCELLED)
         elif self.attempt < self.max_attempts:
@@ -61,8 +78,22 @@ class KnownShard:
             self.attempt -= 1
 
     def note(self) -> None:
-        event = (self.row.place, self.state.value, self.job.status.value, self.attempt)
-        self.job.history.append(event)
+        self.tell("state", self.state.value, self.job.status.value, self.attempt)
+
+    def tell(self, kind: str, *details: Any) -> None:
+        self.job.history.append((kind, self.row.place, *details))
+
+
+def told(event: Event) -> tuple[Any, ...]:
+    """An event of a job as its history notes it here."""
+    data = event.data
+    details: tuple[Any, ...] = {
+        "state": lambda: (data["state"], data["status"], data["attempt"]),
+        "epoch": lambda: tuple((each["first"], each["last"]) for each in data["folds"]),
+        "fold": lambda: (data["fold"], data["epochs"]),
+        "result": lambda: (data["model_id"], data["metrics"]["rmse"]),
+    }[event.kind]()
+    return (event.kind, data["shard"], *details)
 
 
 @dataclass
@@ -72,8 +103,8 @@ class KnownJob:
     id: str
     shards: list[KnownShard] = field(default_factory=list)
     cancel: str | None = None  # or "keep_best", or for good "cancel"
-    history: list[tuple[int | None, str, str, int]] = field(
-        default_factory=lambda: [(None, "queued", "queued", 0)]
+    history: list[tuple[Any, ...]] = field(
+        default_factory=lambda: [("state", None, "queued", "queued", 0)]
     )
     rows: Any = None  # of a finished job, which stay as they are
 

@@ -12,9 +12,10 @@ from sqlalchemy import select
 
 from app.errors import Conflict
 from app.jobs import attempts, lifecycle
-from app.jobs.attempts import EpochRecord, Fence
+from app.jobs.attempts import Fence
 from app.storage.database import Database
 from app.storage.tables import Model, Shard, State
+from models.epochs import FoldEpoch
 
 
 def test_a_queued_job_is_cancelled_at_once(database: Database) -> None:
@@ -52,7 +53,7 @@ def test_a_job_to_keep_its_best_is_finished_by_the_next_attempt(
     fence = claim(database, shard).fence
     with database.writing() as session:
         assert attempts.record_progress(
-            session, fence, {"epoch": 1}, [EpochRecord(0, 1, 0.5, 0.5, 0.1)]
+            session, fence, {"epoch": 1}, [FoldEpoch(0, 1, 0.5, 0.5, 0.1)]
         )
     request_cancel(database, shard, keep_best=True)
     with database.reading() as session:

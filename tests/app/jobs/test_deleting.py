@@ -11,7 +11,6 @@ from house_api import finish, resources_of, submit, train, upload
 from sqlalchemy import func, select
 
 from app.jobs import attempts, lifecycle, repository
-from app.jobs.attempts import EpochRecord
 from app.monitoring.usage import Usage
 from app.storage import removals
 from app.storage.blobs import ARTIFACTS, DATASETS, Blobs
@@ -27,6 +26,7 @@ from app.storage.tables import (
     Removal,
     Shard,
 )
+from models.epochs import FoldEpoch
 
 OF_A_JOB = (Job, Shard, Event, EpochMetric, Model, ModelUsage, Removal)
 
@@ -45,7 +45,7 @@ def test_a_job_and_its_dataset(both_clients: TestClient, tmp_path: Path) -> None
         [shard] = repository.get(session, LOCAL_TENANT, job["id"]).shards
         claim = lifecycle.claim(session, shard.id, owner="wrk_1", boot_id="boot")
         assert claim is not None
-        attempts.record_progress(session, claim.fence, {"epoch": 1}, [EpochRecord(0, 1, 1, 1, 1)])
+        attempts.record_progress(session, claim.fence, {"epoch": 1}, [FoldEpoch(0, 1, 1, 1, 1)])
         lifecycle.release(session, claim.fence)
     model_id = finish(resources, job["id"], tmp_path)
     row = {"Area": 100, "Quality": 5, "Zone": "north"}

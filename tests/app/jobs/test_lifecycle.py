@@ -24,23 +24,24 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from app.jobs import attempts, lifecycle
-from app.jobs.attempts import LEASE, EpochRecord, Fence
+from app.jobs.attempts import LEASE, Fence
 from app.jobs.lifecycle import Claim
 from app.storage.database import Database, database_now
 from app.storage.tables import (
-    MOST_ATTEMPTS,
+    MAX_ATTEMPTS_AFTER_WORKER_DEATHS,
     Alias,
     EpochMetric,
     Model,
     Shard,
     State,
 )
+from models.epochs import FoldEpoch
 
 LONG = 3600.0  # s; a backoff that no test sees the end of
 
 
-def epoch(number: int, loss: float = 0.5) -> EpochRecord:
-    return EpochRecord(
+def epoch(number: int, loss: float = 0.5) -> FoldEpoch:
+    return FoldEpoch(
         fold=0,
         epoch=number,
         train_loss=loss,
@@ -197,18 +198,18 @@ def test_what_is_not_a_jobs_doing_does_not_use_its_attempts_up_unless_it_goes_on
     """Another worker takes over at once; a disk that is full is asked less and less often."""
     monkeypatch.setattr(lifecycle, "BACKOFF", LONG)
     shard = submit(database)
-    for attempt in range(1, MOST_ATTEMPTS + 1):
+    for attempt in range(1, MAX_ATTEMPTS_AFTER_WORKER_DEATHS + 1):
         fence = claim(database, shard).fence
         assert fence.attempt == attempt
         with database.writing() as session:
             state = lifecycle.lose(session, fence, "killed", blame=blame)
-            if attempt < MOST_ATTEMPTS:
+            if attempt < MAX_ATTEMPTS_AFTER_WORKER_DEATHS:
                 assert state is State.QUEUED
                 wait = factor ** (attempt - 1)
                 assert wait / 2 < backoffs(session, shard) <= wait
         make_due(database, shard)
     assert state is State.FAILED
-    assert stored(database, shard)[0].max_attempts == MOST_ATTEMPTS
+    assert stored(database, shard)[0].max_attempts == MAX_ATTEMPTS_AFTER_WORKER_DEATHS
 
 
 def test_a_failed_run_is_not_tried_again(database: Database) -> None:
@@ -257,8 +258,8 @@ def test_a_resumed_run_reports_epochs_again(database: Database) -> None:
         assert attempts.record_progress(session, fence, progress, [epoch(2, loss=0.3), epoch(3)])
     with database.reading() as session:
         rows = session.scalars(select(EpochMetric).order_by(EpochMetric.epoch)).all()
-        names = [field.name for field in fields(EpochRecord)]
-        kept = [EpochRecord(**{name: getattr(row, name) for name in names}) for row in rows]
+        names = [field.name for field in fields(FoldEpoch)]
+        kept = [FoldEpoch(**{name: getattr(row, name) for name in names}) for row in rows]
         assert kept == [epoch(1), epoch(2, loss=0.3), epoch(3)]
         assert session.get_one(Shard, shard.id).progress == progress
 

@@ -20,19 +20,19 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from jobs_in_database import BOOT, add_dataset, make_due, submit_shards
-from known_jobs import KnownJob, KnownShard, result
+from known_jobs import KnownJob, KnownShard, result, told
 from sqlalchemy import delete, event, select, update
 
 from app.errors import Conflict
 from app.ids import new_id
 from app.jobs import attempts, lifecycle
-from app.jobs.attempts import EpochRecord, Fence
+from app.jobs.attempts import Fence
 from app.storage.blobs import Blobs, artifact_key
 from app.storage.database import Database, database_now
 from app.storage.sweep import sweep
 from app.storage.tables import (
     FINISHED,
-    MOST_ATTEMPTS,
+    MAX_ATTEMPTS_AFTER_WORKER_DEATHS,
     Alias,
     Base,
     Dataset,
@@ -43,6 +43,7 @@ from app.storage.tables import (
     Shard,
     State,
 )
+from models.epochs import FoldEpoch
 
 # Parents last, as they have to be deleted.
 TABLES: list[type[Base]] = [Event, EpochMetric, Alias, Model, Shard, Job, Dataset]
@@ -127,10 +128,10 @@ class Lifecycle(RuleBasedStateMachine):
 
     @rule(fence=fences, epoch=st.integers(1, 3))
     def record_progress(self, fence: Fence, epoch: int) -> None:
-        record = EpochRecord(0, epoch, 0.5, 0.5, learning_rate=0.1)
+        record = FoldEpoch(0, epoch, 0.5, 0.5, learning_rate=0.1)
         progress = {"epoch": epoch}
         if self.holds(fence, attempts.record_progress, progress, [record]):
-            self.known[fence.shard_id].learnt = True
+            self.known[fence.shard_id].learn(epoch)
 
     @rule(fence=fences)
     def succeed(self, fence: Fence) -> None:
@@ -141,8 +142,7 @@ class Lifecycle(RuleBasedStateMachine):
                 assert lifecycle.succeed(session, fence, result(), {}) is None
             shard.move(State.CANCELLED)
         elif model_id := self.holds(fence, lifecycle.succeed, result(), {"core.onnx": sha256}):
-            shard.model_id, shard.sha256 = model_id, sha256
-            shard.move(State.SUCCEEDED)
+            shard.succeed(model_id, sha256)
 
     @rule(fence=fences)
     def store_and_die(self, fence: Fence) -> None:
@@ -254,7 +254,7 @@ class Lifecycle(RuleBasedStateMachine):
             shard = shards[known.row.id]
             assert shard.state is known.state
             assert (shard.attempt, shard.max_attempts) == (known.attempt, known.max_attempts)
-            assert 0 <= shard.attempt <= shard.max_attempts <= MOST_ATTEMPTS
+            assert 0 <= shard.attempt <= shard.max_attempts <= MAX_ATTEMPTS_AFTER_WORKER_DEATHS
             running = known.state is State.RUNNING
             fence = Fence(shard.id, shard.attempt, shard.owner) if shard.owner else None
             assert fence == known.fence
@@ -274,7 +274,7 @@ class Lifecycle(RuleBasedStateMachine):
     def a_job_follows_its_shards(self) -> None:
         with self.database.reading() as session:
             jobs = {job.id: job for job in session.scalars(select(Job))}
-            events = session.scalars(select(Event).order_by(Event.id)).all()
+            events = session.scalars(select(Event).order_by(Event.job_id, Event.sequence)).all()
             shards = {shard.id: shard for shard in session.scalars(select(Shard))}
         assert set(jobs) == {known.id for known in self.known_jobs}
         for known in self.known_jobs:
@@ -295,17 +295,17 @@ class Lifecycle(RuleBasedStateMachine):
             assert (asked if job.cancel_requested_at else None) == known.cancel
             waiting = any(shard.state is State.QUEUED for shard in known.shards)
             assert not (known.cancel == "cancel" and waiting)
-            told = [event.data for event in events if event.job_id == job.id]
-            assert [
-                (data["shard"], data["state"], data["status"], data["attempt"]) for data in told
-            ] == known.history
+            own = [event for event in events if event.job_id == job.id]
+            assert [told(event) for event in own] == known.history
+            assert [event.sequence for event in own] == list(range(1, len(own) + 1))
 
     @invariant()
     def no_shard_ends_twice(self) -> None:
         for job in self.known_jobs:
-            ends = [place for place, state, _, _ in job.history if State(state) in FINISHED]
+            moves = [details for kind, *details in job.history if kind == "state"]
+            ends = [place for place, state, _, _ in moves if state in FINISHED]
             assert len(ends) == len(set(ends))
-            ended = [status for _, _, status, _ in job.history if State(status) in FINISHED]
+            ended = [status for _, _, status, _ in moves if status in FINISHED]
             assert len(ended) == (job.status in FINISHED)
 
     @invariant()

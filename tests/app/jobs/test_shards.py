@@ -20,10 +20,11 @@ from jobs_in_database import (
 from jobs_in_database import submit as submit_one
 
 from app.jobs import attempts, lifecycle
-from app.jobs.attempts import EpochRecord, Fence
+from app.jobs.attempts import Fence
 from app.storage.blobs import ARTIFACTS, artifacts_key
 from app.storage.database import Database
 from app.storage.tables import LOCAL_TENANT, Job, Shard, State
+from models.epochs import FoldEpoch
 
 ENDS: dict[str, Any] = {
     "succeed": lambda session, fence: lifecycle.succeed(session, fence, result(), {}),
@@ -166,7 +167,7 @@ def progress(epoch: int, eta: float | None) -> dict[str, Any]:
 
 def record(database: Database, fence: Fence, epoch: int, loss: float) -> None:
     with database.writing() as session:
-        rows = [EpochRecord(0, epoch, loss, loss, 0.1)]
+        rows = [FoldEpoch(0, epoch, loss, loss, 0.1)]
         assert attempts.record_progress(session, fence, progress(epoch, 2.0 * epoch), rows)
 
 

@@ -13,7 +13,7 @@ from houses import house_frame, lay
 from models.members import members_of
 from models.training.engine import Trainer
 from models.training.inputs import Inputs
-from models.training.progress import EpochMetrics, Monitor
+from models.training.progress import MemberEpoch, Monitor
 from models.training.runs import train_many
 
 pytestmark = [
@@ -34,7 +34,7 @@ class Losses(Monitor):
     def __init__(self) -> None:
         self.seen: list[float] = []
 
-    def epoch_ended(self, metrics: list[EpochMetrics], active: object) -> None:  # noqa: ARG002
+    def epoch_ended(self, metrics: list[MemberEpoch], active: object) -> None:  # noqa: ARG002
         self.seen += [row.validation_loss for row in metrics]
 
 

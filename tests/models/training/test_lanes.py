@@ -6,6 +6,7 @@ import errno
 import gc
 import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import torch
 from polling import wait_until
 from worker_process import alive
 
+from models.training.desk import Chunk, Desk
 from models.training.lanes import LaneDied, RemoteDesk, Work, run_in_lanes
 from models.training.progress import Interrupted
 
@@ -29,20 +31,25 @@ LARGE = bytes(range(256)) * 8_192
 TESTS = Path(__file__).parents[2]
 
 
-class Notes:
+def tell(desk: Desk, word: Any) -> None:
+    """Whatever can be pickled, as a chunk's state."""
+    desk.checkpoint(0, (0, 1), pickle.dumps(word))
+
+
+class Notes(Desk):
     """A desk that keeps what it is told; `stop` decides when it asks the lanes to stop."""
 
     def __init__(self, stop: Callable[[Notes], bool] = lambda _: False) -> None:
         self.told: list[Any] = []
         self._stop = stop
 
-    def tell(self, word: Any) -> None:
-        self.told.append(word)
+    def checkpoint(self, group: int, chunk: Chunk, state: bytes) -> None:  # noqa: ARG002
+        self.told.append(pickle.loads(state))
 
     def shoot(self, pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
-    def refuse(self) -> None:
+    def split(self, group: int, chunk: Chunk, halves: list[Chunk]) -> None:  # noqa: ARG002
         raise ValueError("not at this desk")
 
     def should_stop(self) -> bool:
@@ -77,7 +84,7 @@ def pipes() -> set[str]:
 def telling(*words: Any) -> Work:
     def work(desk: Any) -> None:
         for word in words:
-            desk.tell(word)
+            tell(desk, word)
 
     return work
 
@@ -90,15 +97,15 @@ def raising(error: BaseException) -> Work:
 
 
 def wait_for_ever(desk: Any) -> None:
-    desk.tell(os.getpid())
+    tell(desk, os.getpid())
     threading.Event().wait()
 
 
 def give_way(desk: Any) -> None:
     """Go on until asked to stop."""
-    desk.tell("begun")
+    tell(desk, "begun")
     wait_until(desk.should_stop)
-    desk.tell("gave way")
+    tell(desk, "gave way")
     raise Interrupted
 
 
@@ -123,7 +130,7 @@ def test_each_work_has_a_process_of_its_own() -> None:
     notes = Notes()
 
     def work(desk: Any) -> None:
-        desk.tell(os.getpid())
+        tell(desk, os.getpid())
 
     run_in_lanes([work] * 3, notes, threads=1)
     assert len({os.getpid(), *notes.told}) == 4
@@ -134,7 +141,7 @@ def test_lanes_have_their_own_number_of_threads() -> None:
     notes, own = Notes(), torch.get_num_threads()
 
     def work(desk: Any) -> None:
-        desk.tell(torch.get_num_threads())
+        tell(desk, torch.get_num_threads())
 
     run_in_lanes([work, work], notes, threads=own + 2)
     assert notes.told == [own + 2] * 2
@@ -184,15 +191,15 @@ def test_what_a_lane_raises_is_raised(
 
 def test_what_the_desk_raises_is_raised() -> None:
     with pytest.raises(ValueError, match="not at this desk"):
-        run_in_lanes([wait_for_ever, lambda desk: desk.refuse()], Notes(), threads=1)
+        run_in_lanes([wait_for_ever, lambda desk: desk.split(0, (0, 2), [])], Notes(), threads=1)
 
 
 def test_a_lane_that_is_killed(capfd: pytest.CaptureFixture[str]) -> None:
     """As the kernel does for memory: the others end too, and nobody waits for ever."""
     notes = Notes()
 
-    def fall(desk: Any) -> None:
-        desk.shoot(os.getpid())
+    def fall(_desk: Any) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
         threading.Event().wait()
 
     with pytest.raises(LaneDied, match=f"exit code -{signal.SIGKILL}") as caught:
@@ -253,7 +260,7 @@ def test_what_lanes_tell_on_giving_way_arrives() -> None:
 
     def save(desk: Any) -> None:
         wait_until(desk.should_stop)
-        desk.tell(LARGE)
+        tell(desk, LARGE)
         raise Interrupted
 
     notes = Notes(lambda _: True)
@@ -265,7 +272,7 @@ def test_what_lanes_tell_on_giving_way_arrives() -> None:
 def test_works_that_end_before_they_give_way_are_not_interrupted() -> None:
     def heed_and_end(desk: Any) -> None:
         wait_until(desk.should_stop)
-        desk.tell("ended")
+        tell(desk, "ended")
 
     notes = Notes(lambda _: True)
     run_in_lanes([heed_and_end, heed_and_end], notes, threads=1)
@@ -277,7 +284,7 @@ def test_one_work_that_gives_way_is_an_interruption() -> None:
 
     def heed_and_end(desk: Any) -> None:
         wait_until(desk.should_stop)
-        desk.tell("ended")
+        tell(desk, "ended")
 
     notes = Notes(lambda desk: "begun" in desk.told)
     with pytest.raises(Interrupted):
@@ -313,16 +320,19 @@ DESK = """
 import os, threading, torch
 from models.training.lanes import run_in_lanes
 
+def tell(desk, word):
+    desk.checkpoint(0, (0, 1), f"{word}\\n".encode())
+
 class Desk:
-    def tell(self, word):
-        os.write(1, f"{word}\\n".encode())
+    def checkpoint(self, group, chunk, state):
+        os.write(1, state)
     def should_stop(self):
         return False
 """
 
 KILLED = """
 def wait(desk):
-    desk.tell(os.getpid())
+    tell(desk, os.getpid())
     threading.Event().wait()
 
 def compute(desk):
@@ -330,15 +340,15 @@ def compute(desk):
     for step in range(10**12):
         weights = weights @ weights
         if step == 1:
-            desk.tell(os.getpid())
+            tell(desk, os.getpid())
 
 def talk(desk):
-    desk.tell(os.getpid())
+    tell(desk, os.getpid())
     while True:
-        desk.tell(0)
+        tell(desk, 0)
 
 def ask(desk):
-    desk.tell(os.getpid())
+    tell(desk, os.getpid())
     while not desk.should_stop():
         pass
 
@@ -357,9 +367,9 @@ def compute():
     return round(float(grown), 1), round(float(x.grad.sum()), 1), torch.get_num_threads()
 
 def work(desk):
-    desk.tell(compute())
+    tell(desk, compute())
 
-Desk().tell(compute())
+tell(Desk(), compute())
 run_in_lanes([work, work], Desk(), 2)
 """
 

@@ -21,7 +21,7 @@ from models.objectives.regression.scale import TargetScale
 from models.objectives.trained import LEARNING
 from models.spec import TrainingSpec
 from models.training.engine import BLOCK_ROWS
-from models.training.progress import EpochMetrics, Monitor
+from models.training.progress import MemberEpoch, Monitor
 
 SCALED = {"target_transform": "log", "numeric_scaling": "standard"}
 SMALL: dict[str, Any] = {"type": "mlp", "hidden_sizes": [6]}
@@ -31,9 +31,9 @@ PERIODIC = {"type": "periodic", "frequencies": 3, "scale": 0.5, "size": 3}
 
 class Recorder(Monitor):
     def __init__(self) -> None:
-        self.losses: list[EpochMetrics] = []
+        self.losses: list[MemberEpoch] = []
 
-    def epoch_ended(self, losses: list[EpochMetrics], active: list[Member]) -> None:  # noqa: ARG002
+    def epoch_ended(self, losses: list[MemberEpoch], active: list[Member]) -> None:  # noqa: ARG002
         self.losses += losses
 
 

@@ -16,7 +16,7 @@ from models.members import Member
 from models.spec import TrainingSpec
 from models.training.checkpoint import pack, unpack
 from models.training.engine import TrainedPopulation
-from models.training.progress import Course, EpochMetrics, Interrupted, Monitor
+from models.training.progress import Course, Interrupted, MemberEpoch, Monitor
 
 # 74 training rows in batches of 16 make an epoch of three blocks.
 BLOCK_ROWS = 32
@@ -30,7 +30,7 @@ class Run:
     """What a finished run is compared by; the weights, and the running statistics if any."""
 
     weights: dict[str, Tensor]
-    losses: list[EpochMetrics]
+    losses: list[MemberEpoch]
     courses: list[Course]
 
 
@@ -39,10 +39,10 @@ class Interruptor(Monitor):
 
     def __init__(self, blocks: int | None = None) -> None:
         self.left = blocks
-        self.losses: list[EpochMetrics] = []
+        self.losses: list[MemberEpoch] = []
         self.saved = b""
 
-    def epoch_ended(self, losses: list[EpochMetrics], active: list[Member]) -> None:  # noqa: ARG002
+    def epoch_ended(self, losses: list[MemberEpoch], active: list[Member]) -> None:  # noqa: ARG002
         self.losses += losses
 
     def should_stop(self) -> bool:
@@ -77,7 +77,7 @@ def stopping_case(folder: Path, **spec: Any) -> Case:
     )
 
 
-def finished(trained: TrainedPopulation, losses: list[EpochMetrics]) -> Run:
+def finished(trained: TrainedPopulation, losses: list[MemberEpoch]) -> Run:
     return Run(trained.network.state_dict(), losses, trained.courses)
 
 
@@ -137,7 +137,7 @@ def assert_interruptions_leave_no_trace(case: Case, trials: Sequence[TrainingSpe
     ends = {course.epochs for course in expected.courses if course.stopped_by == "early_stopping"}
     assert ends, "the case means something only if members leave early"
 
-    losses: list[EpochMetrics] = []
+    losses: list[MemberEpoch] = []
     checkpoint, attempts = b"", 0
     while True:
         trainer, monitor = trainer_of(case, trials=trials), Interruptor(blocks=1)

@@ -20,7 +20,7 @@ from models.spec import TrainingSpec
 from models.training.checkpoint import unpack
 from models.training.engine import TrainedPopulation, Trainer
 from models.training.inputs import Inputs
-from models.training.progress import Course, EpochMetrics, Interrupted, Monitor
+from models.training.progress import Course, Interrupted, MemberEpoch, Monitor
 from models.training.runs import Book, train_many
 
 # A table of 40 rows makes three folds of about 21 rows to train on, and an epoch of three blocks.
@@ -81,7 +81,7 @@ class Recorder(Monitor):
     """Keeps what it is told; `stop` decides when it asks the run to stop."""
 
     def __init__(self, stop: Callable[[Recorder], bool] = lambda _: False) -> None:
-        self.calls: list[list[EpochMetrics]] = []
+        self.calls: list[list[MemberEpoch]] = []
         self.active: list[set[Place]] = []  # by call
         self.saved: list[bytes] = []
         self.calls_before: list[int] = []  # by checkpoint
@@ -89,10 +89,10 @@ class Recorder(Monitor):
         self._stop = stop
 
     @property
-    def rows(self) -> list[EpochMetrics]:
+    def rows(self) -> list[MemberEpoch]:
         return [row for call in self.calls for row in call]
 
-    def epoch_ended(self, metrics: list[EpochMetrics], active: Sequence[Member]) -> None:
+    def epoch_ended(self, metrics: list[MemberEpoch], active: Sequence[Member]) -> None:
         self.calls.append(metrics)
         self.active.append({member.place for member in active})
 
@@ -158,11 +158,11 @@ def assert_same_courses(
 
 
 def assert_same_rows(
-    found: Sequence[EpochMetrics], expected: Sequence[EpochMetrics], tolerance: float = 0
+    found: Sequence[MemberEpoch], expected: Sequence[MemberEpoch], tolerance: float = 0
 ) -> None:
     """The same figures of the same members and epochs, in whatever order the folds came."""
 
-    def key(row: EpochMetrics) -> tuple[Place, int]:
+    def key(row: MemberEpoch) -> tuple[Place, int]:
         return (row.member.place, row.epoch)
 
     for one, other in zip(sorted(found, key=key), sorted(expected, key=key), strict=True):
@@ -174,7 +174,7 @@ def assert_same_rows(
 
 
 def assert_told_once(
-    calls: Sequence[Sequence[EpochMetrics]],
+    calls: Sequence[Sequence[MemberEpoch]],
     specs: Sequence[TrainingSpec],
     trained: Sequence[TrainedPopulation],
 ) -> None:
@@ -218,7 +218,7 @@ class Finished:
 
     specs: list[TrainingSpec]
     trained: list[TrainedPopulation]
-    rows: list[EpochMetrics]
+    rows: list[MemberEpoch]
 
 
 @pytest.fixture(scope="module")
@@ -488,7 +488,7 @@ def after(questions: int) -> Callable[[Recorder], bool]:
 def assert_goes_on(
     case: Case,
     expected: Undisturbed,
-    before: Sequence[Sequence[EpochMetrics]],
+    before: Sequence[Sequence[MemberEpoch]],
     *checkpoints: bytes,
     cores: int = 1,
 ) -> None:
@@ -509,7 +509,7 @@ class Relay(Monitor):
     def __init__(self, monitor: Monitor) -> None:
         self.monitor = monitor
 
-    def epoch_ended(self, metrics: list[EpochMetrics], active: Sequence[Member]) -> None:
+    def epoch_ended(self, metrics: list[MemberEpoch], active: Sequence[Member]) -> None:
         self.monitor.epoch_ended(metrics, active)
 
     def should_stop(self) -> bool:
@@ -652,7 +652,16 @@ def test_epochs_told_of_before_a_checkpoint_are_not_told_again(case: Case) -> No
 
     def tell(book: Book, member: Member, *epochs: int) -> None:
         for epoch in epochs:
-            row = EpochMetrics(member, epoch, 0.5, None, math.inf, 0.1, math.nan, None, None)
+            row = MemberEpoch(
+                member=member,
+                fold=member.fold,
+                epoch=epoch,
+                train_loss=0.5,
+                watched_loss=None,
+                validation_loss=math.inf,
+                learning_rate=0.1,
+                gradient_norm=math.nan,
+            )
             book.epoch_ended([row], [member])
 
     def told(monitor: Recorder) -> list[tuple[int, int]]:
@@ -684,7 +693,7 @@ def test_a_chunk_that_outgrows_the_memory_later_tells_nothing_twice(
     specs = specs_of(case, [{"members_per_fold": 4}])
 
     class Growing(Relay):
-        def epoch_ended(self, metrics: list[EpochMetrics], active: Sequence[Member]) -> None:
+        def epoch_ended(self, metrics: list[MemberEpoch], active: Sequence[Member]) -> None:
             super().epoch_ended(metrics, active)
             if metrics[0].epoch == 2:
                 allocate(len(metrics))

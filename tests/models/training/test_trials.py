@@ -13,7 +13,7 @@ from torch import Tensor
 
 from models.members import Member, members_of, population_key
 from models.spec import TrainingSpec
-from models.training.progress import Course, EpochMetrics, Monitor
+from models.training.progress import Course, MemberEpoch, Monitor
 
 # What the members of one population may differ in.
 CHANGES: list[dict[str, Any]] = [
@@ -56,9 +56,9 @@ ARCHITECTURES: dict[str, tuple[dict[str, Any], tuple[str, str, str]]] = {
 
 class Recorder(Monitor):
     def __init__(self) -> None:
-        self.losses: list[EpochMetrics] = []
+        self.losses: list[MemberEpoch] = []
 
-    def epoch_ended(self, losses: list[EpochMetrics], active: list[Member]) -> None:  # noqa: ARG002
+    def epoch_ended(self, losses: list[MemberEpoch], active: list[Member]) -> None:  # noqa: ARG002
         self.losses += losses
 
 

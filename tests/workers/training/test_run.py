@@ -1,4 +1,4 @@
-"""What a training run tells its host arrives at the supervisor, and what it keeps comes back."""
+"""What a training run reports arrives at the supervisor, and what it keeps comes back."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from app.jobs.attempts import EpochRecord
 from app.storage.blobs import Blobs
 from models import experiment
-from models.experiment import EpochRow, Progress
+from models.epochs import FoldEpoch
+from models.experiment import Progress
 from workers.checkpoints import Checkpoints
 from workers.protocol import REPORT, Failed, Order, Progressed, Report, Stop, Stopped
-from workers.training.host import OUT_OF_MEMORY, Host, resolve_device, train
+from workers.training.run import OUT_OF_MEMORY, SupervisedRun, resolve_device, train
 
 PROGRESS = Progress(0.5, 1, 2, folds_total=1, folds_active=1, eta_s=None)
 
@@ -24,12 +24,12 @@ def blobs(tmp_path: Path) -> Blobs:
     return Blobs(str(tmp_path / "storage"))
 
 
-def host_on(pipe: io.StringIO, blobs: Blobs, workdir: Path) -> Host:
-    return Host(pipe, Checkpoints(blobs, "shd_1", workdir))
+def supervised_on(pipe: io.StringIO, blobs: Blobs, workdir: Path) -> SupervisedRun:
+    return SupervisedRun(pipe, Checkpoints(blobs, "shd_1", workdir))
 
 
-def row(epoch: int) -> EpochRow:
-    return EpochRow(
+def row(epoch: int) -> FoldEpoch:
+    return FoldEpoch(
         0,
         epoch,
         train_loss=0.5,
@@ -47,7 +47,7 @@ def sent(pipe: io.StringIO) -> list[Report]:
 
 def test_progress(blobs: Blobs, tmp_path: Path) -> None:
     pipe = io.StringIO()
-    host_on(pipe, blobs, tmp_path).report(PROGRESS, [row(1)])
+    supervised_on(pipe, blobs, tmp_path).report(PROGRESS, [row(1)])
     (report,) = sent(pipe)
     assert isinstance(report, Progressed)
     assert report.progress == {
@@ -58,12 +58,12 @@ def test_progress(blobs: Blobs, tmp_path: Path) -> None:
         "folds_active": 1,
         "eta_s": None,
     }
-    assert report.epochs == [EpochRecord(0, 1, 0.5, None, 1e-3, 2.0, 0.25, None)]
+    assert report.epochs == [FoldEpoch(0, 1, 0.5, None, 1e-3, 2.0, 0.25, None)]
 
 
 def test_a_checkpoint_brings_its_epochs_back(blobs: Blobs, tmp_path: Path) -> None:
     """The supervisor may have died before it stored them."""
-    first = host_on(io.StringIO(), blobs, tmp_path)
+    first = supervised_on(io.StringIO(), blobs, tmp_path)
     first.report(PROGRESS, [row(1)])
     first.save_checkpoint(b"one")
     first.report(PROGRESS, [row(2), row(3)])
@@ -71,7 +71,7 @@ def test_a_checkpoint_brings_its_epochs_back(blobs: Blobs, tmp_path: Path) -> No
     first.report(PROGRESS, [row(4)])
 
     pipe = io.StringIO()
-    second = host_on(pipe, blobs, tmp_path)
+    second = supervised_on(pipe, blobs, tmp_path)
     assert next(second.checkpoints()) == b"state\nwith a line break"
     (report,) = sent(pipe)
     assert isinstance(report, Progressed)
@@ -84,38 +84,38 @@ def test_a_checkpoint_from_before_there_were_gradient_norms(blobs: Blobs, tmp_pa
     Checkpoints(blobs, "shd_1", tmp_path).save(epochs + b"\nstate")
 
     pipe = io.StringIO()
-    assert list(host_on(pipe, blobs, tmp_path).checkpoints()) == [b"state"]
+    assert list(supervised_on(pipe, blobs, tmp_path).checkpoints()) == [b"state"]
     (report,) = sent(pipe)
     assert isinstance(report, Progressed)
-    assert report.epochs == [EpochRecord(0, 1, 0.5, None, 1e-3, None, None, None)]
+    assert report.epochs == [FoldEpoch(0, 1, 0.5, None, 1e-3, None, None, None)]
 
 
 def test_a_full_disk_does_not_end_the_run(
     blobs: Blobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    host = host_on(io.StringIO(), blobs, tmp_path)
-    host.report(PROGRESS, [row(1)])
+    supervised = supervised_on(io.StringIO(), blobs, tmp_path)
+    supervised.report(PROGRESS, [row(1)])
 
     def full(_key: str, _source: Path) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(blobs, "put", full)
-        host.save_checkpoint(b"one")
-    host.save_checkpoint(b"two")
+        supervised.save_checkpoint(b"one")
+    supervised.save_checkpoint(b"two")
 
     pipe = io.StringIO()
-    assert list(host_on(pipe, blobs, tmp_path).checkpoints()) == [b"two"]
+    assert list(supervised_on(pipe, blobs, tmp_path).checkpoints()) == [b"two"]
     (report,) = sent(pipe)
     assert isinstance(report, Progressed)
     assert [epoch.epoch for epoch in report.epochs] == [1]
 
 
 def test_a_request_to_stop(blobs: Blobs, tmp_path: Path) -> None:
-    host = host_on(io.StringIO(), blobs, tmp_path)
-    assert host.stop_requested() is None
-    host.obey(io.BytesIO(Stop(reason="release").model_dump_json().encode() + b"\n"))
-    assert host.stop_requested() == "release"
+    supervised = supervised_on(io.StringIO(), blobs, tmp_path)
+    assert supervised.stop_requested() is None
+    supervised.obey(io.BytesIO(Stop(reason="release").model_dump_json().encode() + b"\n"))
+    assert supervised.stop_requested() == "release"
 
 
 @pytest.fixture
@@ -143,8 +143,8 @@ def test_a_table_that_was_replaced_is_not_trained_on(
 ) -> None:
     monkeypatch.setattr(experiment, "run", lambda *_, **__: pytest.fail("it was trained on"))
     blobs = Blobs(order.storage_url)
-    host = host_on(io.StringIO(), blobs, order.workdir)
-    report = train(order.model_copy(update={"parquet_sha256": "0" * 64}), host, blobs)
+    supervised = supervised_on(io.StringIO(), blobs, order.workdir)
+    report = train(order.model_copy(update={"parquet_sha256": "0" * 64}), supervised, blobs)
     assert isinstance(report, Failed)
     assert "table.parquet is missing from storage or was changed there" in report.detail
     assert "Restore it from a backup" in report.detail
@@ -175,7 +175,7 @@ def test_how_a_run_can_end(
         raise raised
 
     monkeypatch.setattr(experiment, "run", run)
-    assert train(order, host_on(io.StringIO(), blobs, tmp_path), blobs) == report
+    assert train(order, supervised_on(io.StringIO(), blobs, tmp_path), blobs) == report
 
 
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The child's side of a training run: `models.experiment.Host`, and the call of the run."""
+"""The child's side of a training run: what it reports and is asked, and the call of the run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any, BinaryIO, TextIO
 import torch
 from pydantic import TypeAdapter
 
-from app.jobs.attempts import EpochRecord
 from app.storage.blobs import ArtifactCorrupt, Blobs, file_sha256
 from models import experiment
+from models.epochs import FoldEpoch
 from models.spec import TrainingSpec
 from models.tables.profile import Profile
 from models.training.lanes import LaneDied
@@ -36,7 +36,7 @@ from workers.protocol import (
 
 logger = logging.getLogger(__name__)
 
-EPOCHS = TypeAdapter(list[EpochRecord])
+EPOCHS = TypeAdapter(list[FoldEpoch])
 
 OUT_OF_MEMORY = (
     "There is not enough memory for a single network of this size and its batch on the device "
@@ -44,7 +44,7 @@ OUT_OF_MEMORY = (
 )
 
 
-class Host(experiment.Host):
+class SupervisedRun(experiment.Callbacks):
     """Reports to the supervisor and does what it asks.
 
     A checkpoint also carries the epochs reported since the one before: a supervisor that is killed
@@ -55,7 +55,7 @@ class Host(experiment.Host):
         self._reports = reports
         self._checkpoints = checkpoints
         self._progress: dict[str, Any] = {}
-        self._epochs: list[EpochRecord] = []
+        self._epochs: list[FoldEpoch] = []
         self._stop: StopReason | None = None
 
     def obey(self, orders: BinaryIO) -> None:
@@ -67,8 +67,7 @@ class Host(experiment.Host):
         self._reports.write(report.model_dump_json() + "\n")
         self._reports.flush()
 
-    def report(self, progress: experiment.Progress, rows: list[experiment.EpochRow]) -> None:
-        epochs = [EpochRecord(**asdict(row)) for row in rows]
+    def report(self, progress: experiment.Progress, epochs: list[FoldEpoch]) -> None:
         self._progress = asdict(progress)
         self._epochs += epochs
         self.send(Progressed(progress=self._progress, epochs=epochs))
@@ -93,7 +92,7 @@ class Host(experiment.Host):
             yield data
 
 
-def train(order: Order, host: Host, blobs: Blobs) -> LastReport:
+def train(order: Order, supervised: SupervisedRun, blobs: Blobs) -> LastReport:
     """Carry out the order. What this raises costs the attempt, and there will be another."""
     try:
         with blobs.local_copy(order.parquet, order.parquet_sha256) as parquet:
@@ -105,7 +104,7 @@ def train(order: Order, host: Host, blobs: Blobs) -> LastReport:
                 parquet_sha256=order.parquet_sha256 or file_sha256(parquet),
                 workdir=order.workdir,
                 device=resolve_device(order.device, order.gpu),
-                host=host,
+                callbacks=supervised,
             )
     except experiment.Stopped as stopped:
         return Stopped(reason=stopped.reason)
