@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -290,3 +291,38 @@ def test_other_predictions_than_the_scored_ones_are_refused(
                 validation,
                 predictions,
             )
+
+
+# Targets on whose own scale a comparison says nothing, or refuses what is right.
+
+
+def far_from_zero(chance: np.random.Generator, rows: int) -> np.ndarray:
+    """Seconds of one week: any two predictions agree to six digits."""
+    return 1.7e9 + chance.uniform(0, 600_000, rows)
+
+
+def mostly_zero(chance: np.random.Generator, rows: int) -> np.ndarray:
+    """Claims: a prediction near zero may differ by a large share of itself."""
+    return np.where(chance.random(rows) < 0.85, 0.0, chance.lognormal(8, 2, rows))
+
+
+@pytest.mark.parametrize("target", [far_from_zero, mostly_zero])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_verification_uses_the_scale_that_is_learnt(
+    tmp_path: Path, target: Callable[[np.random.Generator, int], np.ndarray], seed: int
+) -> None:
+    chance = np.random.default_rng(seed)
+    frame = pd.DataFrame({"a": chance.normal(size=80), "b": chance.normal(size=80)})
+    frame["price"] = target(chance, 80) * (1 + 1e-6 * frame["a"])
+    spec = {"max_epochs": 5, "k_folds": 3, "architecture": {"type": "mlp", "hidden_sizes": [6]}}
+    sound, other = (build(lay(tmp_path, frame, **spec, seed=one)) for one in (seed, seed + 10))
+    validation = [rows.validation for rows in sound.case.folds]
+    verify(
+        sound.core,
+        sound.full,
+        sound.case.design,
+        sound.served,
+        validation,
+        sound.scores.out_of_fold,
+    )
+    assert_refused(sound, other.core, other.full)
