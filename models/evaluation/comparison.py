@@ -1,4 +1,4 @@
-"""Which of two models of one table errs less, on rows that neither has seen, and how surely."""
+"""Compares the errors of two models of one table on rows that neither has seen."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from models.objectives.base import Error, Yardstick
 from models.objectives.metrics import jackknife
 
-# Standard errors that a difference must exceed: 5 % of a normal distribution lie above.
-# Measured on 1,440 pairs of small networks that differ only in their seed and folds: 6 % pass
-# (12 % by the standard error over rows).
+# Standard errors that a difference must exceed: a normal distribution does so in 5 % of cases.
+# On 1,440 pairs of small networks that differ only in seed and folds, 6 % passed (12 % with the
+# standard error over rows).
 Z_95 = 1.645
 
-# The column that says which rows err together: those of a group, or of a block in time.
+# The column of units, whose rows err together: a group, or a block in time.
 UNIT = "unit"
 
 Vector = NDArray[np.float64]
@@ -42,13 +42,13 @@ class Comparison:
 
     @property
     def is_better(self) -> bool:
-        """Whether the challenger errs less by more than chance explains."""
+        """Whether the challenger's error is lower by more than chance explains."""
         return self.difference > Z_95 * self.standard_error
 
 
 def compare(challenger: bytes, champion: bytes, yardstick: Yardstick) -> Comparison | None:
-    """Compare two models of one table and target by their out-of-fold predictions, two Parquet
-    files; None: no row has a prediction of both."""
+    """Compare two models of one table and target by two Parquet files of out-of-fold predictions.
+    None: no row has a prediction of both."""
     ours, theirs = (pq.read_table(io.BytesIO(file)) for file in (challenger, champion))
     ours, theirs = _on_common_rows(ours, theirs)
     if ours.num_rows == 0:
@@ -79,7 +79,7 @@ def _on_common_rows(ours: pa.Table, theirs: pa.Table) -> tuple[pa.Table, pa.Tabl
 
 
 def _units(table: pa.Table) -> np.ndarray:
-    """(n,) what errs on its own; rows, where an earlier version wrote the file."""
+    """(n,) units that err independently; rows, if an earlier version wrote the file."""
     return _column(table, UNIT if UNIT in table.column_names else "row")
 
 
@@ -90,11 +90,11 @@ def _standard_error(
     units: np.ndarray,
     folds: list[np.ndarray],
 ) -> float:
-    """Of a value of the means of terms (n, T).
+    """The standard error of a value of the means of terms (n, T).
 
-    Rows of a fold share the fold's model, by which all of them may do better or worse together.
-    What the value varies over each model's folds, beyond what it varies over units, adds up
-    (multiway clustering, Cameron, Gelbach and Miller 2011).
+    Rows of a fold share a model, so all of them may have lower or higher errors together. The
+    variance over each model's folds, beyond that over units, is added (multiway clustering,
+    Cameron, Gelbach and Miller 2011).
     """
     variance = (jackknife(terms, value, units) or 0.0) ** 2
     over_folds = [(jackknife(terms, value, fold) or 0.0) ** 2 for fold in folds]

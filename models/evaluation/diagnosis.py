@@ -1,4 +1,4 @@
-"""What the losses of the folds say about the fit, with the numbers and what to try."""
+"""What the losses of the folds show about the fit, with evidence and advice."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from models.evaluation.numerics import numerical_findings
 from models.objectives.regression.metrics import FEWEST_R2_ROWS
 from models.training.progress import Course
 
-# A validation error this many times the training error is overfitting worth a word.
+# A validation error of more than this many training errors is reported as overfitting.
 OVERFITTING_RATIO = 2.0
-# A training fit that explains less of the target's variance than this is underfitting.
+# Explaining less than this of the target's variance in training is underfitting.
 UNDERFITTING_R2 = 0.5
-# A best epoch in this last share of the epochs says that more of them would help.
+# A best epoch in this last share of the epochs shows that more epochs would help.
 LATE = 0.95
-# A deviation over the folds above this share of the mean is disagreement.
+# Folds disagree if their deviation exceeds this share of the mean.
 DISAGREEMENT = 0.5
 
 
@@ -34,11 +34,11 @@ def diagnose(
     train_rows: int,
     scored_rows: int,
 ) -> list[Finding]:
-    """Findings over F folds that have a model; `courses` are of the members of all `folds`, and
-    the smallest of these trains on `train_rows` and is scored on `scored_rows`.
+    """Findings over the F folds that have a model.
 
-    R² is on the scale that is learnt, dropout off, against one variance: that of all scored rows.
-    `watched`: early stopping chose the best epochs, so that they say something.
+    `courses` are those of the members of all `folds`. The smallest fold trains on `train_rows` and
+    is scored on `scored_rows`. R² is on the learnt scale, with dropout off, against the variance of
+    all scored rows. `watched`: early stopping chose the best epochs, so they are meaningful.
     """
     fitted, scored = float(np.mean(train_r2)), float(np.mean(validation_r2))
     unexplained, train_unexplained = 1 - scored, max(1 - fitted, 1e-12)
@@ -51,7 +51,7 @@ def diagnose(
                 "evidence": f"the networks explain {max(fitted, 0):.0%} of the target's variance "
                 "on the rows they were trained on",
                 "advice": "more hidden units or layers, more epochs, less weight_decay and "
-                "dropout, a higher learning rate; or the columns do not hold the answer",
+                "dropout, a higher learning rate; or the columns do not explain the target",
             }
         )
     elif fitted >= UNDERFITTING_R2 and unexplained > OVERFITTING_RATIO * train_unexplained:
@@ -70,8 +70,8 @@ def diagnose(
         findings.append(
             {
                 "code": "stopped_too_soon",
-                "evidence": f"{late} of {len(best_epochs)} folds were still improving on the rows "
-                f"that early stopping watches in the last of {max_epochs} epochs",
+                "evidence": f"{late} of {len(best_epochs)} folds were still improving on their "
+                f"watched rows in the last of {max_epochs} epochs",
                 "advice": "raise max_epochs",
             }
         )
@@ -80,8 +80,8 @@ def diagnose(
             {
                 "code": "capacity_exceeds_data",
                 "evidence": f"{parameters:,} weights for {train_rows:,} training rows",
-                "advice": "fine while overfitting is held back by weight_decay, dropout and early "
-                "stopping; compare with fewer hidden units",
+                "advice": "this is fine if weight_decay, dropout and early stopping prevent "
+                "overfitting; compare with fewer hidden units",
             }
         )
     spread = float(np.std(1 - np.asarray(validation_r2), ddof=1)) if len(validation_r2) > 1 else 0.0
@@ -92,7 +92,7 @@ def diagnose(
                 "evidence": f"unexplained variance out of fold is {unexplained:.3f} ± "
                 f"{spread:.3f} over the folds",
                 "advice": "look at the rows with the largest out-of-fold errors; stratified folds "
-                "or more rows make the estimate steadier",
+                "or more rows make the estimate more stable",
             }
         )
     if not findings or [f["code"] for f in findings] == ["capacity_exceeds_data"]:
@@ -102,7 +102,7 @@ def diagnose(
                 "code": "good_fit",
                 "evidence": f"the networks explain {fitted:.1%} of the variance on training rows "
                 f"and {scored:.1%} out of fold",
-                "advice": "nothing stands out; try other specs against this one",
+                "advice": "nothing stands out; compare other specs with this one",
             },
         )
     return findings

@@ -1,4 +1,4 @@
-"""Numerical trouble that the courses of the members show, with what to do about it."""
+"""Numerical trouble in the members' training, with advice."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 from models.evaluation.findings import Finding
 from models.training.progress import Course
 
-# The target is standardised: predicting its mean has a loss of 1 or less, and the gradient of a
-# healthy network lies around 1.
+# The target is standardised, so predicting its mean has a loss of 1 or less. The gradient of a
+# healthy network has a norm around 1.
 DIVERGED_LOSS = 10.0
 EXPLODING_NORM = 1e3
 VANISHING_NORM = 1e-6
-# A training loss that changed by no more than this share of itself has not moved.
+# A training loss that changed by no more than this share has not moved.
 STILL = 1e-3
-# More hidden units than this share doing nothing is worth a word.
+# A larger share of idle hidden units is reported.
 IDLE_UNITS = 0.5
-# Members whose trouble is told of one by one.
+# Members whose trouble is reported one by one.
 EXAMPLES = 3
 
 
 def numerical_findings(courses: Sequence[Course], folds: int, train_r2: float) -> list[Finding]:
-    """Findings over the members of all folds, those of one fold side by side.
+    """Findings over the members of all folds; members of a fold are adjacent.
 
     `train_r2`: mean over the folds on their training rows, on the standardised target's scale.
     """
@@ -32,14 +32,14 @@ def numerical_findings(courses: Sequence[Course], folds: int, train_r2: float) -
     per_fold = len(courses) // folds
     failed = [place for place, course in enumerate(courses) if course.stopped_by == "non_finite"]
     if failed:
-        told = [f"fold {p // per_fold} at {courses[p].trouble}" for p in failed[:EXAMPLES]]
+        places = [f"fold {p // per_fold} at {courses[p].trouble}" for p in failed[:EXAMPLES]]
         more = f" and {len(failed) - EXAMPLES} more" if len(failed) > EXAMPLES else ""
         findings.append(
             {
                 "code": "numerical_trouble",
                 "evidence": f"the numbers of {len(failed)} of {len(courses)} members stopped being "
-                f"finite: {', '.join(told)}{more}; their best weights before that were kept, and "
-                "where there are none the other members stand in",
+                f"finite: {', '.join(places)}{more}; each member kept its best weights "
+                "from before that, and other members replace those that have none",
                 "advice": "lower optimizer.learning_rate, set optimizer.gradient_clip, scale the "
                 "inputs, or choose another initialization",
             }
@@ -49,8 +49,8 @@ def numerical_findings(courses: Sequence[Course], folds: int, train_r2: float) -
         findings.append(
             {
                 "code": "numerical_trouble",
-                "evidence": "the networks predict their own training rows worse than these rows' "
-                f"mean does; the training loss ended at {loss:.3g}",
+                "evidence": "the networks predict their own training rows worse than the mean of "
+                f"these rows would; the training loss ended at {loss:.3g}",
                 "advice": "lower optimizer.learning_rate or dropout, set optimizer.gradient_clip, "
                 "or choose an initialization with smaller weights",
             }
@@ -70,9 +70,9 @@ def numerical_findings(courses: Sequence[Course], folds: int, train_r2: float) -
         findings.append(
             {
                 "code": "vanishing_gradients",
-                "evidence": f"the norm of a gradient never exceeded {smallest:.2g}: what the "
-                "output gets wrong does not reach the weights",
-                "advice": "activations that do not saturate (relu, silu), xavier or kaiming "
+                "evidence": f"the norm of a gradient never exceeded {smallest:.2g}: errors of the "
+                "output do not reach the weights",
+                "advice": "use activations that do not saturate (relu, silu), xavier or kaiming "
                 "initialization, normalization, fewer layers",
             }
         )
@@ -84,8 +84,8 @@ def numerical_findings(courses: Sequence[Course], folds: int, train_r2: float) -
                 "code": "loss_does_not_move",
                 "evidence": f"the training loss of {len(still)} of {len(courses)} members went "
                 f"from {first:.5g} to {last:.5g} in {still[0].epochs} epochs",
-                "advice": "a higher optimizer.learning_rate; weights that all start alike, or at "
-                "0, stay so: choose xavier_uniform; or the columns do not hold the answer",
+                "advice": "a higher optimizer.learning_rate; weights that all start equal, or at "
+                "0, stay equal: choose xavier_uniform; or the columns do not explain the target",
             }
         )
     dead = _mean([course.dead_units for course in courses])
@@ -95,7 +95,7 @@ def numerical_findings(courses: Sequence[Course], folds: int, train_r2: float) -
                 "code": "dead_units",
                 "evidence": f"{dead:.0%} of the hidden units are 0 for every row, so that no "
                 "gradient moves them",
-                "advice": "lower optimizer.learning_rate, leaky_relu or silu in place of relu, "
+                "advice": "lower optimizer.learning_rate, leaky_relu or silu instead of relu, "
                 "kaiming initialization",
             }
         )
@@ -105,16 +105,16 @@ def numerical_findings(courses: Sequence[Course], folds: int, train_r2: float) -
             {
                 "code": "saturated_units",
                 "evidence": f"{saturated:.0%} of the hidden activations lie within 1 % of a bound "
-                "of their function, where its slope is next to nothing",
+                "of their function, where its slope is almost 0",
                 "advice": "an initialization with smaller weights (xavier), scaled inputs, "
-                "scaled_sigmoid or relu in place of sigmoid",
+                "scaled_sigmoid or relu instead of sigmoid",
             }
         )
     return findings
 
 
 def _still(course: Course) -> bool:
-    if course.stopped_by == "non_finite":  # its best weights are those of before it left
+    if course.stopped_by == "non_finite":  # it kept its best weights from before
         return False
     moved = abs(course.first_loss - course.last_loss)
     return course.epochs > 1 and moved <= STILL * abs(course.first_loss)

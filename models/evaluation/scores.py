@@ -1,4 +1,4 @@
-"""Scoring a trained model: out of fold, and once on the holdout."""
+"""Scores a trained model out of fold, and once on the holdout."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """Predictions (n, …) of the rows of the design by the models that did not see them, NaN for a
-    row that no fold scored, and members (m, n, …) of the row's own fold.
+    """Predictions (n, …) of the design's rows by models that did not see them, NaN for a row that
+    no fold scored, and members (m, n, …) of the row's own fold.
 
     fold : (n,) the fold that scored a row, −1 for none
     """
@@ -57,12 +57,12 @@ class OutOfFold:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model is worth.
+    """The scores of a model.
 
     out_of_fold : (n, …) predictions of the rows of the design, NaN for a row that no fold scored
     fold_of : (n,) the fold that scored a row, −1 for none
-    units : of the scored rows, what errs on its own
-    rows : (n,) their places in the table
+    units : of the scored rows, what errs independently
+    rows : (n,) their indices in the table
     """
 
     out_of_fold: Vector
@@ -76,7 +76,7 @@ class Scores:
     diagnosis: list[Any]
 
     def result(self) -> dict[str, Any]:
-        """The part of a job's result that says how good the model is."""
+        """The part of a job's result with the model's scores."""
         means, deviations = mean_and_deviation(
             [fold["metrics"] for fold in self.folds if fold["fold"] in self.fold_of]
         )
@@ -92,7 +92,7 @@ class Scores:
         }
 
     def write_out_of_fold(self, path: Path) -> None:
-        """Write a Parquet file of row (from 0), fold, unit and the columns of the objective, in row
+        """Write a Parquet file with row (from 0), fold, unit and the objective's columns, in row
         order."""
         scored = np.flatnonzero(self.fold_of >= 0)
         table = pa.table(
@@ -109,7 +109,7 @@ class Scores:
 def refine(
     served: ServedModel, spec: TrainingSpec, design: Design, folds: Sequence[FoldRows]
 ) -> OutOfFold:
-    """Let the objective learn from out-of-fold predictions, and predict once more if it did."""
+    """Let the objective learn from out-of-fold predictions; predict again if it did."""
     found = OutOfFold.of(served, design, folds)
     scored = [
         (design.target[rows], found.prediction[rows])
@@ -127,9 +127,9 @@ def evaluate(
     holdout: Design,
     courses: list[Course],
 ) -> Scores:
-    """Predict every fold's validation rows with its own model, and the holdout with all of them.
+    """Predict every fold's validation rows with its own model, and the holdout with all models.
 
-    A fold that has no model has no metrics, and its rows have no prediction.
+    A fold without a model has no metrics, and its rows have no prediction.
     """
     learning = learning_of(spec)
     found = refine(served, spec, design, folds)
@@ -147,7 +147,7 @@ def evaluate(
             on_their_own,
         )
     )
-    # A fold is measured against the truths of all folds: its own may vary next to nothing.
+    # R² uses the variance of all folds' truths, because a fold's own may hardly vary.
     truths = design.target[np.concatenate([fold.validation for fold in folds])]
     summaries = []
     for number, fold in enumerate(folds):
@@ -193,7 +193,7 @@ def evaluate(
 
 
 def _summary(number: int, fold: FoldRows, courses: list[Course], metrics: Metrics) -> Json:
-    """What a fold's members, and their courses, came to."""
+    """A summary of a fold's members and their training."""
     return {
         "fold": number,
         "rows_train": len(fold.train) + len(fold.watched),
@@ -206,7 +206,7 @@ def _summary(number: int, fold: FoldRows, courses: list[Course], metrics: Metric
 
 
 def _reason(members: list[str]) -> str:
-    """Why a fold stopped: trouble if one member had it, else what most of them say."""
+    """Why a fold stopped: trouble if any member had it, otherwise the most frequent reason."""
     if "non_finite" in members:
         return "non_finite"
     return Counter(members).most_common(1)[0][0]
@@ -234,8 +234,7 @@ def _score_holdout(
 def _explained(
     model: ServedModel, learning: Learning, rows: np.ndarray, design: Design, truths: Vector
 ) -> float:
-    """What a fold's model explains of some rows, as R² does, on the scale that is learnt; 0 where
-    nothing varies among the truths."""
+    """R² of a fold's model on some rows, on the learnt scale; 0 if the truths do not vary."""
     predicted, _ = predict(model, design.numbers[rows], design.codes[rows])
     errors = model.target.row_errors(design.target[rows], predicted)
     constant = learning.constant_error(model.target, truths)

@@ -1,7 +1,7 @@
-"""What a spec that leaves `architecture` out trains, where it says nothing else.
+"""What is trained if a spec leaves out `architecture`.
 
-Chosen by measurement (docs/decisions/0001-default-spec.md). It follows the number of rows that
-folds may see, and nothing else of the table.
+The values were chosen by measurement (docs/decisions/0001-default-spec.md). They depend only on the
+number of rows that the folds may see. A value in the spec takes precedence.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from models.spec.architectures import MlpArchitecture, PiecewiseLinear
 from models.tables.profile import Profile
 
 HIDDEN_SIZES = [256, 128, 64]
-# Rows from which dropout and the schedule alone keep a network from overfitting, finer bins pay,
-# and rows are better spent on training than on early stopping.
+# With more rows, dropout and the schedule prevent overfitting without early stopping, so all rows
+# can train, and finer bins pay off.
 MANY_ROWS = 5_000
-# Rows from which a second member a fold, and more epochs, cost more than they give.
+# With more rows, a second member per fold and more epochs are not worth their cost.
 VERY_MANY_ROWS = 50_000
 
 
 def apply_recipe(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
-    """The spec with the recipe's values where it has none of its own."""
+    """The spec, with the recipe's values where it has none."""
     if spec.architecture.type == "linear":
         return _straight(spec)
     if "architecture" in spec.model_fields_set:
@@ -38,7 +38,7 @@ def apply_recipe(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
     if rows >= VERY_MANY_ROWS:
         optimizer["learning_rate"] = 3e-3
         chosen |= {"batch_size": 512, "max_epochs": 30, "members_per_fold": 1}
-    if spec.optimizer.name == "sgd":  # the rates are Adam's
+    if spec.optimizer.name == "sgd":  # the recipe's rates are for Adam
         del optimizer["learning_rate"]
     chosen["architecture"] = MlpArchitecture(
         hidden_sizes=HIDDEN_SIZES,
@@ -50,8 +50,8 @@ def apply_recipe(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
 
 
 def _straight(spec: TrainingSpec) -> TrainingSpec:
-    """A linear model begins at least squares, and these keep it there: `robust` scaling would bend
-    the line, rows held back for early stopping and a rate that stays high would move it away."""
+    """Settings that keep a linear model near least squares, where it begins: `robust` scaling would
+    bend the line; rows held back for early stopping and a constant rate would move it away."""
     updates: dict[str, Any] = {}
     if "early_stopping" not in spec.model_fields_set:
         updates["early_stopping"] = None

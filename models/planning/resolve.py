@@ -1,4 +1,4 @@
-"""From a submitted spec and a table's profile to what is trained: resolving and refusing."""
+"""Resolves a submitted spec against a table's profile, or refuses it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from models.tables import coordinates
 from models.tables.columns import LOOKALIKES
 from models.tables.profile import ColumnProfile, Profile
 
-# Scored rows a fold needs for its error to mean anything.
+# Scored rows that a fold needs for a meaningful error.
 MIN_ROWS_PER_FOLD = 2
-NAMED = 5  # columns in one message
+NAMED = 5  # columns named in one message
 Refuse = Callable[[str, str], None]
 
 LEFT_OUT_KINDS = {
@@ -28,7 +28,7 @@ LEFT_OUT_KINDS = {
 
 @dataclass(frozen=True)
 class SpecFault:
-    """What does not fit, and where in the spec (a JSON pointer)."""
+    """One fault, and its place in the spec (a JSON pointer)."""
 
     pointer: str
     detail: str
@@ -43,12 +43,11 @@ class SpecError(ValueError):
 
 
 def resolve(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
-    """The spec with every default filled in against the table.
+    """Fill in every default of the spec for the table.
 
-    Columns that are left out because of their kind are added to `features.exclude`, and every
-    remaining column has its kind in `features.kinds`. With a holdout what follows from the target
-    is still open: the profile counts the holdout's rows, which have no say in it
-    (`models.data.design.complete_spec`).
+    Columns that are left out because of their kind are added to `features.exclude`. Every remaining
+    column gets its kind in `features.kinds`. With a holdout, settings that depend on the target
+    stay open, because the profile includes the holdout's rows (`models.data.design.complete_spec`).
 
     Raises
     ------
@@ -93,7 +92,7 @@ def _default_kind(column: ColumnProfile) -> Literal["numeric", "categorical"]:
 
 
 def _why_left_out(column: ColumnProfile, spec: TrainingSpec) -> str | None:
-    """None: it is a feature."""
+    """None: the column is a feature."""
     name, features = column.name, spec.features
     if name in features.exclude:
         return "it is excluded"
@@ -113,13 +112,14 @@ def _nothing_left(left_out: dict[str, str], profile: Profile) -> SpecFault:
     remedy = ""
     if by_kind:
         kind = _default_kind(by_kind[0])
-        remedy = f'; features.kinds takes one all the same: {{"{by_kind[0].name}": "{kind}"}}'
+        remedy = f'; to use one anyway, set features.kinds: {{"{by_kind[0].name}": "{kind}"}}'
     detail = f"no column is left to predict from: {', '.join(reasons)}{more}{remedy}"
     return SpecFault("/features", detail)
 
 
 def _dropped_rows_fault(spec: TrainingSpec, profile: Profile) -> SpecFault | None:
-    """Of a resolved spec; the column with the most gaps says how many rows are left at the most."""
+    """A fault if `drop_rows` leaves too few rows of a resolved spec. The column with the most gaps
+    bounds how many rows are left."""
     if spec.preprocessing.numeric_missing != "drop_rows":
         return None
     gaps = {
@@ -152,7 +152,7 @@ def _coordinates(
             [
                 SpecFault(
                     f"/features/coordinates/{place}",
-                    f"'{name}' is no numeric column among the features",
+                    f"'{name}' is not a numeric feature",
                 )
                 for place, name in enumerate(given)
                 if name not in numeric
@@ -166,7 +166,7 @@ def _column(profile: Profile, name: str) -> ColumnProfile | None:
 
 
 def _faults(spec: TrainingSpec, profile: Profile) -> list[SpecFault]:
-    """Everything about a submitted spec that the table refutes, or one part of the other."""
+    """Every contradiction in a submitted spec, within itself or with the table."""
     faults: list[SpecFault] = []
 
     def refuse(pointer: str, detail: str) -> None:
@@ -188,7 +188,7 @@ def _faults(spec: TrainingSpec, profile: Profile) -> list[SpecFault]:
             refuse(pointer, f"'{name}' decides the folds and cannot be a feature")
     pair = spec.features.coordinates
     if isinstance(pair, tuple) and pair[0] == pair[1]:
-        refuse("/features/coordinates", "the two columns must be different ones")
+        refuse("/features/coordinates", "the two columns must be different")
     for name, kind in spec.features.kinds.items():
         column = _column(profile, name)
         pointer = f"/features/kinds/{_escape(name)}"
@@ -197,18 +197,18 @@ def _faults(spec: TrainingSpec, profile: Profile) -> list[SpecFault]:
         elif name == spec.target:
             refuse(pointer, f"'{name}' is the target, not a feature")
         elif name in spec.features.exclude:
-            refuse(pointer, f"'{name}' is excluded and has a kind: take one of them out")
+            refuse(pointer, f"'{name}' is excluded but has a kind: remove one of the two")
         elif spec.features.include is not None and name not in spec.features.include:
-            refuse(pointer, f"'{name}' has a kind and is not included: add it, or take it out here")
+            refuse(pointer, f"'{name}' has a kind but is not included: add it, or remove its kind")
         elif kind == "numeric" and column.storage == "text":
             refuse(pointer, f"'{name}' holds words{_remedy(profile, name)}")
         elif kind == "categorical" and column.storage == "datetime":
-            refuse(pointer, f"'{name}' holds dates, which are taken as numbers alone")
+            refuse(pointer, f"'{name}' holds dates, which can only be numeric")
     if spec.batch_size == 1 and getattr(spec.architecture, "normalization", None) == "batch":
         refuse(
             "/batch_size",
-            "batch normalization takes the mean and deviation of each batch, and one row has none: "
-            "take 2 rows or more, or architecture.normalization 'layer'",
+            "batch normalization needs the mean and deviation of several rows: set a batch size of "
+            "2 or more, or architecture.normalization to 'layer'",
         )
     _target_faults(spec, profile, refuse)
     _fold_faults(spec, profile, refuse)
@@ -230,7 +230,7 @@ def _target_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None
 def _fold_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None:
     rows = seen_rows(spec, profile)
     most = rows // MIN_ROWS_PER_FOLD
-    counted = f"{rows} rows with a target" + (", the holdout left out" if spec.holdout else "")
+    counted = f"{rows} rows with a target" + (", without the holdout" if spec.holdout else "")
     if most < 2 and rows > 0:
         refuse("/k_folds", f"{counted} are too few: two folds need {2 * MIN_ROWS_PER_FOLD}")
     elif spec.k_folds > most > 0:
@@ -252,7 +252,7 @@ def _fold_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None:
             refuse(
                 "/folds/column",
                 f"'{column.name}' has {groups} groups, and {spec.k_folds} folds need {needed} "
-                "(a group belongs whole to training, early stopping, validation or the holdout)",
+                "(a whole group belongs to training, early stopping, validation or the holdout)",
             )
     elif column.storage == "text":
         refuse("/folds/column", f"'{column.name}' holds words, which have no order in time")
@@ -261,14 +261,14 @@ def _fold_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None:
     elif column.distinct < times_needed(spec) + (spec.holdout is not None):
         refuse(
             "/folds/column",
-            f"'{column.name}' has {column.distinct} different times, and {spec.k_folds} folds need "
+            f"'{column.name}' has {column.distinct} distinct times, and {spec.k_folds} folds need "
             f"{times_needed(spec) + (spec.holdout is not None)} (rows of the same time stay "
             "together in training, early stopping, validation or the holdout)",
         )
 
 
 def _remedy(profile: Profile, name: str) -> str:
-    """What the profile says of words that look like numbers, or that stand beside them."""
+    """What the profile reports about words that look like numbers or occur among numbers."""
     for warning in profile.warnings:
         if warning.column == name and warning.code in (*LOOKALIKES, "mixed_numbers"):
             return f": {warning.detail.removesuffix('.')}"
@@ -276,5 +276,5 @@ def _remedy(profile: Profile, name: str) -> str:
 
 
 def _escape(name: str) -> str:
-    """A name as a part of a JSON pointer (RFC 6901)."""
+    """A name escaped for a JSON pointer (RFC 6901)."""
     return name.replace("~", "~0").replace("/", "~1")

@@ -1,7 +1,7 @@
-"""The training spec: the vocabulary that the HTTP service, the workers and the numeric code share.
+"""The training spec, shared by the HTTP service, the workers and the numeric code.
 
-A spec as submitted leaves most things out; `models.planning.resolve.resolve` fills every default in
-against the table's profile, and the resolved spec is what is stored, hashed and trained.
+A submitted spec leaves most settings out. `models.planning.resolve.resolve` fills in every default
+for the table's profile. The resolved spec is stored, hashed and trained.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The architectures that a spec may ask for; `models.networks` has their networks."""
+"""The architectures of a spec; `models.networks` has their networks."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ class UniformWeights(SpecModel):
 
 
 class ConstantWeights(SpecModel):
-    """All weights alike: hidden units that start alike stay alike."""
+    """All weights equal: hidden units that start equal stay equal."""
 
     type: Literal["constant"]
     value: float = Field(ge=-1e6, le=1e6)
 
 
-# A rule by its name (`normal` has std 0.01, `uniform` bound 0.1, `constant` value 0), or with a
-# number of one's own.
+# A rule by its name (`normal` has std 0.01, `uniform` bound 0.1, `constant` value 0), or with
+# your own number.
 _OwnWeights = Annotated[
     Annotated[NormalWeights | UniformWeights | ConstantWeights, Field(discriminator="type")],
     Tag("weights"),
@@ -73,26 +73,32 @@ class LinearArchitecture(SpecModel):
     type: Literal["linear"]
     initialization: LinearInitialization = Field(
         default="least_squares",
-        description="`least_squares` begins at the ridge regression of the fold's training rows.",
+        description="`least_squares` starts from the ridge regression on the fold's training rows.",
     )
 
 
 class PiecewiseLinear(SpecModel):
-    """Each number beside its piecewise-linear code over quantile bins (Gorishniy et al. 2022,
+    """Each number and its piecewise-linear code over quantile bins (Gorishniy et al. 2022,
     arXiv 2203.05556)."""
 
     type: Literal["piecewise_linear"]
-    bins: int = Field(default=16, ge=2, le=256, description="Quantile bins a column, at most.")
+    bins: int = Field(
+        default=16, ge=2, le=256, description="Largest number of quantile bins per column."
+    )
 
 
 class Periodic(SpecModel):
-    """Each number beside learnt sines and cosines of it (Gorishniy et al. 2022, arXiv 2203.05556;
+    """Each number and learnt sines and cosines of it (Gorishniy et al. 2022, arXiv 2203.05556;
     in the form of Holzmüller et al. 2024, arXiv 2407.04491)."""
 
     type: Literal["periodic"]
     frequencies: int = Field(default=16, ge=1, le=256, description="Waves a column.")
-    scale: float = Field(default=0.1, gt=0, le=100, description="Deviation of first frequencies.")
-    size: int = Field(default=4, ge=2, le=64, description="Outputs a column, the number included.")
+    scale: float = Field(
+        default=0.1, gt=0, le=100, description="Standard deviation of initial frequencies."
+    )
+    size: int = Field(
+        default=4, ge=2, le=64, description="Outputs per column, including the number."
+    )
 
 
 NumericEmbedding = Annotated[PiecewiseLinear | Periodic, Field(discriminator="type")]
@@ -109,11 +115,11 @@ class MlpArchitecture(SpecModel):
     normalization: Literal["none", "batch", "layer"] = "none"
     initialization: Initialization = "xavier_uniform"
     numeric_embedding: NumericEmbedding | None = Field(
-        default=None, description="What stands beside the scaled numbers; learnt per fold."
+        default=None, description="Added to the scaled numbers; learnt per fold."
     )
     linear_path: bool = Field(
         default=False,
-        description="A linear model from the inputs to the output beside the network.",
+        description="Adds a linear model of the inputs to the output.",
     )
 
 
@@ -122,7 +128,7 @@ class ResNetArchitecture(SpecModel):
 
     type: Literal["resnet"]
     blocks: int = Field(default=2, ge=1, le=16)
-    width: int = Field(default=128, ge=1, le=4_096, description="Units between the blocks.")
+    width: int = Field(default=128, ge=1, le=4_096, description="Units between blocks.")
     block_width: int = Field(default=256, ge=1, le=8_192, description="Units inside a block.")
     activation: Activation = "relu"
     normalization: Literal["none", "batch", "layer"] = "batch"
@@ -152,7 +158,7 @@ class TabmArchitecture(SpecModel):
         default=[256, 256], min_length=1, max_length=16
     )
     ensemble_size: int = Field(
-        default=32, ge=1, le=256, description="Predictions that it averages."
+        default=32, ge=1, le=256, description="Predictions that are averaged."
     )
     activation: Activation = "relu"
     initialization: Initialization = "default"
@@ -170,6 +176,6 @@ Architecture = Annotated[
 
 
 def bins_of(architecture: Architecture) -> int:
-    """Quantile bins a column that the architecture's inputs have."""
+    """Quantile bins per column in the architecture's inputs."""
     embedding = getattr(architecture, "numeric_embedding", None)
     return embedding.bins if isinstance(embedding, PiecewiseLinear) else 0

@@ -1,4 +1,4 @@
-"""What the parts of a spec have in common."""
+"""What all parts of a spec have in common."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class SpecModel(BaseModel):
-    """Unknown fields are refused, and so are NaN, infinity, and texts or booleans for numbers."""
+    """Refuses unknown fields, NaN, infinity, and texts or booleans instead of numbers."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
 

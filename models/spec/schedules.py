@@ -1,4 +1,4 @@
-"""The learning rate over the course of training, as a factor of the spec's own."""
+"""The learning rate during training, as a factor of the spec's."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from statistics import fmean
 
 from models.spec.training import Schedule
 
-# Share of the steps that `flat_cosine` leaves at the full rate.
+# Share of the steps that `flat_cosine` trains at the full rate.
 FLAT = 0.5
 # Cycles of `multi_cosine`.
 CYCLES = 4
 
 
 def schedule_factor(schedule: Schedule, progress: float) -> float:
-    """The factor after a share `progress` of all steps, from 0 to 1.
+    """The factor, from 0 to 1, after a share `progress` of all steps.
 
     `cosine` falls to zero once; `flat_cosine` does so in the second half; `multi_cosine` is
     ½ (1 − cos(2π log₂(1 + 15 t))), four cycles of doubling length (Holzmüller et al. 2024,

@@ -1,4 +1,4 @@
-"""Which spelling of dates a column of texts has, if it has an unambiguous one."""
+"""Detects the date format of a column of texts, if there is an unambiguous one."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ UNREAD = (
     rf"(?i)^(?:(?:[0-9]{{1,2}}\.?(?: de |[-/ ])?)?(?:{_MONTHS})\pL{{0,6}}\.?(?: de |,? |[-/])"
     r"(?:[0-9]{4}|[0-9]{2})|[0-9]{4}[-/ ]?(?:q[1-4]|w[0-9]{1,2}(?:-[1-7])?)|q[1-4][-/ ]?[0-9]{4})$"
 )
-FIRST_DAY, LAST_DAY = 19000101, 20991231  # beyond, eight digits look like a number
+FIRST_DAY, LAST_DAY = 19000101, 20991231  # outside, eight digits are more likely a number
 
 Counts = NDArray[np.int64]
 
 
 def likely(sample: pa.Array) -> list[DateReading]:
-    """The readings that some cells of a column, missing ones aside, make worth a look."""
+    """The readings worth trying, judged by some of a column's non-missing cells."""
     texts = tidy(sample)
     iso = matches(texts, DATE)
     return [
@@ -71,12 +71,12 @@ def likely(sample: pa.Array) -> list[DateReading]:
 
 
 def may_be_dates(texts: pa.Array) -> Mask:
-    """Which of m texts look like dates and may not be read as such: (m,)."""
+    """Which of m texts look like dates but may be unreadable: (m,)."""
     return matches(texts, SHORT_YEAR) | matches(tidy(texts), UNREAD)
 
 
 def are_compact_days(values: Floats) -> bool:
-    """Whether all of n numbers are days such as 20100731, and more than one."""
+    """Whether all n numbers are days such as 20100731, and there are several."""
     if len(values) == 0 or values.min() < FIRST_DAY or values.max() > LAST_DAY:
         return False
     month, day = values // 100 % 100, values % 100
@@ -87,7 +87,7 @@ def are_compact_days(values: Floats) -> bool:
 def detect(
     readings: Sequence[DateReading], texts: pa.Array, counts: Counts
 ) -> DateReading | Ambiguous | None:
-    """Which of the likely readings a column has, from its m different texts, missing ones aside.
+    """Choose a column's reading among the likely ones, from its m distinct non-missing texts.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def detect(
     nothing = np.zeros(len(texts), bool)
     by_month, by_day = (fits.get(way.format, nothing) for way in (MONTH_FIRST, DAY_FIRST))
     if counts[by_month | by_day].sum() >= enough:
-        # The other order must read nothing that this one does not.
+        # The other order must not read any text that this one cannot.
         if (by_month & ~by_day).any() and not (by_day & ~by_month).any():
             return MONTH_FIRST
         if (by_day & ~by_month).any() and not (by_month & ~by_day).any():
@@ -129,6 +129,6 @@ def _ambiguous(texts: pa.Array, found: Mask) -> Ambiguous:
 def _unread(texts: pa.Array, found: Mask) -> Ambiguous:
     return Ambiguous(
         texts.filter(pa.array(found))[0].as_py(),
-        "name days, months, quarters or weeks in a spelling that is not read as dates",
-        "for their order, write 2010-07-31, or 2010-07 for a month",
+        "are days, months, quarters or weeks in a format that is not read as dates",
+        "to keep their order, write 2010-07-31, or 2010-07 for a month",
     )

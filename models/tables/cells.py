@@ -15,18 +15,18 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 MISSING = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A", "<NA>", "NaT")
-MISSING_AMONG_NUMBERS = (*MISSING, "None", "none", "?", "-", ".")  # words may well mean these
-ENOUGH = 0.95  # share of a column's cells that makes it one of numbers or of dates
-EXACT = 2**53  # whole numbers from here on are not all different as float64
+MISSING_AMONG_NUMBERS = (*MISSING, "None", "none", "?", "-", ".")  # among words these may be levels
+ENOUGH = 0.95  # share of a column's cells that must be numbers, or dates
+EXACT = 2**53  # from here on float64 rounds some whole numbers
 _MISSING = pa.array(MISSING)
 _MISSING_AMONG_NUMBERS = pa.array(MISSING_AMONG_NUMBERS)
 
 NUMBER = r"(?i)^[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf|infinity|nan)$"
-OTHER_DIGITS = r"^[-+.eE\p{Nd}]+$"  # float() reads the decimal digits of every script
+OTHER_DIGITS = r"^[-+.eE\p{Nd}]+$"  # float() reads decimal digits of any script
 _TIME = r"[0-9]{2}(?::[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?)?"
 _OFFSET = r" ?(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)"
 DATE = rf"^[0-9]{{4}}(?:-[0-9]{{1,2}}-|/[0-9]{{1,2}}/)[0-9]{{1,2}}(?:[T ]{_TIME}(?:{_OFFSET})?)?$"
-MONTH = r"^(?:19|20)[0-9]{2}-[0-9]{2}$"  # of other centuries it looks like a code
+MONTH = r"^(?:19|20)[0-9]{2}-[0-9]{2}$"  # in other centuries it is more likely a code
 BELOW_MICROSECONDS = r"(\.[0-9]{6})[0-9]+"
 
 Mask = NDArray[np.bool_]
@@ -35,16 +35,16 @@ Moments = NDArray[np.datetime64]
 
 
 def is_missing(cells: pa.ChunkedArray, *, among_numbers: bool = False) -> Mask:
-    """Which cells say that there is no value: (n,). `among_numbers`: or dates, where more do."""
+    """Which cells are missing: (n,). `among_numbers`: use the longer list for numbers and dates."""
     return is_among(cells, _MISSING_AMONG_NUMBERS if among_numbers else _MISSING)
 
 
 def read_floats(cells: pa.ChunkedArray) -> tuple[Floats, Mask]:
-    """Numbers as `float()` reads them, but for underscores.
+    """Numbers as `float()` reads them, except with underscores.
 
     Returns
     -------
-    values: (n,), infinite where the cell is (1e400 is), NaN where it is missing or no number.
+    values: (n,), infinite where the cell is (1e400 is), NaN where it is missing or not a number.
     odd: (n,), true where a cell is neither missing nor a number.
     """
     missing = is_missing(cells, among_numbers=True)
@@ -67,7 +67,7 @@ def parse_numbers(cells: pa.ChunkedArray) -> tuple[Floats, Mask]:
 
     Returns
     -------
-    values: (n,), NaN where the cell is missing or no finite number.
+    values: (n,), NaN where the cell is missing or not a finite number.
     odd: (n,), true where a cell is neither missing nor a finite number.
     """
     values, odd = read_floats(cells)
@@ -80,7 +80,7 @@ def parse_dates(cells: pa.ChunkedArray) -> tuple[Moments, Mask]:
 
     Returns
     -------
-    moments: (n,) datetime64[us], NaT where the cell is missing or no date.
+    moments: (n,) datetime64[us], NaT where the cell is missing or not a date.
     odd: (n,), true where a cell is neither missing nor a date.
     """
     shaped = matches(cells, DATE) | matches(cells, MONTH)
@@ -113,13 +113,16 @@ def _mask(flags: pa.ChunkedArray) -> Mask:
 
 
 def _plain_floats(cells: pa.ChunkedArray, missing: Mask) -> Floats | None:
-    """The numbers of a column in which arrow can read every cell that is not missing; a pattern
-    would take as long again to say that they are numbers. One odd cell, and all are read twice."""
+    """The numbers of a column in which arrow can parse every non-missing cell.
+
+    This takes no longer than a pattern that only checks the cells. If one cell is odd, all are
+    read twice.
+    """
     try:
         values = _cast(cells, ~missing)
     except pa.ArrowInvalid:
         return None
-    # NaN with something in brackets is none to float().
+    # float() does not read NaN followed by brackets.
     return None if np.isnan(values[~missing]).any() else values
 
 

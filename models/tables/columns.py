@@ -1,4 +1,4 @@
-"""One column of text to numbers, dates or words, and what was odd about it."""
+"""Converts one column of text to numbers, dates or words, and reports odd cells."""
 
 from __future__ import annotations
 
@@ -51,32 +51,32 @@ ReadingCode = Literal[
     "long_integers",
     "leading_zeros",
     "far_dates",
-    # Of tables that an earlier version read.
+    # Only in tables that an earlier version read.
     "thousands_separators",
     "decimal_commas",
 ]
-# A column of these holds words that were meant as something else.
+# A column with one of these codes holds words that probably mean numbers or dates.
 LOOKALIKES: frozenset[ReadingCode] = frozenset(
     {"ambiguous_numbers", "ambiguous_dates", "time_of_day"}
 )
 
 WHOLE = r"^[+-]?[0-9]+(?:\.0*)?$"
 ZEROS_FIRST = r"^0[0-9]+$"
-# 1.234 and whole numbers beside it: 950, and 9500 where only longer ones have a mark.
+# 1.234 beside whole numbers: 950, and 9500 if only longer numbers have a mark.
 GROUPED = r"^[+-]?(?:0|[1-9][0-9]*|[1-9][0-9]{0,2}\.[0-9]{3})$"
 TIME_OF_DAY = r"^[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?(?: ?[AaPp]\.?[Mm]\.?)?$"
-# Databases write dates far from any event for "never".
+# Databases write "never" as a date far from any event.
 FIRST_DAY, LAST_DAY = np.datetime64("1684-01-01"), np.datetime64("2256-01-01")
-EXAMPLES = 100  # cells of which one is shown
-SAMPLE = 1_000  # cells that tell whether all are worth a look
-FEWEST_SPELT = 3  # different numbers that make words beside them the exception
-MOST_DIGITS = 400  # of a whole number that are compared: more are infinite as a float
+EXAMPLES = 100  # candidates for the cell that a warning shows
+SAMPLE = 1_000  # cells that decide whether all are examined
+FEWEST_SPELT = 3  # distinct numbers needed before words beside them are exceptions
+MOST_DIGITS = 400  # compared in a whole number: longer ones are infinite as a float
 AS_MISSING = "taken as missing:"
 
 
 @dataclass(frozen=True)
 class ReadingWarning:
-    """Something a reader should look at; `row` is the first of its kind, from 1."""
+    """Something the user should check; `row` is the first such row, from 1."""
 
     code: ReadingCode
     column: str | None
@@ -87,7 +87,7 @@ class ReadingWarning:
 @dataclass(frozen=True)
 class TypedColumn:
     """`cells`: float64, timestamp("us") or string, of length n; null is missing. `reading`: how
-    they came out of the texts, where these are no plain numbers or dates."""
+    the texts were converted, if they are not plain numbers or dates."""
 
     cells: pa.ChunkedArray
     warnings: list[ReadingWarning]
@@ -100,13 +100,13 @@ def type_column(name: str, cells: pa.ChunkedArray, marks: Marks = UNSAID) -> Typ
     Parameters
     ----------
     cells: trimmed strings without nulls, of length n.
-    marks: what settles a column of numbers that can be read in two ways.
+    marks: the user's choice for numbers that can be read in two ways.
     """
     return _Column(name, cells).typed(marks)
 
 
 class _Column:
-    """The texts of one column while it is decided what they are."""
+    """The texts of one column, and the decision what they are."""
 
     def __init__(self, name: str, cells: pa.ChunkedArray) -> None:
         self.name = name
@@ -128,17 +128,19 @@ class _Column:
         )
 
     def _of_numbers(self, floats: Floats, not_numbers: Mask, marks: Marks) -> TypedColumn:
-        """Plain numbers, unless more is read in another spelling or digits would be lost."""
+        """Plain numbers, unless another spelling reads more cells or digits would be lost."""
         numbers = self.present & ~not_numbers
         lost = self._lost_digits(floats)
         if lost.sum() > (1 - ENOUGH) * numbers.sum() and self._match(numbers, WHOLE).all():
             return self._of_words(
                 self._noted(
-                    lost, "long_integers", "with more digits than a number keeps: all stay words"
+                    lost,
+                    "long_integers",
+                    "with more digits than a number keeps: the column stays words",
                 )
             )
         warnings = self._noted(
-            lost, "long_integers", "with more digits than a number keeps, which are lost"
+            lost, "long_integers", "with more digits than a number keeps are rounded"
         )
         warnings += self._noted(np.isinf(floats), "not_finite", f"{AS_MISSING} not a finite number")
         warnings += self._noted(not_numbers, "mixed_numbers", f"{AS_MISSING} not a number")
@@ -183,7 +185,7 @@ class _Column:
 
     def _in_costume(self, marks: Marks) -> TypedColumn | None:
         sample = self.sample
-        # Compiling the patterns takes longer than telling that there is nothing for them.
+        # Compiling the patterns takes longer than seeing that no cell has a digit.
         if len(sample) == 0 or matches(sample, r"\p{Nd}").mean() < WORTH_A_LOOK:
             return None
         if spellings.is_likely(sample):
@@ -200,22 +202,22 @@ class _Column:
         if matches(sample, TIME_OF_DAY).mean() >= ENOUGH:
             times = matches(self.cells, TIME_OF_DAY)
             what = (
-                "with a time of day or a duration stay words: for its order, write a number, such "
-                "as 18.5 for 18:30"
+                "with a time of day or a duration stay words: to keep their order, write a "
+                "number, such as 18.5 for 18:30"
             )
             return self._of_words(self._noted(times, "time_of_day", what))
         signs = matches(sample, spellings.A_SIGN)
         if signs.any() and matches(tidy(sample), spellings.SIGNED).mean() >= ENOUGH:
             signed = Ambiguous(
                 sample.filter(pa.array(signs))[0].as_py(),
-                "have a sign beside the number, and are not read as numbers",
+                "have a sign beside the number and are not read as numbers",
                 "write the number without it",
             )
             return self._of_words(self._in_doubt("ambiguous_numbers", signed))
         return self._partly_in_costume(marks)
 
     def _partly_in_costume(self, marks: Marks) -> TypedColumn | None:
-        """$1,200 beside too many words such as "on request"."""
+        """$1,200, but with too many words such as "on request" beside it."""
         texts, counts = self.distinct
         dressed = spellings.is_dressed(texts)
         if dressed.sum() < FEWEST_SPELT or dressed.sum() <= (~dressed).sum():
@@ -266,7 +268,7 @@ class _Column:
         return self._of_moments(moments, odd, [warning], reading)
 
     def _example(self, values: Floats, reading: NumberReading) -> int:
-        """The first cell that shows most of what was taken off."""
+        """The first cell that shows the most removed parts."""
         shown = [
             part
             for part in (*reading.before, *reading.powers, *reading.after, reading.grouping)
@@ -285,21 +287,21 @@ class _Column:
         most = int(counts.argmax())
         detail = (
             f"{days[most]} in {counts[most]:,} of the {len(moments):,} rows looks like 'never'; "
-            f"{_count(far)} in all lie before 1684 or after 2255. They train as any date: leave "
-            "them empty if they say that there is none."
+            f"{_count(far)} in all lie before 1684 or after 2255. They train like any date: leave "
+            "the cells empty if they mean that there is no date."
         )
         return [ReadingWarning("far_dates", self.name, detail, _first(far))]
 
     @cached_property
     def sample(self) -> pa.ChunkedArray:
-        """Some of the cells that are not missing, from the first to the last."""
+        """A sample of the non-missing cells, from the first to the last."""
         rows = np.flatnonzero(self.present)
         places = np.unique(np.linspace(0, len(rows) - 1, SAMPLE).astype(int)) if len(rows) else rows
         return self.cells.take(pa.array(rows[places]))
 
     @cached_property
     def distinct(self) -> tuple[pa.Array, NDArray[np.int64]]:
-        """The different cells that are not missing, and how often each occurs."""
+        """The distinct non-missing cells, and how often each occurs."""
         counted = self.cells.filter(pa.array(self.present)).value_counts()
         return counted.field("values"), counted.field("counts").to_numpy()
 
@@ -338,19 +340,19 @@ class _Column:
             zeros = zeros.copy()
             zeros[zeros] = self._match(zeros, ZEROS_FIRST)
         what = (
-            "with zeros in front are read as numbers without them: if they are codes, set the kind "
-            "of the column to 'categorical' in features.kinds"
+            "with leading zeros are read as numbers without them: if they are codes, set the "
+            "column's kind to 'categorical' in features.kinds"
         )
         return self._noted(zeros, "leading_zeros", what)
 
     def _compact_days(self, values: Floats) -> list[ReadingWarning]:
         if not calendars.are_compact_days(values[~np.isnan(values)]):
             return []
-        what = "look like dates and are read as whole numbers: write 2010-07-31 for 20100731"
+        what = "look like dates but are read as whole numbers: write 2010-07-31 for 20100731"
         return self._noted(~np.isnan(values), "ambiguous_dates", what)
 
     def _may_be_thousands(self, floats: Floats) -> bool:
-        """1.234 for all: nothing says that the point is decimal."""
+        """Whether the points may be thousands marks: every cell is like 1.234."""
         known = np.abs(floats[~np.isnan(floats)])
         broken = known[known != np.floor(known)]
         if len(broken) > 0 and (broken.min() < 1 or broken.max() >= 1000):
@@ -366,19 +368,19 @@ class _Column:
             return []
         row = _first(self.present & ~fits)
         detail = (
-            f"{100 * share:.1f} % of the cells are {what}, too few for a column of {what}: all "
-            f"are read as words (row {row}: {_cell(self.cells, row)})."
+            f"{100 * share:.1f} % of the cells are {what}, too few for a column of {what}: the "
+            f"column is read as words (row {row}: {_cell(self.cells, row)})."
         )
         return [ReadingWarning(code, self.name, detail, row)]
 
 
 def is_booleans(texts: pa.Array | pa.ChunkedArray) -> bool:
-    """Whether all of them say true or false, in small letters or capitals."""
+    """Whether all of them are true or false, in lower or upper case."""
     return set(pc.utf8_lower(texts).unique().to_pylist()) <= {"true", "false"}
 
 
 def _minute(moment: np.datetime64) -> str:
-    """Of any year; Python's own dates end with 9999."""
+    """A date of any year; Python's own end with 9999."""
     return str(np.datetime_as_string(moment, unit="m")).replace("T", " ")
 
 

@@ -1,8 +1,8 @@
-"""Two columns that say where a row is, seen from more sides than north and east.
+"""A pair of columns that locates a row, also seen along directions between north and east.
 
-Bins of latitude and of longitude cut a map into strips along two directions; prices follow rivers,
-coasts and streets that run otherwise. So the pair is also given as distances along turned axes.
-On King County's house sales that took 3 % off the error (docs/decisions/0001-default-spec.md).
+Bins of latitude and longitude cut a map into strips in only two directions. Prices follow rivers,
+coasts and streets in other directions. So the networks also see distances along turned axes. On
+King County's house sales that reduced the error by 3 % (docs/decisions/0001-default-spec.md).
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from numpy.typing import NDArray
 
 from models.tables.profile import Profile
 
-# Angles between the axes that a table has already, at 0 and 90 degrees.
+# Angles between the table's own axes, which are at 0 and 90 degrees.
 ANGLES = np.deg2rad([22.5, 45.0, 67.5, 112.5, 135.0, 157.5])
-# What the names of such columns hold, misspellings of well-known tables included.
+# What the names of such columns contain, including misspellings in well-known tables.
 LATITUDE = re.compile(r"(?i)(^|[\W_])(lat|latt?itude|northing|y_?coord(inate)?)([\W_]|$)")
 LONGITUDE = re.compile(r"(?i)(^|[\W_])(lng|long?|longt?itude|easting|x_?coord(inate)?)([\W_]|$)")
-# A scaled coordinate beyond this is cut off: sums of larger ones could be no number.
+# Scaled coordinates are clipped here, because sums of larger ones could be NaN.
 FARTHEST = 1e12
-# Fewer different places than this are no map.
+# A pair with fewer distinct values is not a map.
 FEW_PLACES = 30
 
 Turned = NDArray[np.float64]
 
 
 def detect(profile: Profile, numeric: set[str]) -> tuple[str, str] | None:
-    """Latitude and longitude, by their names, if the table has one of each among `numeric`."""
+    """Latitude and longitude by name, if `numeric` has exactly one of each."""
     places = [
         column.name
         for column in profile.columns

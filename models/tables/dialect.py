@@ -1,5 +1,8 @@
-"""Which separator a CSV has, and what a backslash means in it: judged by its header and first rows
-together, and refused where more than one reading fits."""
+"""The separator of a CSV, and what a backslash means in it.
+
+The header and the first rows decide together. A file with more than one possible reading is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -15,18 +18,18 @@ from models.tables.quoting import BLANKS, Dialect, Rewriter
 
 SEPARATORS = (",", ";", "\t", "|", "^")
 NAMES_SHOWN = 5
-# Lines of words may have as many words each; lines of numbers are rows of a table.
+# Lines of text may happen to have equal numbers of words; lines of numbers are table rows.
 MOSTLY = 0.5
 
-_SIGNS = re.compile(r"[,;|^~:!$*/\\]")  # that separate cells somewhere
+_SIGNS = re.compile(r"[,;|^~:!$*/\\]")  # used as separators by some files
 _NUMBER = re.compile(r"[-+]?[0-9.,]*[0-9][0-9.,]*(?:[eE][-+]?[0-9]+)?%?")
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """How a file is to be read, `columns` wide.
+    """How to read a file of `columns` columns.
 
-    `hint`: what may be wrong with a header that most rows do not fit. `notes`: what was assumed.
+    `hint`: what may be wrong with a header that most rows do not match. `notes`: assumptions made.
     """
 
     dialect: Dialect
@@ -37,9 +40,9 @@ class Judgement:
 
 @dataclass(frozen=True)
 class _Reading:
-    """How many cells the header and each row have under a dialect.
+    """Number of cells in the header and in each row under a dialect.
 
-    `is_clean`: each quoted cell ends, right before a separator.
+    `is_clean`: every quoted cell closes right before a separator.
     """
 
     dialect: Dialect
@@ -57,19 +60,19 @@ class _Reading:
 
     @property
     def agreement(self) -> tuple[int, bool, int, bool]:
-        """More is better: rows like the header, a header of several cells, rows like most others,
-        clean quotes."""
+        """Higher is better: rows that match the header, a header of several cells, rows that match
+        each other, clean quotes."""
         usual = max(Counter(count for count in self.rows if count > 1).values(), default=0)
         alike = self.rows.count(self.header) if self.header > 1 else 0
         return alike, self.header > 1, usual, self.is_clean
 
 
 def judge(sample: bytes, separator: str | None, *, is_whole: bool) -> Judgement:
-    """Judge whole lines from the beginning of a file.
+    """Choose the dialect from whole lines at the beginning of a file.
 
     Parameters
     ----------
-    separator: the one that somebody named.
+    separator: the one that the user named.
     is_whole: whether the sample is the whole file.
 
     Raises
@@ -84,7 +87,7 @@ def judge(sample: bytes, separator: str | None, *, is_whole: bool) -> Judgement:
         if b'\\"' in sample and not plain.is_clean:
             escaped = Dialect(candidate.encode(), backslash=True)
             readings.append(_measure(sample, escaped, is_whole=is_whole))
-    # The plain reading goes first. Text behind quotes is taken where no backslash explains it.
+    # Text after a closing quote is accepted only where no reading is clean.
     tiers = [
         [each for each in readings if each.is_clean and not each.dialect.backslash],
         [each for each in readings if each.is_clean and each.dialect.backslash],
@@ -101,7 +104,7 @@ def judge(sample: bytes, separator: str | None, *, is_whole: bool) -> Judgement:
         aligned = _measure(sample, Dialect(b" "), is_whole=is_whole)
         is_table = aligned.splits_rows and aligned.is_clean
         if is_table and _share_of_numbers(sample, aligned.dialect) > MOSTLY:
-            note = TableFault("Blanks were taken as the separator: no other one fits.")
+            note = TableFault("Blanks were taken as the separator, because no other one fits.")
             hint = _hint(sample, aligned)
             return Judgement(aligned.dialect, aligned.header, hint, [note])
         whole = [each for tier in tiers for each in tier if each.dialect.separator == b","]
@@ -114,7 +117,7 @@ def judge(sample: bytes, separator: str | None, *, is_whole: bool) -> Judgement:
 
 
 def cells(sample: bytes, dialect: Dialect) -> Iterator[list[str]]:
-    """Of the header, and then of each row."""
+    """Cells of the header, then of each row."""
     text = Rewriter(dialect).feed(sample).decode(errors="replace")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=dialect.delimiter)
     return (record for record in reader if record)
@@ -131,7 +134,7 @@ def _measure(sample: bytes, dialect: Dialect, *, is_whole: bool) -> _Reading:
 
     plain = dialect.quoted_cell.sub(mask, sample)
     header, *rows = [dialect.count(record) for record in plain.split(b"\n") if record]
-    if not is_closed and not is_whole:  # it ends behind the sample
+    if not is_closed and not is_whole:  # the cell ends after the sample
         return _Reading(dialect, header, rows[:-1], is_clean)
     return _Reading(dialect, header, rows, is_clean and is_closed)
 
@@ -144,8 +147,8 @@ def _ambiguous(sample: bytes, fitting: Sequence[_Reading]) -> TableError:
     ]
     remedies = ["?separator=" + each.replace("\t", "%09") for each in separators]
     return TableError(
-        f"The table can be read with {len(fitting)} separators: {'; '.join(readings)}. Say which "
-        f"one is meant, with {' or '.join(remedies)}, or put cells that hold the other one in "
+        f"The table can be read with {len(fitting)} separators: {'; '.join(readings)}. Name the "
+        f"right one with {' or '.join(remedies)}, or put cells that contain the other one in "
         "double quotes."
     )
 
@@ -158,7 +161,7 @@ def _refuse_comment(sample: bytes, dialect: Dialect) -> None:
     if any(are_numbers) and not are_numbers[0]:
         raise TableError(
             f"The first line begins with '#' and was read as the header ({_shown(header)}), but "
-            f"the line below it seems to have the column names ({_shown(rows[0])}): remove the "
+            f"the line below it seems to hold the column names ({_shown(rows[0])}): remove the "
             "first line."
         )
 
@@ -179,18 +182,18 @@ def _one_column(sample: bytes, one: _Reading, aligned: _Reading) -> list[TableFa
             remedy = (
                 "remove the double quotes around whole lines"
                 if sign in SEPARATORS
-                else f"say so: ?separator={sign}"
+                else f"upload it with ?separator={sign}"
             )
             return [TableFault(f"{detail} If {sign!r} separates {count + 1:,} columns, {remedy}.")]
     if aligned.header == 1:
         return []
     if aligned.fits:
-        detail += f" Where blanks separate {aligned.header} columns, say so: ?separator=%20."
+        detail += f" If blanks separate {aligned.header} columns, upload it with ?separator=%20."
     return [TableFault(detail)]
 
 
 def _hint(sample: bytes, best: _Reading) -> str:
-    """Why rows may not fit a header, where most of them are alike among themselves."""
+    """Why most rows have one number of cells and the header another."""
     usual, times = max(Counter(best.rows).items(), key=lambda item: item[1], default=(0, 0))
     if usual in (0, best.header) or 2 * times < len(best.rows):
         return ""
@@ -199,9 +202,9 @@ def _hint(sample: bytes, best: _Reading) -> str:
     if usual != best.header + 1:
         return f"{was_read} If a title or a comment stands above the column names, remove it."
     if all(not row[-1] for row in rows if len(row) == usual):
-        return f"{was_read} The rows end with a separator that it lacks: remove that."
+        return f"{was_read} The rows end with a separator that the header lacks: remove it."
     is_one = best.header == 1 and best.dialect.separator == b","
-    one = " If the table has one column, whose cells contain commas, say ?separator=;."
+    one = " If the table has one column whose cells contain commas, use ?separator=;."
     return (
         f"{was_read} If the first column holds row names, as R's write.table writes them, give it "
         "a name or write the table with write.csv(row.names=FALSE); if a title or a comment stands "

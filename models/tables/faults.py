@@ -1,4 +1,4 @@
-"""What is wrong with a table, or odd about rows to predict, and where."""
+"""Faults of tables, and oddities in rows to predict, with their places."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SHORT.maxstring = 60  # characters, quotes included
 
 @dataclass(frozen=True)
 class TableFault:
-    """One thing that is wrong. `row` counts from 1 at the first row below the header."""
+    """One fault. `row` counts from 1 at the first row below the header."""
 
     detail: str
     row: int | None = None
@@ -42,7 +42,7 @@ class TableError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class RowWarning:
-    """Something odd about one cell, about a row, or about all rows of a request."""
+    """Something odd about one cell, one row, or all rows of a request."""
 
     code: WarningCode
     column: str | None
@@ -50,5 +50,5 @@ class RowWarning:
 
 
 def quoted(text: str) -> str:
-    """A name or a cell as messages show it: in quotes, escaped, the middle left out if long."""
+    """A name or cell for a message: quoted, escaped, and shortened in the middle if long."""
     return _SHORT.repr(text)

@@ -1,4 +1,4 @@
-"""The first bytes of a CSV: whether it is text at all, its dialect and its column names."""
+"""The first bytes of a CSV: checks that it is text, finds its dialect and column names."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ SIGNATURES = {
 }
 UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
-# What Excel takes from above the header, and what it makes of that line when it saves the file.
+# Excel's separator line above the header, also in the form in which Excel saves it again.
 _SEPARATOR_LINE = re.compile(rb'(?i)("?)sep=([\t !#-/:-@\[-`{-~])\1\2*(?:\n|$)')
 _LINE_BREAK = re.compile(r"\s*\n\s*")
 
 
 @dataclass(frozen=True)
 class Header:
-    """`rows` takes what stands below, which begins with `rest`. `hint`: what may be wrong with a
-    header that most rows do not fit. `notes`: what was assumed."""
+    """`rows` reads what follows the header, which begins with `rest`. `hint`: what may be wrong
+    with a header that most rows do not match. `notes`: assumptions made."""
 
     names: list[str]
     rows: Rewriter
@@ -54,11 +54,11 @@ def read_header(head: bytes, max_columns: int, separator: str | None = None) -> 
 
     Parameters
     ----------
-    separator: the one that somebody named, a blank for runs of blanks; else it is judged.
+    separator: the one that the user named, a blank for runs of blanks; None: detect it.
 
     Raises
     ------
-    TableError: not CSV text in UTF-8, a header that names its columns badly, or lines that can be
+    TableError: not CSV text in UTF-8, missing or repeated column names, or lines that can be
         read in two ways.
     """
     _refuse_other_formats(head)
@@ -84,7 +84,7 @@ def read_header(head: bytes, max_columns: int, separator: str | None = None) -> 
     if length == 0 and not is_whole:
         raise TableError(
             f"The first line does not end within {HEAD_BYTES // 1024:,} KiB: the file needs a "
-            "header line with the column names, and one line a row."
+            "header line with the column names and one line per row."
         )
     record = rows.feed(text[:length]) if length else rows.feed(text) + rows.close()
     rows.names = _names(record, judged.dialect.delimiter)
@@ -99,14 +99,14 @@ def _first_lines(text: bytes) -> bytes:
 
 
 def _judge_named(sample: bytes, separator: str, *, is_whole: bool) -> Judgement:
-    """By the separator that the file's first line names."""
+    """Read the header with the separator that the file's first line names."""
     judged = judge(sample, separator, is_whole=is_whole)
     if judged.columns == 1:
         other = judge(sample, None, is_whole=is_whole)
         if other.columns > 1:
             raise TableError(
-                f"The first line names the separator {separator!r}, but the header has no such "
-                f"character, and {other.dialect.separator.decode()!r} separates "
+                f"The first line names the separator {separator!r}, but the header does not "
+                f"contain it, and {other.dialect.separator.decode()!r} separates "
                 f"{other.columns:,} columns: correct the first line or remove it."
             )
     return judged
@@ -134,7 +134,7 @@ def _names(record: bytes, delimiter: str) -> list[str]:
             "as CSV in UTF-8."
         ) from None
     try:
-        # Blank lines aside, there is one record in it.
+        # Apart from blank lines it holds one record.
         cells = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error:
         raise TableError("The header has a column name of 128 KiB or more: shorten it.") from None

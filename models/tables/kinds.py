@@ -1,4 +1,4 @@
-"""What a column is for a model, told from its values and its name."""
+"""The kind of a column, from its values and its name."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import pyarrow.compute as pc
 from models.spec import ColumnKind
 from models.tables.cells import Floats
 
-FEW_ROWS = 20  # below, values are unique by chance
-MANY_LEVELS = 100  # categories; more are worth a warning
-# A categorical column keeps its most frequent levels; the rest are unknown to the network.
+FEW_ROWS = 20  # with fewer, values may be unique by chance
+MANY_LEVELS = 100  # categories; more give a warning
+# A categorical column keeps its most frequent levels; the network does not know the others.
 MAX_LEVELS = 1_000
-CODE_LENGTH = 64  # characters; longer words are no identifier
+CODE_LENGTH = 64  # characters; longer words are not identifiers
 TEXT_LENGTH = 60  # characters on average; longer words are free text
 
 ID_NAME = re.compile(
     r"(?i:^(?:id|uuid|guid|pid|index|unnamed: \d+)$|^id[_\-. ]|[_\-. ](?:id|uuid|guid)$)"
     r"|[a-z0-9](?:Id|ID)$"
 )
-# A column that counts up numbers the rows if its name says so; day, week or step may mean a time.
+# A column that counts up is a row number only if its name says so: day or step may be a time.
 COUNTER_NAME = re.compile(
     r"(?i)^(?:#|nr|no|num|number|idx|seq|sequence|rows?|"
     r"row[_ .-]?(?:names?|no|nr|num|number|index)|instant|instance|"
@@ -38,7 +38,7 @@ def number_kind(name: str, values: Floats, levels: Floats) -> ColumnKind:
     Parameters
     ----------
     values: (n,), NaN is missing.
-    levels: (distinct,), the different values without NaN.
+    levels: (distinct,), the distinct values without NaN.
     """
     if len(levels) <= 1:
         return "constant"
@@ -54,17 +54,17 @@ def number_kind(name: str, values: Floats, levels: Floats) -> ColumnKind:
 
 
 def counts_rows(rows: int, distinct: int, low: float | None, high: float | None) -> bool:
-    """Whether whole numbers count up from 0 or 1, one a row, in any order."""
+    """Whether whole numbers count up from 0 or 1, one per row, in any order."""
     return low in (0, 1) and distinct == rows and high == low + rows - 1
 
 
 def word_kind(
     name: str, rows: int, missing: int, levels: pa.Array, *, is_lookalike: bool = False
 ) -> ColumnKind:
-    """Kind of a column of words; `levels` are its different words, without null.
+    """Kind of a column of words; `levels` are its distinct words, without null.
 
-    Lookalikes of numbers and dates name no rows, however many they are. One word beside missing
-    cells is no constant: a flag is often written as a word or nothing.
+    Words that look like numbers or dates are not identifiers, however many are unique. One word
+    beside missing cells is not constant: a flag is often written as a word or nothing.
     """
     present = rows - missing
     if len(levels) == 0 or (len(levels) == 1 and missing == 0):

@@ -1,4 +1,4 @@
-"""The profile of a table: what a user sees of it, and what a spec is resolved against."""
+"""The profile of a table, which users see and specs are resolved against."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from models.tables.table import TypedTable
 
 TOP_LEVELS = 20
 SHOWN_CHARACTERS = 100  # of a level in `top`
-HIGH_MISSING = 0.5  # share of missing cells above which a column is warned of
+HIGH_MISSING = 0.5  # share of missing cells above which there is a warning
 
 Storage = Literal["number", "text", "datetime"]
 WarningCode = Literal[
@@ -44,14 +44,14 @@ class ProfileModel(BaseModel):
 
 
 class ColumnProfile(ProfileModel):
-    """One column. Numbers and dates have the statistics, words have `top`; dates count in seconds
-    since 1970-01-01 UTC."""
+    """One column. Numbers and dates have statistics, words have `top`; dates are seconds since
+    1970-01-01 UTC."""
 
     name: str
     kind: ColumnKind
     storage: Storage
     missing: int
-    distinct: int = Field(description="Different values, missing aside.")
+    distinct: int = Field(description="Distinct values, missing cells not counted.")
     min: float | None
     max: float | None
     mean: float | None
@@ -59,16 +59,16 @@ class ColumnProfile(ProfileModel):
     skewness: float | None = Field(description="Third standardised moment.")
     quantiles: dict[str, float] | None
     top: list[tuple[str, int]] | None = Field(
-        description="The most frequent levels and their counts; ties are in the order of names."
+        description="The most frequent levels and their counts; ties are in alphabetical order."
     )
     cut: int = Field(
         default=0,
-        description=f"Rows whose level is not among the {MAX_LEVELS:,} most frequent, all "
-        "that a network knows of a categorical column.",
+        description=f"Rows whose level is not among the {MAX_LEVELS:,} most frequent ones. A "
+        "network knows only those of a categorical column.",
     )
     reading: Reading | None = Field(
         default=None,
-        description="How the cells became numbers or dates, where they are not plain ones; rows to "
+        description="How the cells were converted, if they are not plain numbers or dates. Rows to "
         "predict are read in the same way.",
     )
 
@@ -84,7 +84,7 @@ class Suggestions(ProfileModel):
 
 
 class ProfileWarning(ProfileModel):
-    """`row`: the first of its kind, from 1 below the header."""
+    """`row`: the first affected row, from 1 below the header."""
 
     code: WarningCode
     column: str | None
@@ -109,7 +109,7 @@ def profile(typed: TypedTable) -> Profile:
         column, codes = _profile_column(name, cells, name in lookalikes)
         columns.append(column.model_copy(update={"reading": typed.readings.get(name)}))
         if column.kind != "identifier":
-            # hash_array mixes all 64 bits, so chaining it tells rows apart as a row hash would.
+            # hash_array mixes all 64 bits, so chaining it is as good as a hash of the row.
             row_hashes = pd.util.hash_array(row_hashes + codes.astype(np.uint64))
 
     warnings = [ProfileWarning(**asdict(warning)) for warning in typed.warnings]
@@ -175,7 +175,7 @@ def _profile_column(
 
 
 def _cut(counts: Codes, missing: int) -> int:
-    """Rows of other levels than the most frequent; missing cells are a level."""
+    """Rows whose level is not among the most frequent; missing cells are a level."""
     levels = np.append(counts, missing) if missing else counts
     if len(levels) <= MAX_LEVELS:
         return 0
@@ -205,16 +205,16 @@ def _column_warnings(column: ColumnProfile, rows: int) -> list[ProfileWarning]:
         found.append(
             (
                 "identifier",
-                "Names the row and says nothing about the target, so it is left out of training: "
-                f"to use it, give it a kind in features.kinds, such as '{kind}'.",
+                "Names the row and says nothing about the target, so it is left out of training. "
+                f"To use it, give it a kind in features.kinds, such as '{kind}'.",
             )
         )
     if column.kind == "numeric" and counts_rows(rows, column.distinct, column.min, column.max):
         found.append(
-            ("counts_rows", "Counts up, one a row: exclude it if it only numbers the rows.")
+            ("counts_rows", "Counts up, one per row: exclude it if it only numbers the rows.")
         )
     if column.kind == "text":
-        found.append(("text", f"Free text: {column.distinct:,} different values."))
+        found.append(("text", f"Free text: {column.distinct:,} distinct values."))
     if column.kind == "categorical" and column.distinct > MANY_LEVELS:
         found.append(("many_levels", _many_levels(column, rows)))
     return [
@@ -225,10 +225,10 @@ def _column_warnings(column: ColumnProfile, rows: int) -> list[ProfileWarning]:
 
 def _many_levels(column: ColumnProfile, rows: int) -> str:
     if column.cut == 0:
-        return f"{column.distinct:,} levels, each an input of its own."
+        return f"{column.distinct:,} levels, one input each."
     return (
-        f"{column.distinct:,} levels, of which the {MAX_LEVELS:,} most frequent are inputs: the "
-        f"others, in {100 * column.cut / rows:.1f} % of the rows, are unknown to the network."
+        f"{column.distinct:,} levels: the {MAX_LEVELS:,} most frequent are inputs. The others, in "
+        f"{100 * column.cut / rows:.1f} % of the rows, are unknown to the network."
     )
 
 
@@ -238,7 +238,7 @@ def _duplicate_warning(row_hashes: NDArray[np.uint64]) -> list[ProfileWarning]:
         return []
     row = int(repeated.argmax()) + 1
     detail = (
-        f"{int(repeated.sum()):,} rows repeat an earlier one, identifiers aside (row {row} is the "
-        "first): a copy among the training rows flatters the score."
+        f"{int(repeated.sum()):,} rows repeat an earlier one, identifiers not compared (first: row "
+        f"{row}). A copy among the training rows makes the score too good."
     )
     return [ProfileWarning(code="duplicate_rows", column=None, detail=detail, row=row)]

@@ -1,7 +1,7 @@
-"""Quoted cells: where they end, and the one form in which every reader takes them alike.
+"""Finds where quoted cells end, and rewrites them in a form that every reader understands alike.
 
-Exports carry this module and those that it imports, so it needs no more than numpy. Bytes are
-UTF-8 with LF as their line breaks.
+Exports include this module and those that it imports, so it needs nothing but numpy. Bytes are
+UTF-8 with LF line breaks.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ LONGEST_RECORD = 2 * 1024 * 1024  # bytes
 BLANKS = b" \t"
 QUOTE, LINE_FEED = b'"\n'
 
-# What a backslash before a double quote or before another backslash stands for within quotes.
+# Within quotes, a backslash before a double quote or another backslash.
 _ESCAPED = re.compile(rb'\\(["\\])|""')
 _RUNS = re.compile(rb"[ \t]+")
 _EDGES = re.compile(rb"(?<=\n)\t|\t(?=\n)")
 
 _ODDITIES = {
     "space": "{} a blank before the opening double quote, which is dropped",
-    "tail": "{} text behind the closing double quote: it is kept without the quotes",
-    "backslash": "{} a backslash before a double quote: it is read as a double quote of the cell",
+    "tail": "{} text after the closing double quote: it is kept without the quotes",
+    "backslash": "{} a backslash before a double quote: it is read as a double quote",
 }
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How lines are cut into cells. `separator`: one byte; a blank stands for runs of blanks.
+    """How to split lines into cells. `separator`: one byte; a blank means runs of blanks.
     `backslash`: within quotes `\\"` is a double quote, as `""` always is."""
 
     separator: bytes
@@ -43,7 +43,7 @@ class Dialect:
 
     @property
     def delimiter(self) -> str:
-        """The separator after a `Rewriter`."""
+        """The separator in a `Rewriter`'s output."""
         return "\t" if self.is_blank else self.separator.decode()
 
     @property
@@ -52,11 +52,12 @@ class Dialect:
 
     @cached_property
     def quoted_cell(self) -> re.Pattern[bytes]:
-        """A quoted cell to its end: blanks before it, what is within the quotes, the closing one
-        unless the text ends before, and what is between that and the separator.
+        """A quoted cell to its end.
 
-        A quote opens a cell only at its start; elsewhere it is a character like any other (5"
-        pipe). Possessive, so that a hostile line cannot backtrack.
+        It consists of blanks before the quote, the quoted text, the closing quote (unless the text
+        ends first), and what is between that and the separator. A quote opens a cell only at its
+        start; elsewhere it is an ordinary character (5" pipe). The pattern is possessive, so that
+        a hostile line cannot make it backtrack.
         """
         stops = (BLANKS if self.is_blank else re.escape(self.separator)) + rb"\n"
         lead = b"" if self.is_blank else b"[%b]*" % BLANKS.replace(self.separator, b"")
@@ -68,29 +69,29 @@ class Dialect:
         )
 
     def count(self, record: bytes) -> int:
-        """Cells of a record whose quoted cells hold no separator any more."""
+        """Number of cells of a record whose quoted cells were replaced, so hold no separator."""
         return len(record.split()) if self.is_blank else record.count(self.separator) + 1
 
 
 class Rewriter:
-    """Passes whole records on, quoted as RFC 4180 has it, and remembers what was odd about them.
+    """Passes on whole records, quoted by RFC 4180, and records what was odd about them.
 
     The first record is the header, which is row 0.
     """
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
-        self.names: list[str] = []  # of the columns, once the header was read
+        self.names: list[str] = []  # of the columns, after the header was read
         self._records = 0  # passed on
         self._held = b""
         self._counts: Counter[str] = Counter()
         self._firsts: dict[str, tuple[int, int]] = {}  # row, column
-        self._beside = np.zeros(256, bool)  # the bytes that stand beside a regular quote
+        self._beside = np.zeros(256, bool)  # bytes that may stand next to a regular quote
         self._beside[[*dialect.separator, LINE_FEED, QUOTE]] = True
 
     @property
     def notes(self) -> list[TableFault]:
-        """What was assumed in reading the records so far, and where first."""
+        """Assumptions made for the records so far, with the first place of each."""
         found = []
         for kind, (row, place) in self._firsts.items():
             count = self._counts[kind]
@@ -100,7 +101,7 @@ class Rewriter:
         return found
 
     def end_of_first(self, text: bytes) -> int:
-        """Bytes of the first record and its line break; 0: it does not end."""
+        """Length in bytes of the first record with its line break; 0 if it does not end."""
         end = 0
         for cell in self.dialect.quoted_cell.finditer(text):
             if (found := text.find(b"\n", end, cell.start())) >= 0:
@@ -109,11 +110,11 @@ class Rewriter:
         return text.find(b"\n", end) + 1
 
     def feed(self, data: bytes) -> bytes:
-        """The records that end within what came so far.
+        """The records that are complete so far.
 
         Raises
         ------
-        TableError: a record is too long, or a quoted cell can be understood in two ways.
+        TableError: a record is too long, or a quoted cell is ambiguous.
         """
         text = self._held + data
         codes = np.frombuffer(b"\n%b\n" % text, np.uint8)
@@ -131,7 +132,7 @@ class Rewriter:
         self._held = text[length:]
         if len(self._held) > LONGEST_RECORD:
             raise too_long(self._records)
-        records = breaks[codes[breaks] != LINE_FEED]  # where they end; blank lines are none
+        records = breaks[codes[breaks] != LINE_FEED]  # ends of records; blank lines are not records
         piece = self._rewrite(text[:length], cells, records)
         self._records += len(records)
         return piece
@@ -141,7 +142,7 @@ class Rewriter:
 
         Raises
         ------
-        TableError: as `feed`, or a double quote never closes.
+        TableError: as for `feed`, or a double quote never closes.
         """
         last = self.feed(b"\n") if self._held else b""
         if self._held:
@@ -150,14 +151,14 @@ class Rewriter:
                 self._records,
                 self._place(self._held[: cell.start()]),
                 "opens a double quote that never closes",
-                "close it, or write it twice within quotes if it belongs to the cell",
+                "close it, or double it within quotes if it belongs to the cell",
             )
         return last
 
     def _is_regular(self, codes: NDArray[np.uint8], quotes: NDArray[np.intp]) -> bool:
-        """Whether quotes open right behind a separator and close right before one, or are double.
+        """Whether every quote opens right after a separator, closes right before one, or is double.
 
-        Found without a look at each cell: of regular quotes every second one opens.
+        Found without looking at each cell: every second regular quote opens one.
         """
         if (self.dialect.backslash or self.dialect.is_blank) and len(quotes):
             return False
@@ -180,13 +181,13 @@ class Rewriter:
         return whole.removeprefix(b"\t") if self.dialect.is_blank else whole
 
     def _separated(self, text: bytes) -> bytes:
-        """Text between quoted cells; blanks that separate become a tab."""
+        """Text between quoted cells; separating blanks become a tab."""
         if not self.dialect.is_blank:
             return text
         return _EDGES.sub(b"", _RUNS.sub(b"\t", text))
 
     def _regular(self, cell: re.Match[bytes], piece: bytes, records: NDArray[np.intp]) -> bytes:
-        """A quoted cell as RFC 4180 has it."""
+        """A quoted cell rewritten by RFC 4180."""
         lead, inner, tail = cell["lead"], cell["inner"], cell["tail"]
         kind = (
             "tail"
@@ -201,13 +202,13 @@ class Rewriter:
             line = int(np.searchsorted(records, cell.start()))
             start = int(records[line - 1]) + 1 if line else 0
             row, place = self._records + line, self._place(piece[start : cell.start()])
-            # Of two readings neither is the better one.
+            # Two readings are possible and neither is better.
             if kind == "tail" and (lead or b"\n" in inner or inner.endswith(b"\\")):
                 raise self._refusal(
                     row,
                     place,
-                    "has text behind its closing double quote",
-                    "write a double quote that belongs to the cell twice",
+                    "has text after its closing double quote",
+                    "double each quote that belongs to the cell",
                 )
             self._counts[kind] += 1
             self._firsts.setdefault(kind, (row, place))
@@ -220,7 +221,7 @@ class Rewriter:
         return b'"%b"' % (inner + tail).replace(b'"', b'""')
 
     def _place(self, before: bytes) -> int:
-        """The place, from 0, of the cell behind a part of a record."""
+        """The index of the cell that follows a part of a record."""
         return self.dialect.count(self.dialect.quoted_cell.sub(b'"', before) + b"x") - 1
 
     def _name(self, place: int) -> str | None:
@@ -240,10 +241,10 @@ class Rewriter:
 
 
 def too_long(row: int) -> TableError:
-    """Of a row, from 1, or of the header, 0."""
+    """The error for a row, counted from 1, or for the header, 0."""
     record = f"Row {row:,}" if row else "The header"
     return TableError(
-        f"{record} does not end within {LONGEST_RECORD // 2**20} MiB: it needs a line break, or a "
-        "double quote in it never closes.",
+        f"{record} does not end within {LONGEST_RECORD // 2**20} MiB: a line break is missing, or "
+        "a double quote never closes.",
         [TableFault("The row does not end.", row=row or None)],
     )

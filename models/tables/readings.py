@@ -1,8 +1,8 @@
-"""How a column's texts become numbers or moments where they are not plain: `$1,200.50`, `85 m²`,
-`(3.5k)`, `31-Jul-2010`. `spellings` and `calendars` find a column's reading
-at upload; what is here applies it, at upload and to every row to predict.
+"""Converts texts that are not plain numbers or dates: `$1,200.50`, `85 m²`, `(3.5k)`,
+`31-Jul-2010`.
 
-`models.serving.standalone` reads the same cells without arrow.
+`spellings` and `calendars` find a column's reading at upload. This module applies it, at upload
+and to every row to predict. `models.serving.standalone` reads the same cells without arrow.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from models.tables.cells import (
 Texts: TypeAlias = pa.Array | pa.ChunkedArray
 DecimalMark = Literal[".", ","]
 ThousandsMark = Literal[",", ".", " ", "'"]
-GroupingMark = Literal["", ",", ".", " ", "'"]  # empty where none is known
+GroupingMark = Literal["", ",", ".", " ", "'"]  # empty: none
 
-# NFKC makes one spelling of many: blanks of every width, full-width digits and signs, m² and m2.
-# A digit raised above another is a footnote or a power: it must not become its neighbour.
+# NFKC unifies blanks of every width, full-width digits and signs, m² and m2.
+# A superscript digit is a footnote or a power, and must not join the digit before it.
 RAISED = (r"([0-9])([¹²³⁰-⁹])", r"\1^\2")
-# Web pages and phones leave signs without width and marks of direction around numbers.
+# Web pages and phones leave zero-width and direction marks around numbers.
 MARKS = (("[\u00ad\u200b-\u200f\u2060\ufeff]", ""), (r"[−‐–]", "-"), (r"[’‘]", "'"))
 BLANKS = (" +", " ")
 # Accounting parentheses mean minus, and the sign comes first: ($5) and $-5 become -$5.
@@ -60,15 +60,15 @@ class _Reading(BaseModel):
 
 
 class NumberReading(_Reading):
-    """A tidied cell is a sign, one of `before`, digits with their marks, one of `powers` and one of
-    `after`; each but the digits may be missing."""
+    """A cleaned cell is a sign, one of `before`, digits with their marks, one of `powers` and one
+    of `after`. Only the digits are required."""
 
     kind: Literal["number"] = "number"
     decimal: DecimalMark
-    grouping: GroupingMark = Field(description="Between thousands; empty: none is known.")
-    before: list[str] = Field(description="A currency that is taken off.")
+    grouping: GroupingMark = Field(description="The thousands mark; empty: none.")
+    before: list[str] = Field(description="A currency that is removed.")
     powers: dict[str, int] = Field(description='`{"k": 3}`: 3.5k is 3500.')
-    after: list[str] = Field(description="Units that are taken off, in all their spellings.")
+    after: list[str] = Field(description="Units that are removed, in all their spellings.")
 
     @property
     def head(self) -> str:
@@ -76,16 +76,16 @@ class NumberReading(_Reading):
 
     @property
     def tail(self) -> str:
-        """Also the dash of 1,200.- for a whole amount."""
+        """What may follow the digits, including the dash of a whole amount such as 1,200.-."""
         return rf"(?:[.,:]-+)?{_optional(self.powers, ' ?', '[.]?')}{_optional(self.after, ' ?')}$"
 
     def scaled_by(self, power: str) -> str:
-        """What the end of a cell with this factor looks like."""
+        """A pattern for the end of a cell with this factor."""
         return rf"[-0-9] ?{re.escape(power)}[.]?{_optional(self.after, ' ?')}$"
 
 
 class DateReading(_Reading):
-    """A tidied cell fits `pattern`, whose groups name the parts of a moment."""
+    """A cleaned cell matches `pattern`, whose groups name the parts of a moment."""
 
     kind: Literal["datetime"] = "datetime"
     format: str = Field(description="Such as `31-Jul-2010`.")
@@ -101,7 +101,7 @@ def apply(reading: Reading, cells: Texts) -> tuple[Floats, Mask]:
     Returns
     -------
     values: (n,) float64; a moment is seconds since 1970, UTC. NaN where the cell is missing or odd.
-    odd: (n,), true where a cell is neither missing nor fits the reading.
+    odd: (n,), true where a cell is not missing and does not match the reading.
     """
     if isinstance(reading, DateReading):
         moments, odd = read_moments(reading, cells)
@@ -121,7 +121,7 @@ def read_numbers(reading: NumberReading, cells: Texts) -> Floats:
     body = _replaced(worn, (reading.head, ""), (reading.tail, ""))
     exponent: Texts | str = ""
     for name, power in reading.powers.items():
-        # float() gets the factor as an exponent: 3.5e3 is exact where 3.5 times 1000 may not be.
+        # float() gets the factor as an exponent, because 3.5e3 is exact and 3.5 × 1000 may not be.
         scaled = pc.match_substring_regex(worn, reading.scaled_by(name))
         exponent = pc.if_else(scaled, f"e{power}", exponent)
     values = np.full(len(cells), np.nan)
@@ -132,14 +132,14 @@ def read_numbers(reading: NumberReading, cells: Texts) -> Floats:
 
 
 def digits_under(decimal: DecimalMark, grouping: GroupingMark) -> str:
-    """Digits and marks as a pattern; 0,123 has no thousands, and 12,34,567 is Indian."""
+    """A pattern for digits and marks; 0,123 has no thousands, and 12,34,567 is Indian."""
     point = re.escape(decimal)
     if not grouping:
         return f"[0-9]+(?:{point}[0-9]+)?|{point}[0-9]+"
     mark = re.escape(grouping)
     more = "{2,3}" if grouping == "," else "{3}"
     groups = f"[1-9][0-9]{{0,2}}(?:{mark}[0-9]{more})*{mark}[0-9]{{3}}"
-    # Beside 1 200, who writes 2,500 may mean thousands too.
+    # In a column with 1 200, 2,500 may mean thousands too.
     rest = "[0-9]+" if grouping in ".," else "(?:[0-9]{1,2}|[0-9]{4,})"
     return f"{groups}(?:{point}[0-9]+)?|[0-9]+(?:{point}{rest})?|{point}[0-9]+"
 
@@ -147,7 +147,7 @@ def digits_under(decimal: DecimalMark, grouping: GroupingMark) -> str:
 def plain(
     body: Texts, decimal: DecimalMark, grouping: GroupingMark, exponent: Texts | str = ""
 ) -> Floats:
-    """(n,) what the digits say under two marks."""
+    """(n,) values of the digits under a pair of marks."""
     if grouping:
         body = pc.replace_substring(body, grouping, "")
     if decimal != ".":
@@ -174,7 +174,7 @@ class Parts:
 
 
 def read_moments(reading: DateReading, cells: Texts) -> tuple[Moments, Mask]:
-    """Moments and what is odd, as `parse_dates` has them; a date in ISO 8601 stays one."""
+    """Moments and odd cells, as from `parse_dates`; dates in ISO 8601 are read too."""
     moments, odd = parse_dates(cells)
     if odd.any():
         parts = Parts(tidy(cells.filter(pa.array(odd))), reading.pattern)
@@ -186,7 +186,7 @@ def read_moments(reading: DateReading, cells: Texts) -> tuple[Moments, Mask]:
 
 
 def _iso(parts: Parts) -> Texts:
-    """Texts in ISO 8601; what is no date in the calendar stays none."""
+    """Texts in ISO 8601; impossible dates stay impossible."""
     month = _lookup(pc.utf8_slice_codeunits(pc.utf8_lower(parts["month"]), 0, 3), MONTHS)
     half = pc.utf8_lower(parts["half"])
     hour = _lookup(pc.binary_join_element_wise(parts["hour"], half, ""), HOURS)
@@ -209,7 +209,7 @@ def tidy(cells: Texts) -> Texts:
 
 
 def tidy_numbers(cells: Texts) -> Texts:
-    """The same, the sign first."""
+    """The same, with the sign first."""
     cells = tidy(cells)
     if _any(cells, "("):
         cells = _replaced(cells, BRACKETS)
@@ -232,5 +232,5 @@ def _replaced(cells: Texts, *rules: tuple[str, str]) -> Texts:
 
 
 def _lookup(texts: Texts, table: dict[str, str]) -> Texts:
-    """What the table has for each text; null where it has nothing."""
+    """The table's value for each text; null where it has none."""
     return pa.array(list(table.values())).take(pc.index_in(texts, value_set=pa.array([*table])))

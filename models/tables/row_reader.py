@@ -1,4 +1,4 @@
-"""The rows of a CSV as text, refusing what cannot be read without guessing."""
+"""The rows of a CSV as text. Anything that needs guessing is refused."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from models.tables.faults import TableError, TableFault, quoted
 from models.tables.header import Header
 from models.tables.quoting import LONGEST_RECORD, too_long
 
-BLOCK_BYTES = LONGEST_RECORD  # read at a time; pyarrow needs a row within two neighbouring blocks
+BLOCK_BYTES = LONGEST_RECORD  # read at a time; pyarrow needs each row within two adjacent blocks
 MAX_FAULTS = 20  # ragged rows named in one error
 
-_UNDECODABLE = re.compile("[\udc80-\udcff]")  # what "surrogateescape" makes of invalid bytes
+_UNDECODABLE = re.compile("[\udc80-\udcff]")  # how "surrogateescape" decodes invalid bytes
 
 
 def read_rows(header: Header, rest: IO[bytes]) -> Iterator[pa.RecordBatch]:
-    """Trimmed cells, a batch a block.
+    """Trimmed cells, one batch per block.
 
     Parameters
     ----------
-    rest: a stream of the bytes behind the head.
+    rest: a stream of the bytes after the head.
 
     Raises
     ------
-    TableError: ragged rows, an endless row, a quote that never closes, cells that are no text.
+    TableError: ragged rows, an endless row, a quote that never closes, cells that are not text.
     """
     stream = _TextStream(header, rest)
     rows = 0
@@ -48,17 +48,17 @@ def read_rows(header: Header, rest: IO[bytes]) -> Iterator[pa.RecordBatch]:
 
 
 class _TextStream(io.RawIOBase):
-    """The bytes below the header as valid UTF-8, quoted as pyarrow takes them.
+    """The bytes below the header as valid UTF-8, quoted in a form that pyarrow accepts.
 
-    Bytes that are no text become NUL, which no cell may contain: so the row and the column are
-    found in the parsed table. pyarrow cannot be left to find them, because it drops a ragged row
-    silently where it cannot decode it for the handler of such rows.
+    Invalid bytes become NUL, which no cell may contain, so that the row and column are found in
+    the parsed table. pyarrow cannot find them itself: it silently drops a ragged row that it cannot
+    decode for its handler of such rows.
     """
 
     def __init__(self, header: Header, rest: IO[bytes]) -> None:
-        self.has_nul = self.undecodable = False  # as far as it has been read
+        self.has_nul = self.undecodable = False  # in what was read so far
         self._parts = [io.BytesIO(header.rest), rest]
-        # pyarrow loses the line feed of a quoted CR LF that two blocks share: every line break
+        # pyarrow loses the line feed of a quoted CR LF that spans two blocks. So every line break
         # becomes a line feed first.
         self._decoder = io.IncrementalNewlineDecoder(
             codecs.getincrementaldecoder("utf-8")("surrogateescape"), translate=True
@@ -95,7 +95,7 @@ class _TextStream(io.RawIOBase):
 
 
 def _parse(stream: _TextStream, header: Header) -> Iterator[pa.RecordBatch]:
-    """The cells as they stand in the file."""
+    """The cells as they are in the file."""
     faults: list[TableFault] = []
 
     def note(row: csv.InvalidRow) -> str:
@@ -137,7 +137,7 @@ def _ragged(faults: list[TableFault], header: Header) -> TableError:
     separator = header.rows.dialect.separator.decode()
     return TableError(
         f"{faults[0].detail[:-1]} (separated by {separator!r}): every row needs as many cells as "
-        f"the header, and a cell that contains the separator stands in double quotes.{header.hint}",
+        f"the header. Put cells that contain the separator in double quotes.{header.hint}",
         faults,
     )
 

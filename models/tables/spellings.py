@@ -1,7 +1,7 @@
-"""Which spelling of numbers a column of texts has, if it has an unambiguous one.
+"""Detects the number format of a column of texts, if there is an unambiguous one.
 
-A cell is a sign, a currency, digits and marks, and a unit. The marks are read under each pair of a
-decimal and a grouping mark; a pair is taken if no other reads as many cells to other numbers.
+A cell is a sign, a currency, digits with marks, and a unit. The digits are read under each pair of
+a decimal and a grouping mark. A pair is chosen if no other reads as many cells as other numbers.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from models.tables.readings import (
     tidy_numbers,
 )
 
-WORTH_A_LOOK = 0.5  # share of a sample of the cells that must be digits in some costume
-MOST_UNITS = 10  # different units that are one column's; streets and names have more
+WORTH_A_LOOK = 0.5  # share of the sampled cells that must be numbers in some spelling
+MOST_UNITS = 10  # units that one column may have; streets and names have more
 
 CURRENCIES = (
     "USD EUR GBP JPY CNY RMB CHF CAD AUD NZD SEK NOK DKK ISK PLN CZK HUF RON BGN RSD TRY RUB UAH "
@@ -37,13 +37,13 @@ CURRENCIES = (
 # Letters may stand before a sign: US$, R$.
 CURRENCY = rf"[A-Za-z]{{0,3}}\p{{Sc}}|(?:{'|'.join(CURRENCIES)})\.?"
 IS_CURRENCY = re.compile(rf"[A-Za-z]{{0,3}}[^\w\s%‰°\"'/.,]|(?:{'|'.join(CURRENCIES)})\.?")
-# A letter or sign, and no digits but those of m2 and ft3.
+# A letter or sign, without digits except in m2 and ft3.
 UNIT = r"(?:\pL[23]\b|[\pL\p{Sc}%‰°\"'/])(?:[^0-9]|\pL[23]\b)*"
 # 1,200.- and 1.200,-- and 1 200:- are whole amounts.
 COSTUME = (
     rf"^[+-]?(?:{CURRENCY})? ?(?:[0-9](?:[0-9.,' ]*[0-9])?|[.,][0-9]+)(?:[.,:]-+)? ?(?:{UNIT})?$"
 )
-# Digits between signs that are no costume: ~5, 65+, >100, '5', 12*. A code such as #12 is none.
+# Digits with signs that are not part of a spelling: ~5, 65+, >100, '5', 12*; not codes like #12.
 _PLAINLY = r"(?:0|[1-9][0-9]*|[1-9][0-9]{0,2}(?:[,.' ][0-9]{3})+)(?:[.,][0-9]+)?"
 SIGNED = rf"^[^\pL\p{{Nd}}#]{{0,2}}{_PLAINLY}[^\pL\p{{Nd}}#]{{0,2}}$"
 A_SIGN = r"^\P{Nd}|\P{Nd}$"
@@ -60,7 +60,7 @@ _ANY_POWER = "|".join(sorted(POWERS, key=len, reverse=True))
 POWER = re.compile(rf"({_ANY_POWER})\.?(?: (.*)|(\W.*|[A-Z]{{3}}|[元円원]))?")
 PLURALS = ("s", "es", "e", "n", "en", "er")
 
-# Two marks at a time; where several say the same, the first is taken.
+# Pairs of marks; of several that give the same numbers, the first is used.
 MARKS: tuple[tuple[DecimalMark, GroupingMark], ...] = (
     (".", ""),
     (".", ","),
@@ -78,15 +78,15 @@ Counts = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Marks:
-    """What the sender of a table says of its numbers and of the separator between its cells; it
-    settles what can be read in two ways."""
+    """What the user says about the table's numbers and about its separator. It decides between
+    possible readings."""
 
     decimal: DecimalMark | None = None
     thousands: ThousandsMark | None = None
     separator: str | None = None
 
     def __str__(self) -> str:
-        """As the query of an upload, empty if nothing is said."""
+        """As the query string of an upload, empty if nothing is set."""
         said = asdict(self).items()
         return "&".join(f"{name}={mark}" for name, mark in said if mark is not None)
 
@@ -103,7 +103,7 @@ UNSAID = Marks()
 
 @dataclass(frozen=True)
 class Ambiguous:
-    """Texts that may be several numbers. `example`: one of them; `why`: what they may be."""
+    """Texts with several possible meanings. `example`: one of them; `why`: what is unclear."""
 
     example: str
     why: str
@@ -112,7 +112,7 @@ class Ambiguous:
 
 @dataclass(frozen=True)
 class _Dressed:
-    """The parts of m different texts that are digits in some costume, and how often each occurs."""
+    """The parts of m distinct texts that are spelt numbers, and how often each text occurs."""
 
     texts: pa.Array
     counts: Counts
@@ -131,11 +131,11 @@ class _Dressed:
 def detect(
     texts: pa.Array, counts: Counts, marks: Marks = UNSAID
 ) -> NumberReading | Ambiguous | None:
-    """The reading of a column, from its m different texts, missing ones aside.
+    """The reading of a column, from its m distinct non-missing texts.
 
     Returns
     -------
-    None: fewer than 95 % of the cells are digits in one costume.
+    None: fewer than 95 % of the cells are numbers in one spelling.
     """
     total = int(counts.sum())
     dressed = _dressed(texts, counts)
@@ -150,7 +150,7 @@ def detect(
 
 @dataclass(frozen=True)
 class _Costume:
-    """A currency, and units with the power of ten that each stands for; `fits`: (m,)."""
+    """A currency, and units with their powers of ten; `fits`: (m,)."""
 
     before: str
     after: dict[str, tuple[int | None, str]]
@@ -158,24 +158,24 @@ class _Costume:
 
 
 def is_likely(sample: pa.Array | pa.ChunkedArray) -> bool:
-    """Whether some cells of a column, missing ones aside, make it worth a look at all of them."""
+    """Whether a sample of a column's non-missing cells justifies examining all of them."""
     return float(is_dressed(sample).mean()) >= WORTH_A_LOOK
 
 
 def is_dressed(texts: pa.Array | pa.ChunkedArray) -> Mask:
-    """Which of m texts are digits in some costume: (m,)."""
+    """Which of m texts are numbers in some spelling: (m,)."""
     return matches(tidy_numbers(texts), COSTUME)
 
 
 def _dressed(texts: pa.Array, counts: Counts) -> _Dressed:
-    """Cut by patterns without groups, which take a fiftieth of the time."""
+    """Split by patterns without groups, which take a fiftieth of the time."""
     tidied = tidy_numbers(texts)
     fits = matches(tidied, COSTUME)
     tidied = tidied.filter(pa.array(fits))
     before = pc.replace_substring_regex(tidied, "[0-9].*$", "")
     rest = pc.replace_substring_regex(tidied, "^[^0-9]*", "")
     body = pc.utf8_rtrim(pc.replace_substring_regex(rest, "[^0-9.,' ].*$", ""), "., '")
-    # A point before the digits is the number's own: $.50.
+    # A point before the digits belongs to the number: $.50.
     has_point = pc.match_substring_regex(before, r"(?:^|[^A-Za-z ])[.,]$")
     return _Dressed(
         texts.filter(pa.array(fits)),
@@ -193,7 +193,7 @@ def _dressed(texts: pa.Array, counts: Counts) -> _Dressed:
 
 
 def _costume(dressed: _Dressed) -> _Costume:
-    """The most frequent currency and unit, and which texts wear no other."""
+    """The most frequent currency and unit, and which texts have no other."""
     before = _heaviest(_weights(dressed.before, dressed.counts))
     weights = _weights(dressed.after, dressed.counts)
     split = {after: _split(after, before, weights) for after in weights}
@@ -228,7 +228,7 @@ def _heaviest(weights: dict[str, int]) -> str:
 
 
 def _split(after: str, before: str, weights: dict[str, int]) -> tuple[int | None, str]:
-    """(power, unit). 5m is five metres, unless 5k stands in the column too or a currency."""
+    """(power, unit). 5m is five metres, unless the column also has 5k or a currency."""
     found = POWER.fullmatch(after)
     if found is None:
         return None, after
@@ -240,7 +240,7 @@ def _split(after: str, before: str, weights: dict[str, int]) -> tuple[int | None
 
 
 def _is_plural(one: str, other: str, dressed: _Dressed) -> bool:
-    """1 bath, 2 baths: two words for one unit, of which one is said of the number 1."""
+    """Whether two words are one unit, one of them used only with 1: 1 bath, 2 baths."""
     if _declined(other, one):
         single, several = other, one
     elif _declined(one, other):
@@ -269,7 +269,7 @@ def _declined(single: str, several: str) -> bool:
 def _marks(
     worn: _Dressed, costume: _Costume, total: int, said: Marks
 ) -> NumberReading | Ambiguous | None:
-    """The pair of marks under which most is read, if no other pair objects."""
+    """The pair of marks that reads the most texts, if no other pair reads any differently."""
     ways = {marks: _read(worn, *marks) for marks in MARKS}
     read = {
         marks: values
@@ -286,7 +286,7 @@ def _marks(
             return _two_ways(worn, objection, read)
     alike = [marks for marks in read if known(read[marks]).sum() == known(read[best]).sum()]
     if best[1] == "" and len({decimal for decimal, _ in alike}) == 1:
-        best = (best[0], OTHER[best[0]])  # if the point is decimal, a comma can only group
+        best = (best[0], OTHER[best[0]])  # if the point is decimal, a comma must group
     if np.nanmax(np.abs(read[best])) >= EXACT:
         return None
     return _reading(costume, *best)
@@ -304,7 +304,7 @@ def known(values: Floats) -> Mask:
 
 
 def _objection(best: Floats, other: Floats) -> int | None:
-    """The first text that only the other pair reads, or, if both read all, reads otherwise."""
+    """The first text that only the other pair reads or, if both read all, reads differently."""
     apart = known(other) & ~known(best)
     if not apart.any():
         if known(other).sum() < known(best).sum():
@@ -325,7 +325,7 @@ def _two_ways(
     remedy = " or ".join(f"{way} ({body} is {value:.15g})" for value, way in ways.items())
     return Ambiguous(
         worn.texts[objection].as_py(),
-        "may have a decimal or a thousands mark, and are not read as numbers",
+        "may have a decimal or a thousands mark and are not read as numbers",
         f"upload the table with {remedy}",
     )
 
@@ -334,13 +334,13 @@ def _several_marks(worn: _Dressed) -> Ambiguous:
     example = worn.texts.filter(matches(worn.body, "[.,' ]"))[0].as_py()
     return Ambiguous(
         example,
-        "have decimal or thousands marks of several kinds, and are not read as numbers",
+        "have decimal or thousands marks of several kinds and are not read as numbers",
         "write 1234.5",
     )
 
 
 def _mixed(dressed: _Dressed, costume: _Costume) -> Ambiguous | None:
-    """Numbers of several units or currencies; words such as 12 Main Street are none."""
+    """Numbers with several units or currencies, unlike words such as 12 Main Street."""
     units = {text for text in pc.unique(dressed.after).to_pylist() if text}
     currencies = {text for text in pc.unique(dressed.before).to_pylist() if text}
     worn = [*units, *currencies]
@@ -351,8 +351,8 @@ def _mixed(dressed: _Dressed, costume: _Costume) -> Ambiguous | None:
     example = dressed.texts.filter(pa.array(~costume.fits))[0].as_py()
     return Ambiguous(
         example,
-        "are numbers of several units, which are not read as numbers",
-        f"write one unit, or none, instead of {', '.join(map(repr, sorted(worn)))}",
+        "are numbers with several units and are not read as numbers",
+        f"use one unit, or none, instead of {', '.join(map(repr, sorted(worn)))}",
     )
 
 
@@ -366,6 +366,6 @@ def _reading(costume: _Costume, decimal: DecimalMark, grouping: GroupingMark) ->
             for text, (power, _) in costume.after.items()
             if power is not None and (found := POWER.fullmatch(text))
         },
-        # The longer first: "bath" must not take the beginning of "baths".
+        # The longer one first, because "bath" must not match the beginning of "baths".
         after=sorted({unit for _, unit in costume.after.values() if unit}, key=len, reverse=True),
     )

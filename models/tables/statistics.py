@@ -1,4 +1,4 @@
-"""What a column of numbers looks like, in numbers that are always finite."""
+"""Statistics of a column of numbers, always finite."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from models.tables.cells import Floats
 
 QUANTILES = (0.25, 0.5, 0.75)
-# A spread below this share of the largest value is rounding, not variation.
+# A spread below this share of the largest value is rounding error.
 ROUNDING = 1e-14
 
 
@@ -17,7 +17,7 @@ ROUNDING = 1e-14
 class Summary:
     """`std` divides by n; `skewness` is the third standardised moment, 0 for equal values.
 
-    `quantiles` interpolate linearly, by their names "0.25", "0.5", "0.75".
+    `quantiles`, linearly interpolated, have the names "0.25", "0.5", "0.75".
     """
 
     min: float
@@ -40,7 +40,7 @@ def summarize(values: Floats) -> Summary:
     low, high = scaled.min(), scaled.max()
     mean = np.clip(scaled.mean(), low, high)
     deviation = scaled - mean
-    # Rounding may lift the standard deviation of ±x above x, and that over the largest double.
+    # Rounding may lift the standard deviation of ±x above x and so beyond the largest double.
     std = min(np.sqrt(np.mean(deviation**2)), np.abs(scaled).max()) if low < high else 0.0
     skewness = np.mean((deviation / std) ** 3) if std > 0 else 0.0
     quantiles = np.ldexp(np.quantile(scaled, QUANTILES), exponent)
@@ -55,11 +55,11 @@ def summarize(values: Floats) -> Summary:
 
 
 def typical_distance(values: Floats, center: float) -> float:
-    """How far from `center` a value of (n,) finite ones lies that is not there: the lower median of
-    their distances, 0 where all lie there.
+    """The typical distance from `center` of those of (n,) finite values that differ from it: the
+    lower median of their distances, 0 if none differs.
 
-    A measure of spread for columns that are mostly one value, and so have no range between
-    quantiles. Half of the others may be mistyped before it follows them.
+    A measure of spread for columns that are mostly one value and so have no interquartile range.
+    It tolerates typing errors in up to half of the other values.
     """
     distances = np.abs(values - center)
     away = distances[distances > ROUNDING * np.abs(values).max(initial=0.0)]

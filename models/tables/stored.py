@@ -1,4 +1,4 @@
-"""Tables as the service keeps them: Parquet whose pages carry checksums."""
+"""Stored tables: Parquet files with page checksums."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from models.tables.profile import Profile, profile
 from models.tables.spellings import UNSAID, Marks
 from models.tables.table import Limits, read_table
 
-BATCH_ROWS = 16_384  # that are decoded at once
-# Who reads the first rows of a table reads no more than one group of each column.
+BATCH_ROWS = 16_384  # decoded at once
+# Reading the first rows of a table reads only one group of each column.
 GROUP_ROWS = 100_000
 
 
 class TableDamaged(Exception):
-    """A stored table is missing or its bytes are not those that were written."""
+    """A stored table is missing, or its bytes have changed."""
 
 
 def ingest(csv: Path, parquet: Path, limits: Limits, marks: Marks = UNSAID) -> Profile:
-    """Read a CSV, write its typed columns, and say what is in them.
+    """Read a CSV, write its typed columns, and return their profile.
 
     Raises
     ------
-    TableError: the bytes are no table that can be read without guessing.
+    TableError: the bytes are not a table that can be read without guessing.
     """
     typed = read_table(csv, limits, marks)
     pq.write_table(typed.table, parquet, row_group_size=GROUP_ROWS, write_page_checksum=True)
@@ -52,7 +52,7 @@ def read_columns(parquet: Path, names: Sequence[str]) -> pa.Table:
 
 
 def read_first(parquet: Path, names: Sequence[str], rows: int) -> pa.Table:
-    """The first rows of some columns of a stored table, at most so many.
+    """At most `rows` first rows of some columns of a stored table.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A guess that spares a user typing: the column to predict."""
+"""Suggests the column to predict."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from models.spec import ColumnKind
 
-# In lower case and without punctuation; the first that a table has is taken.
+# In lower case and without punctuation; the first that the table has is suggested.
 TARGET_NAMES = (
     "target",
     "saleprice",
@@ -22,7 +22,7 @@ TARGET_NAMES = (
 
 
 def suggest_target(numeric: Mapping[str, ColumnKind]) -> str | None:
-    """The likely target: by its name, else the last that varies.
+    """The likely target: by its name, otherwise the last column that varies.
 
     Parameters
     ----------

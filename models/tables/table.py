@@ -40,8 +40,8 @@ class Limits:
 @dataclass(frozen=True)
 class TypedTable:
     """`table`: columns of float64 (numbers), timestamp("us") (dates, UTC) and string (words); null
-    is missing. `warnings`: what was odd in reading them. `readings`: of the columns whose texts
-    were no plain numbers or dates."""
+    is missing. `warnings`: what was odd. `readings`: for columns whose texts are not plain numbers
+    or dates."""
 
     table: pa.Table
     warnings: list[ReadingWarning]
@@ -54,11 +54,11 @@ def read_table(source: Path | BinaryIO, limits: Limits, marks: Marks = UNSAID) -
     Parameters
     ----------
     source: a path, or a stream, which is read from its present position and not closed.
-    marks: what settles tables and columns of numbers that can be read in two ways.
+    marks: the user's choice where a separator or numbers can be read in two ways.
 
     Raises
     ------
-    TableError: the bytes are no table that can be read without guessing.
+    TableError: the bytes are not a table that can be read without guessing.
     """
     if isinstance(source, Path):
         with source.open("rb") as stream:
@@ -78,18 +78,18 @@ def read_table(source: Path | BinaryIO, limits: Limits, marks: Marks = UNSAID) -
 
 
 class Blocks:
-    """The rows of a CSV as they are written, a block at a time: every column a string without
-    nulls, trimmed.
+    """The rows of a CSV as written, one block at a time. Every column is a string without nulls,
+    trimmed.
 
     Parameters
     ----------
     source: read from its present position to its end, and not closed.
-    separator: one character, a blank for runs of blanks; None: the one that fits.
+    separator: one character, a blank for runs of blanks; None: detect it.
 
     Raises
     ------
-    TableError: the bytes are no table that can be read without guessing. What is wrong with a
-        later block is raised when that is asked for.
+    TableError: the bytes are not a table that can be read without guessing. A fault in a later
+        block is raised when that block is read.
     """
 
     def __init__(self, source: IO[bytes], limits: Limits, separator: str | None = None) -> None:
@@ -118,7 +118,7 @@ class Blocks:
 
     @property
     def warnings(self) -> list[ReadingWarning]:
-        """What was assumed in reading the rows so far."""
+        """Assumptions made for the rows so far."""
         return [
             ReadingWarning("dialect", note.column, note.detail, note.row)
             for note in [*self._header.notes, *self._header.rows.notes]
@@ -126,12 +126,12 @@ class Blocks:
 
 
 def _missing_header(text: pa.Table) -> list[ReadingWarning]:
-    """Names that are all numbers, or numbers beside words of their own columns, are a row."""
+    """Warns if the names look like a row: all numbers, or numbers and words of their columns."""
     _, is_word = read_floats(pa.chunked_array([pa.array(text.column_names)]))
     words = [name for name, odd in zip(text.column_names, is_word, strict=True) if odd]
     if not (~is_word).any() or not all(_holds(text[name], name) for name in words):
         return []
-    what = "has words of the columns below it and numbers" if words else "holds only numbers"
+    what = "holds numbers and words that also occur below it" if words else "holds only numbers"
     detail = f"The first line was taken as column names, but {what}."
     return [ReadingWarning("numeric_header", None, detail, None)]
 

@@ -1,4 +1,4 @@
-"""Numbers and dates as messages show them."""
+"""Formats numbers and dates for messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _MIDNIGHT = re.compile(r"T00:00:00\.0*$|\.?0*$")
 
 
 def number_text(value: float) -> str:
-    """Up to 15 digits in full, as many as a float surely keeps.
+    """Up to 15 digits, which a float always keeps.
 
     >>> number_text(20205800.0), number_text(0.1), number_text(-3.0), number_text(1e150)
     ('20205800', '0.1', '-3', '1e+150')
@@ -20,7 +20,7 @@ def number_text(value: float) -> str:
 
 
 def rounded_text(value: float, digits: int) -> str:
-    """So many digits, and all of those before the point.
+    """That many significant digits, but all digits before the point.
 
     >>> rounded_text(20205800.4, 6), rounded_text(1234.5, 3), rounded_text(0.00012345, 3)
     ('20205800', '1234', '0.000123')

@@ -1,7 +1,7 @@
-"""What a spec may not mean: warnings that come before training.
+"""Warnings before training about what a spec probably does not intend.
 
-The profile is asked first, then the table's rows: for columns that say what the target is, and,
-where the folds are shuffled or stratified, for rows that such folds should not tear apart.
+The profile is checked first, then the table's rows: for columns that give the target away and, if
+the folds are shuffled or stratified, for rows that such folds should not separate.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from models.planning.review.warning import SpecWarning
 from models.spec import TrainingSpec
 from models.tables.profile import Profile
 
-FEWEST_ROWS = 10  # with a target, from which anything can be said of them
+FEWEST_ROWS = 10  # with a target; fewer show nothing
 
 __all__ = ["SpecWarning", "review"]
 
 
 def review(spec: TrainingSpec, profile: Profile, parquet: Path) -> list[SpecWarning]:
-    """What a table says against a resolved spec.
+    """The objections that a table raises to a resolved spec.
 
     Raises
     ------

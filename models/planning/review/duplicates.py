@@ -1,10 +1,10 @@
-"""Rows that are copies of others, or nearly: one of them among the training rows gives the score
+"""Rows that are copies or near copies of others. A copy among the training rows gives the score
 away.
 
-A copy is far nearer to its original than any other row. So rows that agree within a tolerance are
-copies where hardly more agree within five times as much: in one dimension or more, chance would
-give five times as many. Where the columns are discrete, rows agree by chance, and the columns'
-own frequencies say how often.
+A copy is much nearer to its original than any other row. So rows that agree within a tolerance are
+copies if hardly more rows agree within five times the tolerance: by chance, five times as many
+would, even in one dimension. Where columns are discrete, rows agree by chance; the columns' own
+frequencies say how often.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from models.tables.profile import ColumnProfile, Profile
 Counts = NDArray[np.int64]
 Agreeing = tuple[Counts, Counts]
 
-# Root mean square of the columns' differences, in units of each column's spread: of figures that
-# were measured again, or rounded. In few dimensions only the finer one tells copies from the rest.
+# Root mean square of the columns' differences, in units of each column's spread, for figures that
+# were measured twice or rounded. With few columns only the smaller one finds copies.
 TOLERANCES = (0.03, 0.003)
 WIDER = 5.0
 TARGET_TOLERANCE = 0.1
-# Rows that have a copy before they are worth a warning, and among how many they are looked for.
+# Share of rows with a copy that gives a warning, and size of the sample searched.
 LEAST_SHARE = 0.02
 LEAST_ROWS = 5
 MOST_ROWS = 20_000
 MOST_ASKED = 1_000
 ASKED_AT_ONCE = 200
 MOST_COLUMNS = 100
-# Agreements that were found over those that chance gives.
+# Agreements found, as a multiple of those expected by chance.
 MANY_TIMES = 10
-SPREAD = 4.0  # columns are cut off at so many spreads
-ROUNDING = 1e-12  # of squared distances, against the largest square that they are the rest of
+SPREAD = 4.0  # columns are clipped at this many spreads
+ROUNDING = 1e-12  # of squared distances, relative to the largest square in the subtraction
 MISSING = -2 * SPREAD
 
 
 def duplicate_rows(spec: TrainingSpec, profile: Profile, sample: Sample) -> Iterator[SpecWarning]:
-    """Rows whose features and target agree with another's, ids and dates aside."""
+    """Rows whose features and target agree with another row's, except ids and dates."""
     kinds = {feature.name: feature.kind for feature in select(spec, profile)}
     columns = [column for column in profile.columns if _counts(column, kinds)][:MOST_COLUMNS]
     if not columns or len(sample) < 2:
@@ -78,45 +78,48 @@ def duplicate_rows(spec: TrainingSpec, profile: Profile, sample: Sample) -> Iter
     too = f" and in '{spec.target}'" if exact >= LEAST_SHARE else ""
     yield SpecWarning(
         "duplicate_rows",
-        f"about {round(share * len(sample)):,} rows ({100 * share:.0f} %) agree with another in "
-        f"all features{too}, or nearly, ids and dates aside. {spec.folds.type.capitalize()} folds "
-        "train on the copy of a row that they score. Remove the copies, or give each set of them a "
-        'value of its own in a column and use {"folds": {"type": "group", "column": …}}',
+        f"about {round(share * len(sample)):,} rows ({100 * share:.0f} %) agree, or nearly agree, "
+        f"with another row in all features{too}, except ids and dates. "
+        f"{spec.folds.type.capitalize()} folds train on copies of rows that they score. Remove the "
+        "copies, or give each set of copies its own value in a column and use "
+        '{"folds": {"type": "group", "column": …}}',
     )
 
 
 def _share_of_copies(near: Counts, wider: Counts, by_chance: float) -> float:
-    """Share of the rows that have a copy; 0 where the numbers of rows that agree with each, (n,)
-    within a tolerance and a wider one, are such as chance gives."""
+    """Share of the rows that have a copy, from the numbers of rows (n,) that agree with each within
+    a tolerance and a wider one; 0 if chance explains them."""
     found = float(near.mean())
     is_chance = float(wider.mean()) > found * WIDER / 2 or found < MANY_TIMES * by_chance
     return 0.0 if is_chance or (near > 0).sum() < LEAST_ROWS else float((near > 0).mean())
 
 
 def _counts(column: ColumnProfile, kinds: Mapping[str, str]) -> bool:
-    """Whether a column says what a row is, rather than which or when."""
+    """Whether a column describes a row, rather than identifying or dating it."""
     return column.name in kinds and not is_time(column) and not ID_NAME.search(column.name)
 
 
 def _scaled(values: Numbers) -> Numbers:
-    """(n,) numbers less their median in units of their spread, cut off; missing ones far away."""
+    """(n,) numbers minus their median, in units of their spread, clipped; missing ones far away."""
     known = values[~np.isnan(values)]
     if len(known) == 0:
         return np.full(len(values), MISSING)
     low, middle, high = np.quantile(known, [0.25, 0.5, 0.75])
-    spread = (high - low) / 1.349 or float(known.std()) or 1.0  # that of a normal distribution
+    spread = (
+        (high - low) / 1.349 or float(known.std()) or 1.0
+    )  # scaled as for a normal distribution
     scaled = np.clip((values - middle) / spread, -SPREAD, SPREAD)
     return np.where(np.isnan(values), MISSING, scaled)
 
 
 def _levels(codes: NDArray[np.int64], chance: np.random.Generator) -> Numbers:
-    """(n,) a place for each level, far from those of the others."""
+    """(n,) a position for each level, far from all others."""
     places: Numbers = chance.permutation(codes.max() + 1)[codes] * SPREAD
     return places
 
 
 def _agreement(column: Numbers, tolerance: float, chance: np.random.Generator) -> float:
-    """Share of pairs of rows that agree in a column."""
+    """Share of row pairs that agree in a column."""
     other = column[chance.permutation(len(column))]
     return max(float((np.abs(column - other) <= tolerance).mean()), 1 / len(column))
 
@@ -124,8 +127,8 @@ def _agreement(column: Numbers, tolerance: float, chance: np.random.Generator) -
 def _neighbours(
     points: Numbers, target: Numbers, asked: Counts, tolerance: float
 ) -> tuple[Agreeing, Agreeing]:
-    """How many other rows agree with each that is asked within the tolerance, and a wider one: of
-    those whose targets are alike too, and of all."""
+    """How many other rows agree with each asked row within the tolerance, and within a wider one:
+    among rows with a similar target, and among all."""
     squares = (points**2).sum(axis=1)
     bounds = [points.shape[1] * (tolerance * wider) ** 2 for wider in (1, WIDER)]
     found = np.zeros((4, len(asked)), np.int64)

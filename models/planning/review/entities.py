@@ -1,9 +1,9 @@
-"""Columns that name what several rows are of: a patient, a machine, a customer.
+"""Columns that name what several rows belong to: a patient, a machine, a customer.
 
-Shuffled folds put rows of one entity on both sides of a split. A network that recognises it then
-scores well, and new entities get what nobody has measured. An ordinary category, such as a
-neighbourhood, looks much the same, but its levels come again in new rows. So two things make an
-entity: the target is alike within it by more than chance explains, and it looks like one.
+Shuffled folds put rows of one entity on both sides of a split. A network that recognises the entity
+scores well, but new entities are a case that was never measured. An ordinary category, such as a
+neighbourhood, looks similar, but its levels occur again in new rows. So a column of entities must
+pass two tests: the target is more alike within it than chance explains, and it looks like names.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ENTITY_NAME = re.compile(
     r"|student|pupil|employee|driver|player|household|family|animal|device|sensor|machine|engine"
     r"|vehicle|unit|specimen|sample|account|session|serial|case)s?(?:$|[_\-. ])"
 )
-# Names of categories whose levels come again, whatever the column holds.
+# Names of categories whose levels occur again in new rows, whatever the column holds.
 CATEGORY_NAME = re.compile(
     r"(?i)(?:town|city|neighbou?rhood|suburb|district|region|county|state|country|zone|zip|postal"
     r"|postcode|street|area|month|week|year|quarter|season|hour|brand|make|model|category|type"
@@ -40,19 +40,19 @@ CODE = r"^[A-Za-z]{0,8}[-_/ ]?(?P<number>[0-9]+)[A-Za-z]?$"
 ENOUGH = 0.95
 
 # How alike the target is within a level: the intraclass correlation of its ranks, and its size in
-# standard errors, which leaves one of 10 million columns by chance.
+# standard errors. Chance exceeds the latter in one of 10 million columns.
 LEAST_ALIKE = 0.1
 LEAST_ERRORS = 5.0
-# A number whose neighbours in value are nearly as alike is a measurement, not a name.
+# If rows with adjacent values are nearly as alike, the number is a measurement, not a name.
 NEIGHBOUR_SHARE = 0.5
 
-# Without a telling name: so many entities, of so few rows each on average.
+# Without a name that shows it: at least this many entities, with few rows each.
 LEAST_ENTITIES = 20
 MOST_ROWS_EACH = 30
-MOST_ROWS_EACH_CODE = 15  # of words with a number, as levels of a category may be
-# Share of the rows that are not the first of their level.
+MOST_ROWS_EACH_CODE = 15  # for words with a number, which may be levels of a category
+# Share of rows that repeat an earlier level.
 LEAST_REPEATED = 0.2
-# Sizes of levels drawn by chance vary by their mean; those of repeated measurements by less.
+# The variance of random level sizes is their mean; repeated measurements vary less.
 BALANCED = 0.3
 
 
@@ -89,7 +89,7 @@ class Candidate:
 def repeated_entities(
     spec: TrainingSpec, profile: Profile, sample: Sample
 ) -> Iterator[SpecWarning]:
-    """Columns whose levels are entities with several rows, under folds that split them."""
+    """Columns whose levels are entities with several rows, if the folds split them."""
     ranks = standard_ranks(sample.target)
     columns = [column for column in profile.columns if _may_repeat(column, spec, profile)]
     found: list[Candidate] = []
@@ -111,9 +111,9 @@ def repeated_entities(
         yield SpecWarning(
             "repeated_entities",
             f"'{name}' has {len(candidate.sizes):,} values of {candidate.rows_each:.1f} rows each, "
-            f"and '{spec.target}' is alike within them. {spec.folds.type.capitalize()} folds score "
-            "rows whose like was trained on: the metrics and intervals do not hold for new values "
-            f"of '{name}'. If those are what you predict, use {folds}",
+            f"and '{spec.target}' is alike within them. {spec.folds.type.capitalize()} folds train "
+            "on and score rows of the same values, so the metrics and intervals do not hold for "
+            f"new values of '{name}'. If you predict new values, use {folds}",
             name,
         )
 
@@ -121,7 +121,7 @@ def repeated_entities(
 def _with_constants(
     candidates: list[Candidate], columns: list[ColumnProfile], sample: Sample
 ) -> list[Candidate]:
-    """Those within whose levels another column is constant, as a patient's year of birth is."""
+    """Candidates within whose levels another column is constant, like a patient's birth year."""
     found: dict[str, Candidate] = {}
     for column, cells in sample.read(columns):
         codes, _ = level_codes(cells)
@@ -145,7 +145,7 @@ def _may_repeat(column: ColumnProfile, spec: TrainingSpec, profile: Profile) -> 
 
 
 def _candidate(column: ColumnProfile, cells: pa.ChunkedArray) -> Candidate | None:
-    """None: it holds fractions."""
+    """None: the column holds fractions."""
     codes, count = level_codes(cells)
     has_numbers = column.storage == "number"
     if has_numbers:
@@ -165,8 +165,8 @@ def _candidate(column: ColumnProfile, cells: pa.ChunkedArray) -> Candidate | Non
 
 
 def _is_alike(candidate: Candidate, ranks: Numbers) -> bool:
-    """Whether the target is alike within levels by more than chance, and not as alike between
-    levels next to each other. Each level counts once, lest a large one speak for all."""
+    """Whether the target is alike within levels by more than chance, and less alike between
+    adjacent levels. Each level counts once, so that a large one does not dominate."""
     several = candidate.sizes > 1
     sizes = candidate.sizes[several]
     if len(sizes) < 2:
@@ -175,7 +175,7 @@ def _is_alike(candidate: Candidate, ranks: Numbers) -> bool:
     squares = np.bincount(candidate.codes, ranks**2, len(several))[several]
     pairs = sizes * (sizes - 1)
     alike = float(((sums**2 - squares) / pairs).mean())
-    error = float((2 / pairs).sum()) ** 0.5 / len(sizes)  # of rows that have nothing in common
+    error = float((2 / pairs).sum()) ** 0.5 / len(sizes)  # for unrelated rows
     if alike < LEAST_ALIKE or alike < LEAST_ERRORS * error:
         return False
     if not candidate.has_numbers or ID_NAME.search(candidate.column.name):

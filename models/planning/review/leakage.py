@@ -1,4 +1,4 @@
-"""Columns that say what the target is."""
+"""Columns that give the target away."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from models.spec import TrainingSpec
 from models.tables.arrays import as_numbers
 from models.tables.profile import Profile
 
-# A column that explains more of the target than this, by any of the measures, says what it is:
-# the correlation of the values or of their ranks, or the share of the variance.
+# A column that explains more of the target than this gives it away. The measures are the
+# correlation of the values, that of their ranks, and the share of the variance.
 SUSPECT = 0.98
-# Rows of a level or a bin of numbers whose mean stands for one of them.
+# Rows in a bin of numbers, whose mean predicts each of them.
 BIN_ROWS = 10
 MOST_BINS = 500
-# Levels with a single row say nothing; those that say something must hold so many of the rows.
+# Levels with a single row show nothing; the others must hold this share of the rows.
 ENOUGH_ROWS = 0.5
 
 
 def leakage_suspects(spec: TrainingSpec, profile: Profile, sample: Sample) -> Iterator[SpecWarning]:
-    """Columns that all but repeat the target of a resolved spec: in a line, in order, or by the
-    mean of each level or bin."""
+    """Columns that almost repeat the target of a resolved spec: linearly, in order, or by the mean
+    of each level or bin."""
     kinds = {feature.name: feature.kind for feature in select(spec, profile)}
     target = sample.target
     ranks = standard_ranks(target)
@@ -38,7 +38,7 @@ def leakage_suspects(spec: TrainingSpec, profile: Profile, sample: Sample) -> It
             values = as_numbers(cells)
             codes = _bins(values)
             line, order = correlation(values, target), correlation(values, ranks, by_rank=True)
-        # A target that hangs together in time is explained by dates, which do not repeat it.
+        # Dates explain a target that is correlated in time, but do not repeat it.
         means = (
             0.0
             if is_time(column)
@@ -48,26 +48,26 @@ def leakage_suspects(spec: TrainingSpec, profile: Profile, sample: Sample) -> It
             how = (
                 f"follows '{spec.target}' with a correlation of {line:.3f}"
                 if line > SUSPECT
-                else f"orders rows as '{spec.target}' does: their ranks have a correlation of "
+                else f"orders the rows like '{spec.target}': their ranks have a correlation of "
                 f"{order:.3f}"
             )
         elif means > SUSPECT:
             how = (
-                f"says what '{spec.target}' is: the means of its "
+                f"gives '{spec.target}' away: the means of its "
                 f"{'levels' if kinds[column.name] == 'categorical' else 'values'} explain "
-                f"{100 * means:.1f} % of the variance, each row left out of its own mean"
+                f"{100 * means:.1f} % of its variance, with each row left out of its own mean"
             )
         else:
             continue
         yield SpecWarning(
             "leakage_suspect",
-            f"'{column.name}' {how}. Exclude it if it is not known before the target is",
+            f"'{column.name}' {how}. Exclude it if it is not known before the target",
             column.name,
         )
 
 
 def correlation(column: Numbers, target: Numbers, *, by_rank: bool = False) -> float:
-    """Size of the correlation of two (n,) over the rows that have both; 0 where it is not
+    """Absolute correlation of two (n,) over the rows that have both; 0 if it is not
     defined."""
     known = ~(np.isnan(column) | np.isnan(target))
     x, y = column[known], target[known]
@@ -80,10 +80,10 @@ def correlation(column: Numbers, target: Numbers, *, by_rank: bool = False) -> f
 
 
 def explained_by_means(codes: Codes, values: Numbers) -> float:
-    """Share of the variance of (n,) values that the means of their levels explain, each row left
-    out of its own: a level of few rows explains nothing by itself.
+    """Share of the variance of (n,) values that the means of their levels explain.
 
-    0 where levels of two rows or more hold fewer than half of the rows.
+    Each row is left out of its own mean, so a level of few rows explains nothing by itself. 0 if
+    levels of at least two rows hold fewer than half of the rows.
     """
     size = np.abs(values).max()
     scaled = (values - values.mean()) / size if size > 0 else values
@@ -99,7 +99,7 @@ def explained_by_means(codes: Codes, values: Numbers) -> float:
 
 
 def _bins(values: Numbers) -> Codes:
-    """(n,) bins of about equal numbers of rows, missing ones in the last."""
+    """(n,) bins with about equal numbers of rows; missing values are in the last."""
     known = values[~np.isnan(values)]
     count = int(np.clip(len(known) // BIN_ROWS, 1, MOST_BINS))
     inner = np.linspace(0, 1, count + 1)[1:-1]

@@ -1,6 +1,6 @@
-"""Columns that put the rows in an order of time in which the target hangs together.
+"""Columns of times along which the target is correlated from row to row.
 
-Shuffled folds then score a day by its neighbours on both sides, which no day to come has.
+Shuffled folds then score a day by its neighbours before and after. A future day has none after it.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from models.tables.profile import ColumnProfile, Profile
 TIME_NAME = re.compile(
     r"(?i)(?:^|[_\-. ])(?:date|datetime|time|timestamp|day|week|period|step|tick|t)(?:$|[_\-. ])"
 )
-# Different times that make an order, rather than a weekday or an hour.
+# Distinct times needed; fewer may be weekdays or hours.
 LEAST_TIMES = 30
-# Correlation of what the features leave unexplained from one row to the next in time, and its size
-# in standard errors.
+# Correlation of what the features leave unexplained, from one row to the next in time: its least
+# size, absolute and in standard errors.
 LEAST_CORRELATION = 0.15
 LEAST_ERRORS = 4.0
-# A number called time may be a duration, on which the target depends smoothly: a polynomial of this
-# degree is taken off.
+# A number called time may be a duration, on which the target depends smoothly. A polynomial of this
+# degree is subtracted.
 SMOOTH_DEGREE = 7
-# Columns of the line that is taken off first, and rows that each of them needs.
+# Columns of the linear fit that is subtracted first, and rows that each of them needs.
 MOST_COLUMNS = 50
 ROWS_A_COLUMN = 10
-# A category is a number here, the mean of its level; one with so few rows a level would follow the
-# target by itself.
+# A category counts as a number, the mean of its level. With so few rows per level it would follow
+# the target by itself.
 ROWS_A_LEVEL = 20
 SHRINKAGE = 1e-3
 
 
 def ordered_in_time(spec: TrainingSpec, profile: Profile, sample: Sample) -> Iterator[SpecWarning]:
-    """Columns of times under folds that mix them, where neighbours in time are alike."""
+    """Columns of times if the folds mix them and the target is correlated from row to row."""
     times = [
         column
         for column in profile.columns
@@ -56,30 +56,30 @@ def ordered_in_time(spec: TrainingSpec, profile: Profile, sample: Sample) -> Ite
             continue
         if column.missing:
             use = (
-                f"time folds, which need '{column.name}' in every row and miss it in "
-                f"{column.missing:,}"
+                f"time folds, after filling in '{column.name}', which is missing in "
+                f"{column.missing:,} rows"
             )
         else:
             use = f'{{"folds": {{"type": "time", "column": "{column.name}"}}}}'
         yield SpecWarning(
             "ordered_in_time",
-            f"In the order of '{column.name}' what the features leave of '{spec.target}' hangs "
-            f"together: from one row to the next its correlation is {correlation:.2f}. "
+            f"In the order of '{column.name}', the part of '{spec.target}' that the features do "
+            f"not explain has a correlation of {correlation:.2f} from one row to the next. "
             f"{spec.folds.type.capitalize()} folds score rows between their neighbours in time, "
-            f"which later rows do not have. If those are what you predict, use {use}",
+            f"but later rows have none after them. If you predict later rows, use {use}",
             column.name,
         )
 
 
 def is_time(column: ColumnProfile) -> bool:
-    """Whether a column says when: dates, or numbers with such a name."""
+    """Whether a column holds times: dates, or numbers with such a name."""
     named = column.storage == "number" and TIME_NAME.search(column.name) is not None
     return column.storage == "datetime" or named
 
 
 def _from_row_to_row(values: Numbers, moments: Numbers, *, trend: bool) -> tuple[float, int]:
-    """Correlation of (n,) values of the rows that have a time with those of the next, and how many
-    rows these are. `trend`: whether a smooth course counts too."""
+    """Correlation of (n,) values between consecutive rows in time, over rows that have a time, and
+    the number of these rows. `trend`: whether a smooth trend counts too."""
     known = np.flatnonzero(~np.isnan(moments))
     if len(known) < LEAST_TIMES:
         return 0.0, 0
@@ -93,7 +93,7 @@ def _from_row_to_row(values: Numbers, moments: Numbers, *, trend: bool) -> tuple
 
 
 def _unexplained(spec: TrainingSpec, profile: Profile, sample: Sample, times: set[str]) -> Numbers:
-    """(n,) ranks of the target less what a line through ranks of the features explains."""
+    """(n,) ranks of the target minus a linear fit by the ranks of the features."""
     target = standard_ranks(sample.target)
     kinds = {feature.name: feature.kind for feature in select(spec, profile)}
     names = kinds.keys() - times

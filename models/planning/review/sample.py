@@ -1,4 +1,4 @@
-"""The rows of a stored table that a review looks at, a few columns at a time."""
+"""The rows of a stored table that a review examines, a few columns at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from models.tables.profile import ColumnProfile, Profile
 from models.tables.stored import read_first
 
 MOST_ROWS = 100_000
-# Wide tables are judged by fewer rows, so that a review takes seconds.
+# Of wide tables fewer rows are read, so that a review takes seconds.
 MOST_CELLS = 20_000_000
 COLUMNS_AT_ONCE = 16
 
@@ -24,7 +24,7 @@ Codes = NDArray[np.int64]
 
 
 class Sample:
-    """The first rows of a table, those without a target left out.
+    """The first rows of a table that have a target.
 
     target : (n,)
     """
@@ -43,7 +43,7 @@ class Sample:
     def read(
         self, columns: Sequence[ColumnProfile]
     ) -> Iterator[tuple[ColumnProfile, pa.ChunkedArray]]:
-        """Each of the columns with its n cells; raises TableDamaged."""
+        """Yield each column with its n cells; raises TableDamaged."""
         for start in range(0, len(columns), COLUMNS_AT_ONCE):
             part = columns[start : start + COLUMNS_AT_ONCE]
             table = read_first(self._parquet, [column.name for column in part], self._rows)
@@ -52,8 +52,8 @@ class Sample:
 
 
 def level_codes(cells: pa.ChunkedArray) -> tuple[Codes, int]:
-    """(n,) the place of each cell's value among the different ones in order, missing ones last,
-    and how many places there are."""
+    """(n,) the rank of each cell's value among the distinct ones, missing values last, and the
+    number of ranks."""
     levels = pc.drop_null(cells.unique())
     ordered = levels.take(pc.sort_indices(levels))
     codes = pc.fill_null(pc.index_in(cells, value_set=ordered), len(ordered))
@@ -61,7 +61,7 @@ def level_codes(cells: pa.ChunkedArray) -> tuple[Codes, int]:
 
 
 def standard_ranks(values: Numbers) -> Numbers:
-    """Mean ranks of (n,) numbers, scaled to mean 0 and deviation 1; 0 for NaN, or if all agree."""
+    """Mean ranks of (n,) numbers with mean 0 and deviation 1; 0 for NaN, or if all are equal."""
     known = ~np.isnan(values)
     ranks = np.zeros(len(values))
     _, places, counts = np.unique(values[known], return_inverse=True, return_counts=True)

@@ -1,4 +1,4 @@
-"""What the profile of a table says against a resolved spec, before any row is read."""
+"""Objections to a resolved spec from the table's profile, before any row is read."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from models.spec.schedules import mean_factor
 from models.tables.kinds import MAX_LEVELS
 from models.tables.profile import Profile
 
-# Weights that shrink by a smaller share over a run are the weights of a run without decay.
+# If decay shrinks weights by less than this over a run, it has no effect.
 LEAST_DECAY = 0.05
-# The share that the advice is for: that much is felt.
+# The share that the suggested decay gives, which has an effect.
 FELT_DECAY = 0.5
 
 
 def settings_warnings(spec: TrainingSpec, profile: Profile) -> list[SpecWarning]:
-    """One function a matter, in the order in which they are shown."""
+    """One function per topic, in the order in which warnings are shown."""
     matters = (_kept, _missing_target, _levels_cut, _capacity, _decay)
     return [warning for matter in matters for warning in matter(spec, profile)]
 
@@ -31,7 +31,7 @@ def _kept(spec: TrainingSpec, profile: Profile) -> Iterator[SpecWarning]:
         if column.name in spec.features.kinds and column.kind in LEFT_OUT_KINDS:
             yield SpecWarning(
                 f"{column.kind}_kept",
-                f"'{column.name}' is used although {LEFT_OUT_KINDS[column.kind]}",
+                f"'{column.name}' is used, although {LEFT_OUT_KINDS[column.kind]}",
                 column.name,
             )
 
@@ -41,7 +41,7 @@ def _missing_target(spec: TrainingSpec, profile: Profile) -> Iterator[SpecWarnin
         if column.name == spec.target and column.missing:
             yield SpecWarning(
                 "target_missing",
-                f"{column.missing} rows have no '{spec.target}' and are left out",
+                f"{column.missing} rows have no '{spec.target}' and are not used",
                 spec.target,
             )
 
@@ -51,9 +51,9 @@ def _levels_cut(spec: TrainingSpec, profile: Profile) -> Iterator[SpecWarning]:
         if spec.features.kinds.get(column.name) == "categorical" and column.cut:
             yield SpecWarning(
                 "levels_cut",
-                f"'{column.name}' has {column.distinct:,} levels, and the {MAX_LEVELS:,} most "
+                f"'{column.name}' has {column.distinct:,} levels, and only the {MAX_LEVELS:,} most "
                 f"frequent are inputs: {100 * column.cut / profile.rows:.1f} % of the rows have "
-                "another one, which is unknown to the network; group rare levels to keep them",
+                "another level, unknown to the network; group rare levels to keep them",
                 column.name,
             )
 
@@ -65,14 +65,14 @@ def _capacity(spec: TrainingSpec, profile: Profile) -> Iterator[SpecWarning]:
         yield SpecWarning(
             "capacity_exceeds_data",
             f"each network has {weights:,} weights for {rows:,} training rows: watch the "
-            "diagnosis for overfitting; weight decay, dropout, early stopping or fewer hidden "
-            "units hold it back",
+            "diagnosis for overfitting. Weight decay, dropout, early stopping or fewer hidden "
+            "units reduce it",
         )
 
 
 def _decay(spec: TrainingSpec, profile: Profile) -> Iterator[SpecWarning]:
-    """Decoupled decay takes a share rate × decay off each weight a step (Loshchilov and Hutter
-    2019, arXiv 1711.05101), so a run takes at most what these shares add up to."""
+    """Decoupled decay reduces each weight by a share rate × decay per step (Loshchilov and Hutter
+    2019, arXiv 1711.05101). Over a run, a weight shrinks at most by the sum of these shares."""
     watched = spec.early_stopping.fraction if spec.early_stopping else 0.0
     rows = profile.rows * (1 - 1 / spec.k_folds) * (1 - watched)
     steps = spec.max_epochs * math.ceil(rows / spec.batch_size)
@@ -82,7 +82,7 @@ def _decay(spec: TrainingSpec, profile: Profile) -> Iterator[SpecWarning]:
         felt = -math.log1p(-FELT_DECAY) / (steps * rate)
         yield SpecWarning(
             "decay_without_effect",
-            f"weight_decay {spec.weight_decay:g} shrinks a weight by {100 * shrinks:.2g} % at the "
-            f"most over the planned {steps:,} steps, which changes nothing: set it to 0, or to "
-            f"about {felt:.1g}, which shrinks weights by a half",
+            f"weight_decay {spec.weight_decay:g} shrinks a weight by at most {100 * shrinks:.2g} % "
+            f"over the planned {steps:,} steps, which has no effect: set it to 0, or to about "
+            f"{felt:.1g}, which halves weights",
         )

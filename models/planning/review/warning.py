@@ -1,4 +1,4 @@
-"""What a review finds."""
+"""A warning of a review."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SpecWarning:
-    """Something that trains but may not be meant."""
+    """A setting that trains but is probably not intended."""
 
     code: str
     detail: str

@@ -223,7 +223,7 @@ def test_too_few_times_are_refused(tmp_path: Path) -> None:
     frame = pd.DataFrame({"area": np.arange(60) ** 1.5, "year": np.arange(60) // 10, "price": 1.0})
     frame["price"] += np.arange(60)
     time = {"type": "time", "column": "year"}
-    with pytest.raises(SpecError, match="'year' has 6 different times, and 5 folds need 7"):
+    with pytest.raises(SpecError, match="'year' has 6 distinct times, and 5 folds need 7"):
         lay(tmp_path, frame, folds=time)
     lay(tmp_path, frame, folds=time, k_folds=4)
     with pytest.raises(SpecError, match="need 7"):

@@ -265,8 +265,8 @@ def test_no_column_is_left_for_reasons_that_are_named() -> None:
         resolve(spec_of(features={"exclude": ["area"]}), profile_of(frame))
     assert str(caught.value) == (
         "no column is left to predict from: 'no' (it names rows and says nothing about the next "
-        "one), 'same' (it has one value), 'area' (it is excluded); features.kinds takes one all "
-        'the same: {"no": "categorical"}'
+        "one), 'same' (it has one value), 'area' (it is excluded); to use one anyway, "
+        'set features.kinds: {"no": "categorical"}'
     )
 
 

@@ -79,14 +79,14 @@ def test_read_without_a_remark(data: bytes, cells: list[list[str]]) -> None:
         (
             b'a,b\n1,x\n2,"5" pipe\n',
             [["a", "b"], ["1", "x"], ["2", "5 pipe"]],
-            "1 cell has text behind the closing double quote: it is kept without the quotes "
+            "1 cell has text after the closing double quote: it is kept without the quotes "
             "(first: row 2, column 'b').",
         ),
         (
             b'a,b\n"7\\" wide, tall",1\n"say ""x"" \\\\ \\n",2\n',
             [["a", "b"], ['7" wide, tall', "1"], ['say "x" \\ \\n', "2"]],
-            "1 cell has a backslash before a double quote: it is read as a double quote of the "
-            "cell (first: row 1, column 'a').",
+            "1 cell has a backslash before a double quote: it is read as a double quote "
+            "(first: row 1, column 'a').",
         ),
         (b'a,b\n1,"5\\""\n2,"7\\""\n', [["a", "b"], ["1", '5"'], ["2", '7"']], "2 cells have"),
         (b'"a" (m2),b\n1,2\n', [["a (m2)", "b"], ["1", "2"]], "first: the header, column 'a (m2)'"),
@@ -109,9 +109,9 @@ def test_read_with_a_remark(data: bytes, cells: list[list[str]], says: str) -> N
         (b"a,b\n1,2,\n3,4,\n", "The rows end with a separator", (1, None)),
         (b"text\nhello, world\nfoo\n", "Row 1 has 2 cells", (1, None)),
         (b"tag\na;b\nc;d\n", "Row 1 has 2 cells where the header has 1", (1, None)),
-        (b'a, b\n1, "x" y\n', "Row 1, column 'b' has text behind its closing", (1, "b")),
+        (b'a, b\n1, "x" y\n', "Row 1, column 'b' has text after its closing", (1, "b")),
         (b'a,b\n"7\\" wide",1\n"7" wide",2\n', "Row 1, column 'a' has text behind", (1, "a")),
-        (b'a,b\n"x,1\ny,"z",2\n', "Row 1, column 'a' has text behind its closing", (1, "a")),
+        (b'a,b\n"x,1\ny,"z",2\n', "Row 1, column 'a' has text after its closing", (1, "a")),
         (b'a, b\n1, "x\n', "Row 1, column 'b' opens a double quote that never", (1, "b")),
     ],
 )
@@ -160,8 +160,8 @@ def test_what_is_odd_below_the_lines_that_are_judged(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (b"a~b\n1~2\n3~4\n", "If '~' separates 2 columns, say so: ?separator=~."),
-        (b"a:b:c\n1:2:3\n", "If ':' separates 3 columns, say so: ?separator=:."),
+        (b"a~b\n1~2\n3~4\n", "If '~' separates 2 columns, upload it with ?separator=~."),
+        (b"a:b:c\n1:2:3\n", "If ':' separates 3 columns, upload it with ?separator=:."),
         (b'"a,b"\n"1,2"\n', "remove the double quotes around whole lines."),
     ],
 )

@@ -101,7 +101,7 @@ def test_folds_in_time_need_every_date(tmp_path: Path) -> None:
     table.iloc[:4, table.columns.get_loc("date")] = None
     (found,) = reviewed(tmp_path, table)
     assert found.code == "ordered_in_time"
-    assert "miss it in 4" in found.detail
+    assert "missing in 4 rows" in found.detail
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.001, 0.01])
