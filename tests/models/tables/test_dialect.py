@@ -110,7 +110,7 @@ def test_read_with_a_remark(data: bytes, cells: list[list[str]], says: str) -> N
         (b"text\nhello, world\nfoo\n", "Row 1 has 2 cells", (1, None)),
         (b"tag\na;b\nc;d\n", "Row 1 has 2 cells where the header has 1", (1, None)),
         (b'a, b\n1, "x" y\n', "Row 1, column 'b' has text after its closing", (1, "b")),
-        (b'a,b\n"7\\" wide",1\n"7" wide",2\n', "Row 1, column 'a' has text behind", (1, "a")),
+        (b'a,b\n"7\\" wide",1\n"7" wide",2\n', "Row 1, column 'a' has text after", (1, "a")),
         (b'a,b\n"x,1\ny,"z",2\n', "Row 1, column 'a' has text after its closing", (1, "a")),
         (b'a, b\n1, "x\n', "Row 1, column 'b' opens a double quote that never", (1, "b")),
     ],
