@@ -1,7 +1,7 @@
-"""A trained model as ONNX graphs, and the proof that they compute what was trained.
+"""Exports a trained model as ONNX graphs and checks that they compute what was trained.
 
-`core.onnx` takes numbers and level codes, `model.onnx` raw columns: the same graph behind one
-node a column. ScatterElements writes the one-hot, see `models.networks.encoder`.
+`core.onnx` takes numbers and level codes. `model.onnx` takes raw columns: the same graph after one
+node per column. ScatterElements writes the one-hot codes, see `models.networks.encoder`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ML_OPSET = 3
 RAW_NUMBERS = f"{PREFIX}raw:numbers"
 RAW_CODES = f"{PREFIX}raw:codes"
 UNKNOWN_TEXT = f"{PREFIX}unknown"
-# Rows that a check runs at a time.
+# Rows per call in a check.
 CHECK_ROWS = 256
 
 
@@ -36,13 +36,13 @@ class ExportMismatch(Exception):
 
 
 def core_graph(served: ServedModel, design: Design) -> onnx.ModelProto:
-    """The graph from `numbers` (N, D) and `codes` (N, C) on."""
+    """The graph with the inputs `numbers` (N, D) and `codes` (N, C)."""
     example = (
         torch.zeros(2, len(design.numeric), dtype=torch.float64),
         torch.zeros(2, len(design.categorical), dtype=torch.int64),
     )
     rows = torch.export.Dim("N")
-    # The exporter announces optional packages that it does without.
+    # The exporter logs which optional packages are missing.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -61,7 +61,7 @@ def core_graph(served: ServedModel, design: Design) -> onnx.ModelProto:
 
 
 def full_graph(core: onnx.ModelProto, design: Design) -> onnx.ModelProto:
-    """The graph from raw columns on: double (N, 1) or string (N, 1) each."""
+    """The graph with raw columns as inputs: double (N, 1) or string (N, 1) each."""
     names = input_names(design)
     inputs, nodes, codes = [], [], []
     for name in design.numeric:
@@ -107,7 +107,7 @@ def full_graph(core: onnx.ModelProto, design: Design) -> onnx.ModelProto:
 
 
 def _joined(name: str, parts: list[str], element: int, others: list[str]) -> list[onnx.NodeProto]:
-    """Nodes that join columns into (N, len(parts)); without any, N is that of the others."""
+    """Nodes that join columns into (N, len(parts)); without parts, N comes from other inputs."""
     if parts:
         return [helper.make_node("Concat", parts, [name], axis=1)]
     bounds = [f"{name}:from", f"{name}:to", f"{name}:axis"]
@@ -119,7 +119,7 @@ def _joined(name: str, parts: list[str], element: int, others: list[str]) -> lis
     return [*constants, cut, helper.make_node("Cast", [f"{name}:empty"], [name], to=element)]
 
 
-# In every numeric cell of a row: its price must be a number all the same.
+# Put in every numeric cell of a row, which must still get a finite prediction.
 ODD_NUMBERS = np.array([np.nan, 1e308, -1e308, 1e13])
 
 
@@ -131,19 +131,19 @@ def verify(
     folds: list[np.ndarray],
     out_of_fold: np.ndarray,
 ) -> None:
-    """Run both graphs and compare them with what was scored, on the scale that was learnt.
+    """Run both graphs and compare them with the scored predictions, on the learnt scale.
 
     Parameters
     ----------
-    served : what the graphs were made from
-    folds : the validation rows of each of its folds, places in the design
+    served : the function that the graphs were exported from
+    folds : the validation rows of each of its folds, indices in the design
     out_of_fold : (n,) the predictions that the metrics were computed from
 
     Raises
     ------
     ExportMismatch: member f of a graph differs from fold f's out-of-fold predictions, a value is
-        not the members' mean, the two graphs differ, or a row with every cell missing, unknown or
-        beyond all bounds has no finite price.
+        not the members' mean, the two graphs differ, or a row whose cells are all missing, unknown
+        or extreme has no finite prediction.
     """
     core_session, full_session = session(core), session(full)
     replicas = served.members_per_fold
@@ -176,16 +176,16 @@ def session(graph: bytes, threads: int = 1) -> onnxruntime.InferenceSession:
 
 
 def _compare(target: Target, found: np.ndarray, expected: np.ndarray, what: str) -> None:
-    """Predictions of shape (N, …) or (K, N, …), by the scale of one fold."""
+    """Compare predictions (N, …) or (K, N, …) on the scale of one fold."""
     apart = target.apart(found, expected)
-    if not np.all(apart <= TOLERANCE):  # NaN is a difference too
+    if not np.all(apart <= TOLERANCE):  # NaN counts as a difference
         raise ExportMismatch(
             f"{what}: predictions differ by {np.max(apart):.2g} standard deviations of the target"
         )
 
 
 def _raw_inputs(design: Design, numbers: np.ndarray, codes: np.ndarray) -> dict[str, np.ndarray]:
-    """The same rows as raw columns; an unknown level is a text that no vocabulary holds."""
+    """The same rows as raw columns; an unknown level is a text that is in no vocabulary."""
     names = input_names(design)
     columns: dict[str, np.ndarray] = {}
     for place, name in enumerate(design.numeric):

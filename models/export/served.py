@@ -1,4 +1,4 @@
-"""The function that is served: raw numbers and codes to prices, all members at once."""
+"""The served function: raw numbers and codes to predictions of all members at once."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from models.networks.population import Network, take
 from models.objectives.learning import Target
 from models.training.engine import TrainedPopulation
 
-# Rows that go through at once.
+# Rows per call.
 CHUNK_ROWS = 256
 
 
 class ServedModel(nn.Module):
-    """The networks of F folds, m each, with their preprocessing and inverse target transform.
+    """The networks of F folds with m members each, with preprocessing and inverse target transform.
 
     Input
     -----
@@ -26,8 +26,8 @@ class ServedModel(nn.Module):
 
     Output
     ------
-    value : (N, …) float64, on the target's own scale: the mean of the members, or of the last
-        fold's where that has seen the most: of folds in time the first know only the oldest rows
+    value : (N, …) float64, on the target's own scale: the mean of the members; with folds in time
+        only of the last fold's, because the first folds know only the oldest rows
     members : (F·m, N, …) float64, fold f owns members f·m … f·m + m − 1
     """
 
@@ -51,8 +51,8 @@ class ServedModel(nn.Module):
 
     @classmethod
     def of(cls, trained: TrainedPopulation, *, latest_alone: bool = False) -> ServedModel:
-        """What was learnt, without what failed: a fold in which no member has weights is left out,
-        and a member without weights gives its place to the next of its fold that has some.
+        """The learned functions without failed members. A fold in which no member has weights is
+        left out; a member without weights is replaced by the fold's next one that has some.
 
         Raises
         ------
@@ -86,7 +86,7 @@ class ServedModel(nn.Module):
         return members[self.first_served :].mean(0), members
 
     def fold(self, place: int) -> ServedModel:
-        """The members of one fold alone."""
+        """Only the members of one fold."""
         first = place * self.members_per_fold
         own = torch.arange(first, first + self.members_per_fold)
         return ServedModel(

@@ -1,7 +1,7 @@
-"""What is predicted: what depends on it and needs no torch.
+"""The interface of an objective, except what needs torch.
 
-An `Objective` says which targets it takes, what a model's answers look like and how two models are
-compared. `models.objectives.learning` has the other half, which trains.
+An `Objective` decides which targets it accepts, what a model's answers look like and how two models
+are compared. `models.objectives.learning` has the other half, which trains.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from models.tables.faults import RowWarning
 from models.tables.profile import ColumnProfile
 
 Vector = NDArray[np.float64]
-# Shares of the truths that intervals are to hold.
+# Coverages that intervals are calibrated and measured for.
 DEFAULT_COVERAGE = 0.9
 LOWEST_COVERAGE, HIGHEST_COVERAGE = 0.5, 0.99
 # Errors by which models are compared.
@@ -31,14 +31,14 @@ Cells = Vector | Sequence[str] | Sequence[Sequence[str]]
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a model's answers. Every protocol writes its answers from these, in order.
+    """One column of a model's answers. Every protocol writes these columns, in order.
 
     name : in a CSV
-    path : where it stands in a row's JSON object
-    tensor : its name where answers are tensors; None: it is none. Columns that share a tensor stand
-        in it side by side.
-    is_text : else its cells are numbers, NaN where there is none
-    is_default : whether a CSV has it unless other columns are asked for
+    path : its place in a row's JSON object
+    tensor : its name if answers are tensors; None: it is not in them. Columns that share a tensor
+        are side by side in it.
+    is_text : whether its cells are texts; otherwise numbers, NaN for none
+    is_default : whether a CSV has it unless the request names columns
     """
 
     name: str
@@ -50,7 +50,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Answer:
-    """Cells (N,) by the name of their column, and what is odd: by row, and about all rows."""
+    """Cells (N,) by column name, and what is odd about single rows and about all rows."""
 
     cells: Mapping[str, Cells]
     odd: Sequence[tuple[int, RowWarning]] = ()
@@ -58,23 +58,23 @@ class Answer:
 
 
 class Answering(ABC):
-    """Turns one model's numbers into answers."""
+    """Turns one model's outputs into answers."""
 
     columns: tuple[Column, ...]
 
     @abstractmethod
     def answer(self, values: Vector, members: Vector, coverage: float) -> Answer:
-        """Of rows to predict.
+        """The answer for rows to predict.
 
         Parameters
         ----------
-        values : (N, …), what the model's members say together
+        values : (N, …), the members' joint predictions
         members : (K, N, …)
-        coverage : the share of the truths that intervals are to hold
+        coverage : the share of truths that intervals should contain
         """
 
     def explained(self, values: Vector) -> Vector:
-        """(N,) the number that contributions of columns add up to."""
+        """(N,) the number that the columns' contributions add up to."""
         return values
 
 
@@ -82,8 +82,8 @@ class Answering(ABC):
 class Yardstick:
     """The error by which two models of one table are compared.
 
-    rows : of a table of out-of-fold predictions, the terms (n,) whose mean is taken
-    value : of the mean of the terms
+    rows : from a table of out-of-fold predictions to the terms (n,) to average
+    value : from the mean of the terms to the error
     """
 
     name: Error
@@ -92,7 +92,7 @@ class Yardstick:
 
 
 class Objective(ABC):
-    """What is predicted.
+    """A kind of target and its answers, such as a number with an interval.
 
     metrics : by name
     standalone : the module that writes the answers of an exported folder
@@ -103,22 +103,22 @@ class Objective(ABC):
 
     @abstractmethod
     def target_fault(self, spec: TrainingSpec, target: ColumnProfile) -> tuple[str, str] | None:
-        """Why a column with values cannot be this target: a JSON pointer into the spec, and what to
-        do."""
+        """Why a column with values cannot be this target: a JSON pointer into the spec, and the
+        reason with what to do."""
 
     @abstractmethod
     def is_complete(self, spec: TrainingSpec) -> bool:
-        """Whether nothing is left to learn from the target, see `complete`."""
+        """Whether the spec already has all settings that `complete` fills in."""
 
     @abstractmethod
     def complete(
         self, spec: TrainingSpec, smallest: float | None, skewness: float | None
     ) -> TrainingSpec:
-        """The spec with what follows from these statistics of the target filled in."""
+        """The spec with the settings that depend on these statistics of the target."""
 
     @abstractmethod
     def outputs(self, target: ColumnProfile) -> int:
-        """How many outputs a network has."""
+        """Number of outputs of a network."""
 
     @abstractmethod
     def read(self, column: pa.ChunkedArray) -> Vector:
@@ -126,12 +126,12 @@ class Objective(ABC):
 
     @abstractmethod
     def strata(self, target: Vector, most: int) -> NDArray[np.int64]:
-        """(n,) the stratum of each row for `stratified` folds, `most` of them at the most."""
+        """(n,) the stratum of each row for `stratified` folds; at most `most` strata."""
 
     @abstractmethod
     def answering(self, manifest: Any) -> Answering:
-        """For the model that this manifest (`models.serving.manifest`) describes."""
+        """The answers of the model that this manifest (`models.serving.manifest`) describes."""
 
     @abstractmethod
     def yardstick(self, challenger: Any, champion: Any) -> Yardstick:
-        """For the models that these manifests describe."""
+        """The comparison for the models that these manifests describe."""

@@ -1,4 +1,4 @@
-"""What is predicted: the half of an objective that trains, with torch.
+"""The half of an objective that trains, with torch.
 
 `models.objectives.base` has the other half.
 """
@@ -19,16 +19,16 @@ from models.objectives.losses import RowLoss
 from models.objectives.metrics import Metrics, Units
 from models.spec import TrainingSpec
 
-# Largest difference between a graph's prediction and the one it was scored with, as
-# `Target.apart` has it. float32 networks differ by 1e-6 to 1e-5.
+# Largest difference, as measured by `Target.apart`, between a graph's prediction and the one that
+# was scored. float32 networks differ by 1e-6 to 1e-5.
 TOLERANCE = 1e-4
 
 
 class Target(nn.Module):
     """What F folds learn about the target, each from its own training rows.
 
-    Its buffers are (F, …), so that `take` gives that of some folds, or one for each member.
-    `outputs` is how many a network has.
+    Buffers are (F, …), so that `take` selects some folds, or gives one for each member. `outputs`
+    is the number of a network's outputs.
     """
 
     outputs: int
@@ -38,29 +38,28 @@ class Target(nn.Module):
         raise NotImplementedError
 
     def restore(self, outputs: Tensor) -> Tensor:
-        """(F, N, outputs) of networks to (F, N, …) predictions; what is served is the mean of
-        several."""
+        """(F, N, outputs) of networks to (F, N, …) predictions. The mean of several is served."""
         raise NotImplementedError
 
     def row_errors(self, actual: Vector, predicted: Vector) -> Vector:
-        """(n,) errors of predictions (n, …), of one fold, on the scale that is learnt."""
+        """(n,) errors of predictions (n, …), of one fold, on the learnt scale."""
         raise NotImplementedError
 
     def apart(self, found: Vector, expected: Vector) -> Vector:
-        """How far predictions lie from others, of one fold, in units in which `TOLERANCE` is felt.
-        NaN where one of them is none."""
+        """How far predictions of one fold are from others, in units comparable with `TOLERANCE`;
+        NaN if one of them is NaN."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Scored:
-    """n rows with what models predict that did not see them.
+    """n rows with predictions of models that did not see them.
 
     prediction : (n, …)
     members : (m, n, …) of the members of a row's own fold
     fold : (n,)
     column : (n,) groups or times of `group` and `time` folds
-    units : (n,) what errs on its own
+    units : (n,) what errs independently
     """
 
     spec: TrainingSpec
@@ -74,11 +73,11 @@ class Scored:
 
 @dataclass(frozen=True)
 class Assessment:
-    """What an objective says of scored rows.
+    """What an objective reports about scored rows.
 
     result : members of the job's result
     kept : members of the manifest
-    columns : (n,) each, of the table of out-of-fold predictions
+    columns : (n,) each, for the table of out-of-fold predictions
     """
 
     metrics: Metrics
@@ -96,7 +95,7 @@ class Learning(ABC):
 
     @abstractmethod
     def target(self, training: Sequence[Vector], spec: TrainingSpec) -> Target:
-        """Learnt from the targets of each fold's training rows."""
+        """Learn from the targets of each fold's training rows."""
 
     @abstractmethod
     def loss(self, spec: TrainingSpec) -> RowLoss: ...
@@ -105,8 +104,8 @@ class Learning(ABC):
     def refine(
         self, target: Target, scored: Sequence[tuple[Vector, Vector]], *, in_time: bool
     ) -> bool:
-        """Let the folds' targets, one for each member, learn from out-of-fold predictions: of each
-        fold its truths and its predictions. True if it changed what is predicted."""
+        """Let the folds' targets, one for each member, learn from each fold's truths and
+        out-of-fold predictions. True if that changed the predictions."""
 
     @abstractmethod
     def assess(self, scored: Scored) -> Assessment: ...
@@ -121,12 +120,12 @@ class Learning(ABC):
         members: Vector,
         units: Units,
     ) -> dict[str, Any]:
-        """The same of rows (n,) that all folds' models predict: value (n, …), and members
+        """The same for rows (n,) that all folds' models predict: value (n, …), and members
         (K, n, …) of those that are served."""
 
     @abstractmethod
     def fold_metrics(self, actual: Vector, predicted: Vector, truths: Vector) -> Metrics:
-        """Of one fold; `truths` are those of all folds."""
+        """Metrics of one fold; `truths` are those of all folds."""
 
     @abstractmethod
     def constant_error(self, target: Target, actual: Vector) -> float:
@@ -134,8 +133,8 @@ class Learning(ABC):
 
     @abstractmethod
     def typical_error(self, means: Vector) -> Vector:
-        """An error of the unit in which it is reported, from means of `row_errors`."""
+        """Errors in the reported unit, from means of `row_errors`."""
 
     @abstractmethod
     def kept(self, target: Target) -> dict[str, Any]:
-        """Members of the manifest that say what the served members learnt."""
+        """Fields of the manifest with what the served members learnt."""

@@ -1,7 +1,7 @@
 """Losses of single rows and their slopes, on the scale that a network learns.
 
-A loss takes all outputs of a row, so that one of several outputs stands beside one of a single
-number. What is written by hand here is held against autograd by a test.
+A loss takes all outputs of a row, so losses of one and of several outputs have the same interface.
+A test compares the derivatives written by hand with autograd.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ class RowLoss(Protocol):
         """(…) losses of outputs (…, O) against targets (…)."""
 
     def slopes(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """(…, O) derivatives of `rows` by the outputs, in a tensor of the caller's own."""
+        """(…, O) derivatives of `rows` by the outputs, in a new tensor."""
 
 
-# Written out: torch.nn.functional's take several times as long for a batch, with their checks.
-# With several outputs each of them predicts the one target.
+# Written out, because torch.nn.functional's versions check their inputs and take several times as
+# long for a batch. With several outputs, each of them predicts the one target.
 
 
 class SquaredError:
@@ -67,5 +67,5 @@ LOSSES: dict[Loss, RowLoss] = {
 
 
 def _total(losses: Tensor) -> Tensor:
-    """Over the outputs; a sum of one would be a kernel for nothing."""
+    """Sum over the outputs; skipped for one output, which saves a kernel call."""
     return losses[..., 0] if losses.shape[-1] == 1 else losses.sum(-1)

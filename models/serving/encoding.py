@@ -1,7 +1,7 @@
-"""Rows as users send them to numbers and level codes, and what is odd about each row.
+"""Encodes users' rows as numbers and level codes, and reports what is odd about each row.
 
-JSON rows are looked up in dictionaries, tables are encoded a column at a time; both read a cell by
-the same rules, so that a row has the same price either way.
+JSON rows are looked up in dictionaries; tables are encoded one column at a time. Both read cells by
+the same rules, so that a row has the same prediction either way.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class EncodedRows:
     warnings: list[list[RowWarning]]
 
     def faults(self) -> list[TableFault]:
-        """The warnings that `on_unknown=error` refuses; rows count from 1."""
+        """The warnings that `on_unknown=error` turns into errors; rows count from 1."""
         return [
             TableFault(warning.detail, row, warning.column)
             for row, warnings in enumerate(self.warnings, start=1)
@@ -63,11 +63,11 @@ class EncodedRows:
 
 @dataclass(frozen=True)
 class Given:
-    """The columns of a request, as a model sees them.
+    """The columns of a request, matched with the model's.
 
-    numeric, categorical : places, among the model's, of the columns that came
+    numeric, categorical : indices, among the model's columns, of those that came
     missing : columns of the model that did not come
-    ignored : columns that came and are not the model's
+    ignored : columns that came but are not the model's
     """
 
     numeric: list[int]
@@ -77,13 +77,13 @@ class Given:
 
 
 class RowEncoder:
-    """Reads rows for one model."""
+    """Encodes rows for one model."""
 
     def __init__(self, manifest: Manifest) -> None:
         self._numeric = manifest.numeric
         self._categorical = [(feature, Levels(feature.levels)) for feature in manifest.categorical]
         self._ranges = [(feature.name, *_range(feature), feature) for feature in manifest.numeric]
-        # What a model takes for a missing cell.
+        # What a model receives for a missing cell.
         self._no_number = np.full(len(self._numeric), np.nan)
         self._no_level = np.array([_missing_code(feature) for feature in manifest.categorical], int)
         self.columns = manifest.columns
@@ -93,7 +93,7 @@ class RowEncoder:
         ) or any(feature.numbers for feature in manifest.categorical)
 
     def given(self, names: Collection[str]) -> Given:
-        """Match the columns of a request, each named once."""
+        """Match the columns of a request, each named once, with the model's."""
         came = self._used.intersection(names)
         return Given(
             numeric=[p for p, feature in enumerate(self._numeric) if feature.name in came],
@@ -103,11 +103,11 @@ class RowEncoder:
         )
 
     def rows(self, rows: Sequence[Mapping[str, Any]], given: Given) -> EncodedRows:
-        """Encode JSON objects: a cell is a number, a text, a boolean or null. Where a row lacks a
+        """Encode JSON objects: a cell is a number, a text, a boolean or null. If a row lacks a
         column that another row of the request has, its cell is missing.
 
-        Most cells are a number within its column's range or a known level, which is seen here: a
-        call for each cell would take as long as the rest of a price.
+        Most cells are a number within the column's range or a known level. These are handled
+        inline, because a function call per cell would take as long as the rest of a prediction.
         """
         warnings: list[list[RowWarning]] = [[] for _ in rows]
         ranges = [self._ranges[place] for place in given.numeric]
@@ -151,7 +151,7 @@ class RowEncoder:
 
 
 def _completed(came: list[list[Any]], places: list[int], missing: np.ndarray) -> np.ndarray:
-    """(N, D) cells: those that came (N, len(places)), and `missing` (D,) in the other columns."""
+    """(N, D) cells: the given (N, len(places)), and `missing` (D,) in the other columns."""
     cells = np.array(came, missing.dtype).reshape(len(came), len(places))
     if len(places) == len(missing):
         return cells
@@ -178,24 +178,24 @@ def _number(feature: NumericFeature, cell: object, odd: list[RowWarning]) -> flo
 
 
 def _text(cell: object) -> str:
-    """How a table writes what JSON sent."""
+    """The text that a table would have for a JSON value."""
     return str(cell).lower() if isinstance(cell, bool) else str(cell).strip()
 
 
 def _is_nothing(cell: object) -> bool:
-    """null, or the NaN that some clients write for it."""
+    """Whether a value is null, or the NaN that some clients send instead."""
     return cell is None or (isinstance(cell, float) and math.isnan(cell))
 
 
 def _float(number: float) -> float:
     try:
         return float(number)
-    except OverflowError:  # an integer of hundreds of digits
+    except OverflowError:  # an integer with hundreds of digits
         return math.inf
 
 
 def _number_in_text(feature: NumericFeature, text: str, odd: list[RowWarning]) -> float:
-    """A number or a date that came as text, read as a table's cell is."""
+    """Read a number or a date that came as text, by the rules for a table's cells."""
     if feature.kind == "numeric" and feature.reading is None and not feature.is_flag:
         try:
             value = math.nan if text in MISSING_AMONG_NUMBERS else float(text)
@@ -208,8 +208,8 @@ def _number_in_text(feature: NumericFeature, text: str, odd: list[RowWarning]) -
         else:
             odd.append(not_a_number(feature, quoted(text)))
         return math.nan
-    values, told = _numbers(feature, pa.array([text], pa.string()))
-    odd.extend(told.values())
+    values, found = _numbers(feature, pa.array([text], pa.string()))
+    odd.extend(found.values())
     return float(values[0])
 
 
@@ -236,14 +236,14 @@ def _level(feature: CategoricalFeature, known: Levels, cell: object) -> str | No
         return None
     if isinstance(cell, (int, float)) and not isinstance(cell, bool):
         number = _float(cell)
-        # Among words a whole number is a word, with all of its digits.
+        # Among words a whole number is a word, with all its digits.
         if isinstance(cell, int) and (not feature.numbers or math.isinf(number)):
             return str(cell)
         # A CSV's 2.0 may have been a word.
         return repr(number) if repr(number) in known.codes else level_of(number)
     text = _text(cell)
     if not feature.numbers:
-        if isinstance(cell, bool):  # one word among others
+        if isinstance(cell, bool):  # a word like others
             spellings = (str(cell), text, text.upper())
             return next((spelt for spelt in spellings if spelt in known.codes), text)
         return None if text in MISSING else text
@@ -257,8 +257,8 @@ def _column(
     cells: pa.Array | pa.ChunkedArray,
     warnings: list[list[RowWarning]],
 ) -> np.ndarray:
-    """A column's numbers or codes (N,). Cells that are equal are read once: most columns have few
-    different ones, and to tell them apart takes a fifth of the time of reading them all."""
+    """A column's numbers or codes (N,). Equal cells are read once, because most columns have few
+    distinct ones, and finding them takes a fifth of the time of reading all cells."""
     joined = cells.combine_chunks() if isinstance(cells, pa.ChunkedArray) else cells
     distinct = joined.dictionary_encode()
     values, odd = read(feature, distinct.dictionary)
@@ -274,7 +274,7 @@ def _column(
 def _numbers(
     feature: NumericFeature, texts: pa.Array
 ) -> tuple[NDArray[np.float64], dict[int, RowWarning]]:
-    """The number in each text, and what is odd about it, by its place."""
+    """The number in each text, and what is odd, by index."""
     values, bad = _read(feature, texts)
     odd = {
         place: not_a_number(feature, quoted(text)) if bad[place] else missing_value(feature.name)
@@ -287,7 +287,7 @@ def _numbers(
 
 
 def _read(feature: NumericFeature | CategoricalFeature, texts: pa.Array) -> tuple[Numbers, Mask]:
-    """The number in each text (N,), and which have one that cannot be read."""
+    """The number in each text (N,), and which texts cannot be read."""
     if feature.is_flag:
         texts = pc.replace_substring_regex(texts, "(?i)^true$", "1")
         texts = pc.replace_substring_regex(texts, "(?i)^false$", "0")
@@ -311,7 +311,7 @@ def _levels(feature: CategoricalFeature, texts: pa.Array) -> pa.Array:
 def _codes(
     known: Levels, feature: CategoricalFeature, texts: pa.Array
 ) -> tuple[NDArray[np.int64], dict[int, RowWarning]]:
-    """The code of each text's level, and what is odd about it, by its place."""
+    """The code of each text's level, and what is odd, by index."""
     levels = _levels(feature, texts)
     codes = encode(levels, feature.levels)
     odd: dict[int, RowWarning] = {}
@@ -327,18 +327,18 @@ def _codes(
 
 
 def _chosen(texts: pa.Array, mask: NDArray[np.bool_]) -> Iterator[tuple[int, Any]]:
-    """Some of the texts, each with its place."""
+    """Some of the texts, each with its index."""
     places = np.flatnonzero(mask)
     return zip(places.tolist(), texts.take(pa.array(places)).to_pylist(), strict=True)
 
 
 def _missing_code(feature: CategoricalFeature) -> int:
-    """The code of a missing cell: its own level where the table had one, else unknown."""
+    """The code of a missing cell: a level of its own if the table had one, otherwise unknown."""
     return feature.levels.index(None) if None in feature.levels else len(feature.levels)
 
 
 def _range(feature: NumericFeature) -> tuple[float, float]:
-    """The bounds of a number that can be taken as it is; none where a cell must be text."""
+    """The range of numbers that need no check; empty if cells must be text."""
     if feature.low is None or feature.high is None or feature.kind != "numeric":
         return math.inf, -math.inf
     return feature.low, feature.high

@@ -1,4 +1,4 @@
-"""What a model says of itself: the file `manifest.json` beside its graphs."""
+"""The description of a model: the file `manifest.json` next to its graphs."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from models.spec import TargetTransform, TrainingSpec
 from models.tables.readings import Reading
 
 OUTPUTS = ["value", "members"]
-# Names inside `model.onnx` that no column's name may meet.
+# Names inside `model.onnx` that no column may have.
 PREFIX = "foldhouse:"
-# Bins of a column of numbers; fewer where many rows have one number.
+# Bins of a numeric column; fewer if many rows have the same number.
 BINS = 10
 
 
 class NumericFeature(BaseModel):
-    """A column of numbers; a date is seconds since 1970, UTC. `low` and `high`: as trained.
-    `reading`: how texts that are no plain numbers or dates become some.
+    """A column of numbers; a date is seconds since 1970, UTC. `low` and `high`: range in training.
+    `reading`: how texts that are not plain numbers or dates are converted.
 
-    `shares`: of the rows of training by their bin between `edges`, bin b being (edge b − 1,
-    edge b], and of those without a number last.
+    `shares`: shares of the training rows by their bin between `edges`, where bin b is (edge b − 1,
+    edge b]; the last is the share without a number.
     """
 
     kind: Literal["numeric", "datetime"]
@@ -42,7 +42,7 @@ class NumericFeature(BaseModel):
 
     @property
     def is_flag(self) -> bool:
-        """Whether training saw 0 and 1 only: true and false say the same."""
+        """Whether training saw only 0 and 1, so that true and false mean the same."""
         return (
             self.kind == "numeric" and (self.low, self.high) == (0, 1) and {*self.edges} <= {0, 1}
         )
@@ -51,8 +51,8 @@ class NumericFeature(BaseModel):
 class CategoricalFeature(BaseModel):
     """A column of words, or of numbers taken as words.
 
-    A level's code is its place in `levels`; null is the level of missing cells. `shares`: of the
-    rows of training by level, and of those with none of them last.
+    A level's code is its index in `levels`; null is the level of missing cells. `shares`: shares of
+    the training rows by level; the last is that of rows with none of them.
     """
 
     kind: Literal["categorical"]
@@ -64,13 +64,13 @@ class CategoricalFeature(BaseModel):
 
     @property
     def is_flag(self) -> bool:
-        """Whether training saw the numbers 0 and 1 only: true and false say the same."""
+        """Whether training saw only the numbers 0 and 1, so that true and false mean the same."""
         return self.numbers and {*self.levels} <= {"0", "1", None}
 
 
 class Importance(BaseModel):
-    """By what share the out-of-fold error grows while the column's cells are shuffled, and the
-    standard error of that; None where it is not known."""
+    """The relative increase of the out-of-fold error when the column's cells are shuffled, and its
+    standard error; None if unknown."""
 
     column: str
     error_growth: float
@@ -78,9 +78,9 @@ class Importance(BaseModel):
 
 
 class MeasuredInterval(BaseModel):
-    """A coverage asked for, and the share of `rows` unseen rows whose truth lay inside.
+    """A requested coverage, and the share of `rows` unseen rows whose truth was inside.
 
-    `mean_width` is on the target's own scale. None: no interval could be had.
+    `mean_width` is on the target's own scale. None: there was no interval.
     """
 
     coverage: float
@@ -94,10 +94,10 @@ class Manifest(BaseModel):
 
     `core.onnx` takes `numbers` (N, D) float64 and `codes` (N, C) int64 in the order of the two
     lists of features; an unknown level's code is the number of levels. `model.onnx` takes each
-    column under its `inputs` name. What models of an earlier version lack is None or empty.
+    column under its `inputs` name. What models of earlier versions lack is None or empty.
     """
 
-    # An objective may keep more.
+    # An objective may add more fields.
     model_config = ConfigDict(extra="allow")
 
     format: Literal[1] = 1
@@ -122,13 +122,13 @@ class Manifest(BaseModel):
 
     @property
     def columns(self) -> list[str]:
-        """Those that the model uses, numbers first."""
+        """The columns that the model uses, numbers first."""
         numbers = [feature.name for feature in self.numeric]
         return numbers + [feature.name for feature in self.categorical]
 
     @property
     def first_served(self) -> int:
-        """The first of the members whose mean is the value: of folds in time the last fold's."""
+        """The first member that is averaged: with folds in time, the first of the last fold."""
         in_time = self.spec.get("folds", {}).get("type") == "time"
         return self.members - self.members_per_fold if in_time else 0
 
@@ -138,7 +138,7 @@ class Manifest(BaseModel):
 
 
 def input_names(design: Design) -> dict[str, str]:
-    """Column to input of `model.onnx`: its own name, unless the graph needs that name itself."""
+    """Column to input of `model.onnx`: its own name, unless the graph uses that name itself."""
     names = [*design.numeric, *(vocabulary.name for vocabulary in design.categorical)]
     inputs: dict[str, str] = {}
     for name in names:
@@ -160,7 +160,7 @@ def describe(
     receipt: dict[str, Any],
     warnings: list[SpecWarning],
 ) -> Manifest:
-    """The manifest of a model trained with a resolved spec; `kept` is what its objective keeps."""
+    """The manifest of a model trained with a resolved spec; `kept` are the objective's fields."""
     ranked = [row["column"] for row in importance]
     places = sorted(
         range(len(design.numeric)), key=lambda place: ranked.index(design.numeric[place])

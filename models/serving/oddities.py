@@ -1,4 +1,4 @@
-"""What may be odd about rows to price, in the words of the answer."""
+"""Warnings about rows to predict."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models.tables.wording import moment_text, number_text
 
 REFUSED: tuple[WarningCode, ...] = ("unknown_category", "not_a_number", "missing_value")
 
-SHARED = 4096  # columns whose warnings are kept: an empty row has one for each
+SHARED = 4096  # columns whose warnings are cached: an empty row has one for each
 
 
 @lru_cache(SHARED)
@@ -35,12 +35,12 @@ def unknown_category(feature: CategoricalFeature, level: str) -> RowWarning:
     if feature.shares and feature.shares[-1] > 0:
         known = (
             f"the {len(feature.levels):,} most frequent levels of '{feature.name}' in training "
-            f"({100 * feature.shares[-1]:.1f} % of its rows had another)"
+            f"({100 * feature.shares[-1]:.1f} % of its rows had another one)"
         )
     return RowWarning(
         "unknown_category",
         feature.name,
-        f"{quoted(level)} is not among {known}: the network sees none of them",
+        f"{quoted(level)} is not among {known}: the network does not know it",
     )
 
 
@@ -58,5 +58,5 @@ def outlier(names: list[str]) -> RowWarning:
     return RowWarning(
         "outlier",
         names[0] if names else None,
-        "the row is unlike those of training, mostly in " + ", ".join(map(repr, names)),
+        "the row is unlike the training rows, mostly in " + ", ".join(map(repr, names)),
     )

@@ -1,4 +1,4 @@
-"""A registered model, loaded and ready to price rows. Needs onnxruntime, not torch."""
+"""A registered model, loaded and ready to predict rows. Needs onnxruntime, not torch."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from models.data.design import Codes, Numbers
 from models.objectives import OBJECTIVES
 from models.objectives.base import DEFAULT_COVERAGE, Cells
 from models.serving.encoding import EncodedRows, Given, RowEncoder
-from models.serving.explain import Explanation, explain, prices_of_explanation
+from models.serving.explain import Explanation, explain, predictions_per_explanation
 from models.serving.manifest import OUTPUTS, Manifest
 from models.serving.oddities import outlier
 from models.serving.reference import OutlierCheck, Vector
 from models.tables.faults import RowWarning, TableError
 
-# Rows that go through the graph at once: their activations stay in the cache, which is twice as
-# fast as 4,096 rows at a time, and a large table takes little memory.
+# Rows per call of the graph. Their activations stay in the cache, which is twice as fast as 4,096
+# rows at a time, and a large table needs little memory.
 CHUNK_ROWS = 256
-QUICK_BYTES = 32 * 1024 * 1024  # of weights, which a row needs once each
-# What a session takes of memory: its weights, the file they came in, which onnxruntime keeps, and
-# up to this beside them; measured with 3 KB and with 84 MB of weights.
+QUICK_BYTES = 32 * 1024 * 1024  # of weights, each read once per row
+# Memory of a session: its weights, the file's bytes (which onnxruntime keeps), and up to this much
+# more; measured with 3 KB and with 84 MB of weights.
 SESSION_BYTES = 1024 * 1024
 
 OnUnknown = Literal["warn", "error"]
 
 
 class RowError(TableError):
-    """No column is the model's, or `on_unknown=error` and it cannot take some cells as they are."""
+    """No column is the model's, or some cells are unusable and `on_unknown=error`."""
 
 
 @dataclass(frozen=True)
 class Predictions:
     """values (N, …) and members (K, N, …) on the target's own scale.
 
-    cells : (N,) of each column of the answer, by its name
-    encoded : the rows as the graph took them, and what is odd about each
-    given : the columns of the request, as the model sees them
+    cells : (N,) of each column of the answer, by the column's name
+    encoded : the rows as passed to the graph, and what is odd about each
+    given : the columns of the request, matched to the model's
     about_all : what is odd about all rows
-    explanations : of each row, if they were asked for
+    explanations : one per row, if requested
     """
 
     values: Vector
@@ -62,7 +62,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of a model about rows."""
+    """The options of a request for predictions."""
 
     coverage: float = DEFAULT_COVERAGE
     on_unknown: OnUnknown = "warn"
@@ -73,11 +73,11 @@ PLAIN = Question()
 
 
 class Predictor:
-    """One model's session. Its methods may be called from several threads."""
+    """One model's session. Its methods are safe to call from several threads."""
 
     def __init__(self, core: bytes, manifest: Manifest) -> None:
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1  # requests are what runs in parallel
+        options.intra_op_num_threads = 1  # requests run in parallel instead
         self.manifest = manifest
         self._session = onnxruntime.InferenceSession(
             core, options, providers=["CPUExecutionProvider"]
@@ -86,14 +86,14 @@ class Predictor:
         self._answering = OBJECTIVES[manifest.task].answering(manifest)
         self.columns = self._answering.columns
         self.memory_bytes = 2 * len(core) + SESSION_BYTES
-        self.explanation_bytes = len(core) * prices_of_explanation(len(manifest.columns))
-        # Whether a row takes about a millisecond at the most: dates, and numbers that are levels,
-        # are read from text by vectorised code that takes as long for one cell.
+        self.explanation_bytes = len(core) * predictions_per_explanation(len(manifest.columns))
+        # Whether a row takes about a millisecond at most. Dates, and numbers that are levels, are
+        # parsed by vectorised code, which takes as long for a single cell.
         self.is_quick = len(core) <= QUICK_BYTES and not self._encoder.has_costly_text
         self._outliers = None if manifest.outliers is None else OutlierCheck(manifest.outliers)
 
     def given(self, names: Collection[str]) -> Given:
-        """Match the columns of a request, each named once."""
+        """Match the columns of a request, each named once, with the model's."""
         return self._encoder.given(names)
 
     def predict_rows(
@@ -102,16 +102,16 @@ class Predictor:
         question: Question = PLAIN,
         given: Given | None = None,
     ) -> Predictions:
-        """Price JSON objects.
+        """Predict JSON objects.
 
         Parameters
         ----------
-        given : the columns of the request that the rows are a part of; by default those of `rows`.
+        given : the columns of the whole request; by default those of `rows`.
 
         Raises
         ------
-        RowError: no row has a column of the model, or `on_unknown` is "error" and a cell is
-            unknown, no number, or missing; or the model is too old to be explained.
+        RowError: no row has a column of the model, a cell is unknown, not a number, or missing
+            while `on_unknown` is "error", or the model is too old to be explained.
         """
         if given is None:
             given = self.given(dict.fromkeys(chain.from_iterable(rows)))
@@ -120,11 +120,11 @@ class Predictor:
     def predict_table(
         self, cells: pa.Table | pa.RecordBatch, question: Question = PLAIN
     ) -> Predictions:
-        """Price the rows of a table of texts, as `models.tables.table.read_text` gives it.
+        """Predict the rows of a table of texts from `models.tables.table.read_text`.
 
         Raises
         ------
-        RowError: as in `predict_rows`.
+        RowError: as for `predict_rows`.
         """
         given = self.given(cells.column_names)
         return self._predict(self._encoder.table(cells, given), given, question)
@@ -134,7 +134,7 @@ class Predictor:
             known = ", ".join(self._encoder.columns[:5])
             raise RowError(f"none of the columns is one that the model uses, such as {known}")
         if question.on_unknown == "error" and (faults := encoded.faults()):
-            raise RowError("some cells cannot be taken as they are", faults)
+            raise RowError("some cells are not usable as they are", faults)
         values, members = self._run(encoded.numbers, encoded.codes)
         self._warn_of_outliers(encoded)
         answer = self._answering.answer(values, members, question.coverage)
@@ -181,8 +181,8 @@ class Predictor:
         background = self.manifest.background
         if background is None:
             raise RowError(
-                "the model was trained by a version that kept nothing to explain its prices "
-                "with: train it again"
+                "the model was trained by an earlier version, which kept no rows to explain "
+                "predictions: train it again"
             )
         return [
             explain(

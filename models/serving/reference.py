@@ -1,5 +1,5 @@
-"""What a model remembers of the rows that it was trained on: enough to tell a row that is unlike
-all of them, and to explain a price against them."""
+"""What a model keeps about its training rows, to detect rows that are unlike all of them and to
+explain predictions against them."""
 
 from __future__ import annotations
 
@@ -10,38 +10,38 @@ from pydantic import BaseModel
 from models.data.design import Codes, Numbers
 from models.tables.statistics import typical_distance
 
-# Columns of numbers that are looked at together; the distance costs their square.
+# Largest number of numeric columns in the distance, whose cost is quadratic in it.
 MOST_COLUMNS = 128
-# Of the rows of training, those that would be called outliers themselves.
+# Share of the training rows that count as outliers themselves.
 OUTLIER_SHARE = 0.002
-# Added to the covariance's diagonal: columns that are copies of each other have no inverse.
+# Added to the covariance's diagonal, which has no inverse if one column copies another.
 SHRINKAGE = 0.05
 BACKGROUND_ROWS = 64
-PARTS = 10  # of the rows, each of which is held against the others
-FARTHEST = 1e6  # of asinh: what overflows is no further away
-# Columns that are named of an outlier.
+PARTS = 10  # of the rows, each compared with the others
+FARTHEST = 1e6  # of asinh, also for values that overflow
+# Columns that an outlier's warning names.
 NAMED = 3
 
 Vector = NDArray[np.float64]
 
 
 class Outliers(BaseModel):
-    """How far a row's numbers are from those of training, correlations considered.
+    """How far a row's numbers are from those of training, given their correlations.
 
-    Mahalanobis distance of u = asinh((x − median) / scale), which keeps order beyond all bounds;
-    a missing number is as far away as the mean.
+    Mahalanobis distance of u = asinh((x − median) / scale), which keeps extreme values in order.
+    A missing number counts as the mean.
     """
 
-    columns: list[int]  # places among the model's columns of numbers
+    columns: list[int]  # indices among the model's numeric columns
     center: list[float]
     scale: list[float]
     mean: list[float]
     precision: list[list[float]]
-    limit: float  # the largest distance that is not remarkable
+    limit: float  # the largest distance of a row that is not an outlier
 
     @classmethod
     def of(cls, numbers: Numbers, columns: list[int]) -> Outliers | None:
-        """From numbers (n, D), by at most `MOST_COLUMNS` of them; None: there are none to see."""
+        """Fit to numbers (n, D), with at most `MOST_COLUMNS` columns; None: no column varies."""
         widths = {place: _width(_known(numbers[:, place])) for place in columns}
         varied = sorted([place for place in columns if widths[place] > 0][:MOST_COLUMNS])
         if not varied:
@@ -75,20 +75,20 @@ class OutlierCheck:
         self._precision = np.array(outliers.precision)
 
     def parts(self, numbers: Numbers) -> Vector:
-        """(N, K) squared distances, by the column that they come from."""
+        """(N, K) squared distances, split by column."""
         with np.errstate(over="ignore"):
             seen = np.arcsinh((numbers.take(self._columns, 1) - self._center) / self._scale)
         return _parts(seen, self._mean, self._precision)
 
     def most(self, parts: Vector) -> list[int]:
-        """The columns that most of one row's distance comes from, places among the numbers."""
+        """The columns that contribute most to one row's distance: indices among the numbers."""
         return [
             int(self._columns[place]) for place in np.argsort(-parts)[:NAMED] if parts[place] > 0
         ]
 
 
 class Background(BaseModel):
-    """A sample of the rows of training; null is missing."""
+    """A sample of the training rows; null is missing."""
 
     numbers: list[list[float | None]]
     codes: list[list[int]]
@@ -113,7 +113,7 @@ class Background(BaseModel):
 
 
 def _fit(seen: Vector) -> tuple[Vector, Vector]:
-    """Mean (K,) and inverse covariance (K, K) of (n, K), where NaN is missing."""
+    """Mean (K,) and inverse covariance (K, K) of (n, K); NaN is missing."""
     mean = np.nanmean(seen, axis=0)
     away = np.nan_to_num(seen - mean)
     covariance = away.T @ away / len(away)
@@ -122,7 +122,7 @@ def _fit(seen: Vector) -> tuple[Vector, Vector]:
 
 
 def _parts(seen: Vector, mean: Vector, precision: Vector) -> Vector:
-    """(N, K) squared distances, by the column that they come from."""
+    """(N, K) squared distances, split by column."""
     away = seen - mean
     away[np.isnan(away)] = 0.0
     np.maximum(np.minimum(away, FARTHEST, out=away), -FARTHEST, out=away)
@@ -131,8 +131,8 @@ def _parts(seen: Vector, mean: Vector, precision: Vector) -> Vector:
 
 
 def _limit(seen: Vector) -> float:
-    """The distance that few rows exceed of which the covariance knows nothing: each part of the
-    rows is held against the others. Against its own, a row of a small table is always near."""
+    """The distance that few unseen rows exceed: each part of the rows is compared with the
+    others, because a row of a small table is always near to itself."""
     distances = np.zeros(len(seen))
     for part in range(PARTS):
         own = np.arange(len(seen)) % PARTS == part
@@ -145,8 +145,8 @@ def _limit(seen: Vector) -> float:
 
 
 def _width(known: Vector) -> float:
-    """A quarter of the range between the 5 % and 95 % quantiles, 0 where nothing varies."""
-    # Halved first: the difference of the largest numbers is none.
+    """A quarter of the range between the 5 % and 95 % quantiles; 0 if nothing varies."""
+    # Halved first, because the difference of huge numbers overflows.
     quarters = known / 4
     low, center, high = np.quantile(quarters, [0.05, 0.5, 0.95])
     return float(high - low) or 4 * typical_distance(quarters, center)

@@ -1,7 +1,7 @@
-"""Price the rows of a CSV file: python predict.py houses.csv > prices.csv
+"""Predict the rows of a CSV file: python predict.py houses.csv > prices.csv
 
-Needs Python 3.11, numpy and onnxruntime, and the files beside it, which are the model and how a CSV
-is read. What is odd about the rows is reported on the standard error.
+Needs Python 3.11, numpy and onnxruntime, and the files beside it: the model and the CSV reader. Odd
+rows are reported on standard error.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from models.objectives.regression.standalone import answer
 from models.tables.faults import TableError
 from models.tables.header import HEAD_BYTES, read_header
 
-COVERAGE = 0.9  # of the truths that intervals hold, from 0.5 to 0.99
-SEPARATOR = None  # ";" for example, where more than one fits; " " for runs of blanks
+COVERAGE = 0.9  # share of truths inside the intervals, from 0.5 to 0.99
+SEPARATOR = None  # for example ";" if more than one fits; " " for runs of blanks
 MISSING = {"", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A", "<NA>", "NaT"}
 MISSING_AMONG_NUMBERS = MISSING | {"None", "none", "?", "-", "."}
 MONTH = r"(?:19|20)[0-9]{2}-[0-9]{2}"
@@ -37,7 +37,7 @@ MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
 
 
 def number(text: str) -> float:
-    """NaN where the cell is missing or no finite number."""
+    """NaN if the cell is missing or not a finite number."""
     try:
         value = float(text)
     except ValueError:
@@ -46,7 +46,7 @@ def number(text: str) -> float:
 
 
 def seconds(text: str) -> float:
-    """A date as seconds since 1970, in UTC where it names no offset; NaN where it is none."""
+    """A date as seconds since 1970, in UTC unless it names an offset; NaN if it is not a date."""
     found = re.fullmatch(DATE, text + "-01" if re.fullmatch(MONTH, text) else text)
     if found is None:
         return math.nan
@@ -59,7 +59,7 @@ def seconds(text: str) -> float:
 
 
 def tidy(text: str) -> str:
-    """One kind of blank, dash and apostrophe."""
+    """The text with one kind of blank, dash and apostrophe."""
     text = unicodedata.normalize("NFKC", re.sub(r"([0-9])([¹²³⁰-⁹])", r"\1^\2", text))
     text = re.sub("[\u00ad\u200b-\u200f\u2060\ufeff]", "", text)
     return re.sub(" +", " ", re.sub("[’‘]", "'", re.sub("[−‐–]", "-", text)))
@@ -71,7 +71,7 @@ def optional(texts: Iterable[str], before: str = "", behind: str = "") -> str:
 
 
 def spelt_number(text: str, reading: dict[str, Any]) -> float:
-    """$1,200.50, 85 m² or (3.5k), spelt as the column's cells were in training."""
+    """$1,200.50, 85 m² or (3.5k), in the spelling of the column's cells in training."""
     text = re.sub(r"^([^0-9(]*)\((.*)\)$", r"-\1\2", tidy(text))
     text = re.sub(r"^([^+-]*[0-9])-$", r"-\1", text)
     text = re.sub(r"^([^0-9+-]*?) ?([+-]) ?", r"\2\1", text)
@@ -94,7 +94,7 @@ def spelt_number(text: str, reading: dict[str, Any]) -> float:
 
 
 def spelt_date(text: str, reading: dict[str, Any]) -> float:
-    """31-Jul-2010 or 7/31/2010 6:30 PM, spelt as the column's cells were in training."""
+    """31-Jul-2010 or 7/31/2010 6:30 PM, in the spelling of the column's cells in training."""
     found = re.fullmatch(reading["pattern"].removesuffix("$"), tidy(text))
     if found is None or not math.isnan(seconds(text)):
         return seconds(text)
@@ -112,7 +112,7 @@ def spelt_date(text: str, reading: dict[str, Any]) -> float:
 
 
 def value_of(text: str, feature: dict[str, Any]) -> float:
-    """The number or the moment in a cell; NaN where it is missing or neither."""
+    """The number or the moment in a cell; NaN if it is missing or neither."""
     reading = feature.get("reading")
     if text in MISSING_AMONG_NUMBERS:
         return math.nan
@@ -124,7 +124,7 @@ def value_of(text: str, feature: dict[str, Any]) -> float:
 
 
 def is_flag(feature: dict[str, Any]) -> bool:
-    """Whether training saw 0 and 1 only: true and false say the same."""
+    """Whether training saw only 0 and 1, so that true and false mean the same."""
     if feature["kind"] == "categorical":
         return feature["numbers"] and {*feature["levels"]} <= {"0", "1", None}
     ends = (feature["low"], feature["high"]) == (0, 1)
@@ -132,7 +132,7 @@ def is_flag(feature: dict[str, Any]) -> bool:
 
 
 def level(text: str, feature: dict[str, Any]) -> str:
-    """The level that a cell names, "" where it is missing. Numbers taken as words: 60.0 is 60."""
+    """The level that a cell names, "" if it is missing. For numbers taken as words, 60.0 is 60."""
     numbers = feature["numbers"]
     if text in (MISSING_AMONG_NUMBERS if numbers else MISSING):
         return ""
@@ -150,7 +150,7 @@ def level(text: str, feature: dict[str, Any]) -> str:
 
 
 def plainest(text: str) -> str:
-    """1.0 is 1, and 1.50 is 1.5."""
+    """The shortest form of a number: 1.0 is 1, and 1.50 is 1.5."""
     found = re.fullmatch(r"([+-]?[0-9]+)(?:\.0*|(\.[0-9]*[1-9])0*)", text)
     return text if found is None else found[1] + (found[2] or "")
 
@@ -200,11 +200,11 @@ def main(path: str) -> None:
         sys.exit(f"none of the columns is the model's, such as {next(iter(manifest['inputs']))}")
     for name in cells:
         if name not in manifest["inputs"] and name != manifest["target"]:
-            note(f"the model does not take '{name}'")
+            note(f"the model does not use '{name}'")
     for name in manifest["inputs"]:
         if name not in cells:
-            note(f"there is no '{name}': imputed as in training")
-    missing = [""] * rows  # a column that is not there
+            note(f"the column '{name}' is missing: imputed as in training")
+    missing = [""] * rows  # for columns that are absent
 
     inputs: dict[str, np.ndarray] = {}
     for feature in manifest["numeric"]:
@@ -216,7 +216,7 @@ def main(path: str) -> None:
             for cell, value in zip(column, values, strict=True)
         )
         if bad:
-            note(f"'{feature['name']}' has {bad} cells that are no {what}: imputed as if missing")
+            note(f"'{feature['name']}' has {bad} cells that are not {what}: imputed as if missing")
         inputs[manifest["inputs"][feature["name"]]] = np.array(values, np.float64)[:, None]
     for feature in manifest["categorical"]:
         column = cells.get(feature["name"], missing)
@@ -225,7 +225,7 @@ def main(path: str) -> None:
         known = {"", *(word for word in feature["levels"] if word is not None)}
         unseen = sum(word not in known for word in words)
         if unseen:
-            note(f"'{feature['name']}' has {unseen} cells of levels that training did not have")
+            note(f"'{feature['name']}' has {unseen} cells with levels that training did not have")
         inputs[manifest["inputs"][feature["name"]]] = np.array(words, object)[:, None]
 
     value, members = session.run(["value", "members"], inputs)

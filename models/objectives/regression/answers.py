@@ -17,7 +17,7 @@ PREDICTION, LOW, HIGH, COVERAGE = "prediction", "low", "high", "coverage"
 
 
 class RegressionModel(Protocol):
-    """What a manifest says of a model that predicts a number."""
+    """The fields of a manifest for a model that predicts a number."""
 
     target_transform: TargetTransform
     calibration: Calibration | None
@@ -32,7 +32,7 @@ class RegressionModel(Protocol):
 
 
 class RegressionAnswers(Answering):
-    """low, high : bounds of an interval of the coverage asked for; NaN where it cannot be had."""
+    """low, high : bounds of an interval with the requested coverage; NaN if there is none."""
 
     columns = (
         Column(PREDICTION, ("value",), tensor="value"),
@@ -48,8 +48,8 @@ class RegressionAnswers(Answering):
         low, high = self._interval(values, members, coverage)
         odd: list[tuple[int, RowWarning]] = []
         if self._model.bounds is not None:
-            # Of a row for which a network went beyond what training saw no interval says anything
-            # but that the truth may be all that was seen.
+            # If a network went beyond the training targets, the truth may be anywhere in their
+            # range.
             first = self._model.first_served
             reached = self._model.bounds.reached(members, first)
             if reached.any():
@@ -86,13 +86,13 @@ class RegressionAnswers(Answering):
 
 def no_interval(calibration: Calibration | None, coverage: float) -> RowWarning:
     if calibration is None:
-        detail = "the model was trained by a version without intervals: train it again"
+        detail = "the model was trained by an earlier version without intervals: train it again"
     else:
         what = "scored rows" if calibration.groups is None else "scored groups"
         detail = (
-            f"an interval that holds {100 * coverage:g} % of the truths needs "
-            f"{calibration.units_needed(coverage)} {what}, and the model has "
-            f"{calibration.units} outside of a fold: ask for a smaller coverage"
+            f"an interval that contains {100 * coverage:g} % of the truths needs "
+            f"{calibration.units_needed(coverage)} {what} outside of a fold, got "
+            f"{calibration.units}: request a smaller coverage"
         )
     return RowWarning("no_interval", None, detail)
 
@@ -101,7 +101,7 @@ def prediction_bounded(lowest: float, highest: float) -> RowWarning:
     return RowWarning(
         "prediction_bounded",
         None,
-        "the networks went beyond the targets of training and were cut off between "
-        f"{rounded_text(lowest, 6)} and {rounded_text(highest, 6)}: check the row, and do not rely "
-        "on this prediction; its interval spans that whole range",
+        "a network's output went beyond the training targets and was clipped to "
+        f"{rounded_text(lowest, 6)} to {rounded_text(highest, 6)}: check the row, and do not rely "
+        "on this prediction; its interval spans the whole range",
     )

@@ -1,8 +1,8 @@
 """Calibrates prediction intervals on out-of-fold residuals, and measures their coverage.
 
-The interval is centred on the served price and as wide as the residuals
-of the single folds' models say: `docs/decisions/0007-intervals.md` compares it with CV+ (Barber et
-al. 2021, arXiv 1905.02928). Coverage is measured fold by fold, with the residuals of the others.
+The interval is centred on the served prediction. Its width comes from the residuals of the single
+folds' models; `docs/decisions/0007-intervals.md` compares this with CV+ (Barber et al. 2021,
+arXiv 1905.02928). Coverage is measured fold by fold, with the residuals of the others.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from models.objectives.regression.intervals import Calibration, Difficulty, tran
 from models.spec import TargetTransform
 
 MEASURED = (0.5, 0.8, 0.9, 0.95, 0.99)
-# Intervals that vary by row must be shorter by this share in the mean, for each of these coverages,
-# or all have one width.
+# Intervals whose width varies by row must be shorter on average by this share, for each of these
+# coverages. Otherwise all have one width.
 WORTH = 0.99
 COMPARED = (0.8, 0.9, 0.95)
 
@@ -30,11 +30,11 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Residuals:
-    """Rows that were scored by a model that did not see them; all of shape (n,), finite.
+    """Rows scored by a model that did not see them; all of shape (n,), finite.
 
     spread : deviation between the fold's members, on the transformed target's scale
     group : the groups of `group` folds; None for others
-    of_means : whether predictions are of the mean of a target that is learnt as its logarithm
+    of_means : whether predictions are means of a target learnt as its logarithm
     """
 
     actual: Vector
@@ -65,7 +65,7 @@ class Residuals:
 
     @cached_property
     def shift(self) -> float:
-        """Where the middle of the truths lies beside a prediction, on the transformed scale."""
+        """From a prediction to the middle of the truths, on the transformed scale."""
         return float(np.median(self._signed)) if self.of_means else 0.0
 
     @property
@@ -76,14 +76,14 @@ class Residuals:
 
     @property
     def _signed(self) -> Vector:
-        truth, price = (transformed(v, self.transform) for v in (self.actual, self.prediction))
-        return truth - price
+        truth, prediction = (transformed(v, self.transform) for v in (self.actual, self.prediction))
+        return truth - prediction
 
 
 def calibrate(residuals: Residuals, measured: int | None = None) -> Calibration:
-    """Of n ≥ 1 rows. The width varies with the spread of the members where that shortens it.
+    """Calibrate on n ≥ 1 rows. The width varies with the members' spread if that shortens it.
 
-    `measured`: as `Calibration` has it.
+    `measured`: as for `Calibration`.
     """
     groups = residuals.groups
     plain = Calibration.of(residuals.errors, Difficulty(), groups, measured, residuals.shift)
@@ -102,26 +102,26 @@ def calibrate(residuals: Residuals, measured: int | None = None) -> Calibration:
 
 
 def _fit(residuals: Residuals) -> Difficulty | None:
-    """Least squares of the errors on the spread, neither coefficient below zero; None: the spread
-    tells nothing."""
+    """Least squares of the errors on the spread, with neither coefficient below zero; None: the
+    spread is not informative."""
     errors = residuals.errors
     features = np.column_stack([np.ones(len(residuals)), residuals.spread])
     (constant, spread), _ = nnls(features, errors)
-    # Without a constant, a row on which the members agree would have no interval at all.
+    # Without a constant, a row on which the members agree would have no width.
     if spread == 0 or constant <= 0:
         return None
     return Difficulty(constant=float(constant), spread=float(spread))
 
 
 def measured_units(residuals: Residuals, *, in_time: bool) -> int:
-    """The most rows, or groups, that `cross_intervals` has for the rows of some fold."""
+    """The most rows, or groups, that `cross_intervals` uses for any fold."""
     return max(others.groups or len(others) for _, others in _crossed(residuals, in_time=in_time))
 
 
 def _crossed(
     residuals: Residuals, *, in_time: bool
 ) -> Iterator[tuple[NDArray[np.bool_], Residuals]]:
-    """The rows of each fold, and those by which their intervals are made."""
+    """The rows of each fold, and the rows that calibrate their intervals."""
     for fold in np.unique(residuals.fold):
         own = residuals.fold == fold
         yield own, residuals.take(residuals.fold < fold if in_time else ~own)
@@ -130,25 +130,27 @@ def _crossed(
 def cross_intervals(
     residuals: Residuals, coverages: Sequence[float], *, in_time: bool
 ) -> list[tuple[Vector, Vector]]:
-    """For each coverage, bounds (n,) of each row by the residuals of the other folds; NaN where
-    they are too few.
+    """For each coverage, bounds (n,) of each row from the residuals of the other folds; NaN if
+    these are too few.
 
-    `in_time`: of the folds before it alone.
+    `in_time`: only from earlier folds.
     """
     bounds = [(np.full(len(residuals), np.nan), np.full(len(residuals), np.nan)) for _ in coverages]
     for own, others in _crossed(residuals, in_time=in_time):
         if len(others) == 0:
             continue
         calibration = calibrate(others)
-        price, spread = residuals.prediction[own], residuals.spread[own]
+        prediction, spread = residuals.prediction[own], residuals.spread[own]
         for coverage, (low, high) in zip(coverages, bounds, strict=True):
-            low[own], high[own] = calibration.interval(price, spread, coverage, residuals.transform)
+            low[own], high[own] = calibration.interval(
+                prediction, spread, coverage, residuals.transform
+            )
     return bounds
 
 
 def measure(actual: Vector, low: Vector, high: Vector, coverage: float) -> dict[str, Any]:
-    """How many truths lie within their bounds, and how wide these are in the mean; over the rows
-    that have any."""
+    """How many truths lie within their bounds, and the mean width; over the rows that have
+    bounds."""
     known = np.isfinite(low) & np.isfinite(high)
     if not known.any():
         return {"coverage": coverage, "rows": 0, "measured": None, "mean_width": None}

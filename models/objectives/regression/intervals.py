@@ -1,4 +1,4 @@
-"""Prediction intervals: how far around a price the truth lies, as often as was asked.
+"""Prediction intervals: bounds that contain the truth with a requested frequency.
 
 Conformal prediction (Vovk et al. 2005): the scores of n rows that a model did not see are ordered,
 and the ⌈(n + 1)·c⌉-th smallest bounds the score of a new row with probability c or more.
@@ -16,14 +16,14 @@ from pydantic import BaseModel
 from models.objectives.base import LOWEST_COVERAGE
 from models.spec import TargetTransform
 
-# Order statistics that are kept of a larger table; a rank between two takes the wider one.
+# Order statistics kept for a larger table; a rank between two uses the wider one.
 KEPT = 2_000
 
 Vector = NDArray[np.float64]
 
 
 class Difficulty(BaseModel):
-    """How uncertain a row is: `constant + spread · s`, with s the deviation between the members
+    """How uncertain a row is: `constant + spread · s`, where s is the deviation between members
     that share a fold, on the transformed target's scale."""
 
     constant: float = 1.0
@@ -37,13 +37,13 @@ class Calibration(BaseModel):
     """The out-of-fold scores |truth − prediction − shift| / difficulty of `rows` rows, on the
     transformed target's scale: the upper ones in ascending order, with their ranks from 1.
 
-    `groups`: of folds by group; rows of one group err alike, so that few groups say little however
-    many rows they have. None for other folds.
-    `measured`: the rows, or groups, that the intervals of some fold were measured with: those
-    outside of it, or before it in time. None for a model of an earlier version, and within such a
-    measurement.
-    `shift`: from a prediction of the mean of a skewed target down to the middle of its truths,
-    around which an interval is shortest; 0 for others.
+    `groups`: number of groups, with folds by group. Rows of a group err alike, so a few groups are
+    little evidence even with many rows. None with other folds.
+    `measured`: the rows, or groups, that calibrated the intervals of the fold with the most, when
+    coverage was measured: those outside the fold, or before it in time. None in a model of an
+    earlier version, and during the measurement.
+    `shift`: from a prediction of the mean of a skewed target down to the middle of the truths,
+    around which an interval is shortest; 0 otherwise.
     """
 
     rows: int
@@ -63,7 +63,7 @@ class Calibration(BaseModel):
         measured: int | None = None,
         shift: float = 0.0,
     ) -> Calibration:
-        """From all n scores, in any order."""
+        """Build from all n scores, in any order."""
         lowest = min(max(1, rank(len(scores), LOWEST_COVERAGE)), len(scores))
         count = min(KEPT, len(scores) - lowest + 1)
         ranks = np.linspace(lowest, len(scores), count).round().astype(int)
@@ -78,8 +78,8 @@ class Calibration(BaseModel):
         )
 
     def bound(self, coverage: float) -> float | None:
-        """The score that a new row's stays below with probability `coverage`; None: the rows, or
-        the groups, are too few to say."""
+        """The score that a new row's stays below with probability `coverage`; None: there are too
+        few rows or groups."""
         if self.units < self.units_needed(coverage):
             return None
         place = bisect_left(self.ranks, rank(self.rows, coverage))
@@ -88,14 +88,14 @@ class Calibration(BaseModel):
     def interval(
         self, value: Vector, spread: Vector, coverage: float, transform: TargetTransform
     ) -> tuple[Vector, Vector]:
-        """Bounds (N,) around values (N,) on the target's own scale; NaN where there are none.
+        """Bounds (N,) around values (N,) on the target's own scale; NaN if there are none.
 
-        The mean of a very skewed target may lie outside of where half of the truths are: an
-        interval reaches to its value then.
+        The mean of a very skewed target may lie outside the interval of most truths. The interval
+        is then extended to it.
         """
         bound = self.bound(coverage)
         radius = self.difficulty.of(spread) * (math.nan if bound is None else bound)
-        # A bound beyond the largest float is none: it is told as null.
+        # A bound beyond the largest float becomes null.
         with np.errstate(over="ignore", invalid="ignore"):
             if transform == "log":
                 low, high = (value * np.exp(self.shift + end) for end in (-radius, radius))
@@ -104,20 +104,19 @@ class Calibration(BaseModel):
 
     @property
     def units(self) -> int:
-        """How many there are of what is drawn anew for a new row, a row or a group with all of its
-        rows. Those of the measurement count, which has fewer: no coverage is served that was not
-        measured."""
+        """The number of independent units: rows, or groups with all their rows. The measurement
+        had fewer, and its number counts, so that no coverage is served that was not measured."""
         if self.measured is not None:
             return self.measured
         return self.rows if self.groups is None else self.groups
 
     def units_needed(self, coverage: float) -> int:
-        """The fewest with which this coverage can be had."""
+        """The fewest units with which this coverage is possible."""
         return math.ceil(coverage / (1 - coverage) - 1e-9)
 
 
 def transformed(values: Vector, transform: TargetTransform) -> Vector:
-    """On the scale that is learnt."""
+    """The values on the learnt scale."""
     return np.log(values) if transform == "log" else values
 
 

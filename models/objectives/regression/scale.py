@@ -1,4 +1,4 @@
-"""The target's scale: standardised for the network, restored for the reader."""
+"""The target's scale: standardised for the network, restored for predictions."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from models.objectives.regression.intervals import transformed
 from models.spec import Preprocessing, TrainingSpec
 from models.tables.statistics import ROUNDING
 
-# How far beyond the training targets a prediction may go: a share of their range or, where they
-# are learnt as logarithms, of the lowest and the highest. Of 60 rows with heavy tails a tenth cuts
-# off so many right predictions that the error grows by 6 %, and a half by 0.7 %.
+# How far a prediction may exceed the training targets: a share of their range or, if they are
+# learnt as logarithms, of the lowest and the highest. With 60 heavy-tailed rows, a tenth clips so
+# many right predictions that the error grows by 6 %; a half costs 0.7 %.
 MARGIN = 0.5
-# The same for folds in time: what is predicted lies behind all that was seen, maybe on a trend.
+# The same for folds in time, whose predicted rows come later and may follow a trend.
 MARGIN_IN_TIME = 1.0
-# Standard deviations at which a target is cut off, which concerns none that a fold trains on: the
-# square of a scored row's, or of a padding row's, stays finite in float32 and stops no fold.
+# Standard deviations at which a target is clipped. No training target is that far. It keeps the
+# square of a scored or padding row's target finite in float32, so that it stops no fold.
 LARGEST_TARGET = 1e15
-# What float64 loses of a target far from zero, in units of its last place.
+# Rounding error of a target far from zero, in units of its last place.
 LAST_PLACES = 16
 
 
 class TargetScale(Target):
-    """Standardises by each fold's training rows, on the log scale or not.
+    """Standardises by each fold's training rows, with or without a logarithm first.
 
-    Everything is float64 but what goes into the loss.
+    Everything is float64 except the input of the loss.
     """
 
     outputs = 1
@@ -40,11 +40,11 @@ class TargetScale(Target):
     scale: Tensor  # (F, 1)
     low: Tensor  # (F, 1) bounds of a prediction on the target's own scale
     high: Tensor  # (F, 1)
-    smearing: Tensor  # (F, 1) factor from about the median to the mean
-    overflow: Tensor  # (F, 1) the price of a row whose numbers overflow the network
+    smearing: Tensor  # (F, 1) factor from the median, about, to the mean
+    overflow: Tensor  # (F, 1) the prediction for a row whose numbers overflow the network
 
     def __init__(self, training: Sequence[Vector], spec: TrainingSpec) -> None:
-        """Learnt from the targets of each fold's training rows."""
+        """Learn from the targets of each fold's training rows."""
         super().__init__()
         preprocessing = spec.preprocessing
         self.log = preprocessing.target_transform == "log"
@@ -67,19 +67,19 @@ class TargetScale(Target):
         """(F, N, 1) raw outputs to (F, N) predictions on the target's own scale."""
         output = outputs.squeeze(2)
         transformed = output.double() * self.scale + self.center
-        price = torch.exp(transformed) if self.log else transformed
+        prediction = torch.exp(transformed) if self.log else transformed
         if self.smeared:
-            price = price * self.smearing
-        bounded = torch.minimum(torch.maximum(price, self.low), self.high)
+            prediction = prediction * self.smearing
+        bounded = torch.minimum(torch.maximum(prediction, self.low), self.high)
         return torch.where(torch.isnan(output), self.overflow, bounded)
 
     def smear(self, factors: Tensor) -> None:
-        """Multiply each fold's predictions by its own of (F,) factors from now on."""
+        """Multiply each fold's predictions by its factor of (F,) from now on."""
         self.smearing = factors.double().unsqueeze(1)
         self.overflow = self._overflow()
 
     def _overflow(self) -> Tensor:
-        """The mean; rather the next number above it, so that no other row has the same price."""
+        """The next number above the mean, so that no other row has the same prediction."""
         middle = torch.exp(self.center) * self.smearing if self.log else self.center
         above = torch.nextafter(middle, torch.full_like(middle, torch.inf))
         return torch.minimum(torch.maximum(above, self.low), self.high)
@@ -89,15 +89,15 @@ class TargetScale(Target):
         return transformed(target, "log" if self.log else "none")
 
     def row_errors(self, actual: Vector, predicted: Vector) -> Vector:
-        """Squared; of what is about the median, also where the mean is predicted."""
+        """Squared errors of the median prediction, even if the mean is predicted."""
         median = predicted / self.smearing[0].item()
         errors: Vector = (self.transform(median) - self.transform(actual)) ** 2
         return errors
 
     def apart(self, found: Vector, expected: Vector) -> Vector:
-        """In standard deviations of the fold's training targets, or as a share of a prediction many
-        of them from the mean. On the target's own scale a year or a count that is mostly zero
-        would pass any graph or refuse its own."""
+        """In standard deviations of the fold's training targets, or as a share of the prediction if
+        that is many of them from the mean. On the target's own scale, a year would pass any graph
+        and a count that is mostly zero would refuse its own."""
         center, scale = self.center[0].item(), self.scale[0].item()
         with np.errstate(invalid="ignore", divide="ignore"):  # a prediction of 0 has no logarithm
             size, other = ((self.transform(v) - center) / scale for v in (expected, found))
@@ -106,7 +106,7 @@ class TargetScale(Target):
         return distance
 
     def bounds(self) -> Bounds:
-        """How far predictions go."""
+        """The range of predictions."""
         low, high, overflow = (
             part.squeeze(1).tolist() for part in (self.low, self.high, self.overflow)
         )

@@ -1,8 +1,8 @@
-"""From predictions that are about the median of a skewed target to predictions of its mean.
+"""Turns predictions of about the median of a skewed target into predictions of its mean.
 
-exp of a mean of logarithms lies below the mean, by exp(−σ²/2) for normal errors. Duan 1983,
+exp of a mean of logarithms is below the mean, by a factor exp(−σ²/2) for normal errors. Duan 1983,
 "Smearing estimate: a nonparametric retransformation method", multiplies by the mean of exp of the
-residuals instead of assuming any distribution of them.
+residuals instead and assumes no distribution.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from models.objectives.regression.scale import TargetScale
 
 
 def smear(target: TargetScale, scored: Sequence[tuple[Vector, Vector]], *, in_time: bool) -> None:
-    """Give the members of each fold their factor, learnt from the out-of-fold residuals of the
-    other folds: what a fold is scored with knows nothing of the rows that score it.
+    """Give each fold's members a factor learnt from the out-of-fold residuals of the other folds,
+    so that rows do not influence the factor that they are scored with.
 
     Parameters
     ----------
     scored : of each fold, truths (n,) and predictions (n,)
-    in_time : from earlier folds only; the first has none and takes the later ones
+    in_time : from earlier folds only; the first has none and uses the later ones
     """
     residuals = [np.log(actual) - np.log(predicted) for actual, predicted in scored]
     factors = [
@@ -41,7 +41,7 @@ def _without(residuals: list[NDArray[np.float64]], fold: int) -> list[NDArray[np
 
 
 def _factor(residuals: list[NDArray[np.float64]]) -> float:
-    """The mean of exp(residual); 1 without any."""
+    """The mean of exp(residual); 1 if there are none."""
     if not residuals:
         return 1.0
     joined = np.concatenate(residuals)

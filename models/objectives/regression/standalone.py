@@ -11,13 +11,15 @@ import numpy as np
 def answer(
     value: np.ndarray, members: np.ndarray, manifest: dict[str, Any], coverage: float
 ) -> tuple[dict[str, list[Any]], list[str]]:
-    """Columns of predictions and of bounds between which a share `coverage` of the truths lies, and
-    notes on them. value is (N,), members are (K, N); a bound is NaN where there is none."""
+    """Columns of predictions and of bounds that contain a share `coverage` of the truths, and notes
+    on them. value is (N,), members are (K, N); a bound is NaN if there is none."""
     low, high = interval(value, members, manifest, coverage)
     rows, lowest, highest = cut_off(members, manifest)
     notes = []
     if rows.any():
-        notes.append(f"{rows.sum()} predictions were cut off near the targets of training")
+        notes.append(
+            f"{rows.sum()} predictions were clipped near the range of the training targets"
+        )
         low = np.where(rows, np.minimum(low, lowest), low)
         high = np.where(rows, np.maximum(high, highest), high)
     columns = {"prediction": value.tolist(), "low": low.tolist(), "high": high.tolist()}
@@ -27,22 +29,22 @@ def answer(
 def interval(
     value: np.ndarray, members: np.ndarray, manifest: dict[str, Any], coverage: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds between which `coverage` of the truths lie; NaN where there are none."""
+    """Bounds that contain a share `coverage` of the truths; NaN if there are none."""
     calibration = manifest.get("calibration")
     if calibration is None:  # trained by a version without intervals
         return np.full(len(value), math.nan), np.full(len(value), math.nan)
     rank = math.ceil((calibration["rows"] + 1) * coverage - 1e-9)
     scores = zip(calibration["ranks"], calibration["scores"], strict=True)
     bound = next((score for place, score in scores if place >= rank), math.nan)
-    units = calibration.get("measured")  # None of a model of an earlier version
+    units = calibration.get("measured")  # None in a model of an earlier version
     if units is None:
         units = calibration["groups"] or rank
     if units < coverage / (1 - coverage) - 1e-9:
-        bound = math.nan  # few groups say little, however many rows they have
+        bound = math.nan  # few groups are little evidence, even with many rows
     is_log = manifest["target_transform"] == "log"
     scale = np.log(members) if is_log else members
     per_fold = manifest["spec"]["members_per_fold"]
-    if manifest["spec"]["folds"]["type"] == "time":  # the last fold's alone are the value
+    if manifest["spec"]["folds"]["type"] == "time":  # only the last fold's members are averaged
         scale = scale[-per_fold:]
     by_fold = scale.reshape(-1, per_fold, len(value))
     spread = by_fold.std(axis=1).mean(axis=0)
@@ -56,9 +58,9 @@ def interval(
 
 
 def cut_off(members: np.ndarray, manifest: dict[str, Any]) -> tuple[np.ndarray, float, float]:
-    """The rows for which a network went beyond what training saw, and the range of predictions."""
+    """The rows for which a network went beyond the training targets, and the range."""
     bounds = manifest.get("bounds")
-    if bounds is None:  # trained by a version that kept none
+    if bounds is None:  # trained by an earlier version without them
         return np.zeros(members.shape[1], bool), math.inf, -math.inf
     in_time = manifest["spec"]["folds"]["type"] == "time"
     first = len(members) - manifest["spec"]["members_per_fold"] if in_time else 0

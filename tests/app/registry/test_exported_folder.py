@@ -110,7 +110,7 @@ def test_the_script_gives_the_prices_and_bounds_of_the_service(
         assert script.stdout.startswith("prediction,low,high\n")
         for name in ("quarter", "heating", "stars"):
             unknown = answer.text.count(f"unknown_category {name}")
-            assert (f"'{name}' has {unknown} cells of levels" in script.stderr) == (unknown > 0)
+            assert (f"'{name}' has {unknown} cells with levels" in script.stderr) == (unknown > 0)
         for name in ("area", "year", "sold"):
             bad = answer.text.count(f"not_a_number {name}")
             assert (f"'{name}' has {bad} cells that are no" in script.stderr) == (bad > 0)
@@ -144,11 +144,11 @@ def test_the_script_tells_what_it_needs_and_what_is_odd(client: TestClient, tmp_
     found = run(script, houses)
     assert found.returncode == 0
     assert found.stderr.splitlines() == [
-        "the model does not take 'Year'",
-        "there is no 'year': imputed as in training",
-        "there is no 'stars': imputed as in training",
-        "there is no 'heating': imputed as in training",
-        "'area' has 1 cells that are no finite numbers: imputed as if missing",
-        "'sold' has 1 cells that are no dates: imputed as if missing",
-        "'quarter' has 1 cells of levels that training did not have",
+        "the model does not use 'Year'",
+        "the column 'year' is missing: imputed as in training",
+        "the column 'stars' is missing: imputed as in training",
+        "the column 'heating' is missing: imputed as in training",
+        "'area' has 1 cells that are not finite numbers: imputed as if missing",
+        "'sold' has 1 cells that are not dates: imputed as if missing",
+        "'quarter' has 1 cells with levels that training did not have",
     ]

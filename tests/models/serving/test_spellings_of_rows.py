@@ -152,6 +152,6 @@ def test_an_unknown_level_says_how_many_are_known() -> None:
     feature = level(["a", "b"], shares=[0.5, 0.3, 0.2])
     encoder = RowEncoder(manifest_of(feature))
     [[warning]] = encoder.rows([{"x": "c"}], encoder.given(["x"])).warnings
-    assert "2 most frequent levels of 'x' in training (20.0 % of its rows had another)" in (
+    assert "2 most frequent levels of 'x' in training (20.0 % of its rows had another one)" in (
         warning.detail
     )
