@@ -1,8 +1,8 @@
-"""What a container may use of its machine: the limits of this process's control groups.
+"""The limits of a container: those of this process's control groups.
 
-Version 2 (https://docs.kernel.org/admin-guide/cgroup-v2.html) and version 1. A group is bound by
-those above it too. In a container the path that the kernel gives may be that on its host, of which
-only the end, or the root, is mounted: what is not there is passed over.
+Versions 2 (https://docs.kernel.org/admin-guide/cgroup-v2.html) and 1 are supported. The limits of
+parent groups apply too. In a container, the path that the kernel reports may be the host's, of
+which only the end or the root is mounted. Paths that do not exist are skipped.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from pathlib import Path, PurePosixPath
 
 ROOT = Path("/sys/fs/cgroup")
 OWN = Path("/proc/self/cgroup")
-V2 = ""  # has one hierarchy for all controllers
+V2 = ""  # version 2 has one hierarchy for all controllers
 
 
 def memory_limit() -> float:
-    """In bytes; infinite without a limit."""
+    """The memory limit in bytes; infinite if there is none."""
     texts = [*_settings(V2, "memory.max"), *_settings("memory", "memory.limit_in_bytes")]
     return min((int(text) for text in texts if text != "max"), default=math.inf)
 
 
 def core_limit() -> float:
-    """Cores' worth of time; infinite without a limit."""
+    """The CPU limit in cores; infinite if there is none."""
     version_2 = (text.split() for text in _settings(V2, "cpu.max"))
     quotas, periods = _settings("cpu", "cpu.cfs_quota_us"), _settings("cpu", "cpu.cfs_period_us")
     limits = (
@@ -37,7 +37,7 @@ def core_limit() -> float:
 
 
 def _settings(controller: str, name: str) -> Iterator[str]:
-    """What a file says in this process's group and in those above."""
+    """The contents of a file in this process's group and its parents."""
     try:
         lines = OWN.read_text().splitlines()
     except OSError:  # not Linux
@@ -48,5 +48,5 @@ def _settings(controller: str, name: str) -> Iterator[str]:
             continue
         group = PurePosixPath(path.lstrip("/"))
         for folder in (group, *group.parents):
-            with suppress(OSError):  # not mounted here, or not for this process to read
+            with suppress(OSError):  # not mounted here, or not readable
                 yield (ROOT / controller / folder / name).read_text().strip()

@@ -1,4 +1,4 @@
-"""What is known of a fold after an epoch: one type from the engine to the answer."""
+"""The metrics of a fold after an epoch: one type from the engine to the answer."""
 
 from __future__ import annotations
 
@@ -16,28 +16,26 @@ class FoldEpoch:
     """One fold after one epoch: the mean over its members. Losses are on the standardised target's
     scale.
 
-    The table `epoch_metrics`, the columns of an answer and what a worker's child reports are these
-    fields.
+    The table `epoch_metrics`, the columns of an answer and the reports of a worker's child have
+    these fields.
     """
 
     fold: int
     epoch: int
     train_loss: Annotated[
         float | None,
-        Field(
-            description="Mean over the epoch's batches, dropout included; null where not finite."
-        ),
+        Field(description="Mean over the epoch's batches, dropout included; null if not finite."),
     ]
     validation_loss: Annotated[
-        float | None, Field(description="On the fold's scored rows; null where not finite.")
+        float | None, Field(description="On the fold's scored rows; null if not finite.")
     ]
     learning_rate: Annotated[float, Field(description="At the end of the epoch.")]
-    # Checkpoints carry these rows, and those written before there were the next three are read.
+    # Checkpoints contain these rows. The next three fields are missing in older ones.
     gradient_norm: Annotated[
         float | None,
         Field(
             description="L2 norm of the loss's gradient by all weights, before clipping, in the "
-            "first batch of the epoch; null where not finite."
+            "first batch of the epoch; null if not finite."
         ),
     ] = None
     dead_units: Annotated[
@@ -50,15 +48,14 @@ class FoldEpoch:
     saturated_units: Annotated[
         float | None,
         Field(
-            description="Share of hidden activations, from 0 to 1, that lie within 1 % of their "
-            "function's range of one of its bounds (tanh, sigmoid, scaled_sigmoid); null for "
-            "others."
+            description="Share of hidden activations, from 0 to 1, that are within 1 % of their "
+            "function's range from a bound (tanh, sigmoid, scaled_sigmoid); null for others."
         ),
     ] = None
 
     @classmethod
     def mean(cls, members: Sequence[FoldEpoch]) -> FoldEpoch:
-        """Of the members of a fold after one epoch, which share its learning rate."""
+        """The mean over a fold's members after one epoch. They share its learning rate."""
         first = members[0]
         means = {
             name: _mean(getattr(member, name) for member in members)
@@ -74,7 +71,7 @@ FIGURES = tuple(name for name in COLUMNS if name not in KEY)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    """None where nothing is known, or the mean is not finite."""
+    """None if nothing is known, or the mean is not finite."""
     known = [value for value in values if value is not None]
     mean = fmean(known) if known else math.nan
     return mean if math.isfinite(mean) else None

@@ -36,15 +36,15 @@ from models.training.progress import Course, Interrupted, MemberEpoch, Monitor
 from models.training.runs import train_many
 
 StopReason = Literal["cancel", "release", "keep_best"]
-# Members whose trouble is told of when all have failed.
+# Members whose trouble is reported if all have failed.
 EXAMPLES = 3
-# Seconds between reports that bring no metrics.
+# Seconds between reports without metrics.
 REPORT_INTERVAL = 1.0
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far the run is. `eta_s` is in seconds, None until one epoch was timed."""
+    """A run's progress. `eta_s` is in seconds, None until one epoch was timed."""
 
     fraction: float
     epoch: int
@@ -55,7 +55,7 @@ class Progress:
 
 
 class Callbacks(Protocol):
-    """What a run calls in the process around it: somewhere to report to, and checkpoints."""
+    """What a run calls in the process around it, to report and to store checkpoints."""
 
     def report(self, progress: Progress, rows: list[FoldEpoch]) -> None:
         """Called once an epoch, and with no rows between the stages."""
@@ -71,9 +71,9 @@ class Callbacks(Protocol):
 
 
 class Stopped(Exception):
-    """The process around it asked the run to stop; with 'release' a checkpoint was saved first.
+    """The caller asked the run to stop. With 'release', a checkpoint was saved first.
 
-    With 'keep_best' the run goes on with the best weights so far, if there are any.
+    With 'keep_best', the run continues with the best weights so far, if there are any.
     """
 
     def __init__(self, reason: StopReason) -> None:
@@ -82,16 +82,16 @@ class Stopped(Exception):
 
 
 class TrainingFailed(Exception):
-    """The run cannot give a model; the message says why and what to change."""
+    """The run cannot produce a model. The message says why and what to change."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished run leaves: the job's `result` without its model id, the folds, the files.
+    """The outcome of a run: the job's `result` without its model id, the folds, the files.
 
     `result`: metrics, metrics_error, folds, fold_mean, fold_std, intervals, holdout, diagnosis,
     warnings, seconds, receipt.
-    `artifacts`: file name to path, each of `models.artifacts`.
+    `artifacts`: file name to path; the names are in `models.artifacts`.
     """
 
     result: dict[str, Any]
@@ -111,8 +111,8 @@ def run(
 ) -> Outcome:
     """Train the spec's folds on the table and write the model's files into `workdir`.
 
-    `spec` is resolved. The receipt names the hashes of the table, as it was uploaded and as it is
-    stored. The number of CPU threads is torch's own, set by the caller.
+    `spec` is resolved. The receipt names the hashes of the table, as uploaded and as stored. The
+    number of CPU threads is torch's own, set by the caller.
 
     Raises
     ------
@@ -128,10 +128,12 @@ def run(
         laid = split_rows(spec, design.target, design.fold_column)
     except TableDamaged as damage:
         raise TrainingFailed(
-            f"the stored table cannot be read, restore its file from a backup: {damage}"
+            f"the stored table cannot be read: {damage}; restore its file from a backup"
         ) from damage
     except ValueError as error:
-        raise TrainingFailed(f"the rows with a target make no folds: {error}") from error
+        raise TrainingFailed(
+            f"the rows with a target cannot be split into folds: {error}"
+        ) from error
     folds = [_trainable(spec, design, fold) for fold in laid]
     clock.lap("prepare")
 
@@ -193,7 +195,7 @@ def run(
 
 
 class _CallbackMonitor(Monitor):
-    """Passes what the training loop tells and asks on to the callbacks."""
+    """Passes the training loop's reports and questions on to the callbacks."""
 
     def __init__(self, callbacks: Callbacks, spec: TrainingSpec) -> None:
         self._callbacks = callbacks
@@ -202,7 +204,9 @@ class _CallbackMonitor(Monitor):
         self._epoch = 0
         self._folds_active = spec.k_folds
         self._began = self._reported_at = time.monotonic()
-        self._first: tuple[float, float] | None = None  # when, and the fraction: it may resume
+        self._first: tuple[float, float] | None = (
+            None  # time and fraction, which is above 0 if the run resumed
+        )
 
     def progressed(self, fraction: float, epoch: int) -> None:
         self._fraction, self._epoch = fraction, epoch
@@ -235,7 +239,7 @@ class _CallbackMonitor(Monitor):
         )
 
     def _eta(self) -> float | None:
-        """Seconds that are left if no member stops early."""
+        """Seconds left if no member stops early."""
         assert self._first is not None
         since, done = self._first
         if self._fraction == 1:
@@ -276,23 +280,23 @@ def _trainable(spec: TrainingSpec, design: Design, fold: FoldRows) -> FoldRows:
     if len(kept.train) == 0 or (len(fold.watched) > 0 and len(kept.watched) == 0):
         raise TrainingFailed(
             "no complete rows are left to train on: preprocessing.numeric_missing 'drop_rows' "
-            "leaves out every row with a missing number; use 'mean' or 'median', or exclude the "
-            "columns that are mostly missing"
+            "drops every row with a missing number; use 'mean' or 'median', or exclude the columns "
+            "that are mostly missing"
         )
     return kept
 
 
 def _heed(callbacks: Callbacks) -> None:
-    """Between two stages, stop as the training loop would."""
+    """Between two stages, stop like the training loop."""
     reason = callbacks.stop_requested()
     if reason in ("cancel", "release"):
         raise Stopped(reason)
 
 
 def _refuse_untrained(courses: Sequence[Course]) -> None:
-    """A member must have weights from an epoch that ended in finite numbers; one is enough.
+    """Require a member with weights from an epoch that ended in finite numbers; one is enough.
 
-    A run that was stopped before there were any is cancelled.
+    A run that was stopped before that is cancelled.
     """
     if any(course.best_epoch > 0 for course in courses):
         return
@@ -300,7 +304,7 @@ def _refuse_untrained(courses: Sequence[Course]) -> None:
         raise Stopped("cancel")
     began = "; ".join(dict.fromkeys(f"at {course.trouble}" for course in courses[:EXAMPLES]))
     raise TrainingFailed(
-        f"no fold learnt anything: the numbers of all {len(courses)} members stopped being finite "
+        f"no fold learned anything: the numbers of all {len(courses)} members stopped being finite "
         f"before their first epoch ended, {began}. Lower optimizer.learning_rate, set "
         "optimizer.gradient_clip, scale the inputs (preprocessing.numeric_scaling 'robust' or "
         "'quantile'), or choose another architecture.initialization"
@@ -310,7 +314,7 @@ def _refuse_untrained(courses: Sequence[Course]) -> None:
 def _receipt(
     spec: TrainingSpec, dataset_sha256: str, parquet_sha256: str, device: str
 ) -> dict[str, Any]:
-    """What it takes to train the same model again."""
+    """Everything needed to train the same model again."""
     text = json.dumps(spec.model_dump(mode="json"), sort_keys=True)
     return {
         "dataset_sha256": dataset_sha256,

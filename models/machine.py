@@ -1,4 +1,4 @@
-"""What this process may use of its machine, and how fast that is."""
+"""The cores, memory and speed that this process has."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from models import cgroups
 def core_rate() -> float:
     """Multiplications a second of one of this machine's cores, measured once in 10 ms.
 
-    Numbers in the first-level cache, which one thread multiplies: a matrix product would wait for
-    the threads of the linear algebra library. The best of many rounds is what the core can do,
-    whatever else runs at the moment.
+    Multiplies numbers in the first-level cache in one thread: a matrix product would wait for the
+    threads of the linear algebra library. The best of many rounds shows what the core can do, even
+    if other processes run at the moment.
     """
     size, rounds = 4_096, 2_000
     a, b, out = (np.ones(size, np.float32) for _ in range(3))

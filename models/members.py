@@ -1,4 +1,4 @@
-"""Who trains in a population: folds × trials × seeds."""
+"""The members of a population: folds × trials × seeds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models.spec import TrainingSpec
 
 @dataclass(frozen=True)
 class Member:
-    """One network: a trial's spec, a fold, and its place among the trial's members of the fold."""
+    """One network: a trial's spec, a fold, and its index among the trial's members of the fold."""
 
     trial: int
     spec: TrainingSpec
@@ -25,17 +25,17 @@ class Member:
 
     @property
     def stream(self) -> tuple[int, int]:
-        """What its random numbers depend on besides the seed: not the trial."""
+        """What its random numbers depend on besides the seed. The trial is not part of it."""
         return (self.fold, self.replica)
 
     @property
     def initial_seed(self) -> int:
-        """Trials of one initialisation start from the same weights."""
+        """The stream of its first weights: trials with one initialisation start from the same."""
         return stream_seed(self.spec.seed, "weights", *self.stream)
 
 
 def members_of(trials: Sequence[TrainingSpec]) -> list[Member]:
-    """Fold after fold; in a fold trial after trial.
+    """Members by fold, and within a fold by trial.
 
     With one trial, fold f owns members f·m … f·m + m − 1, m = members_per_fold.
     """
@@ -48,8 +48,8 @@ def members_of(trials: Sequence[TrainingSpec]) -> list[Member]:
 
 
 def population_key(spec: TrainingSpec) -> str:
-    """Equal for specs whose members can train as one population: what is left are numbers that
-    each member may have of its own."""
+    """Equal for specs whose members can train as one population. The other settings are numbers
+    that may differ between members."""
     own = {
         "dropout": 0.0,
         "weight_decay": 0.0,

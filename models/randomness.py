@@ -1,7 +1,7 @@
 """Named streams of random numbers.
 
-A draw depends on the spec's seed and on what it is for, never on what was drawn before it: a run
-resumed in the middle, or a fold trained without its companions, sees the same numbers.
+A draw depends on the spec's seed and on its purpose, never on earlier draws. So a run resumed in
+the middle, or a fold trained without the others, gets the same numbers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Rows that are set aside: the holdout, and the slice of a fold that early stopping watches.
+"""Sets rows aside: the holdout, and the slice of a fold that early stopping watches.
 
-The holdout is out before anything is resolved or learnt: neither the target's transform nor the
-levels, the recipe or what a model remembers of its table may follow from it. Both keep the meaning
-of the folds: whole groups for `group`, the latest rows for `time`.
+The holdout is removed before anything is resolved or learnt: it must not influence the target's
+transform, the levels, the recipe or what a model keeps about its table. Both respect the type of
+the folds: whole groups for `group`, the latest rows for `time`.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ Rows = NDArray[np.int64]
 
 
 def seen_rows(spec: TrainingSpec, profile: Profile) -> int:
-    """Rows that have a target, the holdout aside; about so many where that takes whole groups or
-    times."""
+    """Number of rows that have a target and are not in the holdout; approximate if the holdout
+    consists of whole groups or times."""
     missing = {column.name: column.missing for column in profile.columns}
     rows = profile.rows - missing.get(spec.target, 0)
     return rows if spec.holdout is None else rows - _share(spec.holdout.fraction, rows)
 
 
 def groups_needed(spec: TrainingSpec) -> int:
-    """The fewest groups that `group` folds can be made of, the holdout's aside.
+    """The fewest groups that `group` folds need, not counting the holdout's.
 
-    With early stopping each fold trains on one group at least and watches another.
+    With early stopping, each fold trains on at least one group and watches another.
     """
     return 4 if spec.k_folds == 2 and spec.early_stopping is not None else spec.k_folds
 
 
 def times_needed(spec: TrainingSpec) -> int:
-    """The fewest different times that `time` folds can be made of, the holdout's aside."""
+    """The fewest distinct times that `time` folds need, not counting the holdout's."""
     return spec.k_folds + times_trained(spec)
 
 
 def times_trained(spec: TrainingSpec) -> int:
-    """The fewest times that a fold trains on: with early stopping it watches the last of them."""
+    """The fewest times in a fold's training rows. Early stopping watches the last of them."""
     return 1 if spec.early_stopping is None else 2
 
 
 def set_holdout_aside(
     spec: TrainingSpec, rows: int, column: np.ndarray | None
 ) -> tuple[Rows, Rows]:
-    """Places among some rows: (those that folds may see, the holdout), both in the rows' order.
+    """Indices of some rows: (those that folds may see, the holdout), both in the rows' order.
 
     `column` (n,): the groups of `group` folds or the times of `time` folds.
 
@@ -74,7 +74,7 @@ def set_aside(
 ) -> tuple[Rows, Rows]:
     """Split off a fraction of the rows: (kept, set aside).
 
-    `keep`: as many groups of `group` folds, or times of `time` folds, as must be left.
+    `keep`: how many groups of `group` folds, or times of `time` folds, must be left.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def set_aside(
             aside = np.isin(column[rows], groups[order[:taken]])
             return rows[~aside], rows[aside]
         case _:
-            # The order of scikit-learn's `train_test_split`, which the API does without.
+            # The order of scikit-learn's `train_test_split`, which the API does not import.
             shuffled = rows[np.random.RandomState(seed).permutation(len(rows))]
             return shuffled[count:], shuffled[:count]
 
@@ -110,23 +110,23 @@ def set_aside(
 def cuts_in_time(
     spec: TrainingSpec, times: np.ndarray, wanted: Sequence[int], keep: int
 ) -> list[int]:
-    """Where to cut rows in order of time: at the places wanted, or before them where a cut would
-    part rows of one time, which all go to the later side.
+    """Where to cut rows in order of time: at the wanted places. A cut that would separate rows of
+    one time moves before them, so that all go to the later side.
 
     Parameters
     ----------
     times : (n,) ascending
-    wanted : places 0 … n of the first row behind each cut, ascending
-    keep : as many times as must lie before the first cut
+    wanted : index 0 … n of the first row after each cut, ascending
+    keep : how many times must be before the first cut
 
     Raises
     ------
-    ValueError: there are too few times for one between any two cuts.
+    ValueError: there are too few times for one between every two cuts.
     """
     starts = np.flatnonzero(np.diff(times, prepend=-np.inf))
     if len(starts) < keep + len(wanted):
         raise ValueError(
-            f"they have {len(starts)} different times in '{spec.folds.column}', and need "
+            f"they have {len(starts)} distinct times in '{spec.folds.column}' and need "
             f"{keep + len(wanted)}: rows of the same time stay together"
         )
     cuts = []

@@ -1,4 +1,4 @@
-"""The table as arrays: numbers and level codes, the form in which networks take it."""
+"""The table as arrays of numbers and level codes, as networks need it."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ Codes = NDArray[np.int64]
 class Vocabulary:
     """The levels of one categorical column, the most frequent first.
 
-    A level's code is its place. None is the level of missing cells, there if any was missing.
-    A level that is not in the list has the code `unknown`. `numbers`: the table holds numbers, and
-    `reading` is how they came out of its texts.
+    A level's code is its index. None is the level of missing cells, if there were any. Levels that
+    are not in the list have the code `unknown`. `numbers`: the table holds numbers. `reading`: how
+    they were read from its texts.
     """
 
     name: str
@@ -51,10 +51,10 @@ class Design:
     numbers : (n, D) float64, NaN is missing; dates are seconds since 1970
     codes : (n, C) int64, codes of the vocabularies
     target : (n,) float64, as the objective reads it: a number on its own scale
-    rows : (n,) the row's place in the table, from 0
+    rows : (n,) the row's index in the table, from 0
     fold_column : (n,) groups or times of `group` and `time` folds
-    coordinates : places of the two columns of `numbers` that say where a row is
-    readings : of the numeric columns whose texts are no plain numbers or dates
+    coordinates : indices of the two columns of `numbers` that locate a row
+    readings : of numeric columns whose texts are not plain numbers or dates
     """
 
     numeric: list[str]
@@ -75,9 +75,9 @@ class Design:
 def load_design(
     parquet: Path, spec: TrainingSpec, features: list[Feature]
 ) -> tuple[Design, Design]:
-    """The columns that a resolved spec needs: the rows that folds may see, and the holdout.
+    """Load the columns of a resolved spec: rows that folds may see, and the holdout.
 
-    Rows without a target are left out. The levels are those of the former rows.
+    Rows without a target are left out. Levels are taken from the rows that folds may see.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def load_design(
     numbers = [as_numbers(table[name]) for name in numeric]
     codes = [encode(cells, known.levels) for cells, known in zip(words, categorical, strict=True)]
     pair = spec.features.coordinates
-    if pair == "auto":  # resolved by a version that knew none
+    if pair == "auto":  # resolved by an earlier version without coordinates
         pair = None
 
     def design(rows: NDArray[np.int64]) -> Design:
@@ -124,7 +124,7 @@ def load_design(
 
 
 def complete_spec(parquet: Path, spec: TrainingSpec) -> TrainingSpec:
-    """A resolved spec with what the rows that folds may see say of the target.
+    """Complete a resolved spec by the targets of the rows that folds may see.
 
     Raises
     ------
@@ -157,8 +157,8 @@ def _target_and_folds(spec: TrainingSpec) -> set[str]:
 def _targets(
     table: pa.Table, spec: TrainingSpec
 ) -> tuple[Numbers, Numbers | Codes | None, Codes, Codes]:
-    """Of the table's rows the target and the groups or times, and which rows folds may see, and
-    which are the holdout."""
+    """The target and the groups or times of the table's rows, which rows folds may see, and which
+    are the holdout."""
     target, column = objective_of(spec).read(table[spec.target]), _fold_column(table, spec)
     rows = np.flatnonzero(~np.isnan(target))
     seen, holdout = set_holdout_aside(spec, len(rows), None if column is None else column[rows])
@@ -172,4 +172,4 @@ def _fold_column(table: pa.Table, spec: TrainingSpec) -> Numbers | Codes | None:
     if spec.folds.type == "time":
         return as_numbers(column)
     groups = as_levels(column)
-    return encode(groups, groups.unique().to_pylist())  # missing is a group of its own
+    return encode(groups, groups.unique().to_pylist())  # missing cells are one group

@@ -1,4 +1,4 @@
-"""Which rows each fold trains on, watches and is scored on."""
+"""Assigns rows to folds: for training, for early stopping and for scores."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from models.objectives import objective_of
 from models.randomness import stream_seed
 from models.spec import TrainingSpec
 
-# Quantile bins of the target that stratified folds spread evenly; fewer where a bin would hold
-# fewer rows than there are folds.
+# Quantile bins of the target that stratified folds spread evenly; fewer if a bin would hold fewer
+# rows than there are folds.
 STRATA = 10
 
 
@@ -25,17 +25,17 @@ STRATA = 10
 class FoldRows:
     """Row numbers of one fold. `train`, `watched` and `validation` do not overlap."""
 
-    train: Rows  # what the weights and the preprocessing are learnt on
-    watched: Rows  # early stopping's slice, dealt from the fold's training rows
-    validation: Rows  # scored out of fold, seen by nothing before that
+    train: Rows  # the weights and the preprocessing are learnt from these
+    watched: Rows  # early stopping's slice, taken from the fold's training rows
+    validation: Rows  # scored out of fold, not used before that
 
 
 def split_rows(
     spec: TrainingSpec, target: NDArray[np.float64], column: np.ndarray | None = None
 ) -> list[FoldRows]:
-    """Assign rows, the holdout aside, to the folds.
+    """Assign the rows, without the holdout, to folds.
 
-    Raises ValueError where they have too few groups or times.
+    Raises ValueError if they have too few groups or times.
 
     Parameters
     ----------
@@ -44,8 +44,8 @@ def split_rows(
 
     Notes
     -----
-    `time` folds are forward-chained: the earliest 1/(k + 1) of the rows only ever train, so they
-    have no out-of-fold prediction. Rows of one time stay together.
+    `time` folds are forward-chained: the earliest 1/(k + 1) of the rows are only used for training,
+    so they have no out-of-fold prediction. Rows of the same time stay together.
     """
     folds = []
     for fold, (train, validation) in enumerate(_folds(spec, target, column)):
@@ -70,7 +70,7 @@ def _folds(
             strata = objective_of(spec).strata(target, min(STRATA, len(rows) // spec.k_folds))
             splitter = StratifiedKFold(spec.k_folds, shuffle=True, random_state=seed)
             with warnings.catch_warnings():
-                # Where many targets are equal a stratum may have fewer rows than there are folds.
+                # If many targets are equal, a stratum may have fewer rows than there are folds.
                 warnings.filterwarnings("ignore", "The least populated class")
                 pairs = list(splitter.split(rows, strata))
         case "group":

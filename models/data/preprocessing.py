@@ -1,4 +1,4 @@
-"""What each fold learns about the columns, from its training rows alone."""
+"""What each fold learns about the columns, only from its training rows."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from models.tables.statistics import ROUNDING, typical_distance
 
 # Knots of the piecewise-linear rank of `quantile` scaling.
 QUANTILE_KNOTS = 33
-# Typical distances from the value that a `robust` column mostly has, beyond which a cell is taken
-# for mistyped.
+# In a `robust` column that is mostly one value, cells further from it than this many typical
+# distances count as typing errors.
 FENCE = 10.0
 
 
@@ -25,18 +25,18 @@ FENCE = 10.0
 class FoldStatistics:
     """Learnt from the training rows of F folds, D numeric columns and W levels.
 
-    With coordinates, R turned axes (`models.tables.coordinates`) stand behind the D columns and are
-    treated as they are: N = D + R.
+    With coordinates, R turned axes (`models.tables.coordinates`) follow the D columns and are
+    treated like them: N = D + R.
 
-    fill : (F, D) what stands in for a missing number
+    fill : (F, D) replaces a missing number
     center, scale : (F, N); a scale of 0 marks a column that does not vary there
-    reach : (F, N) scales from the center at which a number counts that lies beyond FENCE of them,
+    reach : (F, N) distance from the center, in scales, to which numbers beyond FENCE are moved;
         infinite for columns that are not mostly one value
-    knots : (F, Q, N) quantiles for `quantile` scaling, else Q = 0
-    coordinates : places of the pair among the D, or None
-    bin_columns : (P,) the numeric column of each bin of a piecewise-linear code, else P = 0
+    knots : (F, Q, N) quantiles for `quantile` scaling, otherwise Q = 0
+    coordinates : indices of the pair among the D, or None
+    bin_columns : (P,) the numeric column of each bin of a piecewise-linear code, otherwise P = 0
     bin_low, bin_width : (F, P); a width of 0 marks a bin that a fold does not have
-    seen : (F, W) bool, whether a level occurs; the columns of the vocabularies side by side
+    seen : (F, W) bool, whether a level occurs; the vocabularies' columns side by side
     """
 
     fill: Numbers
@@ -52,7 +52,7 @@ class FoldStatistics:
 
 
 def trainable_rows(preprocessing: Preprocessing, design: Design, fold: FoldRows) -> FoldRows:
-    """The fold without the training rows that `drop_rows` leaves out."""
+    """The fold without the training rows that `drop_rows` removes."""
     if preprocessing.numeric_missing != "drop_rows":
         return fold
     complete = np.asarray(~np.isnan(design.numbers).any(axis=1))
@@ -69,7 +69,7 @@ def learn(
 ) -> FoldStatistics:
     """Statistics of each fold from its own training rows (row numbers of the design).
 
-    `bins`: quantile bins a numeric column, at most, for a piecewise-linear code.
+    `bins`: the most quantile bins per numeric column for a piecewise-linear code.
     """
     numeric = [_fold_statistics(preprocessing, design, rows) for rows in training_rows]
     fill, center, scale, reach, knots = (
@@ -99,7 +99,7 @@ _Learnt = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 def _fold_statistics(
     preprocessing: Preprocessing, design: Design, rows: np.ndarray
 ) -> tuple[_Learnt, Numbers]:
-    """What is learnt of a fold's training rows, turned axes included, and their numbers without
+    """What is learnt from a fold's training rows, including turned axes, and their numbers without
     the wild ones."""
     numbers = design.numbers[rows]
     learnt, tame = _numeric_statistics(preprocessing, numbers)
@@ -108,7 +108,7 @@ def _fold_statistics(
     fill, center, scale, *_ = learnt
     pair = list(design.coordinates)
     filled = np.where(np.isnan(numbers[:, pair]), fill[pair], numbers[:, pair])
-    with np.errstate(over="ignore"):  # cut off in the next step
+    with np.errstate(over="ignore"):  # clipped in the next step
         scaled = (filled - center[pair]) / np.where(scale[pair] == 0, 1.0, scale[pair])
     turned = np.clip(scaled, -FARTHEST, FARTHEST) @ directions()
     added, tame_turned = _numeric_statistics(preprocessing, turned)
@@ -119,8 +119,8 @@ def _fold_statistics(
 
 
 def _numeric_statistics(preprocessing: Preprocessing, numbers: Numbers) -> tuple[_Learnt, Numbers]:
-    """What is learnt of each column, and the numbers without the wild ones; a column without any
-    number counts as all zeros."""
+    """What is learnt about each column, and the numbers without the wild ones; a column without
+    numbers counts as all zeros."""
     numbers = np.where(np.isnan(numbers).all(axis=0), 0.0, numbers)
     # Sums and squares of numbers near the largest float64 would overflow.
     largest = np.maximum(np.nanmax(np.abs(numbers), axis=0), np.finfo(np.float64).tiny)
@@ -135,7 +135,7 @@ def _numeric_statistics(preprocessing: Preprocessing, numbers: Numbers) -> tuple
             center, scale = mean, np.where(spread > ROUNDING, spread, 0.0) * largest
         case "robust":
             center, scale = quartiles[1], quartiles[2] - quartiles[0]
-            # Half of a column in one value (no pool, no porch): the size of those that there are.
+            # If half of a column is one value (no pool, no porch), use the size of the others.
             for place in np.flatnonzero(scale == 0):
                 typical, reach[place], wild, instead = _rare(relative[:, place])
                 scale[place] = typical * largest[place]
@@ -160,8 +160,8 @@ def _rare(column: Numbers) -> tuple[float, float, NDArray[np.bool_], NDArray[np.
     """(typical, reach, wild, instead) of a column (n,) that is mostly one value.
 
     typical : how far the other values lie from that one
-    reach : how far the farthest that is no typing error lies, in typical distances
-    wild, instead : which cells lie beyond FENCE, and the values of that distance on their side
+    reach : distance of the farthest value that is no typing error, in typical distances
+    wild, instead : which cells are beyond FENCE, and the values at that distance on their side
     """
     middle = float(np.nanmedian(column))
     typical = typical_distance(column[~np.isnan(column)], middle)
@@ -173,13 +173,13 @@ def _rare(column: Numbers) -> tuple[float, float, NDArray[np.bool_], NDArray[np.
 
 
 def _quantiles(numbers: Numbers, shares: Sequence[float] | np.ndarray) -> NDArray[np.float64]:
-    """(Q, D); numpy forgets Q where D is 0."""
+    """(Q, D); numpy loses Q if D is 0."""
     quantiles: NDArray[np.float64] = np.nanquantile(numbers, shares, axis=0)
     return quantiles.reshape(len(shares), numbers.shape[1])
 
 
 def _quantile_knots(numbers: Numbers, bins: int) -> list[NDArray[np.float64]]:
-    """Different quantiles of each column's known numbers, bins + 1 of them at most."""
+    """Distinct quantiles of each column's known numbers, at most bins + 1."""
     ranks = np.linspace(0, 1, bins + 1)
     known = [column[~np.isnan(column)] for column in numbers.T]
     return [

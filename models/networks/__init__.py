@@ -1,4 +1,4 @@
-"""The architectures, by the name that a spec calls them."""
+"""The architectures by their names in a spec."""
 
 from __future__ import annotations
 

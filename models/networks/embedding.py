@@ -12,7 +12,7 @@ from models.spec.architectures import Architecture, Periodic
 
 
 class PeriodicEmbedding(nn.Module):
-    """Each number beside a small network of its sines: "PBLD" of Holzmüller et al. 2024
+    """Each number and a small network of its sines: "PBLD" of Holzmüller et al. 2024
     (arXiv 2407.04491), after Gorishniy et al. 2022 (arXiv 2203.05556).
 
     Number x of a column becomes (x, cos(2π f x + b) · W + c), `size` values in all.
@@ -50,7 +50,7 @@ class PeriodicEmbedding(nn.Module):
 
 
 class PlainInputs(nn.Module):
-    """The encoder's columns as they are."""
+    """The encoder's columns, unchanged."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class PlainInputs(nn.Module):
 def embed_inputs(
     members: int, shape: Shape, architecture: Architecture
 ) -> PeriodicEmbedding | PlainInputs:
-    """The embedding that an architecture asks for; piecewise-linear codes are the encoder's."""
+    """The embedding of an architecture. Piecewise-linear codes are computed by the encoder."""
     embedding = getattr(architecture, "numeric_embedding", None)
     if isinstance(embedding, Periodic):
         return PeriodicEmbedding(members, shape, embedding)

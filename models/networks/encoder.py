@@ -1,4 +1,4 @@
-"""Cells to inputs: everything that a fold learnt about the columns, applied."""
+"""Turns cells into inputs by what each fold learnt about the columns."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from models.tables.coordinates import FARTHEST, directions
 # Bound of `robust` scaling's smooth clip, z / √(1 + (z / 3)²): Holzmüller et al. 2024,
 # arXiv 2407.04491, section 3.
 SMOOTH_CLIP = 3.0
-# A scaled number beyond this is cut off: float32 keeps it finite through any usual network.
+# Scaled numbers are clipped here, so that they stay finite in float32 in any usual network.
 LARGEST_INPUT = 1e12
 
 
 class Encoder(nn.Module):
-    """Numbers and level codes of F folds to network inputs.
+    """Maps numbers and level codes to network inputs of F folds.
 
-    Buffers have the fold axis first, so that `population.take` can keep some of the folds.
+    Buffers have the fold axis first, so that `population.take` can select folds.
 
     Input
     -----
@@ -30,9 +30,9 @@ class Encoder(nn.Module):
 
     Output
     ------
-    (F, N, D + R + P + W) in the network's dtype: scaled numbers, the R turned axes of coordinates
-    if there are any, piecewise-linear codes of all these if asked for, then one column a level; a
-    level that a fold has not seen in training is zero there.
+    (F, N, D + R + P + W) in the network's dtype: scaled numbers, the R turned axes of coordinates,
+    piecewise-linear codes of all these, then one column per level. R and P may be 0. A level that a
+    fold has not seen in training is zero there.
     """
 
     fill: Tensor  # (F, 1, D) float64
@@ -41,13 +41,13 @@ class Encoder(nn.Module):
     reach: Tensor  # (F, 1, D + R) float64
     varies: Tensor  # (F, 1, D + R) 0 where a column does not vary among the training rows
     knots: Tensor  # (F, 1, D + R, Q) float64
-    bin_low: Tensor  # (F, 1, P) float64, infinite where a fold does not have the bin
+    bin_low: Tensor  # (F, 1, P) float64, infinite if a fold does not have the bin
     bin_width: Tensor  # (F, 1, P) float64, never 0
     bin_columns: Tensor  # (P,)
     seen: Tensor  # (F, 1, W)
     offsets: Tensor  # (C,) first column of each vocabulary
     unknown: Tensor  # (C,) the code without a column
-    pair: Tensor  # (2,) the columns that are coordinates, or (0,)
+    pair: Tensor  # (2,) the columns of the coordinates, or (0,)
     directions: Tensor  # (2, R) float64
 
     def __init__(
@@ -109,12 +109,12 @@ class Encoder(nn.Module):
         return scaled @ self.directions
 
     def _scaled(self, filled: Tensor) -> Tensor:
-        """(F, N, D); stays float64 until centred and scaled, for float32 drowns a timestamp."""
+        """(F, N, D); float64 until scaled, because float32 would lose a timestamp's digits."""
         if self.scaling == "quantile":
             scaled = self._ranked(filled)
         else:
             scaled = (filled - self.center) / self.scale
-        scaled = scaled.clamp(-LARGEST_INPUT, LARGEST_INPUT)  # a square below would overflow
+        scaled = scaled.clamp(-LARGEST_INPUT, LARGEST_INPUT)  # or a square below would overflow
         if self.scaling == "robust":
             wild = scaled.abs() > FENCE
             scaled = torch.where(wild, scaled.clamp(-self.reach, self.reach), scaled)
@@ -124,8 +124,8 @@ class Encoder(nn.Module):
     def _ranked(self, filled: Tensor) -> Tensor:
         """(F, N, D) rank among the training rows, uniform between −√3 and √3.
 
-        The rank is piecewise linear between Q quantiles; a step of no width (many equal values)
-        counts half for those values, as a mid-rank does.
+        The rank is piecewise linear between Q quantiles. A step without width (many equal values)
+        counts half for those values, like a mid-rank.
         """
         low, high = self.knots[..., :-1], self.knots[..., 1:]  # (F, 1, D, Q - 1)
         distance = filled.unsqueeze(-1) - low
@@ -136,10 +136,10 @@ class Encoder(nn.Module):
         return (rank - 0.5) * (2 * 3**0.5)
 
     def _piecewise(self, numbers: Tensor, fill: Tensor) -> Tensor:
-        """(F, N, P) for each bin 0 below it, 1 above it, and linear inside.
+        """(F, N, P) for each bin: 0 below it, 1 above it, and linear inside.
 
-        A missing number gets the code of the fold's fill. Rows that all folds share are laid out
-        by bins once for all of them: of what this costs, that is half.
+        A missing number gets the code of the fold's fill. Rows that all folds share are expanded
+        into bins only once, which is half of the cost.
         """
         by_bin = numbers.index_select(-1, self.bin_columns)
         code = self._within(by_bin)
@@ -148,14 +148,14 @@ class Encoder(nn.Module):
         )
 
     def _within(self, by_bin: Tensor) -> Tensor:
-        """Where in its bin a number lies, from 0 to 1."""
+        """The position of a number in its bin, from 0 to 1."""
         return ((by_bin - self.bin_low) / self.bin_width).clamp(0, 1).to(self.dtype)
 
     def _one_hot(self, codes: Tensor) -> Tensor:
-        """(F, N, W). Unknown codes are written into one spare column, which is cut off."""
+        """(F, N, W) one-hot codes. Unknown codes go to a spare column, which is dropped."""
         known = codes < self.unknown
         places = torch.where(known, codes + self.offsets, self.levels)
-        # ScatterElements is what this becomes in ONNX; Gather-and-sum took five times as long.
+        # This becomes ScatterElements in ONNX; Gather-and-sum took five times as long.
         wide = torch.zeros(
             codes.shape[0], codes.shape[1], self.levels + 1, dtype=self.dtype, device=codes.device
         )

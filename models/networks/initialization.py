@@ -1,4 +1,4 @@
-"""First weights, by the usual rules, each member from a stream of random numbers of its own."""
+"""Initial weights by the usual rules. Each member has its own stream of random numbers."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from models.spec.architectures import (
     UniformWeights,
 )
 
-# What the rules' bare names mean, as introductory courses use them.
+# The meaning of rules that are given only by name, as in introductory courses.
 BY_NAME: dict[str, Initialization] = {
     "uniform": UniformWeights(type="uniform", bound=0.1),
     "normal": NormalWeights(type="normal", std=0.01),
     "constant": ConstantWeights(type="constant", value=0.0),
 }
 
-# He et al. 2015, arXiv 1502.01852; activations without a gain of their own resemble ReLU.
+# He et al. 2015, arXiv 1502.01852; activations without their own gain resemble ReLU.
 GAINS: dict[Activation, nn.init._NonlinearityType] = {
     "relu": "relu",
     "leaky_relu": "leaky_relu",
@@ -44,14 +44,14 @@ GAINS: dict[Activation, nn.init._NonlinearityType] = {
 
 @runtime_checkable
 class OwnWeights(Protocol):
-    """A module with parameters that the spec's initialisation does not speak of."""
+    """A module with parameters that the spec's initialisation does not cover."""
 
     def initialize(self, member: int, generator: torch.Generator) -> None:
         """Fill one member's weights."""
 
 
 def initialize(network: Network, members: Sequence[Member]) -> None:
-    """Fill the weights of K members in place, each from its own seed.
+    """Fill the weights of K members in place, each with its own seed.
 
     Biases start at zero, except that `default` draws the hidden ones as torch.nn.Linear does. The
     output's bias is always zero: the standardised target's mean.
@@ -62,7 +62,7 @@ def initialize(network: Network, members: Sequence[Member]) -> None:
         activation: Activation = getattr(architecture, "activation", "identity")
         generator = torch.Generator().manual_seed(member.initial_seed)
         for layer in layers:
-            # torch.nn.init counts fans on [out, in].
+            # torch.nn.init expects [out, in].
             weight = layer.weight.detach()[place].T
             bias = layer.bias.detach()[place]
             _draw(weight, architecture.initialization, activation, generator)
@@ -103,5 +103,5 @@ def _draw(
             nn.init.kaiming_normal_(weight, nonlinearity="linear", generator=generator)
         case "default":
             nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)
-        case "least_squares":  # which `models.training.least_squares` finds from the rows
+        case "least_squares":  # set by `models.training.least_squares` from the rows
             nn.init.zeros_(weight)

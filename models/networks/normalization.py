@@ -1,4 +1,4 @@
-"""Normalisation of hidden units, by batch and by row."""
+"""Normalises hidden units, by batch or by row."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor, nn
 from models.networks.population import Noise
 
 EPSILON = 1e-5
-# Weight of a batch in the running statistics that serve predictions.
+# Weight of a batch in the running statistics that predictions use.
 MOMENTUM = 0.1
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation of K members, padding left out (Ioffe and Szegedy 2015,
+    """Batch normalisation of K members, without padding (Ioffe and Szegedy 2015,
     arXiv 1502.03167).
 
-    A batch of one row has no variance: such a row, the last of an epoch, is normalised as in
-    prediction and moves no statistics.
+    A batch of one row has no variance. Such a row, the last of an epoch, is normalised as in
+    prediction and does not change the statistics.
 
     Input and output: (K, B, units).
     """
@@ -50,7 +50,7 @@ class BatchNorm(nn.Module):
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor, rows: Tensor, several: Tensor) -> None:
-        """Move the running statistics of the members that have several rows."""
+        """Update the running statistics of the members that have several rows."""
         unbiased = variance * rows / (rows - 1).clamp(min=1)
         weight = MOMENTUM * several.to(mean.dtype)
         self.running_mean.lerp_(mean, weight)
@@ -75,7 +75,7 @@ class LayerNorm(nn.Module):
 
 
 class NoNorm(nn.Module):
-    """Leaves (K, B, units) as they are."""
+    """Returns (K, B, units) unchanged."""
 
     def forward(self, x: Tensor, noise: Noise | None) -> Tensor:  # noqa: ARG002
         return x

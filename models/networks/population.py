@@ -1,7 +1,7 @@
 """Layers of K networks of one shape, computed at once.
 
-Every parameter and every persistent buffer has the member axis first, [K, …]: what belongs to
-member k is `tensor[k]`, and `take` keeps some of the members.
+Every parameter and every persistent buffer has the member axis first, [K, …]: member k owns
+`tensor[k]`, and `take` selects members.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 class Noise(Protocol):
-    """What a forward pass needs while training: dropout's masks, and which rows are there.
+    """What a forward pass needs in training: dropout masks, and which rows are not padding.
 
     present : (K, B, 1), 1 for a row, 0 for padding
     """
@@ -28,13 +28,13 @@ class Noise(Protocol):
     present: Tensor
 
     def keep(self, rows: int, units: int) -> Tensor | None:
-        """(K, rows, units): 1 / (1 − p) with probability 1 − p, else 0; None if no p is > 0."""
+        """(K, rows, units): 1 / (1 − p) with probability 1 − p, else 0; None if every p is 0."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What goes into a network and comes out: `numeric` scaled numbers first among `inputs`
-    columns, and `outputs` values a row (1 for a number)."""
+    """Sizes of a network's ends: `inputs` columns, the first `numeric` of them scaled numbers, and
+    `outputs` values per row (1 for a number)."""
 
     numeric: int
     inputs: int
@@ -58,9 +58,9 @@ class Linear(nn.Module):
 
 @dataclass(frozen=True)
 class DenseStack:
-    """A network that is nothing but affine maps with an activation and dropout between them.
+    """A network of affine maps with only activation and dropout between them.
 
-    `shortcut` maps the inputs to the output beside them.
+    `shortcut` maps the inputs to the output in parallel.
     """
 
     layers: list[Linear]
@@ -69,35 +69,35 @@ class DenseStack:
 
 
 class Network(nn.Module):
-    """An architecture: inputs of K members to their raw outputs.
+    """An architecture: maps the inputs of K members to their raw outputs.
 
-    Subclasses take (members, shape, spec) and leave weights to `initialization.initialize`.
+    Subclasses take (members, shape, spec) and leave the weights to `initialization.initialize`.
     """
 
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """(K, B, inputs) to (K, B, E, outputs), raw; `noise` is given while training.
 
-        E is 1, or the size of an ensemble inside the network: its predictions are averaged, but
-        each has a loss of its own.
+        E is 1, or the size of an ensemble inside the network. Its predictions are averaged, but
+        each has its own loss.
         """
         raise NotImplementedError
 
     def predict(self, x: Tensor) -> Tensor:
         """(K, B, inputs) to (K, B, outputs), dropout off."""
         outputs: Tensor = self(x)
-        # The mean of one is slow: in ONNX a twentieth of a small network's time.
+        # A mean over one takes a twentieth of a small network's time in ONNX.
         return outputs.squeeze(2) if outputs.shape[2] == 1 else outputs.mean(2)
 
     def dense_stack(self) -> DenseStack | None:
-        """The network as a stack of affine maps, if it is one: those train faster."""
+        """The network as a stack of affine maps, which trains faster; None if it is not one."""
         return None
 
     def rate_factor(self, parameter: str) -> float:  # noqa: ARG002
-        """The learning rate of a parameter, by its name, as a factor of the spec's."""
+        """The learning rate of a named parameter, as a factor of the spec's."""
         return 1.0
 
     def output_layers(self) -> list[Linear]:
-        """The affine maps that write the outputs: their biases start at zero."""
+        """The affine maps that compute the outputs; their biases start at zero."""
         raise NotImplementedError
 
     def linear_layers(self) -> list[Linear]:
@@ -106,7 +106,7 @@ class Network(nn.Module):
 
 
 class Activate(nn.Module):
-    """An activation function as a module: hooks on these see every hidden unit.
+    """An activation function as a module, so that hooks can see every hidden unit.
 
     Input and output: (…, units).
     """
@@ -120,7 +120,7 @@ class Activate(nn.Module):
 
 
 def drop(x: Tensor, noise: Noise | None) -> Tensor:
-    """Dropout of a hidden layer (K, B, units), where there is noise."""
+    """Dropout of a hidden layer (K, B, units), if there is noise."""
     mask = None if noise is None else noise.keep(x.shape[1], x.shape[2])
     return x if mask is None else x * mask
 
@@ -152,7 +152,7 @@ def activate(name: Activation, x: Tensor) -> Tensor:
 
 
 def take(module: AnyModule, members: Tensor) -> AnyModule:
-    """A copy of a population that holds only these members, a vector of their places."""
+    """A copy of a population with only some members, given by a vector of indices."""
     smaller = copy.deepcopy(module)
     for owner in smaller.modules():
         for name, parameter in owner.named_parameters(recurse=False):

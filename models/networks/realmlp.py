@@ -1,4 +1,4 @@
-"""RealMLP: an MLP with the parametrisation and tricks that serve tables well."""
+"""RealMLP: an MLP with a parametrisation and tricks for tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from models.spec.architectures import Activation, RealMlpArchitecture
 class NtkLinear(nn.Module):
     """x W / √in + b in the neural tangent parametrisation, with W of unit variance.
 
-    `is_output`: the bias starts at zero, as the standardised target's mean.
+    `is_output`: the bias starts at zero, the standardised target's mean.
 
     Input: (K, B, in). Output: (K, B, out).
     """
@@ -38,7 +38,7 @@ class NtkLinear(nn.Module):
 
 
 class ParametricActivation(nn.Module):
-    """x + α (σ(x) − x) with a learnt α a unit, 1 at first.
+    """x + α (σ(x) − x) with a learnt α per unit, initially 1.
 
     Input and output: (K, B, units).
     """
@@ -55,13 +55,13 @@ class ParametricActivation(nn.Module):
 
 class RealMlp(Network):
     """A learnt scale for each input, then NTK layers with parametric activations and dropout
-    (Holzmüller et al. 2024, arXiv 2407.04491, "RealMLP-TD" for regression). Robust scaling and
-    smooth clipping are the encoder's, periodic embeddings and schedules the spec's.
+    (Holzmüller et al. 2024, arXiv 2407.04491, "RealMLP-TD" for regression). The encoder does robust
+    scaling and smooth clipping; the spec sets periodic embeddings and schedules.
 
     Input: (K, B, inputs). Output: (K, B, 1, outputs).
     """
 
-    # Learning rates as factors of the spec's, by the end of a parameter's name.
+    # Learning rates as factors of the spec's, by the last part of a parameter's name.
     RATE_FACTORS = {"input_scale": 6.0, "bias": 0.1, "slope": 0.1}  # noqa: RUF012
 
     def __init__(self, members: int, shape: Shape, spec: TrainingSpec) -> None:
@@ -85,7 +85,7 @@ class RealMlp(Network):
         return output.unsqueeze(2)
 
     def output_layers(self) -> list[Linear]:
-        return []  # its NtkLinear starts its bias itself
+        return []  # NtkLinear sets its own bias
 
     def rate_factor(self, parameter: str) -> float:
         return self.RATE_FACTORS.get(parameter.rsplit(".", 1)[-1], 1.0)

@@ -14,7 +14,7 @@ from models.spec.architectures import TabmArchitecture
 
 
 class SharedLinear(nn.Module):
-    """E affine maps with one weight matrix: ((x ∘ r_e) W) ∘ s_e + b_e, "BatchEnsemble" (Wen et
+    """E affine maps that share a weight matrix: ((x ∘ r_e) W) ∘ s_e + b_e, "BatchEnsemble" (Wen et
     al. 2020, arXiv 2002.06715).
 
     Input: (K, E, B, in). Output: (K, E, B, out).
@@ -35,7 +35,7 @@ class SharedLinear(nn.Module):
 
 
 class Heads(nn.Module):
-    """An affine map of its own for each of the E.
+    """E separate affine maps.
 
     Input: (K, E, B, in). Output: (K, E, B, out).
     """
@@ -46,7 +46,7 @@ class Heads(nn.Module):
         self.bias = nn.Parameter(torch.zeros(members, ensemble, 1, outputs))
 
     def initialize(self, member: int, generator: torch.Generator) -> None:
-        """As torch.nn.Linear's weights; the biases stay at the standardised target's mean."""
+        """Draw weights like torch.nn.Linear; biases stay 0, the standardised target's mean."""
         bound = self.weight.shape[2] ** -0.5
         with torch.no_grad():
             self.weight[member].uniform_(-bound, bound, generator=generator)
@@ -56,9 +56,9 @@ class Heads(nn.Module):
 
 
 class Tabm(Network):
-    """An MLP of SharedLinear layers and a head for each of the E (Gorishniy et al. 2024,
-    arXiv 2410.24210). The first r_e are random signs, which is all that makes the E differ at
-    first.
+    """An MLP of SharedLinear layers with E heads (Gorishniy et al. 2024, arXiv 2410.24210). The
+    first layer's r_e are random signs, which is the only initial difference between the E hidden
+    stacks.
 
     Input: (K, B, inputs). Output: (K, B, E, outputs).
     """
@@ -84,7 +84,7 @@ class Tabm(Network):
             first.before[member].bernoulli_(0.5, generator=generator).mul_(2).sub_(1)
 
     def output_layers(self) -> list[Linear]:
-        return []  # the heads are no Linear, and start their biases themselves
+        return []  # the heads are not Linear and set their own biases
 
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:  # (K, B, inputs)
         hidden = self.embedding(x).unsqueeze(1)  # (K, 1, B, inputs)

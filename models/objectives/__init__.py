@@ -16,7 +16,7 @@ METRICS: dict[str, Metric] = {
 
 
 def task_of(spec: TrainingSpec) -> str:  # noqa: ARG001
-    """The name of what a spec predicts."""
+    """The name of a spec's task."""
     return REGRESSION
 
 

@@ -1,9 +1,9 @@
-"""How far predictions are from the truth, on the target's own scale, and how sure that is.
+"""Metrics of predictions on the target's own scale, and their standard errors.
 
-Each metric is a function of the means of some terms of the rows. So its standard error comes from
-the jackknife: the metric again without each unit in turn (Efron and Stein 1981, doi
-10.1214/aos/1176345462). A unit is what errs on its own: a row, a group of `group` folds, or a block
-of rows in time.
+Each metric is a function of the means of some terms of the rows. Its standard error comes from the
+jackknife, which computes the metric again without each unit in turn (Efron and Stein 1981, doi
+10.1214/aos/1176345462). Units err independently: a row, a group of `group` folds, or a block of
+rows in time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from models.spec import TrainingSpec
 
-# Blocks in time, of about equal size. Rows further apart than one of them should err on their own.
+# Blocks in time, of about equal size. Rows more than a block apart should err independently.
 TIME_BLOCKS = 30
 
 Vector = NDArray[np.float64]
@@ -27,11 +27,11 @@ Metrics = dict[str, float | None]
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure of predictions (n,) against truths (n,).
+    """A metric of predictions (n,) against truths (n,).
 
-    perfect : what right predictions have; nearer to it is better
-    terms : (n, T) of the rows, or None where the metric is not defined for these numbers
-    value : of the means (…, T) of the terms: (…,)
+    perfect : its value for perfect predictions; nearer to it is better
+    terms : (n, T) of the rows, or None if the metric is not defined for these numbers
+    value : from the means (…, T) of the terms to (…,)
     """
 
     perfect: float
@@ -40,7 +40,7 @@ class Metric:
 
 
 def units(spec: TrainingSpec, column: Units | None, rows: int) -> Units:
-    """What errs on its own among some rows: a group of `group` folds, a block in time, or a row.
+    """The independent unit of each row: its group with `group` folds, its block in time, or itself.
 
     `column` (n,): the groups or times. Rows of the same time share a block.
     """
@@ -54,7 +54,7 @@ def units(spec: TrainingSpec, column: Units | None, rows: int) -> Units:
 
 
 def jackknife(terms: Vector, value: Callable[[Vector], Vector], units: Units) -> float | None:
-    """The standard error of a value of the means of terms (n, T); None of a single unit."""
+    """The standard error of a value of the means of terms (n, T); None for a single unit."""
     _, unit = np.unique(units, return_inverse=True)
     rows = np.bincount(unit)
     count = len(rows)
@@ -69,8 +69,8 @@ def jackknife(terms: Vector, value: Callable[[Vector], Vector], units: Units) ->
 def mean_and_deviation(folds: list[Metrics]) -> tuple[Metrics, Metrics]:
     """Mean and sample standard deviation of each metric over the folds.
 
-    None where one of the folds does not have the metric, or where float64 does not hold the
-    number; one fold has no deviation.
+    None if one of the folds lacks the metric, or if the number overflows float64; one fold has no
+    deviation.
     """
     means: Metrics = {}
     deviations: Metrics = {}

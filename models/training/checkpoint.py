@@ -10,8 +10,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-# Changes with the meaning of a checkpoint: one of another format is not resumed from. That is also
-# which rows a fold has and how they are scaled: the weights would have seen rows that score them.
+# Changes with the meaning of a checkpoint, because one of another format cannot be resumed. That
+# includes which rows a fold has and how they are scaled: weights would have seen rows that score
+# them.
 FORMAT = 3
 
 

@@ -1,4 +1,4 @@
-"""Dropout masks that depend on the fold and the place in training, not on the company."""
+"""Dropout masks that depend on the fold and the batch, not on other members."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor
 from models.members import Member
 from models.randomness import stream_seed
 
-# Two random bytes decide on a unit, so a probability is rounded to a multiple of 1/65,536. Bytes
-# come from int64 draws viewed as int16, several times faster than one float32 a unit.
+# Two random bytes decide about a unit, so probabilities are rounded to multiples of 1/65,536. The
+# bytes are int64 draws viewed as int16, several times faster than a float32 per unit.
 LEVELS = 65_536
 UNITS_PER_DRAW = 4
 
@@ -19,8 +19,8 @@ UNITS_PER_DRAW = 4
 class PopulationNoise:
     """Dropout of K members (`models.networks.population.Noise`).
 
-    The trials of a fold compare the same random numbers with probabilities of their own (common
-    random numbers), so that they differ by what their specs differ in.
+    The trials of a fold compare the same random numbers with their own probabilities (common random
+    numbers), so that they differ only by their specs.
     """
 
     def __init__(self, members: Sequence[Member], dtype: torch.dtype, device: torch.device):
@@ -29,7 +29,7 @@ class PopulationNoise:
         streams = list(dict.fromkeys(member.stream for member in members))
         self._streams = {stream: torch.Generator(device) for stream in streams}
         self._seed = members[0].spec.seed
-        # None where each member has its own stream.
+        # None if each member has its own stream.
         self._stream_of = (
             None
             if len(streams) == len(members)
@@ -44,12 +44,12 @@ class PopulationNoise:
     present: Tensor
 
     def begin(self, epoch: int, block: int) -> None:
-        """Draw from here on what belongs to this block."""
+        """Draw from this block's stream from now on."""
         for stream, generator in self._streams.items():
             generator.manual_seed(stream_seed(self._seed, "dropout", *stream, epoch, block))
 
     def keep(self, rows: int, units: int) -> Tensor | None:
-        """(K, rows, units): 1 / (1 − p) with probability 1 − p, else 0; None where no p is > 0."""
+        """(K, rows, units): 1 / (1 − p) with probability 1 − p, else 0; None if every p is 0."""
         if not self._used:
             return None
         draws = torch.empty(
@@ -63,6 +63,6 @@ class PopulationNoise:
         bits = draws.view(torch.int16)[:, : rows * units].view(-1, rows, units)
         if self._stream_of is not None:
             bits = bits.index_select(0, self._stream_of)
-        # A comparison that writes numbers at once takes a sixth of one to bool that is converted.
+        # Comparing straight into numbers takes a sixth of the time of converting from bool.
         kept = torch.empty(len(self._scales), rows, units, dtype=self._dtype, device=self._device)
         return torch.ge(bits, self._thresholds, out=kept).mul_(self._scales)

@@ -1,7 +1,7 @@
-"""Training a population: one loop over epochs, blocks of batches, and batches.
+"""Trains a population: one loop over epochs, blocks of batches, and batches.
 
-The members are folds × trials × seeds, one copy of the table serves them all. A member that stops
-leaves at the end of the epoch, with its best weights kept aside. Nothing in the loop waits for the
+The members are folds × trials × seeds and share one copy of the table. A member that stops leaves
+the population at the end of the epoch; its best weights are kept. The loop does not wait for the
 device before the end of an epoch.
 """
 
@@ -31,19 +31,18 @@ from models.training.progress import Course, Interrupted, MemberEpoch, Monitor, 
 from models.training.ragged import RaggedRows
 from models.training.step import Step
 
-# Rows of a fold between two questions to the monitor: a block is also what a run stops and resumes
-# between.
+# Rows of a fold between two questions to the monitor. A run stops and resumes between such blocks.
 BLOCK_ROWS = 1_024
-# Inputs that are scored together, over all members.
+# Input values scored per call, over all members.
 SCORE_BYTES = 64 * 1024 * 1024
-# Validation rows whose hidden units are looked at after each epoch.
+# Validation rows whose hidden units are examined after each epoch.
 PROBE_ROWS = 256
 CHECKPOINT_INTERVAL = 2.0  # seconds; one of five [256, 64] members takes 30 ms
 
 
 @dataclass(frozen=True)
 class TrainedPopulation:
-    """K networks with their best weights and what the F folds learnt, on the CPU."""
+    """K networks with their best weights, and what the F folds learnt, on the CPU."""
 
     network: Network
     encoder: Encoder
@@ -59,14 +58,14 @@ class TrainedPopulation:
 class Trainer:
     """A run of a population and its state. `train` runs it to the end.
 
-    The members' specs agree in `population_key`, and members of one fold stand together.
+    The members' specs agree in `population_key`, and members of one fold are adjacent.
     """
 
     def __init__(self, members: Sequence[Member], inputs: Inputs) -> None:
         if len({population_key(member.spec) for member in members}) > 1:
-            raise ValueError("the members' specs must agree in all but numbers of their own")
+            raise ValueError("the members' specs may differ only in numbers of each member")
         self.members = list(members)
-        self._spec = members[0].spec  # for what all members agree in
+        self._spec = members[0].spec  # for settings that all members share
         self.inputs = inputs
         self._device = inputs.device
         self._watches = self._spec.early_stopping is not None
@@ -80,10 +79,10 @@ class Trainer:
         self._enter(list(range(len(members))), network)
         self._begin_epoch()
 
-    # The members that still train.
+    # Members that still train.
 
     def _enter(self, active: list[int], network: Network) -> None:
-        """Make these members, whose weights `network` holds, the ones that train."""
+        """Continue with these members, whose weights are in `network`."""
         self._active = active
         self.network = network
         members = [self.members[place] for place in active]
@@ -105,7 +104,7 @@ class Trainer:
         self._validation = self._pad(self.inputs.validation_rows)
         shortest = min(len(self.inputs.validation_rows[fold]) for fold in self._folds)
         self._probe = self._validation.span(0, min(shortest, PROBE_ROWS))
-        # Training rows of an epoch, and its batches, by member.
+        # Training rows and batches of an epoch, by member.
         self._rows = [len(self.inputs.train_rows[member.fold]) for member in members]
         self._batches = [-(-rows // self._spec.batch_size) for rows in self._rows]
 
@@ -128,7 +127,7 @@ class Trainer:
         return RaggedRows.pad(chosen, self.inputs.dtype, self._device, multiple)
 
     def _by_member(self, of_folds: Tensor) -> Tensor:
-        """(F, …) to (K, …); without a copy where each member has a fold to itself."""
+        """(F, …) to (K, …); without a copy if each member has its own fold."""
         alone = len(self._folds) == len(self._active)
         return of_folds if alone else of_folds[self._fold_of]
 
@@ -139,7 +138,7 @@ class Trainer:
 
         Raises
         ------
-        Interrupted: the monitor asked for it.
+        Interrupted: the monitor asked to stop.
         """
         saved_at = time.monotonic()
         while not self.finished:
@@ -183,11 +182,11 @@ class Trainer:
         return -(-order.index.shape[1] // self._block_rows())
 
     def _begin_epoch(self) -> None:
-        """Nothing is known yet of the epoch to come."""
+        """Reset the results of the current epoch."""
         batches = max(self._batches, default=0)
         places = torch.arange(batches, device=self._device)
         rows = torch.tensor(self._rows, device=self._device).unsqueeze(1)
-        # (K, batches) rows of each batch, and its mean loss.
+        # (K, batches): rows of each batch, and their mean loss.
         self._counts = (rows - places * self._spec.batch_size).clamp(0, self._spec.batch_size)
         self._losses = torch.zeros(self._counts.shape, dtype=self.inputs.dtype, device=self._device)
         self._gradient_norms = torch.zeros(len(self._active), device=self._device)
@@ -202,7 +201,7 @@ class Trainer:
         step.noise.begin(self._epoch, block)
         for batch in self._seen.batches(rows, size, step.x):
             part = slice(batch * size, (batch + 1) * size)
-            number = start // size + batch  # of the epoch
+            number = start // size + batch  # in the epoch
             idle = [place for place, batches in enumerate(self._batches) if number >= batches]
             rates = [
                 rate * self._factor(number / batches)
@@ -227,15 +226,15 @@ class Trainer:
                 course.trouble = Trouble(self._epoch, step, layer)
 
     def _factor(self, share: float) -> float:
-        """Of the learning rate after a share of the present epoch's batches.
+        """Factors of the learning rate after a share of the current epoch's batches.
 
-        A member's share is that of its own batches: it does not depend on longer folds beside it.
+        A member's share is that of its own batches, so it does not depend on longer folds.
         """
         progress = (self._epoch - 1 + min(share, 1.0)) / self._spec.max_epochs
         return schedule_factor(self._spec.optimizer.schedule, progress)
 
     def _end_epoch(self) -> list[MemberEpoch]:
-        """Score the epoch, keep what improved, drop what stopped."""
+        """Score the epoch, keep weights that improved, drop members that stopped."""
         active = [self.members[place] for place in self._active]
         train = (self._losses.double() * self._counts).sum(1) / self._counts.sum(1)
         watched = self._score(self._watched) if self._watches else train
@@ -243,7 +242,7 @@ class Trainer:
         units = hidden_units(self.network, self._by_member(self._seen.rows(self._probe)))
         columns = [train, watched, validation, self._gradient_norms.double()]
         columns += [share for share in (units.dead, units.saturated) if share is not None]
-        # The one time in an epoch that the device is waited for.
+        # The only time in an epoch that waits for the device.
         figures = torch.stack(columns).cpu().T.tolist()
         ended = self._factor(1.0)
         metrics = [
@@ -281,7 +280,7 @@ class Trainer:
         watched = metrics.train_loss if metrics.watched_loss is None else metrics.watched_loss
         if not all(map(math.isfinite, (metrics.train_loss, watched, metrics.validation_loss))):
             course.stopped_by = "non_finite"
-            if course.trouble is None:  # the last step's, or a row that no batch had
+            if course.trouble is None:  # in the last step, or in a row that was in no batch
                 x = self._by_member(self._seen.rows(self._validation.span(0, 1)))
                 layer = first_non_finite(self.network, place, x)
                 course.trouble = Trouble(self._epoch, self._epoch * self._batches[place], layer)
@@ -296,7 +295,7 @@ class Trainer:
         return False
 
     def _keep(self, improved: list[int]) -> None:
-        """Copy the weights of these members aside as their best."""
+        """Save the weights of these members as their best."""
         if not improved:
             return
         places = torch.tensor(improved, device=self._device)
@@ -321,7 +320,7 @@ class Trainer:
     # Checkpoints.
 
     def save(self) -> bytes:
-        """Everything that the rest of the run depends on; of a finished one, what it has left."""
+        """Everything that the rest of the run depends on; for a finished run, its outcome."""
         tensors = {f"best/{name}": value for name, value in self._best.items()}
         steps: list[int] = []
         if not self.finished:
@@ -342,7 +341,7 @@ class Trainer:
         )
 
     def restore(self, data: bytes) -> bool:
-        """Go on from a checkpoint of the same members and table; False if of another format."""
+        """Resume from a checkpoint of the same members and table; False if its format differs."""
         unpacked = unpack(data)
         if unpacked is None:
             return False

@@ -1,8 +1,8 @@
 """Loss and gradients of one batch of a population.
 
-Stacks of affine maps, which most jobs train, are differentiated by hand: into buffers made once
-and without a graph. On two cores that is about twice as fast as autograd for small networks. Any
-other network goes through autograd; a test holds the two against each other.
+Stacks of affine maps, which most jobs train, are differentiated by hand, without a graph and into
+buffers that are made once. On two cores that is about twice as fast as autograd for small networks.
+All other networks use autograd; a test compares the two.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ aten = torch.ops.aten
 
 
 class Gradients(Protocol):
-    """Fills the gradients of a network's parameters."""
+    """Computes the gradients of a network's parameters."""
 
     def fill(self, x: Tensor, y: Tensor, share: Tensor, noise: Noise) -> Tensor:
-        """One batch.
+        """Compute the gradients for one batch.
 
         Parameters
         ----------
-        x : (F, B, inputs), one batch a fold, which its members share
+        x : (F, B, inputs), one batch per fold, shared by its members
         y : (K, B) standardised targets
-        share : (K, B) of a row in its member's mean loss: 1 / rows, or 0 for padding
+        share : (K, B) weight of a row in its member's mean loss: 1 / rows, or 0 for padding
 
         Returns
         -------
@@ -38,7 +38,7 @@ class Gradients(Protocol):
 
 
 def gradients_of(network: Network, loss: RowLoss, fold_of: Tensor) -> Gradients:
-    """The fastest way for this network; `fold_of` (K,) is the place of each member's fold."""
+    """The fastest method for this network; `fold_of` (K,) is the index of each member's fold."""
     stack = network.dense_stack()
     if stack is None:
         return AutogradGradients(network, loss, fold_of)
@@ -59,7 +59,7 @@ class AutogradGradients:
             assert parameter.grad is not None
             parameter.grad.zero_()
         noise.present = (share > 0).unsqueeze(-1)
-        # (K, B, E, outputs): an ensemble's E are each trained, and averaged to predict.
+        # (K, B, E, outputs): each of an ensemble's E is trained; they are averaged to predict.
         outputs = self._network(x if self._alone else x[self._fold_of], noise)
         losses = self._loss.rows(outputs, y.unsqueeze(-1).expand(outputs.shape[:-1]))
         means = (losses.mean(-1) * share).sum(1)
@@ -68,7 +68,7 @@ class AutogradGradients:
 
 
 class DenseGradients:
-    """For affine map, activation, dropout, …, affine output."""
+    """Gradients of a stack: affine map, activation, dropout, …, affine output."""
 
     def __init__(self, stack: DenseStack, loss: RowLoss, fold_of: Tensor) -> None:
         self._stack = stack
@@ -83,7 +83,7 @@ class DenseGradients:
         self._alone = len(self._spans) == len(fold_of)
 
     def _allocate(self, rows: int) -> None:
-        """Buffers for batches of this many rows."""
+        """Make buffers for batches of this many rows."""
         self._rows = rows
         shapes = [(len(bias), rows, bias.shape[2]) for bias in self._biases]
         self._sums = [self._biases[0].new_empty(shape) for shape in shapes]  # before activation
@@ -128,7 +128,7 @@ class DenseGradients:
         return means
 
     def _from_inputs(self, x: Tensor, weight: Tensor, bias: Tensor, out: Tensor) -> None:
-        """The affine map of the inputs: a fold's members share its batch without a copy."""
+        """The affine map of the inputs. A fold's members share its batch without a copy."""
         if self._alone:
             _affine(bias, x, weight, out)
             return
@@ -157,8 +157,8 @@ def _fill_gradients(inputs: Tensor, slopes: Tensor, layer: Linear) -> None:
     torch.sum(slopes, 1, keepdim=True, out=layer.bias.grad)
 
 
-# A batched product with a column of one is several times slower than the same product lying on its
-# side (0.11 against 0.025 ms and 0.10 against 0.010 ms for five members of 64 × 318).
+# A batched product with a column is several times slower than the transposed product (0.11 against
+# 0.025 ms and 0.10 against 0.010 ms for five members of 64 × 318).
 
 
 def _affine(bias: Tensor, inputs: Tensor, weight: Tensor, out: Tensor) -> None:
@@ -179,7 +179,7 @@ def _product(inputs: Tensor, slopes: Tensor, out: Tensor) -> None:
 
 
 def _through(activation: Activation, slopes: Tensor, sums: Tensor) -> None:
-    """Turn ∂ loss / ∂ activation(sums) into ∂ loss / ∂ sums, by torch's own derivatives."""
+    """Turn ∂ loss / ∂ activation(sums) into ∂ loss / ∂ sums, with torch's derivatives."""
     match activation:
         case "relu":
             aten.threshold_backward(slopes, sums, 0, grad_input=slopes)

@@ -1,4 +1,4 @@
-"""Numerical trouble: which layer it began in, and hidden units that do nothing."""
+"""Finds numerical trouble: the layer in which it began, and idle hidden units."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from torch import Tensor, nn
 from models.networks.population import Activate, Network
 from models.spec.architectures import Activation
 
-# Bounds of the activations that have them.
+# Bounds of bounded activations.
 BOUNDS: dict[Activation, tuple[float, float]] = {
     "tanh": (-1.0, 1.0),
     "sigmoid": (0.0, 1.0),
     "scaled_sigmoid": (-2.0, 2.0),
 }
-# Share of its range that an activation is away from a bound when it counts as saturated.
+# An activation is saturated if it is closer to a bound than this share of its range.
 SATURATED = 0.01
-# Activations whose units can die: zero for every row, so without a gradient for ever.
+# Activations whose units can die: zero for every row, and so forever without a gradient.
 DYING: frozenset[Activation] = frozenset({"relu"})
 
 
 @dataclass(frozen=True)
 class HiddenUnits:
-    """Shares over all hidden layers of K members, each (K,); None for activations that have none.
+    """Shares over all hidden layers of K members, each (K,); None if no activation can have them.
 
     dead : hidden units that are zero for every row
     saturated : activations, by unit and row
@@ -36,7 +36,7 @@ class HiddenUnits:
 
 @torch.no_grad()
 def hidden_units(network: Network, x: Tensor) -> HiddenUnits:
-    """Look at the hidden units while the network sees x (K, rows, inputs)."""
+    """Examine the hidden units while the network is applied to x (K, rows, inputs)."""
     units: list[int] = []  # by layer
     dead: list[Tensor] = []  # (K,) units of a layer
     saturated: list[Tensor] = []  # (K,) units of a layer, the mean over the rows
@@ -71,14 +71,14 @@ def hidden_units(network: Network, x: Tensor) -> HiddenUnits:
 
 @torch.no_grad()
 def first_non_finite(network: Network, member: int, x: Tensor) -> str:
-    """Where one member's numbers stop being finite: the name of a parameter, of a module, or
-    "the loss".
+    """Where a member's numbers stop being finite: the name of a parameter or a module, or "the
+    loss".
 
-    Parameters come first. An overflowing gradient spreads from the output to the inputs, so the
-    one nearest to the output is where it began. With finite parameters it is the first module
-    whose output on the member's batch x (K, B, inputs) is not.
+    Parameters come first. An overflowing gradient spreads from the output to the inputs, so it
+    began in the one nearest to the output. If all parameters are finite, it is the first module
+    whose output is not, on the member's batch x (K, B, inputs).
     """
-    # Places of the modules in the order of their outputs, after the network's own parameters.
+    # Order of the modules by their outputs, after the network's own parameters.
     order = {"": 0}
     overflowed: list[str] = []
     hooks = []

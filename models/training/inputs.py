@@ -1,4 +1,4 @@
-"""What goes into a population: one copy of the table on the device, seen through F folds."""
+"""The inputs of a population: one copy of the table on the device, shared by F folds."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from models.spec import TrainingSpec
 from models.spec.architectures import bins_of
 from models.training.ragged import RaggedRows
 
-# Rows that are encoded together when all of them are; `quantile` scaling takes 256 bytes a cell.
+# Rows encoded per call if all rows are encoded; `quantile` scaling takes 256 bytes per cell.
 CHUNK_ROWS = 256
 
 
 class Inputs:
-    """The table as the folds of a spec see it: encoded rows and standardised targets.
+    """The table as a spec's folds see it: encoded rows and standardised targets.
 
     Everything is learnt from each fold's training rows (`statistics`).
     """
@@ -61,7 +61,7 @@ class Inputs:
         self._encoded = self._encode_all() if size <= ENCODED_BYTES else None  # (F·n, D)
 
     def of(self, folds: list[int]) -> Inputs:
-        """The same table through these folds alone."""
+        """The same table with only these folds."""
         chosen = copy.copy(self)
         chosen._choose(folds)
         return chosen
@@ -89,10 +89,10 @@ class Inputs:
         return encoded
 
     def batches(self, rows: RaggedRows, size: int, out: Tensor) -> Iterator[int]:
-        """Write the inputs of one batch of these rows after another into `out` (F, size, D), and
-        give its number.
+        """Write the inputs of one batch of these rows at a time into `out` (F, size, D), and
+        yield its number.
 
-        Encoded rows are gathered batch by batch into that one buffer, which stays in the cache.
+        Encoded rows are gathered batch by batch into one buffer, which stays in the cache.
         """
         if self._encoded is None:
             for number, encoded in enumerate(self.rows(rows).split(size, 1)):

@@ -1,10 +1,10 @@
 """Processes that share the cores of one machine, each training its part of the members.
 
-Members are independent of each other, so lanes need not meet before the end: two of one thread
-each train faster than one of two threads, whose every small product ends in a meeting, and lose
-nothing to other processes on the same cores (docs/decisions/0005-lanes.md).
+Members are independent, so lanes only meet at the end. Two lanes of one thread each are faster than
+one of two threads, in which every small product waits for both. They also lose nothing to other
+processes on the same cores (docs/decisions/0005-lanes.md).
 
-A lane is forked: it sees the table as it lies in memory. It dies with its parent.
+A lane is forked, so it shares the table in memory. It ends when its parent ends.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from models.members import Member
 from models.training.desk import Chunk, Desk
 from models.training.progress import Interrupted, MemberEpoch
 
-# How soon a request to stop is passed on.
+# Seconds until a request to stop is passed on, at most.
 POLL_SECONDS = 0.05
 ENDED = "ended"
 
 
 class LaneDied(ChildProcessError):
-    """A lane ended without a word, as one does that the kernel kills for its memory."""
+    """A lane ended without a report, for example because the kernel killed it for its memory."""
 
     def __init__(self, exit_code: int) -> None:
         super().__init__(f"a training process ended with exit code {exit_code}")
@@ -40,19 +40,19 @@ class LaneDied(ChildProcessError):
 
 
 class RemoteDesk(Desk):
-    """The desk as a lane sees it: calls go through a pipe, and nothing comes back but `stop`."""
+    """The desk in a lane: calls go through a pipe, and only `stop` comes back."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self._stop = False
 
     def obey(self) -> None:
-        """Take requests to stop, and end with the parent."""
+        """Receive requests to stop, and end when the parent ends."""
         try:
             while True:
                 self._pipe.recv()
                 self._stop = True
-        finally:  # at the end of the pipe, and at Ctrl-C, which a terminal sends to all
+        finally:  # at the end of the pipe, and on Ctrl-C, which a terminal sends to all
             os._exit(1)
 
     def should_stop(self) -> bool:
@@ -79,11 +79,11 @@ Work = Callable[[Desk], None]
 
 
 def run_in_lanes(works: Sequence[Work], desk: Desk, threads: int) -> None:
-    """Call each work with the desk, in a process of its own with so many threads.
+    """Call each work with the desk, in its own process with the given number of threads.
 
     Raises
     ------
-    Interrupted: the desk asked for it and a work gave way.
+    Interrupted: the desk asked to stop and a work stopped.
     LaneDied: a process was killed; the others are too.
     Whatever a work raises.
     """
@@ -105,7 +105,7 @@ def run_in_lanes(works: Sequence[Work], desk: Desk, threads: int) -> None:
 
 
 def _serve(lanes: dict[Connection, Any], desk: Desk) -> None:
-    """Hand the lanes' calls on until all have ended."""
+    """Pass on the lanes' calls until all lanes have ended."""
     interrupted = stopping = False
     while lanes:
         for pipe in wait(list(lanes), POLL_SECONDS):
@@ -127,18 +127,18 @@ def _serve(lanes: dict[Connection, Any], desk: Desk) -> None:
         if not stopping and desk.should_stop():
             stopping = True
             for pipe in lanes:
-                with suppress(ConnectionError):  # of one that died: its pipe says so
+                with suppress(ConnectionError):  # a lane that died, which is detected by its pipe
                     pipe.send("stop")
     if interrupted:
         raise Interrupted
 
 
 def _lane(work: Work, strangers: list[Connection], pipe: Connection, threads: int) -> None:
-    """The process: works in a thread of its own, while the first one listens.
+    """The lane's process: the work runs in a second thread, while the first one listens.
 
-    The parent's ends of the pipes were forked too, and must not keep it alive in its lanes. OpenMP
-    keeps its threads by the thread that called it: the parent's, which were not forked, would be
-    waited for in the first thread.
+    The parent's ends of the pipes were forked too and are closed here, or they would keep the pipes
+    open. OpenMP keeps its threads by calling thread: in the first thread it would wait for the
+    parent's threads, which were not forked.
     """
     for stranger in strangers:
         stranger.close()
@@ -160,7 +160,7 @@ def _lane(work: Work, strangers: list[Connection], pipe: Connection, threads: in
 
 
 def _portable(error: BaseException) -> BaseException:
-    """The exception, or one that says the same if the pipe does not carry it."""
+    """The exception, or one with the same message if it cannot be pickled."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:

@@ -1,7 +1,7 @@
-"""First weights of a linear model: those of ridge regression on the fold's training rows.
+"""Initial weights of a linear model: ridge regression on the fold's training rows.
 
-Adam moves a weight by about its rate a step, and a small table has too few steps to get anywhere
-from random weights. From here it only has to go from squared errors to the spec's own loss.
+Adam moves a weight by about its rate per step, and a small table has too few steps to get far from
+random weights. From least squares, it only has to move on to the spec's own loss.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from models.networks.population import Network
 from models.training.inputs import Inputs
 from models.training.ragged import RaggedRows
 
-# Added to the sum of squares of each input, as scikit-learn's Ridge does: scaled inputs have about
-# one a row, so it is felt where levels or rows are few.
+# Added to the sum of squares of each input, like scikit-learn's Ridge. Scaled inputs have a sum of
+# about one per row, so it matters only for rare levels or few rows.
 DAMPING = 1.0
-# Rows or inputs, whichever are fewer, up to which the system is solved: a second a fold. Beyond
-# them weights begin at zero, and so many rows make thousands of steps.
+# The system is solved up to this many rows or inputs, whichever are fewer: a second per fold. Above
+# it, weights start at zero; so many rows give thousands of steps.
 LARGEST_SYSTEM = 2_048
 CHUNK_ROWS = 256
 
@@ -29,7 +29,7 @@ Matrix = NDArray[np.float64]
 
 
 def start_at_least_squares(network: Network, members: Sequence[Member], inputs: Inputs) -> None:
-    """Fill the weights of those members whose spec begins there, in place."""
+    """Fill the weights of members whose spec starts from least squares, in place."""
     solved: dict[int, tuple[Matrix, float]] = {}
     [layer] = network.linear_layers()
     for place, member in enumerate(members):
@@ -44,7 +44,7 @@ def start_at_least_squares(network: Network, members: Sequence[Member], inputs: 
 
 
 def _solve(inputs: Inputs, rows: torch.Tensor) -> tuple[Matrix, float]:
-    """weight (inputs,) and bias; zeros where the system is too large."""
+    """weight (inputs,) and bias; zeros if the system is too large."""
     count, width = len(rows), inputs.shape.inputs
     if min(count, width) > LARGEST_SYSTEM:
         return np.zeros(width), 0.0
@@ -65,7 +65,7 @@ def _solve(inputs: Inputs, rows: torch.Tensor) -> tuple[Matrix, float]:
 
 
 def _of_inputs(x: Callable[[int], Matrix], y: Matrix, chunks: int) -> Matrix:
-    """(XᵀX + d)⁻¹ Xᵀy, where inputs are fewer than rows."""
+    """(XᵀX + d)⁻¹ Xᵀy, if there are fewer inputs than rows."""
     parts = np.split(y, range(CHUNK_ROWS, len(y), CHUNK_ROWS))
     first = x(0)
     squares, products = first.T @ first, first.T @ parts[0]
@@ -77,7 +77,7 @@ def _of_inputs(x: Callable[[int], Matrix], y: Matrix, chunks: int) -> Matrix:
 
 
 def _of_rows(x: Callable[[int], Matrix], y: Matrix, chunks: int) -> Matrix:
-    """Xᵀ (XXᵀ + d)⁻¹ y, the same where rows are fewer."""
+    """Xᵀ (XXᵀ + d)⁻¹ y, the same result, if there are fewer rows."""
     squares = np.block([[x(i) @ x(j).T for j in range(chunks)] for i in range(chunks)])
     shares = np.split(_damped(squares, y), range(CHUNK_ROWS, len(y), CHUNK_ROWS))
     weight: Matrix = np.sum([x(i).T @ shares[i] for i in range(chunks)], axis=0)
@@ -85,8 +85,8 @@ def _of_rows(x: Callable[[int], Matrix], y: Matrix, chunks: int) -> Matrix:
 
 
 def _damped(squares: Matrix, products: Matrix) -> Matrix:
-    """Solve (squares + d) w = products. By eigenvalues: unscaled inputs may differ by so many
-    orders of magnitude that no other way is sure to end, or to stay finite."""
+    """Solve (squares + d) w = products by eigenvalues. Unscaled inputs may differ by so many orders
+    of magnitude that other methods may not converge or not stay finite."""
     sizes, axes = np.linalg.eigh(squares)
     damped = np.maximum(sizes, 0.0) + DAMPING
     felt = damped > damped.max() * len(damped) * np.finfo(np.float64).eps

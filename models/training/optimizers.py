@@ -1,8 +1,8 @@
 """Optimisers over a population, on torch's fused kernels.
 
-torch.optim spends more time on its bookkeeping than a small network's step takes, and knows one
-learning rate a parameter; here the K members of a [K, …] parameter each have their own
-hyperparameters and step counts.
+torch.optim spends more time on bookkeeping than a small network's step takes, and has one learning
+rate per parameter. Here the K members of a [K, …] parameter each have their own hyperparameters and
+step counts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SLOTS = ("first", "second")  # moments; SGD uses the first as its momentum
 
 @dataclass(frozen=True)
 class _Tensors:
-    """Parameters of some members that are treated alike, as the kernels want them.
+    """Parameters of some members with the same treatment, in the form that the kernels need.
 
     rate, count : () the learning rate and the steps taken, views of the optimiser's own
     """
@@ -41,10 +41,10 @@ class _Tensors:
 
 
 class PopulationOptimizer:
-    """Moves each member by its own spec.
+    """Updates each member's weights by its own spec.
 
-    A member without rows in a batch is left alone: a zero gradient would still move it by its
-    momentum. Weight decay is decoupled (Loshchilov and Hutter 2019, arXiv 1711.05101) and spares
+    A member without rows in a batch is skipped, because a zero gradient would still move it by its
+    momentum. Weight decay is decoupled (Loshchilov and Hutter 2019, arXiv 1711.05101) and skips
     biases.
     """
 
@@ -59,7 +59,7 @@ class PopulationOptimizer:
             parameter.grad = gradient
         self._first = [torch.zeros_like(value) for value in self._values]
         self._second = [torch.zeros_like(value) for value in self._values]
-        # Places of the parameters that are treated alike: decayed or not, by rate.
+        # Indices of the parameters with the same treatment: decayed or not, by rate.
         self._kinds: dict[tuple[bool, float], list[int]] = defaultdict(list)
         for place, name in enumerate(self._names):
             kind = (name.endswith("weight"), network.rate_factor(name))
@@ -80,7 +80,7 @@ class PopulationOptimizer:
             self._largest = self._values[0].new_tensor(largest)
 
     def prepare(self, learning_rates: Sequence[float], idle: Sequence[int] = ()) -> None:
-        """For a step that moves every member but the idle ones, which have no rows in this
+        """Prepare a step that moves every member except the idle ones, which have no rows in this
         batch."""
         alike: dict[tuple[float, float, int], list[int]] = defaultdict(list)
         for member, spec in enumerate(self._specs):
@@ -98,7 +98,7 @@ class PopulationOptimizer:
             self._counts.copy_(counts)
 
     def step(self) -> None:
-        """Move the members that `prepare` chose; every number that changes lies on the device."""
+        """Move the members that `prepare` chose. All changing numbers are on the device."""
         self._clip()
         for members in self._moving:
             for tensors in self._of(members):
@@ -110,7 +110,7 @@ class PopulationOptimizer:
         return torch.stack(squares).sum(0).sqrt()
 
     def state(self) -> tuple[dict[str, Tensor], list[int]]:
-        """What the optimiser remembers: `{parameter}/{slot}` to (K, …), and steps by member."""
+        """The optimiser's state: `{parameter}/{slot}` to (K, …), and steps by member."""
         slots = zip(SLOTS, (self._first, self._second), strict=True)
         stacked = {
             f"{name}/{slot}": value
@@ -127,7 +127,7 @@ class PopulationOptimizer:
         self._steps = list(steps)
 
     def _clip(self) -> None:
-        """Shorten the gradients of members whose L2 norm exceeds their own bound."""
+        """Scale down the gradients of members whose L2 norm exceeds their bound."""
         if self._largest is None:
             return
         factor = (self._largest / (self.gradient_norms() + 1e-6)).clamp(max=1)
@@ -135,7 +135,7 @@ class PopulationOptimizer:
             gradient.mul_(factor.view(-1, *[1] * (gradient.ndim - 1)))
 
     def _of(self, members: tuple[int, ...]) -> list[_Tensors]:
-        """Tensors of these members: the stacked ones if it is all of them, else views."""
+        """Tensors of these members: the stacked ones for all members, otherwise views."""
         if members not in self._views:
             everyone = len(members) == len(self._specs)
 
@@ -145,7 +145,7 @@ class PopulationOptimizer:
                 return [stacked[place][member] for place in places for member in members]
 
             columns = (self._values, self._gradients, self._first, self._second)
-            first = members[0]  # as all of them
+            first = members[0]  # the same for all of them
             self._views[members] = [
                 _Tensors(
                     self._specs[first].weight_decay if decayed else 0.0,
@@ -158,7 +158,7 @@ class PopulationOptimizer:
         return self._views[members]
 
     def _move(self, tensors: _Tensors) -> None:
-        """One step of these parameters."""
+        """Take one step with these parameters."""
         values, gradients, first = tensors.values, tensors.gradients, tensors.first
         momentum = self._specs[0].optimizer.momentum
         if self._specs[0].optimizer.name == "sgd":

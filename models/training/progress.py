@@ -1,4 +1,4 @@
-"""What a training run tells and asks while it goes on."""
+"""Reports and questions of a running training."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from models.members import Member
 
 @dataclass(frozen=True)
 class Trouble:
-    """Where the numbers of a member stopped being finite.
+    """The place where a member's numbers stopped being finite.
 
     `step` counts the member's batches from 1 over the whole run. `layer` is the name of the
-    weights or the module in the network, or "the loss" where every layer is still finite.
+    weights or the module in the network, or "the loss" if every layer is still finite.
     """
 
     epoch: int
@@ -31,7 +31,7 @@ class Trouble:
 class MemberEpoch(FoldEpoch):
     """One member of a fold after one epoch; losses and the norm may be NaN or infinite.
 
-    watched_loss : None where early stopping watches no rows
+    watched_loss : None if early stopping watches no rows
     """
 
     member: Member
@@ -43,7 +43,7 @@ class MemberEpoch(FoldEpoch):
 
 @dataclass
 class Course:
-    """How the training of one member went. `best_epoch` is 0 until an epoch ended finite."""
+    """The training of one member. `best_epoch` is 0 until an epoch ends with finite numbers."""
 
     epochs: int = 0
     best_epoch: int = 0
@@ -51,13 +51,13 @@ class Course:
     stopped_by: str = "max_epochs"  # or early_stopping, non_finite, keep_best
     first_loss: float = math.nan
     last_loss: float = math.nan
-    largest_gradient: float = 0.0  # norm, of those looked at
-    dead_units: float | None = None  # after the last epoch, like the next
+    largest_gradient: float = 0.0  # largest examined norm
+    dead_units: float | None = None  # after the last epoch, as in the next field
     saturated_units: float | None = None
     trouble: Trouble | None = None
 
     def note(self, metrics: MemberEpoch) -> None:
-        """Enter an epoch that ended finite."""
+        """Add an epoch that ended with finite numbers."""
         if math.isnan(self.first_loss):
             self.first_loss = metrics.train_loss
         self.last_loss = metrics.train_loss
@@ -73,21 +73,21 @@ class Course:
 
 
 class Monitor:
-    """What a run tells and asks between blocks of batches; the default trains undisturbed."""
+    """Receives a run's reports and questions between blocks; the default does nothing."""
 
     def epoch_ended(self, metrics: list[MemberEpoch], active: Sequence[Member]) -> None:
-        """Called with the members that have ended an epoch, and with those that go on."""
+        """Called with the members that have ended an epoch, and with those that continue."""
 
     def progressed(self, fraction: float, epoch: int) -> None:
-        """Called before `epoch_ended`, and for members whose fold waits for others: the share of
-        all epochs of all members that is behind, and the epoch of the slowest."""
+        """Called before `epoch_ended`, and for members whose fold waits for others, with the
+        finished share of all epochs of all members, and the epoch of the slowest."""
 
     def should_stop(self) -> bool:
-        """Asked between blocks; True ends the run with `Interrupted`."""
+        """Called between blocks; True ends the run with `Interrupted`."""
         return False
 
     def keeps_best(self) -> bool:
-        """Whether a run that is asked to stop ends with the best weights so far instead."""
+        """Whether a run that must stop ends normally, with the best weights so far."""
         return False
 
     def checkpoint(self, make: Callable[[], bytes]) -> None:

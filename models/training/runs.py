@@ -1,6 +1,6 @@
-"""Training many specs on the same folds: grouped by shape, in chunks, over the cores.
+"""Trains many specs on the same folds: grouped by shape, in chunks, over the cores.
 
-Every chunk is a `Trainer`, and what it leaves is its last checkpoint.
+Each chunk is a `Trainer`. Its outcome is its last checkpoint.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from models.training.inputs import Inputs
 from models.training.lanes import run_in_lanes
 from models.training.progress import Course, Interrupted, MemberEpoch, Monitor
 
-# What a lane's members may take together so that their weights stay in the cache: half of a
-# usual third-level cache, shared by two lanes.
+# Largest memory of a lane's members, so that their weights stay in the cache: half of a usual
+# third-level cache, shared by two lanes.
 CHUNK_BYTES = 16 * 1024 * 1024
-# Share of a GPU's free memory that a chunk may take.
+# Largest share of a GPU's free memory for a chunk.
 DEVICE_SHARE = 0.7
 
 
@@ -46,14 +46,14 @@ def train_many(
     dtype: torch.dtype = torch.float32,
     checkpoints: Iterable[bytes] = (),
 ) -> list[TrainedPopulation]:
-    """Train each spec on all folds; the result of each, in order.
+    """Train each spec on all folds, and return the results in order.
 
-    The specs were resolved on one table and lay the same folds. `checkpoints`: of earlier runs of
-    the same specs, the newest first; the run goes on from the first of this format.
+    The specs were resolved on one table and have the same folds. `checkpoints`: those of earlier
+    runs of the same specs, newest first. The run resumes from the first with this format.
 
     Raises
     ------
-    Interrupted: the monitor asked for it and keeps nothing; a checkpoint was offered first.
+    Interrupted: the monitor asked to stop without a result; a checkpoint was offered first.
     LaneDied: a training process was killed.
     """
     members = members_of(specs)
@@ -88,10 +88,10 @@ def train_many(
 
 @dataclass
 class Book(Desk):
-    """What is known of a run: each group's plan and each chunk's newest checkpoint.
+    """The state of a run: each group's plan and each chunk's newest checkpoint.
 
-    A fold's members may train in several chunks, one of them ahead of another: their metrics are
-    passed on when those of all its members that trained in an epoch are there.
+    A fold's members may train in several chunks that are not equally far. Their metrics of an
+    epoch are passed on when all of its members that trained in the epoch have reported.
     """
 
     members: list[Member]
@@ -104,7 +104,7 @@ class Book(Desk):
         self._active = {m.place: m for m in self.members}
         # (trial, fold) to epoch to replica.
         self._waiting: dict[tuple[int, int], dict[int, dict[int, MemberEpoch]]] = {}
-        self._told: dict[tuple[int, int], int] = {}  # last epoch passed on, by (trial, fold)
+        self._reported: dict[tuple[int, int], int] = {}  # last epoch passed on, by (trial, fold)
         self._ended: dict[tuple[int, int, int], int] = {}  # last epoch by member
         self._epochs = dict.fromkeys(self._active, 0)  # by member, the furthest so far
         self._saved_at = time.monotonic()
@@ -114,8 +114,8 @@ class Book(Desk):
         for row in metrics:
             trial, fold, replica = row.member.place
             self._epochs[row.member.place] = max(row.epoch, self._epochs[row.member.place])
-            # Epochs are trained again after an older checkpoint, and by the halves of a chunk.
-            if row.epoch > self._told.get((trial, fold), 0):
+            # Epochs are repeated after an older checkpoint, and by the halves of a chunk.
+            if row.epoch > self._reported.get((trial, fold), 0):
                 waiting = self._waiting.setdefault((trial, fold), {})
                 waiting.setdefault(row.epoch, {})[replica] = row
             if row.member.place not in going_on:
@@ -129,7 +129,7 @@ class Book(Desk):
             self.monitor.epoch_ended(complete, list(self._active.values()))
 
     def _tell_progress(self) -> None:
-        """A member that has stopped has all of its epochs behind it."""
+        """A member that has stopped counts as finished with all epochs."""
         ahead = [
             (member.spec.max_epochs - self._epochs[place], member.spec.max_epochs)
             for place, member in self._active.items()
@@ -141,7 +141,7 @@ class Book(Desk):
         )
 
     def _complete(self, owner: tuple[int, int]) -> list[MemberEpoch]:
-        """Take out the epochs of a fold that all of its members have told of."""
+        """Remove and return the epochs of a fold that all of its members have reported."""
         waiting, complete = self._waiting.get(owner, {}), []
         for epoch in sorted(waiting):
             expected = {
@@ -151,7 +151,7 @@ class Book(Desk):
             }
             if waiting[epoch].keys() >= expected:
                 rows = waiting.pop(epoch)
-                self._told[owner] = epoch
+                self._reported[owner] = epoch
                 complete += [rows[replica] for replica in sorted(rows)]
         return complete
 
@@ -160,13 +160,13 @@ class Book(Desk):
 
     def checkpoint(self, group: int, chunk: Chunk, state: bytes) -> None:
         self.states.setdefault(group, {})[chunk] = state
-        # Each lane brings one in turn.
+        # Each lane returns one in turn.
         if time.monotonic() - self._saved_at > CHECKPOINT_INTERVAL / 2:
             self.monitor.checkpoint(self.save)
             self._saved_at = time.monotonic()
 
     def split(self, group: int, chunk: Chunk, halves: list[Chunk]) -> None:
-        """A chunk was too large for the memory."""
+        """Replace a chunk that was too large for the memory by its halves."""
         self.states.get(group, {}).pop(chunk, None)
         for lane in self.plans[group]:
             if chunk in lane:
@@ -174,7 +174,7 @@ class Book(Desk):
                 lane[place : place + 1] = halves
 
     def save(self) -> bytes:
-        """All of it as bytes."""
+        """The whole state as bytes."""
         states = {
             f"{group}/{first}/{end}": torch.from_numpy(np.frombuffer(state, np.uint8).copy())
             for group, chunks in self.states.items()
@@ -190,7 +190,7 @@ class Book(Desk):
             states,
             {
                 "plans": self.plans,
-                "told": [[*owner, epoch] for owner, epoch in self._told.items()],
+                "told": [[*owner, epoch] for owner, epoch in self._reported.items()],
                 "epochs": [[*place, epoch] for place, epoch in self._epochs.items()],
                 "ended": [[*place, epoch] for place, epoch in self._ended.items()],
                 "waiting": [{**vars(row), "member": row.member.place} for row in waiting],
@@ -198,7 +198,7 @@ class Book(Desk):
         )
 
     def restore(self, data: bytes) -> bool:
-        """Go on from a checkpoint; False if it is of another format."""
+        """Resume from a checkpoint; False if its format differs."""
         unpacked = unpack(data)
         if unpacked is None:
             return False
@@ -211,7 +211,7 @@ class Book(Desk):
         ]
         members = dict(self._active)
         for trial, fold, epoch in state["told"]:
-            self._told[trial, fold] = epoch
+            self._reported[trial, fold] = epoch
         for trial, fold, replica, epoch in state["epochs"]:
             self._epochs[trial, fold, replica] = epoch
         for trial, fold, replica, epoch in state["ended"]:
@@ -227,7 +227,7 @@ class Book(Desk):
 
 
 class _ChunkMonitor(Monitor):
-    """One chunk's reports on their way to the desk."""
+    """Passes one chunk's reports to the desk."""
 
     def __init__(self, desk: Desk, group: int, chunk: Chunk) -> None:
         self._desk = desk
@@ -252,7 +252,7 @@ def _train_chunks(
     states: dict[int, dict[Chunk, bytes]],
     desk: Desk,
 ) -> None:
-    """Train one chunk of a group after another, halving those that the memory does not hold."""
+    """Train a group's chunks one after another, halving those that do not fit in memory."""
     ahead = list(chunks)
     while ahead:
         chunk = first, end = ahead.pop(0)
@@ -274,7 +274,7 @@ def _train_chunks(
 def _train_chunk(
     members: Sequence[Member], inputs: Inputs, state: bytes | None, monitor: Monitor
 ) -> bytes:
-    """Its last checkpoint. What it took of the memory is free again, whatever happens."""
+    """Train a chunk and return its last checkpoint. Its memory is freed in any case."""
     trainer = Trainer(members, inputs)
     if state is not None:
         trainer.restore(state)
@@ -283,7 +283,7 @@ def _train_chunk(
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """torch has an exception for CUDA; its CPU allocator raises a RuntimeError."""
+    """Whether memory ran out: torch has an exception for CUDA, a RuntimeError for the CPU."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         "not enough memory" in str(error) or "can't allocate memory" in str(error)
     )
@@ -295,7 +295,7 @@ def _plan(members: list[Member], inputs: Inputs, cores: int) -> list[list[Chunk]
     if inputs.device.type == "cuda":
         lanes, room = 1, DEVICE_SHARE * torch.cuda.mem_get_info(inputs.device)[0]
     else:
-        # Forking is safe on Linux alone.
+        # Forking is only safe on Linux.
         lanes = min(cores, len(members)) if sys.platform == "linux" else 1
         room = CHUNK_BYTES
     largest = max(1, int(room // each))
@@ -314,7 +314,7 @@ def _shares(count: int, parts: int) -> list[Chunk]:
 def _add_untrained(
     members: list[Member], inputs: Inputs, plan: list[list[Chunk]], states: dict[Chunk, bytes]
 ) -> None:
-    """Of the chunks that have not begun, the weights as they were initialised."""
+    """The initial weights of chunks that have not begun."""
     for first, end in (chunk for lane in plan for chunk in lane):
         if (first, end) not in states:
             states[first, end] = Trainer(members[first:end], inputs).save()
@@ -323,14 +323,14 @@ def _add_untrained(
 def _results(
     members: list[Member], inputs: Inputs, states: dict[Chunk, bytes]
 ) -> dict[int, TrainedPopulation]:
-    """Each trial's population, put together from the chunks that its members trained in."""
+    """Each trial's population, assembled from the chunks that its members trained in."""
     best: dict[str, list[torch.Tensor]] = {}
     courses: list[Course] = []
     for chunk in sorted(states):
         tensors, state = unpack(states[chunk]) or ({}, {"courses": []})
         courses += [Course.from_dict(course) for course in state["courses"]]
         for name, tensor in tensors.items():
-            if name.startswith("best/"):  # a chunk that was stopped has more
+            if name.startswith("best/"):  # a stopped chunk has other tensors too
                 best.setdefault(name.removeprefix("best/"), []).append(tensor)
     for member, course in zip(members, courses, strict=True):
         if course.stopped_by == "max_epochs" and course.epochs < member.spec.max_epochs:

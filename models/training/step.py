@@ -1,4 +1,4 @@
-"""One batch of a population, from its rows to its members' new weights."""
+"""One training step of a population: from a batch's rows to new weights."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from models.training.optimizers import PopulationOptimizer
 
 
 class Step:
-    """What differs from batch to batch lies in tensors that stay where they are. `differentiate`
-    and `move` compute on nothing else, so that a device can record them once and replay them.
+    """What changes between batches is in tensors with fixed addresses. `differentiate` and `move`
+    compute only with these, so that a device can record them once and replay them.
 
-    x : (F, B, inputs) a batch of each fold, which its members share
+    x : (F, B, inputs) one batch per fold, shared by its members
     y : (K, B) standardised targets
-    share : (K, B) of a row in its member's mean loss: 1 / rows, or 0 for padding
+    share : (K, B) weight of a row in its member's mean loss: 1 / rows, or 0 for padding
     losses : (K,) the mean loss of each member, dropout included
     """
 
@@ -33,7 +33,7 @@ class Step:
         batch_size: int,
         inputs: int,
     ) -> None:
-        """`fold_of` (K,) is the place of each member's fold."""
+        """`fold_of` (K,) is the index of each member's fold."""
         like = next(network.parameters())
         folds = int(fold_of.max()) + 1
         self.x = like.new_empty(folds, batch_size, inputs)
@@ -45,14 +45,14 @@ class Step:
         self._gradients = gradients_of(network, loss, fold_of)
 
     def fill(self, y: Tensor, share: Tensor, rates: Sequence[float], idle: Sequence[int]) -> None:
-        """All of a batch but `x`, which is written in place. `rates`: the members' learning rates;
-        `idle`: those without rows in this batch."""
+        """Set all of a batch except `x`, which is written in place. `rates`: the members' learning
+        rates; `idle`: members without rows in this batch."""
         self.y.copy_(y)
         self.share.copy_(share)
         self.optimizer.prepare(rates, idle)
 
     def differentiate(self) -> None:
-        """Fill the losses and the gradients."""
+        """Compute the losses and the gradients."""
         self.losses.copy_(self._gradients.fill(self.x, self.y, self.share, self.noise))
 
     def move(self) -> None:

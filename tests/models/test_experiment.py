@@ -288,7 +288,7 @@ def test_a_damaged_table_is_named(case: Case, tmp_path: Path) -> None:
     data[len(data) // 4] ^= 1
     damaged = tmp_path / "table.parquet"
     damaged.write_bytes(data)
-    with pytest.raises(TrainingFailed, match="stored table cannot be read, restore its file"):
+    with pytest.raises(TrainingFailed, match=r"stored table cannot be read: .*; restore its file"):
         start(dataclasses.replace(case, parquet=damaged), tmp_path / "run")
 
 

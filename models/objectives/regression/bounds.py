@@ -1,4 +1,4 @@
-"""How far a model's predictions go: what the targets of training leave room for."""
+"""The range of a model's predictions, which follows from its training targets."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Vector = NDArray[np.float64]
 
 
 class Bounds(BaseModel):
-    """Of each of K members, on the target's own scale.
+    """The bounds of each of K members, on the target's own scale.
 
-    low, high : what a prediction beyond them is cut off at
-    overflow : what a row gets whose numbers overflow the network; no other row gets it
+    low, high : predictions are clipped to these
+    overflow : prediction for a row whose numbers overflow the network; no other row gets it
     """
 
     low: list[float]
@@ -24,14 +24,14 @@ class Bounds(BaseModel):
 
     @cached_property
     def arrays(self) -> tuple[Vector, Vector, Vector]:
-        """low, high and overflow (K, 1); to make them takes longer than to compare."""
+        """low, high and overflow (K, 1), cached because making them takes longer than comparing."""
         low, high, overflow = (
             np.array(part)[:, None] for part in (self.low, self.high, self.overflow)
         )
         return low, high, overflow
 
     def reached(self, members: Vector, first: int) -> NDArray[np.bool_]:
-        """(N,) whether one of the members from `first` on was cut off; members (K, N)."""
+        """(N,) whether one of the members from `first` on was clipped; members (K, N)."""
         served = members[first:]
         low, high, overflow = (part[first:] for part in self.arrays)
         reached: NDArray[np.bool_] = (
@@ -40,5 +40,5 @@ class Bounds(BaseModel):
         return reached
 
     def range(self, first: int) -> tuple[float, float]:
-        """All that the members from `first` on can predict."""
+        """The range that the members from `first` on can predict."""
         return min(self.low[first:]), max(self.high[first:])

@@ -1,4 +1,4 @@
-"""How a number is learnt and scored."""
+"""Trains and scores predictions of a number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far predicted numbers are from the truth, on the target's own scale."""
+"""Metrics of predicted numbers on the target's own scale."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 
 from models.objectives.metrics import Metric, Metrics, Units, Vector, finite, jackknife
 
-# R² of a fold over fewer rows than this says nothing.
+# R² of a fold with fewer rows than this is meaningless.
 FEWEST_R2_ROWS = 10
-# Truths of both signs whose sum is a smaller share of the sum of their sizes cancel: the ratio of
-# totals would then magnify any error tenfold or more.
+# Truths of both signs cancel if their sum is a smaller share than this of the sum of their sizes.
+# The ratio of totals would then magnify any error tenfold or more.
 SMALLEST_TOTAL = 0.1
 
 
@@ -69,9 +69,9 @@ def _ratio(means: Vector) -> Vector:
     return means[..., 0] / means[..., 1]
 
 
-# `rmsle` (of log(1 + y)) needs values above −1, `mape` (a fraction, not per cent) needs non-zero
-# truths, `r2` needs truths that vary, `bias` (predictions' sum ÷ truths' sum) a sum that is not
-# what is left of cancelling truths.
+# `rmsle` (of log(1 + y)) needs values above −1. `mape` (a fraction, not per cent) needs non-zero
+# truths. `r2` needs truths that vary. `bias` (predictions' sum ÷ truths' sum) needs truths that do
+# not cancel.
 METRICS: Mapping[str, Metric] = {
     "rmse": Metric(0.0, _squares, _root),
     "rmsle": Metric(0.0, _squares_of_logs, _root),
@@ -83,7 +83,7 @@ METRICS: Mapping[str, Metric] = {
 
 
 def regression_metrics(actual: Vector, prediction: Vector) -> Metrics:
-    """Every metric of predictions against the truth, both of shape (n,); None where one is not
+    """Every metric of predictions against the truth, both of shape (n,); None if one is not
     defined for these numbers."""
     return {
         name: None if terms is None else finite(metric.value(terms.mean(axis=0)))
@@ -92,8 +92,8 @@ def regression_metrics(actual: Vector, prediction: Vector) -> Metrics:
 
 
 def metric_errors(actual: Vector, prediction: Vector, units: Units) -> Metrics:
-    """The standard error of each metric over the units (n,) of the rows; None where the metric is
-    not defined, or there is a single unit."""
+    """The standard error of each metric over the units (n,) of the rows; None if the metric is not
+    defined, or there is a single unit."""
     return {
         name: None if terms is None else jackknife(terms, metric.value, units)
         for name, metric, terms in _terms(actual, prediction)
@@ -101,9 +101,9 @@ def metric_errors(actual: Vector, prediction: Vector, units: Units) -> Metrics:
 
 
 def fold_metrics(actual: Vector, prediction: Vector, variance: float) -> Metrics:
-    """The metrics of one fold. `r2` is against the `variance` of the truths of all folds: a
-    fold's own would make a right model look wrong where the fold's truths vary little. None for
-    fewer than `FEWEST_R2_ROWS` rows."""
+    """The metrics of one fold. `r2` uses the `variance` of the truths of all folds, because a right
+    model would look wrong in a fold whose truths vary little. It is None for fewer than
+    `FEWEST_R2_ROWS` rows."""
     squares = float(np.mean((prediction - actual) ** 2))
     defined = len(actual) >= FEWEST_R2_ROWS and variance > 0
     r2 = finite(1 - squares / variance) if defined else None

@@ -1,4 +1,4 @@
-"""A number is predicted."""
+"""The objective of predicting a number."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from models.tables.wording import number_text
 LOG_SKEWNESS = 1.0
 # Squares of larger targets, summed over the rows, overflow float64.
 LARGEST_TARGET = 1e150
-# Squares of smaller ones vanish: any prediction would count as perfect.
+# Squares of smaller ones vanish, so any prediction would seem perfect.
 SMALLEST_TARGET = 1e-150
 
 
 class Regression(Objective):
-    """One output: the target, as its logarithm or not, standardised."""
+    """One output: the standardised target, or its logarithm."""
 
     metrics = METRICS
     standalone = "models.objectives.regression.standalone"
@@ -36,24 +36,25 @@ class Regression(Objective):
         if largest > LARGEST_TARGET:
             return (
                 "/target",
-                f"'{target.name}' reaches ±{number_text(largest)}, and squares of its errors would "
-                f"overflow: give it in another unit, within ±{number_text(LARGEST_TARGET)}",
+                f"'{target.name}' reaches ±{number_text(largest)}, so squares of its errors would "
+                f"overflow: use another unit, within ±{number_text(LARGEST_TARGET)}",
             )
         if target.distinct < 2:
             return (
                 "/target",
-                f"'{target.name}' has {target.distinct} value: nothing varies to learn",
+                f"'{target.name}' has {target.distinct} value, so there is nothing to learn: "
+                "choose a target that varies",
             )
         if largest < SMALLEST_TARGET:
             return (
                 "/target",
-                f"'{target.name}' stays within ±{number_text(SMALLEST_TARGET)}, and squares of its "
-                "errors would vanish: give it in another unit",
+                f"'{target.name}' stays within ±{number_text(SMALLEST_TARGET)}, so squares of its "
+                "errors would vanish: use another unit",
             )
         if spec.preprocessing.target_transform == "log" and (target.min or 0) <= 0:
             return (
                 "/preprocessing/target_transform",
-                f"the log needs positive targets, and the smallest '{target.name}' is "
+                f"'log' needs positive targets, but the smallest '{target.name}' is "
                 f"{number_text(target.min or 0)}: use 'none'",
             )
         return None
@@ -86,10 +87,10 @@ class Regression(Objective):
         return RegressionAnswers(manifest)
 
     def yardstick(self, challenger: RegressionModel, champion: RegressionModel) -> Yardstick:
-        """The error that both models were trained to make small.
+        """The error that both models were trained to reduce.
 
-        `mae` where both have the loss `absolute_error`, else `rmse`; of the logarithms where both
-        have the target transform `log`, else on the target's own scale.
+        `mae` if both have the loss `absolute_error`, otherwise `rmse`; of the logarithms if both
+        have the target transform `log`, otherwise on the target's own scale.
         """
         pair = (challenger, champion)
         absolute = all(model.spec["loss"] == "absolute_error" for model in pair)
@@ -106,6 +107,6 @@ class Regression(Objective):
 
 
 def fitting_transform(smallest: float | None, skewness: float | None) -> TargetTransform:
-    """The scale on which a target of these statistics trains best."""
+    """The transform with which a target of these statistics trains best."""
     positive = smallest is not None and smallest > 0
     return "log" if positive and (skewness or 0) > LOG_SKEWNESS else "none"

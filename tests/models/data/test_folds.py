@@ -231,7 +231,7 @@ def test_too_few_times_are_refused(tmp_path: Path) -> None:
     # Times of rows without a target do not count, which the profile cannot tell.
     frame.loc[frame["year"] < 2, "price"] = np.nan
     case = lay(tmp_path, frame, folds=time, k_folds=4)
-    with pytest.raises(ValueError, match="4 different times in 'year', and need 6"):
+    with pytest.raises(ValueError, match="4 distinct times in 'year' and need 6"):
         _ = case.laid
 
 

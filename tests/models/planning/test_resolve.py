@@ -212,7 +212,7 @@ def test_targets_whose_squares_vanish_are_refused() -> None:
     """Otherwise any prediction would have an R² of 1."""
     frame = house_frame(ROWS)
     frame["price"] *= 1e-300
-    with pytest.raises(SpecError, match="give it in another unit"):
+    with pytest.raises(SpecError, match="use another unit"):
         resolve(spec_of(), profile_of(frame))
 
 
