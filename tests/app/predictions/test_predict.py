@@ -378,7 +378,7 @@ def test_too_few_rows_for_a_coverage_are_told(client: TestClient) -> None:
     assert found["warnings"] == []
     (warning,) = answer["warnings"]
     assert (warning["code"], warning["column"]) == ("no_interval", None)
-    assert "needs 99 scored rows, and the model has 60" in warning["detail"]
+    assert "needs 99 scored rows outside of a fold, got 60" in warning["detail"]
     assert table.text.splitlines()[1] == f"{found['value']},,,"
     assert table.headers["X-Warnings"] == "no_interval"
 
