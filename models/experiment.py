@@ -125,7 +125,7 @@ def run(
     try:
         warnings = review(spec, profile, parquet)
         design, holdout = load_design(parquet, spec, select(spec, profile))
-        laid = split_rows(spec, design.target, design.fold_column)
+        assigned = split_rows(spec, design.target, design.fold_column)
     except TableDamaged as damage:
         raise TrainingFailed(
             f"the stored table cannot be read: {damage}; restore its file from a backup"
@@ -134,7 +134,7 @@ def run(
         raise TrainingFailed(
             f"the rows with a target cannot be split into folds: {error}"
         ) from error
-    folds = [_trainable(spec, design, fold) for fold in laid]
+    folds = [_trainable(spec, design, fold) for fold in assigned]
     clock.lap("prepare")
 
     try:
@@ -150,13 +150,13 @@ def run(
     except Interrupted as interruption:
         raise Stopped(callbacks.stop_requested() or "release") from interruption
     _refuse_untrained(trained.courses)
-    _heed(callbacks)
+    _stop_if_requested(callbacks)
     clock.lap("train")
 
     served = ServedModel.of(trained, latest_alone=spec.folds.type == "time")
     scored = [folds[fold].validation for fold in served.folds]
     scores = evaluate(served, spec, design, folds, holdout, trained.courses)
-    _heed(callbacks)
+    _stop_if_requested(callbacks)
     clock.lap("evaluate")
 
     receipt = _receipt(spec, dataset_sha256, parquet_sha256, device)
@@ -286,7 +286,7 @@ def _trainable(spec: TrainingSpec, design: Design, fold: FoldRows) -> FoldRows:
     return kept
 
 
-def _heed(callbacks: Callbacks) -> None:
+def _stop_if_requested(callbacks: Callbacks) -> None:
     """Between two stages, stop like the training loop."""
     reason = callbacks.stop_requested()
     if reason in ("cancel", "release"):

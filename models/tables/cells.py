@@ -1,7 +1,7 @@
 """Cells as text to numbers and moments: the rules of docs/reading-tables.md, vectorised.
 
 Every function takes n trimmed cells (arrow strings without nulls, in an array or a chunked array)
-and reads a cell the same way whether it comes alone or in a table of millions.
+and reads a cell the same way, by itself or among millions.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ class _Column:
         dates = self.present & ~not_dates
         if self._enough(dates):
             return self._of_moments(moments, not_dates, [])
-        return self._in_costume(marks) or self._of_words(
+        return self._in_other_spelling(marks) or self._of_words(
             self._too_few(numbers, "mixed_numbers", "numbers")
             or self._too_few(dates, "mixed_dates", "dates")
         )
@@ -183,7 +183,7 @@ class _Column:
                 cells = pc.if_else(pa.array(self.present), pc.utf8_lower(cells), cells)
         return TypedColumn(pc.if_else(pa.array(is_missing(cells)), None, cells), warnings)
 
-    def _in_costume(self, marks: Marks) -> TypedColumn | None:
+    def _in_other_spelling(self, marks: Marks) -> TypedColumn | None:
         sample = self.sample
         # Compiling the patterns takes longer than seeing that no cell has a digit.
         if len(sample) == 0 or matches(sample, r"\p{Nd}").mean() < WORTH_A_LOOK:
@@ -214,15 +214,15 @@ class _Column:
                 "write the number without it",
             )
             return self._of_words(self._in_doubt("ambiguous_numbers", signed))
-        return self._partly_in_costume(marks)
+        return self._partly_in_other_spelling(marks)
 
-    def _partly_in_costume(self, marks: Marks) -> TypedColumn | None:
+    def _partly_in_other_spelling(self, marks: Marks) -> TypedColumn | None:
         """$1,200, but with too many words such as "on request" beside it."""
         texts, counts = self.distinct
-        dressed = spellings.is_dressed(texts)
-        if dressed.sum() < FEWEST_SPELT or dressed.sum() <= (~dressed).sum():
+        spelt = spellings.is_spelt_number(texts)
+        if spelt.sum() < FEWEST_SPELT or spelt.sum() <= (~spelt).sum():
             return None  # levels such as 1Fam and Duplex
-        found = spellings.detect(texts.filter(pa.array(dressed)), counts[dressed], marks)
+        found = spellings.detect(texts.filter(pa.array(spelt)), counts[spelt], marks)
         if not isinstance(found, NumberReading):
             return None
         read = ~np.isnan(apply(found, self.cells)[0])

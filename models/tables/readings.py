@@ -117,16 +117,16 @@ def read_numbers(reading: NumberReading, cells: Texts) -> Floats:
     texts = tidy_numbers(cells)
     digits = digits_under(reading.decimal, reading.grouping)
     fits = matches(texts, f"{reading.head}(?:{digits}){reading.tail}")
-    worn = texts.filter(pa.array(fits))
-    body = _replaced(worn, (reading.head, ""), (reading.tail, ""))
+    fitting = texts.filter(pa.array(fits))
+    body = _replaced(fitting, (reading.head, ""), (reading.tail, ""))
     exponent: Texts | str = ""
     for name, power in reading.powers.items():
         # float() gets the factor as an exponent, because 3.5e3 is exact and 3.5 × 1000 may not be.
-        scaled = pc.match_substring_regex(worn, reading.scaled_by(name))
+        scaled = pc.match_substring_regex(fitting, reading.scaled_by(name))
         exponent = pc.if_else(scaled, f"e{power}", exponent)
     values = np.full(len(cells), np.nan)
     read = plain(body, reading.decimal, reading.grouping, exponent)
-    read = np.where(pc.starts_with(worn, "-").to_numpy(zero_copy_only=False), -read, read)
+    read = np.where(pc.starts_with(fitting, "-").to_numpy(zero_copy_only=False), -read, read)
     values[fits] = np.where(np.isinf(read), np.nan, read)
     return values
 

@@ -40,7 +40,7 @@ IS_CURRENCY = re.compile(rf"[A-Za-z]{{0,3}}[^\w\s%‰°\"'/.,]|(?:{'|'.join(CURR
 # A letter or sign, without digits except in m2 and ft3.
 UNIT = r"(?:\pL[23]\b|[\pL\p{Sc}%‰°\"'/])(?:[^0-9]|\pL[23]\b)*"
 # 1,200.- and 1.200,-- and 1 200:- are whole amounts.
-COSTUME = (
+SPELT_NUMBER = (
     rf"^[+-]?(?:{CURRENCY})? ?(?:[0-9](?:[0-9.,' ]*[0-9])?|[.,][0-9]+)(?:[.,:]-+)? ?(?:{UNIT})?$"
 )
 # Digits with signs that are not part of a spelling: ~5, 65+, >100, '5', 12*; not codes like #12.
@@ -111,7 +111,7 @@ class Ambiguous:
 
 
 @dataclass(frozen=True)
-class _Dressed:
+class _Parts:
     """The parts of m distinct texts that are spelt numbers, and how often each text occurs."""
 
     texts: pa.Array
@@ -120,10 +120,10 @@ class _Dressed:
     body: pa.Array
     after: pa.Array
 
-    def only(self, chosen: Mask) -> _Dressed:
+    def only(self, chosen: Mask) -> _Parts:
         kept = pa.array(chosen)
         columns = (self.before, self.body, self.after)
-        return _Dressed(
+        return _Parts(
             self.texts.filter(kept), self.counts[chosen], *(part.filter(kept) for part in columns)
         )
 
@@ -138,18 +138,18 @@ def detect(
     None: fewer than 95 % of the cells are numbers in one spelling.
     """
     total = int(counts.sum())
-    dressed = _dressed(texts, counts)
-    if dressed.counts.sum() < ENOUGH * total:
+    parts = _parts(texts, counts)
+    if parts.counts.sum() < ENOUGH * total:
         return None
-    costume = _costume(dressed)
-    worn = dressed.only(costume.fits)
-    if worn.counts.sum() < ENOUGH * total:
-        return _mixed(dressed, costume)
-    return _marks(worn, costume, total, marks)
+    affixes = _affixes(parts)
+    fitting = parts.only(affixes.fits)
+    if fitting.counts.sum() < ENOUGH * total:
+        return _mixed(parts, affixes)
+    return _marks(fitting, affixes, total, marks)
 
 
 @dataclass(frozen=True)
-class _Costume:
+class _Affixes:
     """A currency, and units with their powers of ten; `fits`: (m,)."""
 
     before: str
@@ -159,25 +159,25 @@ class _Costume:
 
 def is_likely(sample: pa.Array | pa.ChunkedArray) -> bool:
     """Whether a sample of a column's non-missing cells justifies examining all of them."""
-    return float(is_dressed(sample).mean()) >= WORTH_A_LOOK
+    return float(is_spelt_number(sample).mean()) >= WORTH_A_LOOK
 
 
-def is_dressed(texts: pa.Array | pa.ChunkedArray) -> Mask:
+def is_spelt_number(texts: pa.Array | pa.ChunkedArray) -> Mask:
     """Which of m texts are numbers in some spelling: (m,)."""
-    return matches(tidy_numbers(texts), COSTUME)
+    return matches(tidy_numbers(texts), SPELT_NUMBER)
 
 
-def _dressed(texts: pa.Array, counts: Counts) -> _Dressed:
+def _parts(texts: pa.Array, counts: Counts) -> _Parts:
     """Split by patterns without groups, which take a fiftieth of the time."""
     tidied = tidy_numbers(texts)
-    fits = matches(tidied, COSTUME)
+    fits = matches(tidied, SPELT_NUMBER)
     tidied = tidied.filter(pa.array(fits))
     before = pc.replace_substring_regex(tidied, "[0-9].*$", "")
     rest = pc.replace_substring_regex(tidied, "^[^0-9]*", "")
     body = pc.utf8_rtrim(pc.replace_substring_regex(rest, "[^0-9.,' ].*$", ""), "., '")
     # A point before the digits belongs to the number: $.50.
     has_point = pc.match_substring_regex(before, r"(?:^|[^A-Za-z ])[.,]$")
-    return _Dressed(
+    return _Parts(
         texts.filter(pa.array(fits)),
         counts[fits],
         pc.utf8_trim(
@@ -192,28 +192,28 @@ def _dressed(texts: pa.Array, counts: Counts) -> _Dressed:
     )
 
 
-def _costume(dressed: _Dressed) -> _Costume:
+def _affixes(parts: _Parts) -> _Affixes:
     """The most frequent currency and unit, and which texts have no other."""
-    before = _heaviest(_weights(dressed.before, dressed.counts))
-    weights = _weights(dressed.after, dressed.counts)
+    before = _heaviest(_weights(parts.before, parts.counts))
+    weights = _weights(parts.after, parts.counts)
     split = {after: _split(after, before, weights) for after in weights}
     units: dict[str, int] = defaultdict(int)
     for after, (_, unit) in split.items():
         units[unit] += weights[after]
     unit = _heaviest(units)
-    same = {"", unit} | {other for other in units if _is_plural(unit, other, dressed)}
+    same = {"", unit} | {other for other in units if _is_plural(unit, other, parts)}
     if unit in ("%", "‰") and units[""] > (1 - ENOUGH) * sum(units.values()):
         same.remove("")  # 0.12 beside 12 % may be a share
-    worn = {
-        text: parts
-        for text, parts in split.items()
-        if parts[1] in same and len(text) <= LONGEST_UNIT
+    readable = {
+        text: split_unit
+        for text, split_unit in split.items()
+        if split_unit[1] in same and len(text) <= LONGEST_UNIT
     }
     fits = pc.and_(
-        pc.is_in(dressed.before, value_set=pa.array(["", before])),
-        pc.is_in(dressed.after, value_set=pa.array([*worn], pa.string())),
+        pc.is_in(parts.before, value_set=pa.array(["", before])),
+        pc.is_in(parts.after, value_set=pa.array([*readable], pa.string())),
     )
-    return _Costume(before, worn, fits.to_numpy(zero_copy_only=False))
+    return _Affixes(before, readable, fits.to_numpy(zero_copy_only=False))
 
 
 def _weights(parts: pa.Array, counts: Counts) -> dict[str, int]:
@@ -239,7 +239,7 @@ def _split(after: str, before: str, weights: dict[str, int]) -> tuple[int | None
     return (POWERS[name], unit) if is_power else (None, after)
 
 
-def _is_plural(one: str, other: str, dressed: _Dressed) -> bool:
+def _is_plural(one: str, other: str, parts: _Parts) -> bool:
     """Whether two words are one unit, one of them used only with 1: 1 bath, 2 baths."""
     if _declined(other, one):
         single, several = other, one
@@ -248,7 +248,7 @@ def _is_plural(one: str, other: str, dressed: _Dressed) -> bool:
     else:
         return False
     bodies = {
-        unit: set(dressed.body.filter(pc.equal(dressed.after, unit)).to_pylist())
+        unit: set(parts.body.filter(pc.equal(parts.after, unit)).to_pylist())
         for unit in (single, several)
     }
     return bodies[single] <= {"0", "1", "1.0", "1,0"} and "1" not in bodies[several]
@@ -267,35 +267,35 @@ def _declined(single: str, several: str) -> bool:
 
 
 def _marks(
-    worn: _Dressed, costume: _Costume, total: int, said: Marks
+    fitting: _Parts, affixes: _Affixes, total: int, said: Marks
 ) -> NumberReading | Ambiguous | None:
     """The pair of marks that reads the most texts, if no other pair reads any differently."""
-    ways = {marks: _read(worn, *marks) for marks in MARKS}
+    ways = {marks: _read(fitting, *marks) for marks in MARKS}
     read = {
         marks: values
         for marks, values in ways.items()
-        if worn.counts[known(values)].sum() >= ENOUGH * total
+        if fitting.counts[known(values)].sum() >= ENOUGH * total
     }
     read = {marks: read[marks] for marks in read if said.allow(*marks)} or read
     if not read:
         by_any = np.logical_or.reduce([known(values) for values in ways.values()])
-        return _several_marks(worn) if worn.counts[by_any].sum() >= ENOUGH * total else None
-    best = max(read, key=lambda marks: int(worn.counts[known(read[marks])].sum()))
+        return _several_marks(fitting) if fitting.counts[by_any].sum() >= ENOUGH * total else None
+    best = max(read, key=lambda marks: int(fitting.counts[known(read[marks])].sum()))
     for other in read:
         if (objection := _objection(read[best], read[other])) is not None:
-            return _two_ways(worn, objection, read)
+            return _two_ways(fitting, objection, read)
     alike = [marks for marks in read if known(read[marks]).sum() == known(read[best]).sum()]
     if best[1] == "" and len({decimal for decimal, _ in alike}) == 1:
         best = (best[0], OTHER[best[0]])  # if the point is decimal, a comma must group
     if np.nanmax(np.abs(read[best])) >= EXACT:
         return None
-    return _reading(costume, *best)
+    return _reading(affixes, *best)
 
 
-def _read(worn: _Dressed, decimal: DecimalMark, grouping: GroupingMark) -> Floats:
-    fits = matches(worn.body, f"^(?:{digits_under(decimal, grouping)})$")
+def _read(fitting: _Parts, decimal: DecimalMark, grouping: GroupingMark) -> Floats:
+    fits = matches(fitting.body, f"^(?:{digits_under(decimal, grouping)})$")
     values = np.full(len(fits), np.nan)
-    values[fits] = plain(worn.body.filter(pa.array(fits)), decimal, grouping)
+    values[fits] = plain(fitting.body.filter(pa.array(fits)), decimal, grouping)
     return values
 
 
@@ -314,9 +314,9 @@ def _objection(best: Floats, other: Floats) -> int | None:
 
 
 def _two_ways(
-    worn: _Dressed, objection: int, read: dict[tuple[DecimalMark, GroupingMark], Floats]
+    fitting: _Parts, objection: int, read: dict[tuple[DecimalMark, GroupingMark], Floats]
 ) -> Ambiguous:
-    body = worn.body[objection].as_py()
+    body = fitting.body[objection].as_py()
     ways = {
         values[objection]: f"?decimal={decimal}" + (f"&thousands={grouping}" if grouping else "")
         for (decimal, grouping), values in reversed(read.items())
@@ -324,14 +324,14 @@ def _two_ways(
     }
     remedy = " or ".join(f"{way} ({body} is {value:.15g})" for value, way in ways.items())
     return Ambiguous(
-        worn.texts[objection].as_py(),
+        fitting.texts[objection].as_py(),
         "may have a decimal or a thousands mark and are not read as numbers",
         f"upload the table with {remedy}",
     )
 
 
-def _several_marks(worn: _Dressed) -> Ambiguous:
-    example = worn.texts.filter(matches(worn.body, "[.,' ]"))[0].as_py()
+def _several_marks(fitting: _Parts) -> Ambiguous:
+    example = fitting.texts.filter(matches(fitting.body, "[.,' ]"))[0].as_py()
     return Ambiguous(
         example,
         "have decimal or thousands marks of several kinds and are not read as numbers",
@@ -339,33 +339,35 @@ def _several_marks(worn: _Dressed) -> Ambiguous:
     )
 
 
-def _mixed(dressed: _Dressed, costume: _Costume) -> Ambiguous | None:
+def _mixed(parts: _Parts, affixes: _Affixes) -> Ambiguous | None:
     """Numbers with several units or currencies, unlike words such as 12 Main Street."""
-    units = {text for text in pc.unique(dressed.after).to_pylist() if text}
-    currencies = {text for text in pc.unique(dressed.before).to_pylist() if text}
-    worn = [*units, *currencies]
-    if len(worn) > MOST_UNITS or any(len(unit.split()) > 1 or len(unit) > 6 for unit in units):
+    units = {text for text in pc.unique(parts.after).to_pylist() if text}
+    currencies = {text for text in pc.unique(parts.before).to_pylist() if text}
+    affixes_found = [*units, *currencies]
+    if len(affixes_found) > MOST_UNITS or any(
+        len(unit.split()) > 1 or len(unit) > 6 for unit in units
+    ):
         return None
-    if len(pc.unique(dressed.body)) < 2 * len(worn):
+    if len(pc.unique(parts.body)) < 2 * len(affixes_found):
         return None  # a code such as 2fmCon
-    example = dressed.texts.filter(pa.array(~costume.fits))[0].as_py()
+    example = parts.texts.filter(pa.array(~affixes.fits))[0].as_py()
     return Ambiguous(
         example,
         "are numbers with several units and are not read as numbers",
-        f"use one unit, or none, instead of {', '.join(map(repr, sorted(worn)))}",
+        f"use one unit, or none, instead of {', '.join(map(repr, sorted(affixes_found)))}",
     )
 
 
-def _reading(costume: _Costume, decimal: DecimalMark, grouping: GroupingMark) -> NumberReading:
+def _reading(affixes: _Affixes, decimal: DecimalMark, grouping: GroupingMark) -> NumberReading:
     return NumberReading(
         decimal=decimal,
         grouping=grouping,
-        before=[costume.before] if costume.before else [],
+        before=[affixes.before] if affixes.before else [],
         powers={
             found[1]: power
-            for text, (power, _) in costume.after.items()
+            for text, (power, _) in affixes.after.items()
             if power is not None and (found := POWER.fullmatch(text))
         },
         # The longer one first, because "bath" must not match the beginning of "baths".
-        after=sorted({unit for _, unit in costume.after.values() if unit}, key=len, reverse=True),
+        after=sorted({unit for _, unit in affixes.after.values() if unit}, key=len, reverse=True),
     )

@@ -1,4 +1,4 @@
-"""Where the chunks of a run report to, in the process that trains or in the one that began it."""
+"""The receiver of chunks' reports, in the training process or in the one that started it."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Protocol
 from models.members import Member
 from models.training.progress import MemberEpoch
 
-Chunk = tuple[int, int]  # members from the first to before the second, of a group
+Chunk = tuple[int, int]  # range of a group's members, without the second number
 
 
 class Desk(Protocol):
-    """All that a chunk says; what it hands over must be fit to be pickled."""
+    """The reports of a chunk. All arguments must be picklable."""
 
     def epoch_ended(self, metrics: list[MemberEpoch], active: list[Member]) -> None:
-        """Members have ended an epoch, and these go on."""
+        """Called with the members that have ended an epoch, and with those that continue."""
 
     def should_stop(self) -> bool:
-        """Asked between blocks of batches."""
+        """Called between blocks of batches; True asks to stop."""
 
     def checkpoint(self, group: int, chunk: Chunk, state: bytes) -> None:
         """The newest state of a chunk."""
 
     def split(self, group: int, chunk: Chunk, halves: list[Chunk]) -> None:
-        """A chunk was too large for the memory."""
+        """A chunk that did not fit in memory was split."""

@@ -46,7 +46,7 @@ def gradients_of(network: Network, loss: RowLoss, fold_of: Tensor) -> Gradients:
 
 
 class AutogradGradients:
-    """For any network."""
+    """Gradients of any network, by autograd."""
 
     def __init__(self, network: Network, loss: RowLoss, fold_of: Tensor) -> None:
         self._network = network

@@ -15,7 +15,7 @@ from models.tables.profile import ColumnProfile, Profile
 from models.tables.stored import read_first
 
 MOST_ROWS = 100_000
-# Of wide tables fewer rows are read, so that a review takes seconds.
+# Fewer rows of wide tables are read, so that a review takes seconds.
 MOST_CELLS = 20_000_000
 COLUMNS_AT_ONCE = 16
 
