@@ -16,7 +16,7 @@ import pytest
 from hostile import ANSWER_SECONDS, CSV, JSON, MIB, assert_lives
 from stack import SHORT, Stack, embedded, running
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(300)]
 
 ADDRESSES = 1536 * MIB  # that the process may have
 MOST_ANSWERED = 32 * MIB

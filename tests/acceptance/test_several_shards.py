@@ -17,7 +17,7 @@ from app.jobs import lifecycle
 from app.storage.blobs import Blobs, artifacts_key
 from app.storage.tables import FINISHED, LOCAL_TENANT, Model, Shard
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.acceptance, pytest.mark.slow, pytest.mark.timeout(500)]
 
 SHARDS, KILLS = 3, 2
 EPOCHS = 150
