@@ -1,4 +1,4 @@
-"""The errors a user can meet, as RFC 9457 problem documents.
+"""The errors that a user can get, as RFC 9457 problem documents.
 
 Problem                      status  slug
 ├── Malformed                400     malformed-request
@@ -32,9 +32,9 @@ TYPE_PREFIX = "https://foldhouse.dev/problems/"
 
 
 class Fault(BaseModel):
-    """One of several things that are wrong: a JSON pointer, or a row and a column of a table.
+    """One of several faults, located by a JSON pointer or by a table's row and column.
 
-    Rows are counted from 1 at the first row below the header.
+    Rows count from 1, the first row below the header.
     """
 
     detail: str
@@ -62,7 +62,7 @@ class ProblemDocument(BaseModel):
 
 
 class Problem(Exception):
-    """The root of the tree. `detail` says what is wrong and what to do."""
+    """The base class. `detail` says what is wrong and what to do."""
 
     status: ClassVar[int] = 500
     slug: ClassVar[str] = "internal-error"
@@ -86,11 +86,11 @@ class Problem(Exception):
 
 
 class Malformed(Problem):
-    status, slug, title = 400, "malformed-request", "Not an HTTP request"
+    status, slug, title = 400, "malformed-request", "Not a valid HTTP request"
 
 
 class Forbidden(Problem):
-    status, slug, title = 403, "forbidden", "Not allowed from there"
+    status, slug, title = 403, "forbidden", "Not allowed from this origin"
 
 
 class NotFound(Problem):
@@ -98,11 +98,11 @@ class NotFound(Problem):
 
 
 class Conflict(Problem):
-    status, slug, title = 409, "conflict", "Conflict with the present state"
+    status, slug, title = 409, "conflict", "Conflict with the current state"
 
 
 class PreconditionFailed(Problem):
-    status, slug, title = 412, "precondition-failed", "Changed since you looked"
+    status, slug, title = 412, "precondition-failed", "Changed since you read it"
 
 
 class Invalid(Problem):
@@ -118,15 +118,15 @@ class InvalidSpec(Invalid):
 
 
 class InvalidRows(Invalid):
-    slug, title = "invalid-rows", "The rows cannot be priced"
+    slug, title = "invalid-rows", "The rows cannot be predicted"
 
 
 class IdempotencyMismatch(Invalid):
-    slug, title = "idempotency-mismatch", "The idempotency key was used with another body"
+    slug, title = "idempotency-mismatch", "The idempotency key was used for another request"
 
 
 class TooSlow(Problem):
-    status, slug, title = 408, "too-slow", "The body came too slowly"
+    status, slug, title = 408, "too-slow", "The request body arrived too slowly"
 
 
 class TooLarge(Problem):
@@ -134,7 +134,7 @@ class TooLarge(Problem):
 
 
 class UnsupportedMedia(Problem):
-    status, slug, title = 415, "unsupported-media-type", "This media type is not read here"
+    status, slug, title = 415, "unsupported-media-type", "Unsupported media type"
 
 
 class TooManyQueued(Problem):
@@ -143,17 +143,17 @@ class TooManyQueued(Problem):
 
 
 class Busy(Problem):
-    status, slug, title = 503, "busy", "Too much is being answered"
+    status, slug, title = 503, "busy", "The server is busy"
     headers: ClassVar[dict[str, str]] = {"Retry-After": "2", "Connection": "close"}
 
 
 class Unavailable(Problem):
-    status, slug, title = 503, "unavailable", "A service behind this one does not answer"
+    status, slug, title = 503, "unavailable", "A service that this one needs is not available"
     headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
 
 
 class DamagedFile(Problem):
-    """503 and not 500: the request is good and the code too, what it needs was lost."""
+    """503 and not 500: neither the request nor the code is at fault; a file was lost."""
 
     status, slug, title = 503, "damaged-file", "A stored file is damaged"
 

@@ -1,4 +1,4 @@
-"""Identifiers: a prefix that says what is named, and a ULID, so that ids sort by creation."""
+"""Identifiers: a prefix that names the kind, and a ULID, so that ids sort by creation."""
 
 from __future__ import annotations
 

@@ -44,20 +44,20 @@ from app.storage.blobs import Blobs
 from app.storage.database import Database
 from models.machine import usable_cores, usable_memory
 
-PARSED_AT_A_TIME = 1  # uploaded tables: each takes several times its file in memory
-# Submits: more of them wait for Python's lock and for the writers' turn, and each takes longer.
+PARSED_AT_A_TIME = 1  # uploaded tables: each takes several times its file's size in memory
+# Submits: more at a time only compete for Python's lock and the write lock, and each takes longer.
 SUBMITTED_AT_A_TIME = 3
-# Requests of more than a few rows: they hold Python's lock, and each that waits for it makes a
-# single row's price wait as long again.
+# Requests of more than a few rows: they hold Python's lock, and each one more doubles the wait of a
+# request for a single row.
 BULK_AT_A_TIME = 2
-MODELS_SHARE = 1 / 4  # of the memory that this process may fill, for loaded models
+MODELS_SHARE = 1 / 4  # of the memory that this process may use, for loaded models
 
 DESCRIPTION = """\
 Turns a CSV of houses, or any table, into an honestly cross-validated neural network and serves it.
 
-The examples below work as they stand, in order, on `examples/ames.csv`: upload it, check a spec,
-submit it, wait until the job has succeeded, and price a house. `latest` names the newest dataset or
-job, `champion` the model that serves.
+The examples below work unchanged, in order, with `examples/ames.csv`: upload it, check a spec,
+submit it, wait until the job has succeeded, and predict a house's price. `latest` names the newest
+dataset or job, `champion` the model that serves.
 
 Errors are problem documents (RFC 9457).
 """
@@ -99,12 +99,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.identify = identify
     app.state.problem_writers = {open_inference.PREFIX: open_inference.InferenceRoute}
     swagger.add_page(app)
-    # The last one added is outside all others.
+    # The last one added is the outermost.
     app.add_middleware(Methods)
     app.add_middleware(Guard, allowed_hosts=settings.host_names)
     app.add_middleware(Observe)
     app.add_middleware(Unread)
-    # A request is matched with one router after the other: the most frequent come first.
+    # A request is matched against one router after another: the most frequent come first.
     parts = (predictions, jobs, datasets, registry, monitoring, mlflow, open_inference, operations)
     for part in parts:
         app.include_router(part.router)

@@ -1,4 +1,4 @@
-"""What the process opens once."""
+"""The resources that a process opens once."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Part = TypeVar("Part")
 
 @dataclass(frozen=True)
 class Resources:
-    """It is `app.state.resources`. Caches and counters belong to the folders that define them:
-    each is found by its class, `resources[ModelNames]`."""
+    """Kept as `app.state.resources`. Caches and counters belong to the folders that define them
+    and are looked up by their class: `resources[ModelNames]`."""
 
     settings: Settings
     database: Database
@@ -29,7 +29,7 @@ class Resources:
     parsing: CapacityLimiter
     submitting: CapacityLimiter
     bulk: CapacityLimiter
-    # Blocks of long tables: the graph and the reading of cells leave Python's lock to others.
+    # For blocks of long tables: running the graph and reading cells release Python's lock.
     pricing: ThreadPoolExecutor
     parts: Mapping[type[Any], Any]
 

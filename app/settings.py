@@ -40,49 +40,50 @@ class Settings(BaseSettings):
         "Default: `{data_dir}/storage`.",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="Where workers train; `auto` takes CUDA where there is one."
+        default="auto", description="Device that workers train on; `auto` prefers CUDA."
     )
     slots: int = Field(
         default=0,
         ge=0,
         le=64,
-        description="Jobs that one worker trains at a time. 0: one a GPU, or one on a CPU.",
+        description="Jobs that one worker trains at a time. 0: one per GPU, or one on a CPU.",
     )
     trusted_network: bool = Field(
         default=False,
-        description="Allows the API to listen on an address that other machines reach, although "
-        "requests carry no key: only behind a proxy or on a private container network.",
+        description="Lets the API listen on an address that other machines can reach. Requests "
+        "carry no key, so use it only behind a proxy or on a private container network.",
     )
     allowed_hosts: str = Field(
         default="",
-        description="Names that the API is reached under, beside localhost and the address that it "
-        "listens on; commas separate several.",
+        description="Host names that clients may use for the API, besides localhost and the "
+        "address that it listens on. Commas separate several.",
     )
     max_upload_bytes: int = Field(default=512 * MIB, ge=1, description="Largest uploaded CSV.")
     max_rows: int = Field(default=2_000_000, ge=1, description="Most rows of a table.")
     max_columns: int = Field(default=2_000, ge=1, description="Most columns of a table.")
     max_queued_jobs: int = Field(
-        default=1_000, ge=1, description="Jobs of one tenant that may wait; one more gets a 429."
+        default=1_000, ge=1, description="Jobs of one tenant that may wait; the next gets a 429."
     )
     max_body_bytes: int = Field(
         default=4 * MIB,
         ge=1,
-        description="Largest JSON of rows to price; a CSV may be as large as an upload.",
+        description="Largest JSON body of rows to predict; a CSV may be as large as an upload.",
     )
     max_inflight_body_bytes: int = Field(
         default=16 * MIB,
         ge=1,
-        description="JSON and tensors of rows that one process holds at a time, beyond the first "
-        "64 KiB of each; one more body gets a 503. Parsed, they take up to thirty times as much.",
+        description="Bytes of rows as JSON or tensors that one process holds at a time, not "
+        "counting the first 64 KiB of each body; the next body gets a 503. Parsed rows take up to "
+        "thirty times as much memory.",
     )
     max_predict_rows: int = Field(
-        default=50_000, ge=1, description="Most rows to price in one JSON request."
+        default=50_000, ge=1, description="Most rows to predict in one JSON request."
     )
     max_job_memory_bytes: int = Field(
         default=0,
         ge=0,
-        description="A spec estimated above this is refused. 0: three quarters of the memory that "
-        "the largest worker has for one slot.",
+        description="A spec whose estimated memory is above this is refused. 0: three quarters of "
+        "the memory that the largest worker has for one slot.",
     )
 
     @field_validator("allowed_hosts")
@@ -97,7 +98,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def root(self) -> Path:
-        """`data_dir`, absolute, so that a child process in another folder means the same one."""
+        """`data_dir` as an absolute path, so that it is the same for a child in another folder."""
         return self.data_dir.expanduser().resolve()
 
     @property
@@ -110,7 +111,7 @@ class Settings(BaseSettings):
 
 
 def host_name(text: str) -> str:
-    """A name or an address without a port, in one spelling of the several that mean the same.
+    """Normalise a host's name or address, without a port.
 
     Raises
     ------

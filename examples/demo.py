@@ -1,7 +1,7 @@
-"""The whole way of a table, in one go: `make demo`.
+"""From a table to predictions in one go: `make demo`.
 
-Starts a service of its own on a free port, uploads examples/ames.csv less three houses, trains
-five folds, prices the three houses that no fold has seen, and stops the service.
+Starts its own service on a free port, uploads examples/ames.csv without three houses, trains five
+folds, prices the three houses that no fold has seen, and stops the service.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ EXAMPLES = Path(__file__).parent
 DATA_DIR = EXAMPLES.parent / "demo-data"
 FOLDHOUSE = Path(sys.executable).parent / "foldhouse"
 TARGET = "SalePrice"
-UNSEEN = ("250", "1250", "2250")  # Ids of the houses that are kept from the training
+UNSEEN = ("250", "1250", "2250")  # Ids of the houses that are left out of training
 STOP_SECONDS = 15
-COVERAGE = 0.9  # of the intervals, where none is asked for
+COVERAGE = 0.9  # of the intervals, by default
 
 Row = dict[str, str]
 
@@ -48,8 +48,8 @@ def main(data_dir: Path) -> int:
     say(
         "\nThe service has stopped. Start it on the same data with\n"
         f"  {FOLDHOUSE} serve --data-dir {data_dir}\n"
-        "and open http://127.0.0.1:8000/docs, where every request has an example to click.\n"
-        "The same flow with curl is examples/quickstart.sh, with Python examples/quickstart.py."
+        "and open http://127.0.0.1:8000/docs, where you can try every request.\n"
+        "The same steps are in examples/quickstart.sh (curl) and examples/quickstart.py (Python)."
     )
     return 0
 
@@ -58,7 +58,7 @@ def run(client: Foldhouse, training_csv: Path, unseen: list[Row], spec: display.
     dataset = client.upload(training_csv)
     say(
         f"Uploaded {dataset['name']}: {dataset['rows']:,} houses, "
-        f"{len(dataset['columns'])} columns. Three houses of ames.csv are kept for the end."
+        f"{len(dataset['columns'])} columns. Three houses of ames.csv are left out for the end."
     )
     job = client.submit(spec, dataset["id"])
     job = display.watch(client.watch(job["id"]))
@@ -71,8 +71,8 @@ def run(client: Foldhouse, training_csv: Path, unseen: list[Row], spec: display.
     console.print(prices(unseen, predictions))
     (measured,) = [row for row in job["result"]["intervals"] if row["coverage"] == COVERAGE]
     say(
-        f"Of {measured['rows']:,} houses priced by folds that had not seen them, "
-        f"{measured['measured']:.1%} sold within such an interval."
+        f"Of {measured['rows']:,} houses, each priced by the fold that had not seen it, "
+        f"{measured['measured']:.1%} sold for a price inside their interval."
     )
 
 
@@ -114,7 +114,7 @@ def prices(houses: list[Row], predictions: list[dict[str, Any]]) -> Table:
 
 @contextmanager
 def service(data_dir: Path) -> Iterator[str]:
-    """A service on a free port; gives its address, and stops it at the end."""
+    """Start a service on a free port, yield its address, and stop it at the end."""
     log = data_dir / "service.log"
     with log.open("wb") as errors:
         process = subprocess.Popen(
@@ -122,12 +122,12 @@ def service(data_dir: Path) -> Iterator[str]:
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            # Ctrl-C in a terminal reaches this process alone, which then stops the service.
+            # So that Ctrl-C reaches only this process, which then stops the service.
             start_new_session=True,
         )
     assert process.stdout is not None
     try:
-        # The one line that it prints, when it is ready; the end of the output if it cannot start.
+        # It prints one line when it is ready, and nothing if it cannot start.
         ready = re.search(r"http://[\w.:]+", process.stdout.readline())
         if ready is None:
             raise SystemExit(log.read_text())

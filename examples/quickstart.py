@@ -13,7 +13,7 @@ with Foldhouse() as client:
     dataset = client.upload(EXAMPLES / "ames.csv")
     spec = json.loads((EXAMPLES / "specs" / "baseline.json").read_text())
     plan = client.validate(spec, dataset["id"])
-    print(f"{plan['parameters']:,} weights a fold, about {plan['estimate']['seconds']:.0f} s")
+    print(f"{plan['parameters']:,} weights per fold, about {plan['estimate']['seconds']:.0f} s")
 
     job = client.submit(spec, dataset["id"])
     for state in client.watch(job["id"]):

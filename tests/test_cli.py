@@ -128,7 +128,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         (["serve", "--host", "no-such-host.invalid"], {}, "no address of this machine"),
         (["serve"], {"FOLDHOUSE_SLOTS": "many"}, "FOLDHOUSE_SLOTS is 'many'"),
         (["migrate"], {"FOLDHOUSE_DEVICE": "tpu"}, "FOLDHOUSE_DEVICE is 'tpu'"),
-        (["migrate"], {"FOLDHOUSE_DATA_DIR": "/dev/null/data"}, "/dev/null/data cannot be made"),
+        (["migrate"], {"FOLDHOUSE_DATA_DIR": "/dev/null/data"}, "/dev/null/data cannot be created"),
         (
             ["migrate"],
             {"FOLDHOUSE_DATABASE_URL": "postgresql+psycopg://me:secret@127.0.0.1:1/none"},
@@ -192,7 +192,7 @@ def test_an_api_beside_serve_on_its_sqlite_is_refused(
         on_a_server = run("api", "--port", 0)
 
     assert (refused.exit_code, serve.exit_code) == (2, 2)
-    assert f"another foldhouse (process {os.getpid()}) serves" in refused.output
+    assert f"another foldhouse (process {os.getpid()}) already serves" in refused.output
     assert (beside_another.exit_code, on_a_server.exit_code) == (0, 0), on_a_server.output
     assert len(ran) == 2
 
@@ -444,7 +444,7 @@ def test_predict_writes_to_standard_output_or_to_a_file(
     headers = {"X-Target": "y", "X-Ignored-Columns": "Id,y,Odd", "X-Missing-Columns": "Lot%20Area"}
     answers["POST /v1/predict"] = [httpx.Response(200, content=b"prediction\n", headers=headers)]
     assert run("predict", rows, "--output", prices, "--passthrough", "Id").stderr.splitlines() == [
-        "the model does not take Odd",
+        "the model does not use Odd",
         "the rows lack Lot Area: imputed as in training",
     ]
     answers["POST /v1/predict"] = [httpx.Response(200, content=b"prediction\n208500\n")]
@@ -528,7 +528,7 @@ def test_validate_names_the_table_and_shows_the_plan(
     spec.write_text('{"target": "y"}')
     assert run("validate", spec).output.splitlines() == [
         "ds_1  houses.csv: 2,930 rows",
-        "1 columns, 12,345 weights a network, about 7 s and 1,024 MiB",
+        "1 columns, 12,345 weights per network, about 7 s and 1,024 MiB",
         "leakage_suspect Area: follows",
     ]
 

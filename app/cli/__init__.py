@@ -1,7 +1,7 @@
 """The `foldhouse` command: run the service, or talk to one.
 
-`serve` and `api` share these modules and must be ready within seconds, so what only some commands
-need (httpx, rich, Alembic, the API itself) is imported inside them.
+`serve` and `api` share these modules and must start within seconds. What only some commands need
+(httpx, rich, Alembic, the API itself) is imported inside those commands.
 """
 
 from __future__ import annotations

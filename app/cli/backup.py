@@ -1,4 +1,4 @@
-"""`backup` and `restore`: everything that the service keeps, copied while it runs."""
+"""`backup` and `restore`: copy everything that the service keeps, while it runs."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def backup(
     with closing(Database(settings.resolved_database_url)) as database, refusing():
         copied = back_up(database, Blobs(settings.resolved_storage_url), folder)
     report(f"Backed up to {folder}", copied)
-    tell(f"It is a data folder: `foldhouse serve --data-dir {folder}` runs it as it is.")
+    tell(f"The backup is a data folder: `foldhouse serve --data-dir {folder}` serves it.")
 
 
 def restore(
     folder: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="A backup.")],
 ) -> None:
-    """Bring a backup into an installation that holds nothing yet, on any kind of database."""
+    """Copy a backup into an empty installation, with any kind of database."""
     from app.storage.backup import restore
     from app.storage.blobs import Blobs
     from app.storage.database import Database
@@ -59,7 +59,7 @@ def report(what: str, copied: Copied) -> None:
 
 @contextmanager
 def refusing() -> Iterator[None]:
-    """End with a message where the copy cannot be made."""
+    """End the command with a message if the copy cannot be made."""
     from sqlalchemy.exc import SQLAlchemyError
 
     from app.storage.backup import NotEmpty

@@ -1,4 +1,4 @@
-"""What the commands that talk to a service have in common: its address, its errors, its JSON."""
+"""Shared by the commands that talk to a service: its address, its errors, its JSON."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ Url = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the service's answer as JSON.")]
 
-FAILED = 1  # exit code: the service refused, or the job gave no model
-INTERRUPTED = 130  # exit code of a program that Ctrl-C ended, as shells have it
+FAILED = 1  # exit code: the service refused, or the job produced no model
+INTERRUPTED = 130  # a shell's exit code for a program that Ctrl-C ended
 
 
 @contextmanager
@@ -39,10 +39,10 @@ def connect(url: str | None) -> Iterator[Foldhouse]:
     except FoldhouseError as error:
         tell(f"foldhouse: {error}", err=True)
         raise typer.Exit(FAILED) from error
-    except OSError as error:  # a file of the user's that cannot be read or written
+    except OSError as error:  # one of the user's files cannot be read or written
         refuse(f"{error.filename}: {error.strerror}")
 
 
 def print_json(answer: Any) -> None:
-    """Escaped to ASCII: a name could hold characters that a terminal obeys."""
+    """Escaped to ASCII because a name could hold control characters."""
     typer.echo(json.dumps(answer, indent=2))

@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 
 class SafeConsole(Console):
-    """Whatever is drawn, the terminal's commands in it are rich's own."""
+    """Only rich's own control codes reach the terminal, none from the text."""
 
     def render(
         self, renderable: RenderableType, options: ConsoleOptions | None = None
@@ -39,18 +39,18 @@ STYLES = {
 }
 
 EPOCH = datetime(1970, 1, 1)
-FEW_LEVELS = 5  # of a column that are shown
-FOLD_METRICS = 5  # of each fold that 80 characters have room for; all pooled ones are shown
+FEW_LEVELS = 5  # levels of a column that are shown
+FOLD_METRICS = 5  # metrics of a fold that fit into 80 characters; all pooled ones are shown
 HEADLINE_METRICS = ("rmsle", "rmse")  # the first that the job has; rmsle needs positive values
 
 
 def one_line(text: str) -> str:
-    """A name or a sentence of others, which rich shows as it is; a line break could fake a line."""
+    """Foreign text for rich to show literally, on one line: a line break could fake a line."""
     return escape(printable(text, kept=""))
 
 
 def say(text: str) -> None:
-    """A line that the terminal may wrap, but that stays one where it is copied or piped."""
+    """Print a line that the terminal may wrap, but that stays one line when copied or piped."""
     console.print(text, soft_wrap=True)
 
 
@@ -76,7 +76,7 @@ def draw(progress: Progress, task: TaskID, job: Json) -> None:
 
 
 def note(job: Json) -> str:
-    """The epoch and what is left, as far as the job knows them."""
+    """The epoch and the remaining time, as far as the job knows them."""
     done = job["progress"]
     if job["status"] == "queued":
         return ""
@@ -91,7 +91,7 @@ def note(job: Json) -> str:
 
 
 def dataset(found: Json) -> None:
-    """A table's columns, and what is odd about them."""
+    """A table's columns and their warnings."""
     say(one_line(f"{found['id']}  {found['name']}: {found['rows']:,} rows"))
     table = Table(box=None, pad_edge=False)
     table.add_column("column")
@@ -135,7 +135,7 @@ def plan(table: Json, found: Json) -> None:
     estimate = found["estimate"]
     say(one_line(f"{table['id']}  {table['name']}: {table['rows']:,} rows"))
     say(
-        f"{len(found['features'])} columns, {found['parameters']:,} weights a network, about "
+        f"{len(found['features'])} columns, {found['parameters']:,} weights per network, about "
         f"{estimate['seconds']:.0f} s and {estimate['memory_bytes'] / 2**20:,.0f} MiB"
     )
     warnings(found["warnings"])
@@ -170,7 +170,7 @@ def created(row: Json) -> str:
 
 
 def headline(job: Json) -> str:
-    """What matters most of a job, in a few words."""
+    """The most important fact about a job, in a few words."""
     if job["result"]:
         return best_known(job["result"]["metrics"])
     if job["error"]:
@@ -184,7 +184,7 @@ def best_known(values: Json) -> str:
 
 
 def job(job: Json) -> None:
-    """All that a terminal has room for."""
+    """A job with its folds, metrics, warnings or error."""
     say(f"{job['id']}  {styled(job['status'])}  {note(job)}")
     if job["status"] in ("failed", "cancelled"):
         say(escape(str(job_error(job))))
@@ -206,7 +206,7 @@ def result(result: Json) -> None:
 
 
 def folds(result: Json) -> Table:
-    """One row a fold; below them the mean and the standard deviation over the folds."""
+    """One row per fold; below them the mean and the standard deviation over the folds."""
     names = list(result["metrics"])[:FOLD_METRICS]
     table = Table("fold", box=None, pad_edge=False, collapse_padding=True)
     for header in ("train", "scored", "epochs"):
@@ -229,7 +229,7 @@ def folds(result: Json) -> Table:
 
 
 def metrics(scored: Json) -> str:
-    """Each metric, and its standard error where there is one."""
+    """Each metric, with its standard error if there is one."""
     errors = scored.get("metrics_error", {})  # an earlier version had none
     return ", ".join(
         f"{name} {number(value)}"
@@ -239,7 +239,7 @@ def metrics(scored: Json) -> str:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """The digits that matter; prices keep all digits before the point."""
+    """Four significant digits, but all digits before the decimal point."""
     if value is None:
         return "–"
     return f"{value:,.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:.{digits}g}"

@@ -1,4 +1,4 @@
-"""`foldhouse doctor`: what is wrong on this machine, and what to do about it."""
+"""`foldhouse doctor`: finds what is wrong on this machine and says how to fix it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Trouble(Exception):
 
 
 class Doubt(Trouble):
-    """The service works all the same."""
+    """A weakness that does not stop the service."""
 
 
 def doctor() -> None:
@@ -75,10 +75,10 @@ def data_folder(settings: Settings) -> str:
     if not root.is_dir():
         raise Trouble(
             f"{root} does not exist",
-            "`foldhouse serve` and `foldhouse migrate` make it; FOLDHOUSE_DATA_DIR names another",
+            "`foldhouse serve` and `foldhouse migrate` create it, or set FOLDHOUSE_DATA_DIR",
         )
     if not os.access(root, os.W_OK | os.X_OK):
-        raise Trouble(f"{root} cannot be written by this user", "change its owner or its mode")
+        raise Trouble(f"{root} is not writable by this user", "change its owner or its mode")
     require_private(root)
     return f"{root}, {shutil.disk_usage(root).free / 1024**3:.1f} GiB free"
 
@@ -96,7 +96,7 @@ def database(settings: Settings) -> str:
     with reading(settings) as session:
         if absent := lacking(session.connection()):
             raise Trouble(
-                f"{address} does not have the tables of this version, it lacks {absent[0]}",
+                f"{address} does not have this version's tables: {absent[0]} is missing",
                 "run `foldhouse migrate`",
             )
     return address
@@ -108,8 +108,8 @@ def storage(settings: Settings) -> str:
     url = settings.resolved_storage_url
     try:
         Blobs(url).check()
-    except Exception as error:  # every kind of object store has its own
-        raise Trouble(f"{url}: {error}", "fix it, or FOLDHOUSE_STORAGE_URL") from error
+    except Exception as error:  # every object store raises its own
+        raise Trouble(f"{url}: {error}", "fix it, or change FOLDHOUSE_STORAGE_URL") from error
     if settings.storage_url and Path(url).is_dir():
         require_private(Path(url))
     return url
@@ -122,7 +122,7 @@ def broker(settings: Settings) -> str:
     hints = Hints(settings)
     try:
         hints.check()
-    except Exception as error:  # every transport has its own
+    except Exception as error:  # every transport raises its own
         raise Trouble(
             f"{address}: {error}", "start Redis, or unset FOLDHOUSE_BROKER_URL to use files"
         ) from error
@@ -132,9 +132,9 @@ def broker(settings: Settings) -> str:
 
 
 def device(settings: Settings) -> str:
-    """What a worker here would train on; torch is asked in a process of its own."""
+    """The device that a worker would train on; torch is imported in a separate process."""
     if find_spec("torch") is None:
-        return "no torch here: fit for `foldhouse api`, not for `foldhouse worker`"
+        return "torch is not installed: enough for `foldhouse api`, not for `foldhouse worker`"
     answer = subprocess.run(
         [sys.executable, "-c", REPORT_TORCH], capture_output=True, text=True, timeout=TORCH_SECONDS
     )
@@ -174,7 +174,7 @@ CHECKS: tuple[Check, ...] = (
     device,
     workers,
 )
-# What cannot be sound, and only repeats the first trouble, where another check has failed.
+# Checks that cannot pass after another has failed, and would only repeat its message.
 NEEDS: dict[Check, set[Check]] = {
     database: {data_folder},
     storage: {data_folder},
@@ -196,5 +196,5 @@ def reading(settings: Settings) -> Iterator[Session]:
     except SQLAlchemyError as error:
         raise Trouble(
             f"{database_address(settings)}: {str(error).splitlines()[0]}",
-            "start the server or mend FOLDHOUSE_DATABASE_URL, then run `foldhouse migrate`",
+            "start the server or fix FOLDHOUSE_DATABASE_URL, then run `foldhouse migrate`",
         ) from error

@@ -31,7 +31,7 @@ def submit(
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
-    """Train: upload a table, submit a job and, with --watch, see its folds finish."""
+    """Train: upload a table, submit a job and, with --watch, follow it to its end."""
     from app.cli import display
 
     body = read_spec(spec)
@@ -67,10 +67,12 @@ def show(
 
 def jobs(
     status: Annotated[str | None, typer.Option(help="Only jobs of this status.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="How many to list.")] = 20,
     sort: Annotated[
         str | None,
-        typer.Option(help="A metric, such as rmsle: the best jobs first, with what differs."),
+        typer.Option(
+            help="Sort by a metric, such as rmsle, and show the fields in which specs differ."
+        ),
     ] = None,
     as_json: AsJson = False,
     url: Url = None,
@@ -91,12 +93,12 @@ def jobs(
 def cancel(
     job_id: JobId,
     keep_best: Annotated[
-        bool, typer.Option("--keep-best", help="Make a model of what it has learnt so far.")
+        bool, typer.Option("--keep-best", help="Keep a model of the best weights so far.")
     ] = False,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
-    """Stop a job that waits or runs."""
+    """Stop a queued or running job."""
     with connect(url) as client:
         job = client.cancel(job_id, keep_best=keep_best)
         if as_json:
@@ -129,20 +131,20 @@ def oof(
 
 
 def finished(client: Foldhouse, job_id: str) -> dict[str, object]:
-    """The job at its end, whatever that is."""
+    """Wait until the job has finished, successfully or not."""
     *_, job = client.watch(job_id)
     return job
 
 
 def follow(client: Foldhouse, job_id: str) -> None:
-    """Draw a job's progress until it has finished, then what came of it."""
+    """Draw a job's progress until it has finished, then its result."""
     from app.cli import display
 
     try:
         job = display.watch(client.watch(job_id))
     except KeyboardInterrupt:
         tell(
-            f"The job goes on. `foldhouse show {job_id} --watch` follows it again, "
+            f"The job continues. `foldhouse show {job_id} --watch` follows it again, "
             f"`foldhouse cancel {job_id}` stops it.",
             err=True,
         )

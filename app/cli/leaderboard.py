@@ -16,7 +16,7 @@ MAX_VALUE = 24  # characters of a spec's value that a column shows
 
 
 def best_first(listed: Sequence[Json], metric: str) -> list[Json]:
-    """Jobs by a metric of their out-of-fold predictions; those without it last."""
+    """Sort jobs by a metric of their out-of-fold predictions; those without it come last."""
     known = {name for job in listed if job["result"] for name in job["result"]["metrics"]}
     if known and metric not in known:
         refuse(f"--sort {metric}: the jobs have {', '.join(sorted(known))}")
@@ -31,7 +31,7 @@ def best_first(listed: Sequence[Json], metric: str) -> list[Json]:
 
 
 def show(listed: Sequence[Json], metric: str | None) -> None:
-    """A table of jobs; sorted by a metric, with that and with what differs between the specs."""
+    """Show a table of jobs; if sorted, with the metric and the fields in which specs differ."""
     table = Table(box=None, pad_edge=False)
     for header in ("job", "status", "created"):
         table.add_column(header, no_wrap=True)
@@ -58,14 +58,14 @@ def show(listed: Sequence[Json], metric: str | None) -> None:
 
 
 def differing(listed: Sequence[Json]) -> list[str]:
-    """The fields, by dotted name, that are not the same in all specs."""
+    """The fields, by dotted name, that differ between the specs."""
     specs = [dict(leaves(job["spec"])) for job in listed]
     names = dict.fromkeys(name for spec in specs for name in spec)
     return [name for name in names if any(spec.get(name) != specs[0].get(name) for spec in specs)]
 
 
 def leaves(node: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Each value that is no object, by its dotted name."""
+    """Each value that is not an object, by its dotted name."""
     if isinstance(node, dict):
         for key, value in node.items():
             yield from leaves(value, f"{name}.{key}" if name else key)

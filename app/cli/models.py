@@ -16,7 +16,7 @@ ModelId = Annotated[str, typer.Argument(help="A model's id, or an alias.")]
 
 
 def models(
-    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="How many to list.")] = 20,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
@@ -33,13 +33,18 @@ def models(
 
 def promote(
     model: ModelId,
-    alias: Annotated[str, typer.Option(help="The name to move.")] = "champion",
+    alias: Annotated[str, typer.Option(help="The alias to move.")] = "champion",
     if_better_than: Annotated[
         str | None,
-        typer.Option(help="A model or an alias: move only if MODEL errs less, beyond chance."),
+        typer.Option(
+            help="A model or an alias: move only if MODEL's error is significantly lower."
+        ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Move whatever the comparison or the target says.")
+        bool,
+        typer.Option(
+            "--force", help="Move the alias even if the comparison or the target is against it."
+        ),
     ] = False,
     as_json: AsJson = False,
     url: Url = None,
@@ -60,14 +65,15 @@ def predict(
     output: CsvFile = None,
     model: Annotated[str, typer.Option(help="A model's id, or an alias.")] = "champion",
     passthrough: Annotated[
-        list[str] | None, typer.Option(help="Column to copy in front; may be repeated.")
+        list[str] | None, typer.Option(help="Column of ROWS to copy to the front; may be repeated.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Header of the prediction column.")] = None,
     columns: Annotated[
-        list[str] | None, typer.Option(help="Column to write, all by default; may be repeated.")
+        list[str] | None, typer.Option(help="Column to write; may be repeated. Default: all.")
     ] = None,
     coverage: Annotated[
-        float | None, typer.Option(help="Share of the truths that the intervals are to hold.")
+        float | None,
+        typer.Option(help="Share of the true values that intervals should contain, 0.5 to 0.99."),
     ] = None,
     url: Url = None,
 ) -> None:
@@ -86,7 +92,7 @@ def predict(
     expected = [*copied, facts["target"]]
     unused = [column for column in facts["ignored_columns"] if column not in expected]
     if unused:
-        tell(f"the model does not take {', '.join(unused)}", err=True)
+        tell(f"the model does not use {', '.join(unused)}", err=True)
     if facts["missing_columns"]:
         absent = ", ".join(facts["missing_columns"])
         tell(f"the rows lack {absent}: imputed as in training", err=True)
@@ -96,7 +102,7 @@ def export(
     model: ModelId = "champion",
     to: Annotated[
         Path | None,
-        typer.Option(help="Folder to write. Default: the model's id, here.", show_default=False),
+        typer.Option(help="Folder to write. Default: ./MODEL_ID.", show_default=False),
     ] = None,
     url: Url = None,
 ) -> None:

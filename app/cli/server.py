@@ -23,13 +23,13 @@ from app.main import create_app
 from app.operations.printed import log_to_terminal
 from app.settings import Settings
 
-REQUEST_GRACE = 2  # s that a stopping server lets requests finish
+REQUEST_GRACE = 2  # s that a stopping server gives requests to finish
 START_DEADLINE = 60  # s until each of several processes must be ready
-SHUTDOWN_DEADLINE = 9  # s from a signal to the end of this process, whatever still runs in it
+SHUTDOWN_DEADLINE = 9  # s from a signal to the end of this process, even if something still runs
 
 
 class Server(uvicorn.Server):
-    """Says when it is ready, and tells the worker at once when it is to stop."""
+    """Announces that it is ready, and stops the worker as soon as a signal arrives."""
 
     def __init__(self, config: uvicorn.Config, url: str, on_stop: Callable[[], None]) -> None:
         super().__init__(config)
@@ -55,9 +55,9 @@ def run(
     workers: int = 1,
     on_stop: Callable[[], None] = lambda: None,
 ) -> None:
-    """Answer requests until a signal; `on_stop` is called as soon as it comes.
+    """Serve until a signal arrives; `on_stop` is called at once when it does.
 
-    Several `workers` are processes that share the listener and are started again when they die.
+    With several `workers`, processes share the listener and are restarted when they die.
     """
     log()
     raise_file_limit()
@@ -73,7 +73,7 @@ def run(
 
 
 class Processes(Multiprocess):
-    """Says when all are ready, and tells the worker at once when they are to stop."""
+    """Announces that all are ready, and stops the worker as soon as a signal arrives."""
 
     def __init__(
         self,
@@ -106,14 +106,14 @@ def application() -> FastAPI:
 
 
 def freeze_imports() -> None:
-    """Python's collector walked through all modules every few hundred requests, and kept the others
-    waiting for 60 ms."""
+    """Otherwise Python's garbage collector scans all modules every few hundred requests, which
+    blocks the process for 60 ms."""
     gc.collect()
     gc.freeze()
 
 
 def _end_with_parent() -> None:
-    """Nobody would stop the processes of a parent that was killed."""
+    """Stop this process when its parent was killed and cannot stop it."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -128,7 +128,7 @@ def _config(app: FastAPI | str, **other: Any) -> uvicorn.Config:
         http=Connection,
         loop="uvloop",
         ws="none",
-        # What these would add or change, nothing here reads; behind a proxy its own log has both.
+        # Nothing here uses the client's address or the Server header; a proxy logs both itself.
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=REQUEST_GRACE,
@@ -142,4 +142,4 @@ def log() -> None:
 
 
 def _announce(url: str) -> None:
-    tell(f"foldhouse answers at {url} (try {url}/docs); Ctrl-C stops it")
+    tell(f"foldhouse is running at {url} (try {url}/docs); Ctrl-C stops it")

@@ -28,7 +28,7 @@ ARENA_RESERVE = "65536"  # KiB
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Workers = Annotated[
     int,
-    typer.Option(min=1, max=64, help="Processes that answer requests, such as one a core."),
+    typer.Option(min=1, max=64, help="Processes that answer requests, for example one per core."),
 ]
 Port = Annotated[int, typer.Option(min=0, max=65_535, help="0 takes any free port.")]
 
@@ -62,7 +62,7 @@ def serve(
 
 
 def api(host: Host = "127.0.0.1", port: Port = 8000, workers: Workers = 1) -> None:
-    """Run the API alone; workers run elsewhere."""
+    """Run only the API; workers run elsewhere."""
     keep_private()
     settings = settings_for(host)
     require_tables(settings)
@@ -75,7 +75,7 @@ def api(host: Host = "127.0.0.1", port: Port = 8000, workers: Workers = 1) -> No
 
 
 def worker() -> None:
-    """Run a worker alone, on this machine's device."""
+    """Run only a worker, on this machine's device."""
     keep_private()
     settings = load_settings()
     require_worker_packages()
@@ -84,7 +84,7 @@ def worker() -> None:
 
 
 def migrate() -> None:
-    """Create the database's tables, or bring them to this version."""
+    """Create the database's tables, or upgrade them to this version."""
     keep_private()
     settings = load_settings()
     make_data_dir(settings.root)
@@ -93,11 +93,11 @@ def migrate() -> None:
 
 
 def settle_libraries() -> None:
-    """What numpy and arrow take from the environment when they are imported.
+    """Set what numpy and arrow read from the environment when they are imported.
 
-    numpy: requests are what runs in parallel, and threads that spin beside them cost a CSV of
-    100,000 rows a fifth of its time. arrow: mimalloc would reserve a gigabyte of addresses at once,
-    and a process under a limit (RLIMIT_AS) has none left to work with.
+    numpy: requests already run in parallel, and spinning threads beside them make a CSV of 100,000
+    rows a fifth slower. arrow: mimalloc would reserve a gigabyte of address space at once, which
+    leaves a process with a limit (RLIMIT_AS) too little.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("MIMALLOC_ARENA_RESERVE", ARENA_RESERVE)
@@ -114,7 +114,7 @@ def end_on_signals() -> None:
 
 
 def settings_for(host: str) -> Settings:
-    """The settings of a service that listens there, and answers to that name too."""
+    """The settings of a service that listens on `host`, with `host` among the allowed names."""
     settings = load_settings()
     require_trust(host, settings)
     # Through the environment, which other processes of the API read.
@@ -123,15 +123,15 @@ def settings_for(host: str) -> Settings:
 
 
 def require_trust(host: str, settings: Settings) -> None:
-    """Requests carry no key, so whoever reaches the port may use the service."""
+    """Requests carry no key, so anyone who reaches the port can use the service."""
     try:
         addresses = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
     except OSError as error:
-        refuse(f"--host {host} is no address of this machine: {error.strerror}")
+        refuse(f"--host {host} is not an address of this machine: {error.strerror}")
     loopback = all(ipaddress.ip_address(address).is_loopback for address in addresses)
     if not loopback and not settings.trusted_network:
         refuse(
-            f"--host {host} can be reached from other machines, and requests carry no key: anyone "
+            f"--host {host} can be reached from other machines. Requests carry no key, so anyone "
             "there could read the data and start jobs. Listen on 127.0.0.1, or set "
             "FOLDHOUSE_TRUSTED_NETWORK=true behind a proxy or on a private container network."
         )
@@ -140,14 +140,14 @@ def require_trust(host: str, settings: Settings) -> None:
 def require_worker_packages() -> None:
     if find_spec("torch") is None:
         refuse(
-            "a worker needs torch, which is not installed: `make setup`, or "
+            "a worker needs torch, which is not installed. Run `make setup`, or "
             "pip install --constraint constraints.txt '.[worker]'"
         )
 
 
 def require_tables(settings: Settings) -> None:
-    """Refuse a database that is there without this version's tables. One that is away may come
-    back: until then requests are answered with 503, and workers wait."""
+    """Refuse a database without this version's tables. One that is unreachable may come back:
+    until then requests are answered with 503, and workers wait."""
     from sqlalchemy.exc import SQLAlchemyError
 
     from app.storage.database import DATABASE_AWAY, Database
@@ -160,20 +160,20 @@ def require_tables(settings: Settings) -> None:
             with database.reading() as session:
                 absent = lacking(session.connection())
     except DATABASE_AWAY as error:
-        tell(f"foldhouse: the database {address} is away: {_reason(error)}", err=True)
+        tell(f"foldhouse: the database {address} is unreachable: {_reason(error)}", err=True)
     except SQLAlchemyError as error:
         refuse(f"the database {address} cannot be used: {_reason(error)}")
     else:
         if absent:
             refuse(
-                f"the database {address} does not have the tables of this version, it lacks "
-                f"{absent[0]}: run `foldhouse migrate`"
+                f"the database {address} does not have this version's tables: {absent[0]} is "
+                "missing. Run `foldhouse migrate`."
             )
 
 
 @contextmanager
 def listen(host: str, port: int) -> Iterator[socket.socket]:
-    """A listening socket, made before anything else is touched."""
+    """A listening socket, opened before anything else is touched."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family)
@@ -188,17 +188,17 @@ def make_data_dir(root: Path) -> None:
     try:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        refuse(f"the data folder {root} cannot be made: {error.strerror}")
+        refuse(f"the data folder {root} cannot be created: {error.strerror}")
     if not os.access(root, os.W_OK | os.X_OK):
-        refuse(f"the data folder {root} cannot be written by this user")
+        refuse(f"the data folder {root} is not writable by this user")
 
 
 @contextmanager
 def sole_service(root: Path, lock: int = fcntl.LOCK_EX) -> Iterator[None]:
-    """Hold the data folder's lock; the kernel lets go of it when this process ends.
+    """Hold the data folder's lock; the kernel releases it when this process ends.
 
-    `serve` migrates the folder's database when it starts, under whatever else answers from it: so
-    it has the folder for itself. Several `api` share it (LOCK_SH).
+    `serve` migrates the folder's database when it starts, which another process using it would not
+    survive, so it needs the folder for itself. Several `api` share it (LOCK_SH).
     """
     make_data_dir(root)
     with (root / "serve.lock").open("a+") as file:
@@ -207,8 +207,8 @@ def sole_service(root: Path, lock: int = fcntl.LOCK_EX) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             refuse(
-                f"another foldhouse (process {file.read().strip()}) serves {root}: stop it, or "
-                "give this one a --data-dir of its own"
+                f"another foldhouse (process {file.read().strip()}) already serves {root}. Stop "
+                "it, or give this one another --data-dir."
             )
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
@@ -218,7 +218,7 @@ def sole_service(root: Path, lock: int = fcntl.LOCK_EX) -> Iterator[None]:
 
 @contextmanager
 def no_serve_beside(settings: Settings) -> Iterator[None]:
-    """For `api`, where the data folder holds the database; a server's is nobody's folder."""
+    """For `api`: lock the data folder if the database is in it, and not on a server."""
     with ExitStack() as held:
         if settings.resolved_database_url.startswith("sqlite"):
             held.enter_context(sole_service(settings.root, fcntl.LOCK_SH))
@@ -239,5 +239,5 @@ def migrate_database(settings: Settings) -> None:
 
 
 def _reason(error: SQLAlchemyError) -> str:
-    """What the database's driver says."""
+    """The database driver's message."""
     return str(getattr(error, "orig", None) or error).strip()

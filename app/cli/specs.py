@@ -17,7 +17,7 @@ Spec = Annotated[
 
 
 def read_spec(path: Path) -> dict[str, Any]:
-    """Refuses what is no JSON object, or has a name twice."""
+    """Refuses anything but a JSON object without duplicate names."""
     try:
         text = path.read_bytes()
         spec, twice = json.loads(text), repeated(text)

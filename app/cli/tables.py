@@ -1,4 +1,4 @@
-"""`upload` and `validate`: what a table holds, and what a spec would train on it."""
+"""`upload` and `validate`: show what a table holds, and what a spec would train on it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Data = Annotated[
     Path | None, typer.Option(exists=True, dir_okay=False, help="CSV file to upload and use.")
 ]
 DatasetId = Annotated[
-    str | None, typer.Option(help="Id of a dataset uploaded before. Default: the newest.")
+    str | None, typer.Option(help="Id of an uploaded dataset. Default: the newest.")
 ]
 
 
@@ -28,18 +28,18 @@ def upload(
     ],
     name: Annotated[str | None, typer.Option(help="Default: the file's own name.")] = None,
     separator: Annotated[
-        str | None, typer.Option(help="The separator, where more than one fits.")
+        str | None, typer.Option(help="The separator, if more than one fits.")
     ] = None,
     decimal: Annotated[
-        str | None, typer.Option(help="The decimal mark, where 1.234 can be read in two ways.")
+        str | None, typer.Option(help="The decimal mark, if 1.234 can be read in two ways.")
     ] = None,
     thousands: Annotated[
-        str | None, typer.Option(help="The mark between thousands, likewise.")
+        str | None, typer.Option(help="The thousands separator, if 1.234 can be read in two ways.")
     ] = None,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
-    """Upload a table and show what is in its columns."""
+    """Upload a table and show what its columns hold."""
     from app.cli import display
 
     with connect(url) as client:
@@ -73,7 +73,7 @@ def validate(
 
 
 def chosen_dataset(client: Foldhouse, data: Path | None, dataset: str | None) -> dict[str, Any]:
-    """The table that a spec is about: uploaded now, or named, or else the newest."""
+    """The table for a spec: uploaded now, or named, or else the newest."""
     if data is None:
         return client.dataset(dataset or "latest")
     if dataset is not None and dataset != "latest":

@@ -1,4 +1,4 @@
-"""What every command does alike: complain in one line, and read the settings."""
+"""Shared by all commands: one-line errors, and reading the settings."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from pydantic import ValidationError
 from app.operations.printed import printable, redacted
 from app.settings import Settings
 
-REFUSED = 2  # exit code: nothing was done, and the message says what to change
+REFUSED = 2  # exit code: nothing was done; the message says what to change
 
 
 def tell(text: str, *, err: bool = False) -> None:
-    """Print what holds names, errors or addresses of others: all text but JSON."""
+    """Print text that may hold foreign names, errors or addresses: everything except JSON."""
     typer.echo(redacted(printable(text)), err=err)
 
 
 class TerminalCsv:
-    """Standard output for a CSV of others, where that is a terminal."""
+    """Standard output for a CSV with foreign text, if it is a terminal."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -34,25 +34,25 @@ class TerminalCsv:
 
 
 def csv_file(output: Path | None) -> Path | BinaryIO:
-    """Where a command writes its CSV: what is piped on stays as it came, to the byte."""
+    """Where a command writes its CSV. A pipe gets exactly the bytes that the service sent."""
     if output is not None:
         return output
     return cast(BinaryIO, TerminalCsv()) if sys.stdout.isatty() else sys.stdout.buffer
 
 
 def keep_private() -> None:
-    """Files and folders of the service, from now on, are for no other user of this machine."""
+    """From now on, create files and folders that no other user of this machine can read."""
     os.umask(0o077)
 
 
 def refuse(message: str) -> NoReturn:
-    """End the command without having done anything."""
+    """End the command with an error, before it has done anything."""
     tell(f"foldhouse: {message}", err=True)
     raise typer.Exit(REFUSED)
 
 
 def load_settings() -> Settings:
-    """The settings, or one line that names the environment variable at fault."""
+    """The settings, or a one-line error that names the wrong environment variable."""
     try:
         return Settings()
     except ValidationError as error:
@@ -63,7 +63,7 @@ def load_settings() -> Settings:
 
 
 def database_address(settings: Settings) -> str:
-    """The database's address without its password, as far as it is one."""
+    """The database's address without its password, if it can be parsed."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 

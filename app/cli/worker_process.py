@@ -1,4 +1,4 @@
-"""The worker as a child of `serve`."""
+"""The worker as a child process of `serve`."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from typing import Self
 
 logger = logging.getLogger(__name__)
 
-# By name: `app` does not import `workers`, which imports torch.
+# Started by name, because `app` does not import `workers`, which imports torch.
 WORKER_COMMAND = [sys.executable, "-m", "workers"]
 
-LOOK = 0.1  # s between two looks at the child
+LOOK = 0.1  # s between two checks of the child
 RESTART_DELAYS = (0.5, 1.0, 2.0, 5.0, 15.0, 30.0)  # s; the last one is repeated
 STEADY = 60.0  # s; a child that lived longer is started again with the first delay
-GRACE = 7.0  # s for the child to checkpoint and give its jobs back
+GRACE = 7.0  # s for the child to save checkpoints and release its shards
 
 
 class WorkerProcess:
     """Keeps a worker running until the end of the `with` block.
 
-    The worker has a pipe as its standard input: if this process dies, from whatever cause, it
-    reads the pipe's end and stops. It has a session of its own, so that Ctrl-C reaches this
-    process alone, which then stops it once.
+    The worker's standard input is a pipe: if this process dies from any cause, the worker reads
+    the end of the pipe and stops. It runs in its own session, so that Ctrl-C reaches only this
+    process, which then stops the worker once.
     """
 
     def __init__(self) -> None:
@@ -46,14 +46,14 @@ class WorkerProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # Impatient signals must not cut the wait short: the worker would be left behind.
+        # Further signals must not cut the wait short, or the worker would be left behind.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
         self.stop_soon()
         self._keeper.join()
 
     def stop_soon(self) -> None:
-        """Begin to stop the worker; returns at once."""
+        """Start stopping the worker, without waiting for it."""
         self._stopping.set()
 
     def _keep(self) -> None:
@@ -62,7 +62,7 @@ class WorkerProcess:
             started_at = time.monotonic()
             try:
                 ending = self._run()
-            except OSError as error:  # no memory or no process number is left
+            except OSError as error:  # out of memory or of process ids
                 ending = f"could not be started: {error}"
             failures = 0 if time.monotonic() - started_at > STEADY else failures
             delay = RESTART_DELAYS[min(failures, len(RESTART_DELAYS) - 1)]
@@ -72,7 +72,7 @@ class WorkerProcess:
             self._stopping.wait(delay)
 
     def _run(self) -> str:
-        """Start a worker, and stop it when it is time; says how it ended."""
+        """Start a worker, and stop it when asked to; returns how it ended."""
         with subprocess.Popen(
             WORKER_COMMAND, stdin=subprocess.PIPE, start_new_session=True
         ) as process:
@@ -84,12 +84,12 @@ class WorkerProcess:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, and after the grace SIGKILL to all that is left of the process's group."""
+    """Send SIGTERM, and after the grace period SIGKILL to the rest of the process group."""
     process.terminate()
     try:
         process.wait(GRACE)
     except subprocess.TimeoutExpired:
-        logger.warning("the worker did not stop within %g s and is killed", GRACE)
+        logger.warning("the worker did not stop within %g s; killing it", GRACE)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -87,7 +87,7 @@ UPLOAD_BODY: dict[str, Any] = {
     response_model=DatasetOut,
     openapi_extra=UPLOAD_BODY,
     responses={
-        200: {"model": DatasetOut, "description": "The same bytes are there already."},
+        200: {"model": DatasetOut, "description": "The same bytes were uploaded before."},
         **problems(
             Invalid,
             InvalidTable,
@@ -112,28 +112,31 @@ async def upload_dataset(
     ] = None,
     decimal: Annotated[
         DecimalMark | None,
-        Query(description="The decimal mark, where a column can be read with either."),
+        Query(description="The decimal mark, if a column can be read with either."),
     ] = None,
     thousands: Annotated[
         ThousandsMark | None,
-        Query(description="The mark between thousands, where a column can be read in two ways."),
+        Query(description="The thousands separator, if a column can be read in two ways."),
     ] = None,
     separator: Annotated[
         str | None,
         Query(
             pattern=SEPARATOR,
-            description="The character between cells, where more than one fits; a blank (`%20`) "
-            "for runs of blanks.",
+            description="The character between cells, if more than one fits. A space (`%20`) means "
+            "runs of spaces.",
         ),
     ] = None,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> DatasetOut:
     """The body is the CSV itself (`text/csv`) or a form with the CSV as `file`. It is streamed to
-    storage and profiled: kinds of columns, missing cells, levels, and what is odd. `decimal` and
-    `thousands` settle columns such as `1.234`, which can be read in two ways, and `separator` a
-    table whose header and rows more than one separator fits. The same bytes with
-    the same marks are the same dataset, with or without an `Idempotency-Key`. With one, the name
-    counts as part of the request, and a dataset that was deleted is not made again: 404."""
+    storage and profiled: kinds of columns, missing cells, levels, and warnings.
+
+    `decimal` and `thousands` decide how to read columns such as `1.234`, which can be read in two
+    ways. `separator` decides if more than one separator fits the table.
+
+    The same bytes with the same marks are the same dataset, with or without an `Idempotency-Key`.
+    With a key, the name counts as part of the request, and a deleted dataset is not created again:
+    the answer is 404."""
     settings = resources.settings
     marks = UploadMarks(decimal=decimal, thousands=thousands, separator=separator)
     with upload_folder(uploads_root(settings)) as folder:
@@ -147,7 +150,7 @@ async def upload_dataset(
             upload=upload,
             key=idempotency_key,
         )
-        # Uploads wait for their turn here, where they keep no thread from other requests.
+        # Uploads wait for their turn here, where they do not occupy a thread.
         dataset, created = await to_thread.run_sync(store, limiter=resources.parsing)
     response.status_code = 201 if created else 200
     response.headers["Location"] = f"/v1/datasets/{dataset.id}"
@@ -168,7 +171,7 @@ def list_datasets(
 def show_dataset(
     resources: ResourcesDep, principal: PrincipalDep, dataset_id: DatasetId
 ) -> DatasetOut:
-    """The profile that specs are resolved against."""
+    """A table's profile, against which specs are resolved."""
     with resources.database.reading() as session:
         return DatasetOut.of(repository.get(session, principal.tenant, dataset_id))
 
@@ -217,7 +220,7 @@ def delete_dataset(
     dataset_id: DatasetId,
     background: BackgroundTasks,
 ) -> None:
-    """And its files; 409 while a job is there that used it: delete that first."""
+    """Deletes its files too. 409 while a job that used it exists: delete the job first."""
     with resources.database.writing() as session:
         service.delete(session, principal.tenant, dataset_id)
     background.add_task(removals.carry_out, resources.database, resources.blobs)

@@ -1,4 +1,4 @@
-"""Profiles of the tables that specs are about: each is parsed once, a dataset never changes."""
+"""A cache of parsed table profiles. Datasets never change, so each is parsed once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Profiles:
         if known is not None:
             return known
         document = session.scalar(select(Dataset.profile).where(Dataset.id == dataset_id))
-        if document is None:  # deleted a moment ago
+        if document is None:  # deleted just now
             raise NotFound(f"There is no dataset {dataset_id}.")
         profile = Profile.model_validate(document)
         with self._lock:

@@ -14,9 +14,9 @@ from app.storage.tables import Dataset, Job
 
 
 def get(session: Session, tenant: str, dataset_id: str, *, profile: bool = True) -> Dataset:
-    """A dataset by id, or the last uploaded one for `latest`; raises NotFound.
+    """A dataset by id, or the one uploaded last for `latest`; raises NotFound.
 
-    Without its `profile` it is there much sooner (`app.datasets.profiles`).
+    Loading it without its `profile` is much faster (`app.datasets.profiles`).
     """
     query = select(Dataset).where(Dataset.tenant == tenant)
     if not profile:
@@ -40,7 +40,7 @@ def by_content(session: Session, tenant: str, sha256: str, marks: str) -> Datase
 
 
 def page(session: Session, tenant: str, query: PageQuery) -> Sequence[Dataset]:
-    """Without their profiles: of two thousand columns, one is megabytes."""
+    """A page of datasets without their profiles, which can be megabytes each."""
     datasets = select(Dataset).where(Dataset.tenant == tenant)
     datasets = datasets.options(defer(Dataset.profile, raiseload=True))
     return session.scalars(query.apply(datasets, Dataset.id)).all()

@@ -1,4 +1,4 @@
-"""What becomes of an uploaded table."""
+"""Stores, deduplicates and deletes uploaded tables."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from models.tables.stored import ingest
 from models.tables.table import Limits, TableError
 
 JOBS_NAMED = 3
-# A table takes four times its bytes while it is read. Larger ones are read in a process of their
-# own, so that this one stays small and survives when memory runs out.
+# Reading a table takes four times its bytes. Larger ones are read in a separate process, so that
+# this one stays small and survives if memory runs out.
 READ_HERE_BYTES = 4 * 1024 * 1024
 
 
@@ -37,7 +37,7 @@ def store(
     upload: Upload,
     key: str | None,
 ) -> tuple[Dataset, bool]:
-    """Keep an upload as CSV and Parquet; False: the same bytes were there already.
+    """Store an upload as CSV and Parquet. The flag is False if the same bytes were stored before.
 
     Raises
     ------
@@ -66,19 +66,19 @@ def store(
 
 
 def delete(session: Session, tenant: str, dataset_id: str) -> None:
-    """Delete the row; its files are written down as removals.
+    """Delete the row, and record its files for removal.
 
     Raises
     ------
     NotFound
-    Conflict: jobs refer to it, also finished ones: their numbers would lose their origin.
+    Conflict: jobs refer to it. Finished ones count too, because their numbers come from it.
     """
     dataset = repository.get(session, tenant, dataset_id)
     jobs = repository.jobs_on(session, dataset.id, JOBS_NAMED + 1)
     if jobs:
         more = " and others" if len(jobs) > JOBS_NAMED else ""
         raise Conflict(
-            f"Dataset {dataset.id} was used by {', '.join(jobs[:JOBS_NAMED])}{more}: delete the "
+            f"Dataset {dataset.id} is used by {', '.join(jobs[:JOBS_NAMED])}{more}. Delete these "
             "jobs first."
         )
     removals.write_down(session, dataset_key(dataset.id))
@@ -88,7 +88,7 @@ def delete(session: Session, tenant: str, dataset_id: str) -> None:
 def _create(
     database: Database, blobs: Blobs, settings: Settings, tenant: str, upload: Upload
 ) -> tuple[Dataset, bool]:
-    """Write the files, then the row that names them; without the row no file stays."""
+    """Write the files, then the row that names them; if the row fails, remove the files."""
     dataset_id = upload.dataset_id
     dataset = Dataset(
         id=dataset_id,
@@ -106,14 +106,14 @@ def _create(
             session.add(dataset)
     except IntegrityError:
         blobs.delete(dataset_key(dataset_id))
-        # Another request brought the same bytes meanwhile and was first.
+        # Another request stored the same bytes in the meantime.
         with database.reading() as session:
             other = repository.by_content(session, tenant, upload.sha256, str(upload.marks))
         if other is None:
             raise
         return other, False
     except DATABASE_AWAY:
-        # The row may be there: the connection can break after the commit.
+        # The row may exist: the connection can break after the commit.
         raise
     except BaseException:
         blobs.delete(dataset_key(dataset_id))
@@ -122,7 +122,7 @@ def _create(
 
 
 def _write_files(blobs: Blobs, settings: Settings, dataset: Dataset, upload: Upload) -> None:
-    """Fill in what the table says, and store it both ways."""
+    """Profile the table, and store it in both formats."""
     parquet = upload.path.with_suffix(".parquet")
     limits = Limits(settings.max_rows, settings.max_columns)
     try:
@@ -145,5 +145,5 @@ def _ingest(upload: Upload, parquet: Path, limits: Limits) -> Profile:
         )
     except BrokenWorkerProcess as error:
         raise TooLarge(
-            "The table took more memory than this server has: it needs about four times its bytes."
+            "The table needs more memory than this server has: about four times its size in bytes."
         ) from error

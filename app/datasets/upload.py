@@ -1,4 +1,4 @@
-"""A CSV on its way from the network to the disk: counted, hashed, never held in memory."""
+"""Streams a CSV from the network to the disk: counted, hashed, never held in memory."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FORM_OVERHEAD = 64 * 1024  # bytes of boundaries, part headers and fields around
 
 
 class UploadMarks(BaseModel):
-    """How a table and its numbers are written, where that can be read in two ways."""
+    """How to read a table and its numbers if there are two ways."""
 
     decimal: DecimalMark | None = None
     thousands: ThousandsMark | None = None
@@ -54,7 +54,7 @@ class UploadMarks(BaseModel):
                 [{**finding, "loc": ("body", *finding["loc"])} for finding in found]
             ) from None
         if marks.decimal is not None and marks.decimal == marks.thousands:
-            raise Invalid("decimal and thousands must be two different marks.")
+            raise Invalid(f"decimal and thousands must differ, got {marks.decimal!r} for both.")
         return marks
 
 
@@ -63,7 +63,7 @@ UNMARKED = UploadMarks()
 
 @dataclass(frozen=True)
 class Upload:
-    """A file that arrived whole. `dataset_id`: of what it becomes if its bytes are new."""
+    """A complete uploaded file. `dataset_id` is the id that it gets if its bytes are new."""
 
     dataset_id: str
     path: Path
@@ -74,7 +74,7 @@ class Upload:
 
 
 class Sink:
-    """Where the file's bytes go; refuses more than `limit` of them."""
+    """Writes and hashes the file; refuses more than `limit` bytes."""
 
     def __init__(self, path: Path, limit: int) -> None:
         self._limit = limit
@@ -96,16 +96,16 @@ class Sink:
 
 
 def uploads_root(settings: Settings) -> Path:
-    """Beside the storage: a table may be larger than what a machine keeps in /tmp."""
+    """In the data folder, because a table may be larger than /tmp."""
     return settings.root / "tmp"
 
 
 @contextmanager
 def upload_folder(root: Path) -> Iterator[Path]:
-    """A folder for one upload, named after the dataset to be; nothing is left behind.
+    """A folder for one upload, named after the future dataset and removed at the end.
 
-    It is locked for as long as this process lives, so that what a killed one left is known by its
-    lock.
+    It is locked while this process lives, so that a folder left by a killed process is recognised
+    by its free lock.
     """
     folder = root / new_id("ds")
     unlocked = root / f".{folder.name}"
@@ -121,7 +121,7 @@ def upload_folder(root: Path) -> Iterator[Path]:
 
 
 def remove_abandoned(root: Path, database: Database, blobs: Blobs) -> None:
-    """Remove what killed processes left of uploads, in storage too where no row came of it."""
+    """Remove uploads of killed processes, and their files in storage if they have no row."""
     for folder in root.glob("ds_*"):
         try:
             descriptor = os.open(folder, os.O_RDONLY)
@@ -134,7 +134,7 @@ def remove_abandoned(root: Path, database: Database, blobs: Blobs) -> None:
             if not is_kept:
                 blobs.delete(dataset_key(folder.name))
             shutil.rmtree(folder)
-        except (OSError, *DATABASE_AWAY):  # it is in use; or else the next start finds it again
+        except (OSError, *DATABASE_AWAY):  # it is in use, or the next start tries again
             continue
         finally:
             os.close(descriptor)
@@ -143,19 +143,19 @@ def remove_abandoned(root: Path, database: Database, blobs: Blobs) -> None:
 async def receive(
     request: Request, folder: Path, limit: int, name: str | None, marks: UploadMarks = UNMARKED
 ) -> Upload:
-    """Stream the table in a request into an `upload_folder`; the query comes before the form.
+    """Stream the table in a request into an `upload_folder`. The query overrides the form.
 
     Raises
     ------
     TooLarge: as soon as there are more than `limit` bytes, whatever Content-Length says.
     TooSlow
     UnsupportedMedia: neither a form nor CSV.
-    Invalid: a form that is not whole.
+    Invalid: the form is incomplete.
     """
     refuse_compressed(request)
     media_type, options = content_type(request)
     most = limit + FORM_OVERHEAD
-    # Without a word of the body, so that a client that waits for "100 Continue" sends none.
+    # Before reading the body, so that a client that waits for "100 Continue" does not send it.
     if int(request.headers.get("Content-Length", 0)) > most:
         raise too_large(limit)
     path = folder / "table.csv"
@@ -166,8 +166,8 @@ async def receive(
             form = FormReader(options.get(b"boundary"), sink.write, FIELDS)
         elif media_type != CSV:
             raise UnsupportedMedia(
-                "Send a table as text/csv, or as the file of multipart/form-data; Content-Type "
-                f"is {media_type or 'missing'}."
+                "Content-Type must be text/csv, or multipart/form-data with the table as `file`, "
+                f"got {media_type or 'none'}."
             )
         write = form.write if form else sink.write
         arriving = Request(request.scope, Bounded(request.receive, most, too_large(limit)))

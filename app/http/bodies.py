@@ -1,4 +1,4 @@
-"""Request bodies: bounded while they arrive, in bytes and in time, and JSON that is JSON."""
+"""Request bodies: limited in bytes and in time while they arrive, and parsed as strict JSON."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from app.http.json_document import Limits, load
 from app.http.media import CSV, FORM, content_type, refuse_compressed
 from app.http.parameters import StrictRoute
 
-# Bytes of a spec: the names of two thousand columns fit. FastAPI checks it on the event loop, where
-# a megabyte of mistakes would keep all other requests waiting for five seconds.
+# Bytes of a spec: enough for the names of two thousand columns. FastAPI validates it on the event
+# loop, where a megabyte of mistakes would block all other requests for five seconds.
 MAX_DOCUMENT = 256 * 1024
-# The columns of a table stand in a few of its fields; each value that is wrong is a finding.
+# A spec names columns in a few of its fields. Each wrong value would be one more error to report.
 DOCUMENT_LIMITS = Limits(
     containers=1_000,
     values=20_000,
     names=20_000,
-    advice="and a spec needs fewer: it names each column a few times at most",
+    advice="which no spec needs: a spec names each column a few times at most",
 )
 
-EXACT = 2**53  # below, a float is a whole number or it is not
+EXACT = 2**53  # below it, floats represent every whole number exactly
 
-# A client that keeps a request open must send: so many bytes in every so many seconds. A modem is
+# The slowest rate at which a client may send a body: LEAST bytes in PATIENCE seconds. A modem is
 # faster.
 PATIENCE = 30.0  # s
 LEAST = 32 * 1024  # bytes
 
-UNCOUNTED = 64 * 1024  # bytes of each body that count for nothing in flight
+UNCOUNTED = 64 * 1024  # bytes of each body that do not count towards the bodies in flight
 
 
 class Bounded:
-    """A request's `receive`, as long as its body keeps within `limit` bytes and comes fast enough.
+    """A request's `receive` that fails once the body exceeds `limit` bytes or arrives too slowly.
 
-    `hold`: what the body counts for among all bodies in flight, if it is kept in memory.
+    `hold`: the body's share of the bytes in flight, if it is kept in memory.
 
     Raises
     ------
@@ -62,8 +62,8 @@ class Bounded:
                 message = await self._receive()
         except TimeoutError:
             raise TooSlow(
-                f"Of the body {self._size} bytes have come, and hardly any for {PATIENCE:g} "
-                f"seconds. Send at least {LEAST} bytes in that time."
+                f"The body arrived too slowly: {self._size} bytes so far, and fewer than {LEAST} "
+                f"in the last {PATIENCE:g} seconds. Send it faster."
             ) from None
         if not message.get("more_body", False):
             self._deadline = None  # what is left to come is that the client goes
@@ -79,7 +79,7 @@ class Bounded:
 
 
 class InFlight:
-    """Bytes of the bodies that the process holds in memory; only the event loop changes it."""
+    """Bytes of all bodies that the process holds in memory. Only the event loop changes it."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -87,20 +87,20 @@ class InFlight:
 
 
 class Hold:
-    """What one body holds of them, until it is released."""
+    """One body's share of the bytes in flight, until it is released."""
 
     def __init__(self, in_flight: InFlight) -> None:
         self._in_flight = in_flight
         self._held = 0
 
     def grow(self, size: int) -> None:
-        """The body has so many bytes by now; raises Busy. A short body counts for nothing, so that
-        a row is priced while long ones are refused."""
+        """Count a body that now has `size` bytes; raises Busy. Short bodies do not count, so that
+        single rows are still predicted while long bodies are refused."""
         more = max(0, size - UNCOUNTED) - self._held
         if self._in_flight.held + more > self._in_flight.limit:
             raise Busy(
-                "The bodies that are being answered fill max_inflight_body_bytes, "
-                f"{self._in_flight.limit} bytes: try again in a moment, or send a CSV."
+                "Requests in progress already hold max_inflight_body_bytes, "
+                f"{self._in_flight.limit} bytes. Try again in a moment, or send a CSV."
             )
         self._held += more
         self._in_flight.held += more
@@ -111,11 +111,11 @@ class Hold:
 
 
 class DocumentRequest(Request):
-    """Its body is one JSON document, such as a spec."""
+    """A request whose body is one JSON document, such as a spec."""
 
     async def json(self) -> Any:
-        """Stricter than the standard library: no NaN, no lone surrogates, bounded nesting, no name
-        twice."""
+        """Stricter than the standard library: no NaN, no lone surrogates, limited nesting, no
+        duplicate names."""
         refuse_compressed(self)
         data = await self.body()
         try:
@@ -125,7 +125,7 @@ class DocumentRequest(Request):
 
 
 def _whole(value: Any) -> Any:
-    """The same document: JSON makes no difference between 1.0 and 1, but strict checks do."""
+    """The same document with 1.0 as 1: JSON does not distinguish them, but strict checks do."""
     if isinstance(value, dict):
         return {name: _whole(member) for name, member in value.items()}
     if isinstance(value, list):
@@ -136,7 +136,7 @@ def _whole(value: Any) -> Any:
 
 
 class DocumentRoute(StrictRoute):
-    """An operation that takes a JSON document, or nothing."""
+    """An operation that takes a JSON document or no body."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
@@ -147,14 +147,13 @@ class DocumentRoute(StrictRoute):
         return answer_bounded
 
     def bounded(self, request: Request) -> Request:
-        """The request with a limit to its body, whatever its Content-Length says."""
-        too_large = TooLarge(f"The body is larger than {MAX_DOCUMENT} bytes, the most for a spec.")
+        """The request with its body limited, whatever its Content-Length says."""
+        too_large = TooLarge(f"The body is larger than {MAX_DOCUMENT} bytes, the limit for a spec.")
         return DocumentRequest(request.scope, Bounded(request.receive, MAX_DOCUMENT, too_large))
 
 
 class RowsRoute(StrictRoute):
-    """An operation that takes rows: a document or tensors in memory, or a CSV that may be as large
-    as an upload."""
+    """An operation that takes rows: JSON or tensors in memory, or a CSV as large as an upload."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()

@@ -1,4 +1,5 @@
-"""Connections that cost a client nothing to hold: when each ends, and which makes room."""
+"""Limits on connections, which cost a client nothing to keep open: deadlines, and which idle
+connection is closed to make room."""
 
 from __future__ import annotations
 
@@ -16,19 +17,19 @@ from app.http.observe import secured
 
 log = logging.getLogger(__name__)
 
-HEAD_PATIENCE = 10.0  # s for the whole head of a request, from the accept or the answer before
-TAKE_PATIENCE = 30.0  # s in which a client must take something of an answer that waits for it
+HEAD_PATIENCE = 10.0  # s for a whole request head, from the accept or the previous response
+TAKE_PATIENCE = 30.0  # s in which a client must read some of a pending response
 LAST_LOOK = 0.1  # s
-LOG_INTERVAL = 60.0  # s between two lines about a process that is full
+LOG_INTERVAL = 60.0  # s between two log lines about a full process
 
-MOST_CONNECTIONS = 2_000  # of one process; each may keep 80 KiB waiting
+MOST_CONNECTIONS = 2_000  # of one process; each may buffer 80 KiB
 FILES_WANTED = 65_536
-FILES_KEPT = 96  # descriptors for the database, uploads, models and processes that read tables
+FILES_KEPT = 96  # descriptors for the database, uploads, models and table-reading processes
 LEAST_CONNECTIONS = 16
 
 
 def raise_file_limit() -> None:
-    """A shell's limit of 1,024 descriptors, or 256, is one that a process may raise itself."""
+    """Raise the soft limit of descriptors, which shells often set to 1,024 or 256."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FILES_WANTED if hard == resource.RLIM_INFINITY else min(hard, FILES_WANTED)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -36,7 +37,7 @@ def raise_file_limit() -> None:
 
 
 def most_connections() -> int:
-    """So many that this process has descriptors left for its work."""
+    """The number of connections that leaves enough descriptors for other work."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return MOST_CONNECTIONS
@@ -44,7 +45,7 @@ def most_connections() -> int:
 
 
 class Deadline:
-    """When a connection breaks, unless it is called off before; `at` on the loop's clock."""
+    """Aborts a connection after some seconds unless cancelled; `at` is on the loop's clock."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         self._loop = loop
@@ -56,12 +57,12 @@ class Deadline:
         return None if self._timer is None else self._timer.when()
 
     def start(self, transport: asyncio.Transport) -> None:
-        """One that runs already goes on."""
+        """Start the timer; does nothing while it is running."""
         if self._timer is None:
             self._timer = self._loop.call_later(self._seconds, self._look_once_more, transport)
 
     def _look_once_more(self, transport: asyncio.Transport) -> None:
-        """A loop that was held up finds its timers due before it reads what came meanwhile."""
+        """Give a blocked loop time to read: its timers run before the data that has arrived."""
         self._timer = self._loop.call_later(LAST_LOOK, transport.abort)
 
     def cancel(self) -> None:
@@ -71,13 +72,13 @@ class Deadline:
 
 
 class Connection(H11Protocol):
-    """uvicorn's, with deadlines; one that is idle makes room for a new one.
+    """uvicorn's h11 protocol with deadlines. An idle connection is closed to make room for a new
+    one.
 
-    Not httptools', which would collect the headers of a request for as long as they come: h11
-    stops at 16 KiB.
+    h11 refuses headers above 16 KiB; httptools would collect them without limit.
     """
 
-    _next_line: ClassVar[float] = 0.0  # the loop's time from which the log may have another line
+    _next_line: ClassVar[float] = 0.0  # the loop's time from which the next line may be logged
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -88,7 +89,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         if len(self.connections) > self._most and not self._make_room():
-            self._refuse(Unavailable(f"All {self._most} connections are in use; try again."))
+            self._refuse(Unavailable(f"All {self._most} connections are in use. Try again."))
         self._watch_head()
 
     def data_received(self, data: bytes) -> None:
@@ -121,11 +122,11 @@ class Connection(H11Protocol):
         self._taking.cancel()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002
-        self._refuse(Malformed("What came is not an HTTP/1.1 request."))
+        self._refuse(Malformed("The request is not valid HTTP/1.1."))
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Whoever asks for a protocol that is not spoken here is answered in HTTP, and not logged:
-        he could fill the disk."""
+        """Does not log: a client that asks for unsupported protocols could fill the disk. It is
+        answered in HTTP."""
 
     def _watch_head(self) -> None:
         if self.conn.their_state is not h11.IDLE:
@@ -134,11 +135,11 @@ class Connection(H11Protocol):
             self._head.start(self.transport)
 
     def _watch_taking(self) -> None:
-        """`close` waits until the client has taken what was written, for ever if he takes none."""
+        """`close` waits until the client has read what was written, possibly for ever."""
         self._taking.start(self.transport)
 
     def _make_room(self) -> bool:
-        """End the connection that has waited longest for a request, if one waits."""
+        """Close the connection that has been idle longest, if there is one."""
         waiting = [
             (other._head.at, other)
             for other in self.connections
@@ -147,7 +148,7 @@ class Connection(H11Protocol):
         if self.loop.time() >= Connection._next_line:
             Connection._next_line = self.loop.time() + LOG_INTERVAL
             log.warning(
-                "all %d connections are in use, %d of them idle: idle ones are closed for new ones",
+                "all %d connections are in use, %d of them idle; closing idle ones for new ones",
                 self._most,
                 len(waiting),
             )
@@ -159,7 +160,7 @@ class Connection(H11Protocol):
         return True
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer what is no request, or before one has come, and end the connection."""
+        """Answer without a valid request, and close the connection."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             body = problem.document().model_dump_json(exclude_none=True).encode()
             headers = [

@@ -1,4 +1,4 @@
-"""CSV that leaves the service."""
+"""Writes CSV that is safe to open in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Cell = str | float | None
 
 
 def csv_lines(header: Sequence[str], batches: Iterable[Iterable[Sequence[Cell]]]) -> Iterator[str]:
-    """The header and then each batch of rows as one piece of text.
+    """Yield the header, then each batch of rows, as text.
 
-    A float is written with as many digits as give the same float back.
+    A float has as many digits as are needed to read the same float back.
     """
     yield _write([[neutral(name) for name in header]])
     for rows in batches:
@@ -31,7 +31,7 @@ def csv_lines(header: Sequence[str], batches: Iterable[Iterable[Sequence[Cell]]]
 
 
 def neutral(text: str) -> str:
-    """Text that a spreadsheet would run as a formula gets an apostrophe; a number stays one.
+    """Prefix text that a spreadsheet would run as a formula with an apostrophe; keep numbers.
 
     >>> neutral("=HYPERLINK(1)"), neutral("-5.2e3"), neutral("-5+2")
     ("'=HYPERLINK(1)", '-5.2e3', "'-5+2")

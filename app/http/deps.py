@@ -1,4 +1,4 @@
-"""What endpoints ask for: whose request it is, and what the process has open."""
+"""What endpoints depend on: the sender of the request, and the process's open resources."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Role = Literal["predictor", "viewer", "editor", "admin"]
 
 @dataclass(frozen=True)
 class Principal:
-    """Who sends a request: nothing of another tenant is there for them.
+    """The sender of a request, who sees nothing of other tenants.
 
-    key_id : the API key that the request carries; None for one without
+    key_id : the API key that the request carries, or None
     """
 
     tenant: str
@@ -30,13 +30,14 @@ LOCAL = Principal(tenant=LOCAL_TENANT, key_id=None, role="admin")
 
 
 def identify(request: Request) -> Principal:  # noqa: ARG001
-    """Everybody is `local` until there are keys. The application has this as `state.identify`."""
+    """Every sender is `local` until there are keys. The application keeps this function as
+    `state.identify`."""
     return LOCAL
 
 
-# Both are async: a sync dependency costs a switch to another thread and back. The way of a price
-# calls them without FastAPI, so neither is replaced by `dependency_overrides`: replace
-# `app.state.identify`, which both ways ask.
+# Both are async because a sync dependency costs a switch to another thread and back. Predictions
+# call them without FastAPI, so `dependency_overrides` does not replace them: replace
+# `app.state.identify` instead.
 async def resources(request: Request) -> Resources:
     found: Resources = request.app.state.resources
     return found
@@ -47,9 +48,9 @@ async def principal(request: Request) -> Principal:
     return found
 
 
-# A session is opened by who uses it, `with resources.database.reading()`. As a dependency it would
-# be entered in one thread and left in another: while writers waited for their turn in all threads,
-# none would be left to end one. And a transaction is over before the answer leaves: an answer that
-# says 202 is about a row that is there.
+# Sessions are not a dependency: the code that needs one opens it, `with
+# resources.database.reading()`. FastAPI would enter and exit it in different threads. If all
+# threads were waiting to write, no thread would be free to end a transaction. The code also commits
+# before the answer is sent, so a 202 is about a row that exists.
 ResourcesDep = Annotated[Resources, Depends(resources)]
 PrincipalDep = Annotated[Principal, Depends(principal)]

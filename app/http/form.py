@@ -1,4 +1,4 @@
-"""A table inside `multipart/form-data`, taken out while it streams by."""
+"""Extracts a table from `multipart/form-data` while it streams in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_FIELD = 4096  # bytes of a form field other than the file
 
 
 class FormReader:
-    """Passes the part `file` to `write_file` and keeps the parts `fields`; refuses other parts."""
+    """Passes the part `file` to `write_file`, keeps the parts `fields`, and refuses others."""
 
     def __init__(
         self,
@@ -56,11 +56,11 @@ class FormReader:
             raise bad_form(str(error)) from None
 
     def finish(self) -> dict[str, str]:
-        """The fields that came, without the file.
+        """The fields that arrived, without the file.
 
         Raises
         ------
-        Invalid: the form broke off, or there was no file in it.
+        Invalid: the form is incomplete or has no file.
         """
         if not self._ended:
             raise bad_form("it ends before its closing boundary")

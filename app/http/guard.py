@@ -1,5 +1,5 @@
-"""Keeps the web pages of other sites out. Requests carry no key, and a browser on this machine
-sends whatever a page asks it to."""
+"""Refuses requests from web pages of other sites. Requests carry no key, and a browser on this
+machine sends whatever a page asks it to."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from app.settings import host_name
 Authority = tuple[str, int | None]
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-# https://www.w3.org/TR/fetch-metadata/: where the page that sent the request came from. Browsers
-# send it to https and to localhost only, and some not at all; `Origin` came years earlier.
+# https://www.w3.org/TR/fetch-metadata/: the site of the page that sent the request. Browsers send
+# it only to https and localhost, and some never do; `Origin` is years older.
 OWN_SITE = ("same-origin", "none")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Guard:
-    """ASGI middleware. `allowed_hosts`: names that the service is reached under, beside loopback.
+    """ASGI middleware. `allowed_hosts`: the names under which the service is reached, besides
+    loopback.
 
-    Starlette's TrustedHostMiddleware would answer with plain text.
+    Starlette's TrustedHostMiddleware would answer in plain text.
     """
 
     def __init__(self, app: ASGIApp, allowed_hosts: frozenset[str]) -> None:
@@ -43,26 +44,26 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> str | None:
         headers = Headers(scope=scope)
-        # Only HTTP/1.0 may leave it out, which no browser speaks.
+        # Only HTTP/1.0 may omit it, and no browser uses HTTP/1.0.
         sent = headers.getlist("Host") or [scope["server"][0]]
         try:
             [own] = map(authority, sent)
         except ValueError:
-            return "Host must be one name or address, with or without a port."
-        # A page can give its own name this machine's address, and is then of the same origin.
+            return "The Host header must be one name or address, with or without a port."
+        # DNS rebinding: a site can resolve its own name to this machine, and is then same-origin.
         if not is_loopback(own[0]) and own[0] not in self._allowed_hosts:
             return (
-                f"This server does not answer to the name {own[0]}. If it is yours, set "
-                f"FOLDHOUSE_ALLOWED_HOSTS={own[0]} where the server is started; commas separate "
+                f"The host name {own[0]} is not allowed. If it is yours, set "
+                f"FOLDHOUSE_ALLOWED_HOSTS={own[0]} where you start the server. Commas separate "
                 "several names."
             )
         if scope["method"] not in SAFE_METHODS and (page := _page_elsewhere(headers, own)):
-            return f"A web page of another site ({page}) may not send {scope['method']} here."
+            return f"Web pages of other sites ({page}) may not send {scope['method']} requests."
         return None
 
 
 def _page_elsewhere(headers: Headers, own: Authority) -> str | None:
-    """What the request says of a page that sent it, unless that is a page of this server."""
+    """The header that names the sending page, unless it is a page of this server."""
     for site in headers.getlist("Sec-Fetch-Site"):
         if site not in OWN_SITE:
             return f"Sec-Fetch-Site: {site}"
@@ -74,21 +75,21 @@ def _page_elsewhere(headers: Headers, own: Authority) -> str | None:
 
 
 def _is_of(page: str, own: Authority) -> bool:
-    """Whether the address of a page has this host and port. `null`, which a browser sends for a
-    page that it gives no origin, has none."""
+    """Whether a page's address has this host and port. `null`, which browsers send for a page
+    without an origin, has neither."""
     try:
         parts = urlsplit(page)
         name, port = authority(parts.netloc)
     except ValueError:
         return False
     default = DEFAULT_PORTS.get(parts.scheme)
-    # Behind a proxy only the page knows whether the port left out is that of https.
+    # Behind a proxy only the page's scheme says which default port a name without a port means.
     return default is not None and (name, port or default) == (own[0], own[1] or default)
 
 
 @lru_cache(maxsize=64)
 def authority(text: str) -> Authority:
-    """The name and the port of `name`, `name:port` or `[address]:port`; raises ValueError.
+    """The name and port of `name`, `name:port` or `[address]:port`; raises ValueError.
 
     >>> authority("Localhost:8000"), authority("[::1]"), authority("houses.example.")
     (('localhost', 8000), ('::1', None), ('houses.example', None))
@@ -101,7 +102,7 @@ def authority(text: str) -> Authority:
 
 @lru_cache(maxsize=64)
 def is_loopback(name: str) -> bool:
-    """Whether a name in the spelling of `host_name` is this machine's own."""
+    """Whether a name, in the spelling of `host_name`, means this machine."""
     try:
         return name == "localhost" or ip_address(name).is_loopback
     except ValueError:

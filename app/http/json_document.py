@@ -1,9 +1,8 @@
-"""A JSON document, parsed so that it can do no harm: its structure is counted in the bytes before
-any object is built, and a long one is parsed in pieces, between which other threads get Python's
-lock.
+"""Parses JSON safely. The structure is counted in the bytes before any object is built. A long
+document is parsed in pieces, so that other threads get Python's lock in between.
 
-An empty list of two bytes takes three hundred while it is parsed, and four megabytes of them kept
-all other requests waiting for a second.
+An empty list of two bytes takes three hundred while it is parsed, and four megabytes of them
+blocked all other requests for a second.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from app.errors import TooLarge
 from app.http.json_text import Place, count_names, refuse_repeated, twice
 
 BOM = b"\xef\xbb\xbf"
-SHORT_BYTES = 16 * 1024  # a document no longer is parsed at once, in a few milliseconds at worst
+SHORT_BYTES = 16 * 1024  # a shorter document is parsed at once, in a few milliseconds at worst
 PIECE_BYTES = 64 * 1024
 SCANNED_BYTES = 256 * 1024  # at a time: they stay in the cache
 MOST_LEVELS = 64  # of lists and objects in each other
-TOO_DEEP = f"recursion limit exceeded: at most {MOST_LEVELS} levels are read"
+TOO_DEEP = f"recursion limit exceeded: at most {MOST_LEVELS} levels are allowed"
 
 QUOTE, BACKSLASH = b'"\\'
 OPEN, CLOSE, COMMA, COLON = 1, 2, 3, 4
@@ -38,8 +37,8 @@ AT = re.compile(r"at line (\d+) column (\d+)")
 
 @dataclass(frozen=True)
 class Limits:
-    """Most lists and objects, and most values, of a document, and most names of one object, which
-    is checked in one call; `advice` says what to do instead, after a comma."""
+    """The most containers and values of a document, and the most names of one object, which is
+    checked in one call. `advice` ends the error message, after a comma."""
 
     containers: int
     values: int
@@ -66,7 +65,7 @@ def load(data: bytes, limits: Limits, *, allow_inf_nan: bool = True) -> Any:
 
 
 def _scan(data: bytes, limits: Limits) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    """Where brackets, commas and colons stand outside of texts, and which they are."""
+    """The positions of brackets, commas and colons outside strings, and which they are."""
     places, kinds = [], []
     containers = values = level = 0
     in_text = escaping = 0  # whether a text goes on; backslashes before the next character
@@ -162,7 +161,7 @@ class _Pieces:
     def _check_brackets(
         self, levels: NDArray[np.int64], start: int, stop: int, first: int, last: int
     ) -> None:
-        """Raises ValueError unless it is one list or object, with nothing before and after it."""
+        """Raises ValueError unless the document is exactly one list or object."""
         opening, closing = int(self.places[first]), int(self.places[last - 1])
         if (
             self.data[opening] not in CLOSING

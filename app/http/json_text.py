@@ -1,5 +1,5 @@
-"""JSON that arrives: of two members with one name, RFC 8259 lets a parser keep either, and none of
-them says so. A price would be made from half of what was meant."""
+"""Refuses JSON objects with duplicate names. RFC 8259 lets a parser keep either member, and parsers
+do so silently, so a prediction would use half of what was meant."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def refuse_repeated(data: bytes, names: int, at: Place | None = None, item: int 
     names : members of all its objects together, as it was parsed
     at, item : where the part stands, and the position of its first item in a list there
     """
-    # A colon follows each name. More of them stand in texts, or behind names that got lost.
+    # A colon follows each name. Any more are inside strings or follow a duplicate name.
     if data.count(b":") > names and (place := _repeated(data)) is not None:
         first, *rest = place
         moved = first + item if isinstance(first, int) else first
@@ -29,8 +29,8 @@ def refuse_repeated(data: bytes, names: int, at: Place | None = None, item: int 
 
 
 def twice(place: Place) -> Invalid:
-    """The error about a name that stands twice."""
-    pointer, detail = to_pointer(place), "stands twice in its object: keep one of the two"
+    """The error about a duplicate name."""
+    pointer, detail = to_pointer(place), "occurs twice in its object: keep one of the two"
     return Invalid(f"{pointer} {detail}.", [Fault(pointer=pointer, detail=detail)])
 
 
@@ -48,7 +48,7 @@ def _has_parts(value: object) -> bool:
 
 
 def repeated(data: bytes) -> str | None:
-    """A JSON pointer to the first name that stands twice in its object, if one does."""
+    """A JSON pointer to the first duplicate name, if there is one."""
     place = _repeated(data)
     return None if place is None else to_pointer(place)
 
@@ -68,7 +68,7 @@ def to_pointer(place: Sequence[int | str]) -> str:
 
 @dataclass(frozen=True)
 class _Twice:
-    """An object that has this name twice."""
+    """An object has this name twice."""
 
     name: str
 
@@ -83,7 +83,7 @@ def _object(members: list[tuple[str, object]]) -> dict[str, object] | _Twice:
 
 
 def _place(value: object) -> Place | None:
-    """The way to the first `_Twice`."""
+    """The path to the first `_Twice`."""
     if isinstance(value, _Twice):
         return [value.name]
     parts: Iterable[tuple[int | str, object]] = ()

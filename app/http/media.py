@@ -1,4 +1,4 @@
-"""Which format a body has, and which of the two formats of a table an answer takes."""
+"""The media type of a body, and the choice between CSV and JSON for an answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BINARY = "application/octet-stream"
 
 
 def content_type(request: Request) -> tuple[str, dict[bytes, bytes]]:
-    """The media type that a request says its body has, "" if none, and the type's options."""
+    """The media type in a request's Content-Type, "" if there is none, and its options."""
     return _parsed(request.headers.get("Content-Type"))
 
 
@@ -27,7 +27,7 @@ def _parsed(header: str | None) -> tuple[str, dict[bytes, bytes]]:
 
 
 def refuse_compressed(request: Request) -> None:
-    """Raises UnsupportedMedia; a few kilobytes could unfold to more than a disk holds."""
+    """Raises UnsupportedMedia: a few compressed kilobytes could expand to fill a disk."""
     encoding = ", ".join(request.headers.getlist("Content-Encoding"))
     if encoding.strip().lower() not in ("", "identity"):
         raise UnsupportedMedia(

@@ -1,4 +1,4 @@
-"""HEAD and OPTIONS, which every path answers and no operation has to write down."""
+"""HEAD and OPTIONS for every path, so that no operation has to declare them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ READING = ("GET", "HEAD")
 
 
 def allowed(app: FastAPI, scope: Scope) -> list[str]:
-    """What the path answers, over all routes that it has, sorted; [] where there is nothing."""
+    """The methods that a path allows, over all of its routes, sorted; [] for an unknown path."""
     # A folder of files sees its own part of the path.
     whole = {**scope, "root_path": scope.get("app_root_path", scope["root_path"])}
     found = {method for method in METHODS if _is_answered(app, whole, method)}
@@ -23,17 +23,17 @@ def allowed(app: FastAPI, scope: Scope) -> list[str]:
 def _is_answered(app: FastAPI, scope: Scope, method: str) -> bool:
     for route in app.routes:
         matches = route.matches({**scope, "method": method})[0] is Match.FULL
-        # A folder of files takes any method for its own, to refuse it.
+        # A folder of files matches any method, only to refuse it.
         if matches and (method in READING or not isinstance(route, Mount)):
             return True
     return False
 
 
 class Methods:
-    """ASGI middleware: HEAD is GET without its body, OPTIONS names what a path answers.
+    """ASGI middleware: HEAD is GET without the body, OPTIONS lists the methods of a path.
 
-    A preflight of another origin (https://fetch.spec.whatwg.org/#cors-preflight-fetch) learns no
-    more than that, so that browsers refuse its request.
+    A preflight from another origin (https://fetch.spec.whatwg.org/#cors-preflight-fetch) gets no
+    CORS headers, so the browser does not send its request.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -45,7 +45,7 @@ class Methods:
             response = Response(status_code=204, headers={"Allow": ", ".join(methods)})
             await response(scope, receive, send)
         elif method == "HEAD":
-            # In place: the route that is found is noted in the scope, and counted outside.
+            # Changed in place: outer middleware reads the matched route from the same scope.
             scope["method"] = "GET"
             try:
                 await self._app(scope, receive, _head_only(send))
@@ -56,8 +56,8 @@ class Methods:
 
 
 def _head_only(send: Send) -> Send:
-    """Ends the answer at the first piece of its body. Then the server calls off whoever still
-    streams, and has let him begin, so that he closes his file."""
+    """Ends the answer at the first piece of its body. The server then cancels a streaming
+    response that has already started, so that it closes its file."""
     has_ended = False
 
     async def send_head(message: Message) -> None:

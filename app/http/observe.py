@@ -1,4 +1,4 @@
-"""Around every request: its id, its numbers, and an answer when something unforeseen happens."""
+"""Around every request: its id, its metrics, and an answer to unexpected errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 Header = tuple[bytes, bytes]
 
 POLICY = b"content-security-policy"
-# No answer is shown in another site's page, run or styled by it, or named to the next site. With
+# No answer can be framed or embedded by another site's page, or leak its address in a Referer. With
 # `no-referrer` a browser would send `Origin: null` with the forms of this server's own pages.
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -28,15 +28,15 @@ SECURITY_HEADERS = (
     (b"referrer-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-# A page that needs more has a policy of its own.
+# A page that needs more sets its own policy.
 DEFAULT_POLICY = (POLICY, b"default-src 'none'; frame-ancestors 'none'")
 # https://www.rfc-editor.org/rfc/rfc9110#name-methods and PATCH. A client could make up others.
 METHODS = frozenset("CONNECT DELETE GET HEAD OPTIONS PATCH POST PUT TRACE".split())
-CLIENT_GONE = 499  # as nginx writes it down: nobody is there to answer
+CLIENT_GONE = 499  # nginx's status for a client that has gone
 
 
 class RequestMetrics:
-    """The instruments of one process."""
+    """The request metrics of one process."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.requests = Counter(
@@ -54,7 +54,7 @@ class RequestMetrics:
 
 
 class Observe:
-    """ASGI middleware, outside all that answers."""
+    """ASGI middleware around everything that answers."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -83,11 +83,11 @@ class Observe:
         except Exception:
             log.exception("request %s: %s %s", request_id, scope["method"], scope["path"])
             if status:
-                raise  # half an answer has left: the connection must break
+                raise  # part of the answer is sent, so the connection must break
             response = internal_error(Request(scope), request_id)
             await response(scope, receive, send_noting)
         finally:
-            # Not the path: a client could make up any number of them.
+            # Not the path: clients could invent any number of them.
             route = getattr(scope.get("route"), "path", "unknown")
             metrics: RequestMetrics = scope["app"].state.resources[RequestMetrics]
             metrics.requests.labels(method, route, status).inc()
@@ -95,7 +95,7 @@ class Observe:
 
 
 def secured(headers: Iterable[Header]) -> list[Header]:
-    """The headers of an answer, with those that tell a browser what it may do with it."""
+    """The headers of an answer, with the security headers for browsers."""
     found = [(name, _relative(value) if name == b"location" else value) for name, value in headers]
     if not any(name == POLICY for name, _ in found):
         found.append(DEFAULT_POLICY)
@@ -103,8 +103,8 @@ def secured(headers: Iterable[Header]) -> list[Header]:
 
 
 def _relative(location: bytes) -> bytes:
-    """A Location without scheme and host: Starlette takes them from the request, and a proxy in
-    front may be reached under others."""
+    """A Location without scheme and host. Starlette takes them from the request, but clients may
+    reach a proxy under others."""
     parts = urlsplit(location)
     # Two slashes in front would be a host again.
     return urlunsplit((b"", b"", b"/" + parts.path.lstrip(b"/"), parts.query, b""))

@@ -16,16 +16,19 @@ REF = "#/components/schemas/{model}"
 
 # Operations that remove something come last, so that the examples work when clicked in order.
 TAGS = [
-    {"name": "datasets", "description": "Upload a CSV; see what is in its columns."},
-    {"name": "jobs", "description": "Train a cross-validated network; watch it; read its numbers."},
-    {"name": "models", "description": "What succeeded jobs registered, and aliases for it."},
-    {"name": "predictions", "description": "Price rows, as JSON or as CSV."},
+    {"name": "datasets", "description": "Upload a CSV and see what its columns hold."},
+    {
+        "name": "jobs",
+        "description": "Train a cross-validated network, follow it, and read its metrics.",
+    },
+    {"name": "models", "description": "Registered models, and aliases that point at them."},
+    {"name": "predictions", "description": "Predict rows, as JSON or as CSV."},
     {
         "name": "other protocols",
-        "description": "Price rows with clients of MLflow and of KServe or Triton, as they are.",
+        "description": "Predict rows with clients of MLflow, KServe or Triton, unchanged.",
     },
-    {"name": "operations", "description": "For probes and monitoring."},
-    {"name": "removal", "description": "Delete what nothing refers to any more."},
+    {"name": "operations", "description": "Health probes and metrics."},
+    {"name": "removal", "description": "Delete what nothing refers to."},
 ]
 
 
@@ -62,7 +65,7 @@ def complete(app: FastAPI, *models: type[BaseModel]) -> None:
 
 
 def _add_examples(document: dict[str, Any]) -> None:
-    """What a real service answered; `make openapi-examples` asks it again."""
+    """Answers recorded from a real service; `make openapi-examples` records them again."""
     recorded = json.loads(RECORDED.read_text())
     for operation, examples in recorded.items():
         method, path = operation.split(" ")

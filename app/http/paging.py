@@ -1,6 +1,6 @@
 """Pages of a list, newest first: ids sort by creation, so a page begins after an id.
 
-Ids are texts, but for rows that the database numbers.
+Ids are texts, except for rows that the database numbers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RowNumber = Annotated[int, Field(ge=1, le=LARGEST_NUMBER)]
 
 
 class Identified(BaseModel):
-    """What lists hold."""
+    """An item of a list."""
 
     id: str
 
@@ -33,7 +33,7 @@ SelectT = TypeVar("SelectT", bound=Select[*tuple[Any, ...]])
 
 
 class Page(BaseModel, Generic[Item]):
-    """Part of a list; `next` is the `after` of the part that follows."""
+    """A page of a list; `next` is the `after` of the following page."""
 
     data: list[Item]
     has_more: bool
@@ -42,7 +42,7 @@ class Page(BaseModel, Generic[Item]):
 
 @dataclass(frozen=True)
 class PageQuery:
-    """Which part of a list is asked for."""
+    """Which page of a list is requested."""
 
     limit: int
     after: str | int | None
@@ -50,20 +50,20 @@ class PageQuery:
     def apply(
         self, query: SelectT, id_column: InstrumentedAttribute[str] | InstrumentedAttribute[int]
     ) -> SelectT:
-        """One row more than asked for: it tells whether another page follows."""
+        """Select one row more than requested, which shows whether another page follows."""
         if self.after is not None:
             query = query.where(id_column < self.after)
         return query.order_by(id_column.desc()).limit(self.limit + 1)
 
     def page(self, items: Sequence[Item]) -> Page[Item]:
-        """What `apply` selected, as it is shown."""
+        """The page of what `apply` selected."""
         data = list(items[: self.limit])
         has_more = len(items) > self.limit
         return Page(data=data, has_more=has_more, next=data[-1].id if has_more else None)
 
 
 Limit = Annotated[Annotated[int, Field(ge=1, le=MAX_LIMIT)], AsDigits, Query()]
-NEXT = "`next` of the page before."
+NEXT = "`next` of the previous page."
 
 
 async def _page_query(

@@ -12,29 +12,29 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
-# Stands for the dataset that was uploaded last, the newest job or the newest model.
+# Names the dataset that was uploaded last, the newest job or the newest model.
 LATEST = "latest"
 
 # PostgreSQL refuses NUL in text.
 ID_PATTERN = r"^[A-Za-z0-9_.-]{1,64}$"
 PRINTABLE = r"^[^\x00-\x1f]*$"
-# Of a CSV: a tab, a blank for runs of blanks, or a sign of ASCII but the double quote.
+# Of a CSV: a tab, a space (for runs of spaces), or ASCII punctuation except the double quote.
 SEPARATOR = r"^[\t !#-/:-@\[-`{-~]$"
 
 Query = TypeVar("Query", bound=BaseModel)
 
 
 def _without_underscores(given: Any) -> Any:
-    """A number in a query is a text, which pydantic reads as Python's source does: 7_0 is 70."""
+    """Refuse what pydantic would read as Python source does: in a query, 7_0 would be 70."""
     if isinstance(given, str) and "_" in given:
         raise ValueError(f"must be a number, got '{given[:20]}'")
     return given
 
 
-# Of the number in a query parameter.
+# For the number in a query parameter.
 AsDigits = BeforeValidator(_without_underscores)
 
-# Operations that answer in two formats tell so in their responses.
+# Operations that answer in two formats declare both in their responses.
 Accept = Annotated[str | None, Header(include_in_schema=False)]
 
 IdempotencyKeyHeader = Annotated[
@@ -44,8 +44,8 @@ IdempotencyKeyHeader = Annotated[
         min_length=1,
         max_length=255,
         pattern=PRINTABLE,
-        description="A text of the client's own, such as a UUID: a repeated request with the same "
-        "key and body answers the same and creates nothing.",
+        description="Any text that the client chooses, such as a UUID. A request repeated with the "
+        "same key and body gets the same answer and creates nothing.",
     ),
 ]
 
@@ -57,14 +57,14 @@ IfMatchHeader = Annotated[
         min_length=1,
         max_length=255,
         pattern=PRINTABLE,
-        description='The ETag that you have seen, such as `"17"`: what has changed since is left '
-        "as it is, with 412. `*`: whatever it is, if it is there.",
+        description='The ETag that you last saw, such as `"17"`. If it has changed since, nothing '
+        "is done and the answer is 412. `*` matches any version that exists.",
     ),
 ]
 
 
 class StrictRoute(APIRoute):
-    """An operation that refuses query parameters it does not declare, and one that comes twice."""
+    """An operation that refuses undeclared query parameters and repeated ones."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
@@ -100,14 +100,14 @@ def _refuse_undeclared(request: Request, declared: Collection[str]) -> None:
 
 
 def name_path(example: str, description: str, pattern: str = ID_PATTERN) -> Any:
-    """A path parameter that names something; Swagger UI fills in the example."""
+    """A path parameter that is a name; Swagger UI fills in the example."""
     return Path(
         pattern=pattern, description=description, openapi_examples={example: {"value": example}}
     )
 
 
 def read_query(model: type[Query], request: Request) -> Query:
-    """The query string's parameters: FastAPI takes as long as a price to look for each.
+    """Parse the query string. FastAPI would take as long for each parameter as for a prediction.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def read_query(model: type[Query], request: Request) -> Query:
     values: dict[str, str | list[str]] = {}
     for name in given:
         texts = given.getlist(name)
-        # Twice what may come once is refused as a list: who knows which one is meant.
+        # A repeated parameter stays a list and is refused: nobody knows which value is meant.
         values[name] = texts if name in repeated or len(texts) > 1 else texts[0]
     try:
         return model.model_validate(values)
@@ -142,7 +142,7 @@ def _default(model: type[Query]) -> Query:
 
 @cache
 def _lists(model: type[BaseModel]) -> frozenset[str]:
-    """The parameters that may come more than once."""
+    """The parameters that may be repeated."""
     properties = model.model_json_schema()["properties"].items()
     return frozenset(name for name, schema in properties if schema.get("type") == "array")
 

@@ -1,5 +1,5 @@
-"""Every error that leaves the service, as an `application/problem+json` answer, or as the protocol
-of its route has it."""
+"""Turns every error into an `application/problem+json` answer, or into the error format of the
+route's protocol."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ from app.storage.database import DATABASE_AWAY, lacks_tables
 log = logging.getLogger(__name__)
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
-FAULTS_TOLD = 3  # in the detail; all of them stand in `errors`
+FAULTS_TOLD = 3  # in the detail; `errors` has all of them
 
 
 @runtime_checkable
 class WritesProblems(Protocol):
-    """A route of a protocol that has errors of its own."""
+    """A route of a protocol that has its own error format."""
 
     def write_problem(self, document: ProblemDocument, headers: dict[str, str]) -> Response: ...
 
@@ -51,7 +51,7 @@ def problem_response(request: Request, problem: Problem) -> Response:
 
 
 def internal_error(request: Request, request_id: str) -> Response:
-    """For what nobody foresaw: the log has the stack trace under the request's id."""
+    """For unexpected errors: the log has the stack trace under the request's id."""
     return problem_response(
         request,
         Problem(
@@ -65,7 +65,7 @@ def _answer(request: Request, document: ProblemDocument, headers: dict[str, str]
     route = request.scope.get("route")
     if isinstance(route, WritesProblems):
         return route.write_problem(document, headers)
-    # A protocol has operations that are not offered, and its clients read no other error.
+    # Paths of a protocol that are not implemented: its clients read only its own error format.
     for prefix, writer in request.app.state.problem_writers.items():
         if request.url.path.startswith(f"{prefix}/"):
             answer: Response = writer.write_problem(document, headers)
@@ -90,7 +90,9 @@ async def _http_exception(request: Request, error: HTTPException) -> Response:
     if error.status_code == 405:
         methods = allowed(request.app, request.scope)
         headers["Allow"] = ", ".join(methods)
-        detail = f"{request.url.path} answers {headers['Allow']}, got {request.method}."
+        detail = (
+            f"{request.method} is not allowed on {request.url.path}; allowed: {headers['Allow']}."
+        )
     document = ProblemDocument(
         type=TYPE_PREFIX + phrase.lower().replace(" ", "-"),
         title=phrase,
@@ -106,9 +108,7 @@ async def _http_exception(request: Request, error: HTTPException) -> Response:
 def _invalid_request(request: Request, error: RequestValidationError) -> Response:
     if isinstance(error.body, bytes):
         sent = request.headers.get("Content-Type", "nothing")
-        problem: Problem = UnsupportedMedia(
-            f"This operation reads JSON: Content-Type must be application/json, got {sent}."
-        )
+        problem: Problem = UnsupportedMedia(f"Content-Type must be application/json, got {sent}.")
     elif (reason := not_json(error)) is not None:
         problem = Invalid(f"The body is not JSON: {reason}.")
     else:
@@ -120,8 +120,8 @@ def _invalid_request(request: Request, error: RequestValidationError) -> Respons
 
 
 async def _overtaken(request: Request, error: Exception) -> Response:
-    """Another request was first: it deleted what this one refers to, or made the same."""
-    log.warning("%s %s was overtaken: %s", request.method, request.url.path, error)
+    """Another request came first and deleted what this one refers to, or created the same."""
+    log.warning("%s %s lost to a concurrent request: %s", request.method, request.url.path, error)
     detail = "Something that this request refers to was changed meanwhile: look, and try again."
     return problem_response(request, Conflict(detail))
 

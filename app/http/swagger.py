@@ -1,4 +1,4 @@
-"""Swagger UI, in a page that may load what this server has and run nothing else."""
+"""Swagger UI, in a page that may load and run only what this server serves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse
 PATH = "/docs"
 ASSETS = "/static-offline-docs"
 
-# Swagger UI writes style attributes, and draws its icons as data addresses.
+# Swagger UI writes style attributes and draws its icons from data URLs.
 POLICY = (
     "default-src 'none'; script-src 'self' 'sha256-{hash}'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "

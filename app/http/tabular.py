@@ -1,4 +1,4 @@
-"""A long table as an answer, in CSV or JSON, written while it is read."""
+"""A long table as an answer, streamed as CSV or JSON."""
 
 from __future__ import annotations
 

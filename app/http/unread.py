@@ -1,4 +1,4 @@
-"""Bodies that nobody reads to their end: of a request that is refused at its head or midway."""
+"""Request bodies that are not read to the end, because the request was refused."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ CLOSE = (b"connection", b"close")
 
 
 class Unread:
-    """ASGI middleware. An answer that leaves before the body has come is the connection's last.
+    """ASGI middleware: closes a connection whose answer was sent before the whole body arrived.
 
-    Otherwise a client could keep the connection for ever, with a byte of the body now and then. A
-    socket that is closed while bytes still arrive resets the connection, and the client may never
-    see the answer (RFC 9112, 9.6): so what comes within a few seconds is thrown away first.
+    Otherwise a client could keep the connection for ever by sending a byte now and then. Closing a
+    socket while bytes still arrive resets the connection, and the client may never see the answer
+    (RFC 9112, 9.6). So what arrives within a few seconds is read and discarded first.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -1,7 +1,7 @@
-"""Pydantic's findings about a request, said in the words and places of the request itself.
+"""Pydantic's errors about a request, in the words and locations of the request itself.
 
-A place is a JSON pointer into the body as it was sent: union tags that pydantic puts into its
-locations are left out, and a field that came under its short name is named by it.
+A location is a JSON pointer into the body as it was sent. It leaves out the union tags that
+pydantic adds, and a field that was sent under its short name keeps that name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from models.tables.wording import number_text
 
 SHORT_FOR = {"learning_rate": "lr"} | {full: short for short, full in SHORT_NAMES.items()}
 MOST_FAULTS = 100  # in one answer
-LONGEST_ECHO = 60  # characters of a wrong value that are repeated
+LONGEST_ECHO = 60  # characters of a wrong value that an error repeats
 
 MUST_BE, GOT = "must be ", ", got "
 
@@ -41,7 +41,7 @@ Schema = dict[str, Any]
 
 
 def table_faults(error: TableError) -> list[Fault]:
-    """The first of a table's faults."""
+    """The first faults of a table."""
     return [
         Fault(detail=fault.detail, row=fault.row, column=fault.column)
         for fault in error.faults[:MOST_FAULTS]
@@ -49,7 +49,7 @@ def table_faults(error: TableError) -> list[Fault]:
 
 
 def not_json(error: RequestValidationError) -> str | None:
-    """Why the body cannot be parsed at all, where that is the error."""
+    """Why the body is not JSON, if that is the error."""
     for finding in error.errors():
         if finding["type"] == "json_invalid":
             return str(finding["ctx"]["error"])
@@ -79,16 +79,16 @@ def request_faults(request: Request, error: RequestValidationError) -> list[Faul
 
 
 def _either(texts: list[str]) -> str:
-    """What the branches of a union say of one value: "must be a valid string or a valid number"."""
+    """Join the errors of a union's branches: "must be a valid string or a valid number"."""
     if len(texts) == 1 or not all(text.startswith(MUST_BE) for text in texts):
         return "; or ".join(texts)
     *kinds, last = (text.removeprefix(MUST_BE) for text in texts)
-    # All of them repeat the same value behind it.
+    # All of them end with the same value.
     return MUST_BE + ", ".join(kind.partition(GOT)[0] for kind in kinds) + f" or {last}"
 
 
 def json_pointer(finding: Any, location: Location, body: object) -> str:
-    """Where in a body a finding is, without the tags of unions."""
+    """The location of an error in a body, without union tags."""
     parts: list[int | str] = []
     node = body
     for place, part in enumerate(location):
@@ -145,8 +145,7 @@ def _explain(finding: Any, schemas: list[Schema], root: Schema, location: Locati
 
 
 def _unknown(name: str, known: Sequence[str] | None, root: Schema, location: Location) -> str:
-    """What is said of a field, or of a parameter whose brothers are known: where it belongs, or
-    how it is spelt."""
+    """The error for an unknown field or parameter: where it belongs, or how it is spelt."""
     if known is not None:
         return "is unknown" + _did_you_mean(name, known)
     beside = [
@@ -155,7 +154,7 @@ def _unknown(name: str, known: Sequence[str] | None, root: Schema, location: Loc
         for field in schema.get("properties", {})
     ]
     if name in beside:
-        return "unknown field: another 'type' than this one has it"
+        return "unknown field for this 'type': another 'type' has it"
     homes = _homes(json.dumps(root))
     if name in homes:
         places = [f"'{home}'" if "." in home else "the top of the spec" for home in homes[name]]
@@ -173,7 +172,7 @@ def _did_you_mean(name: str, known: Sequence[str]) -> str:
 
 @lru_cache
 def _homes(document: str) -> dict[str, list[str]]:
-    """The dotted places of each field of a schema, as JSON."""
+    """For each field of a schema (given as JSON), the dotted paths at which it occurs."""
     root = json.loads(document)
     found: dict[str, list[str]] = {}
 
@@ -196,7 +195,7 @@ def _homes(document: str) -> dict[str, list[str]]:
 
 
 def _as_member(value: object, schemas: list[Schema], root: Schema, location: Location) -> str:
-    """What a plain value was probably meant for: a member of the object, or a field beside it."""
+    """A hint at what a plain value was meant for: a member of the object, or a nearby field."""
     for schema in schemas:
         for name, field in schema.get("properties", {}).items():
             if isinstance(value, str) and value in (*field.get("enum", ()), field.get("const")):

@@ -24,7 +24,7 @@ router = APIRouter(prefix="/v1", tags=["models"], route_class=DocumentRoute)
 
 @router.get(
     "/models/{model_id}/monitoring",
-    summary="What a model was asked",
+    summary="Monitor a model",
     responses=problems(Invalid, NotFound, Unavailable, DamagedFile),
 )
 def show_monitoring(
@@ -34,11 +34,11 @@ def show_monitoring(
     days: Annotated[
         Annotated[int, Field(ge=1, le=365)],
         AsDigits,
-        Query(description="How many, today included."),
+        Query(description="Number of days, including today."),
     ] = 7,
 ) -> ModelMonitoring:
-    """Requests, rows, how long they took, what was odd about them, and how far each column has
-    drifted from the rows of training. Other processes' counts are up to ten seconds old."""
+    """Requests, rows, latency, warnings, and each column's drift from the training rows. Counts of
+    other processes are up to ten seconds old."""
     resources[Usage].write()
     since = datetime.now(UTC).date() - timedelta(days=days - 1)
     with resources.database.reading() as session:

@@ -1,4 +1,4 @@
-"""What a model was asked, as the API shows it."""
+"""A model's use and drift, as the API shows them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ Drift = Literal["none", "moderate", "large"]
 
 
 class ColumnDrift(BaseModel):
-    """How far a column of the rows that were priced is from that of training."""
+    """How far a column of the predicted rows has drifted from the training rows."""
 
     column: str
     psi: float = Field(
         description="Population stability index: Σ (p − q)·ln(p / q) over the column's bins, p the "
-        "shares of the rows priced and q those of training; half a row is added to each bin, and "
-        "bins with fewer than five rows of training, or expected, count as one."
+        "shares of the predicted rows and q those of training; half a row is added to each "
+        "bin, and bins with fewer than five rows of training, or expected, count as one."
     )
     by_chance: float = Field(
-        description="What rows drawn as those of training were stay below 999 times in 1,000."
+        description="Rows from the same distribution as the training rows stay below this 999 "
+        "times in 1,000."
     )
     drift: Drift = Field(
         description="None while psi is below by_chance; else from 0.1 on moderate, from 0.25 on "
@@ -29,8 +30,8 @@ class ColumnDrift(BaseModel):
 
 
 class Latency(BaseModel):
-    """Seconds that pricing a request's rows and writing the answer took: the bound of the bin in
-    which the quantile lies; null without requests, or above a minute."""
+    """Seconds to predict a request's rows and write the answer: the upper bound of the bin that
+    holds the quantile. Null without requests, or above a minute."""
 
     p50: float | None
     p90: float | None
@@ -38,14 +39,14 @@ class Latency(BaseModel):
 
 
 class ModelMonitoring(BaseModel):
-    """What a model was asked since a day, today included."""
+    """A model's use since a day, including today."""
 
     model_config = ConfigDict(protected_namespaces=())
 
     model_id: str
-    since: date = Field(description="The first day that counts, in UTC.")
+    since: date = Field(description="The first day counted, in UTC.")
     requests: int
     rows: int
     latency_seconds: Latency
-    warnings: dict[str, int] = Field(description="Rows by the code of a warning.")
-    columns: list[ColumnDrift] = Field(description="The largest drift first; empty without rows.")
+    warnings: dict[str, int] = Field(description="Number of rows by warning code.")
+    columns: list[ColumnDrift] = Field(description="Largest drift first; empty without rows.")

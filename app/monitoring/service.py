@@ -1,4 +1,4 @@
-"""From counts to drift and latency."""
+"""Computes drift and latency from counts."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from models.serving.manifest import Manifest
 
 # Siddiqi 2006, Credit Risk Scorecards, chapter 8.
 MODERATE, LARGE = 0.1, 0.25
-LEAST_EXPECTED = 5  # rows of a bin; with fewer it is counted together with others
-SMOOTHING = 0.5  # rows added to each bin: the logarithm of none is infinite
+LEAST_EXPECTED = 5  # rows of a bin; bins with fewer are merged
+SMOOTHING = 0.5  # rows added to each bin, because the logarithm of 0 is infinite
 Z_999 = 3.090  # the normal distribution's 0.999 quantile
 
 
@@ -68,7 +68,7 @@ def stability_index(seen: np.ndarray, trained: np.ndarray) -> float:
 def drift_of(
     name: str, shares: list[float], rows: int, usage: Sequence[ModelUsage]
 ) -> ColumnDrift | None:
-    """None: nothing was priced, or the model is of a version that kept no shares."""
+    """None: no rows were predicted, or the model's version stored no shares."""
     if not shares:
         return None
     trained = np.array(shares)
@@ -78,9 +78,9 @@ def drift_of(
     total = counts.sum()
     if total == 0:
         return None
-    # Bins of few rows, expected or of training, say nothing by themselves. Unknown levels are
-    # counted with those that training had once: these have the share that unseen levels have in
-    # new rows (Good 1953, doi 10.1093/biomet/40.3-4.237).
+    # Bins with few rows, expected or in training, say nothing on their own. Unknown levels are
+    # counted with the levels that training had once, whose share estimates that of unseen levels
+    # in new rows (Good 1953, doi 10.1093/biomet/40.3-4.237).
     rare = trained * min(total, rows) < LEAST_EXPECTED
     rare[-1] |= rare.any()
     counts = np.append(counts[~rare], counts[rare].sum())
@@ -99,7 +99,7 @@ def drift_of(
 
 
 def _chi_squared(degrees: int) -> float:
-    """What a χ² variable stays below with probability 0.999; Wilson and Hilferty 1931."""
+    """The 0.999 quantile of a χ² variable (Wilson and Hilferty 1931)."""
     if degrees == 0:
         return 0.0
     step = 2 / (9 * degrees)

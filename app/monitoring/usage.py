@@ -1,5 +1,5 @@
-"""Counts what models are asked, cheaply enough for every request: rows are only put aside while a
-price is made, and counted by the thousand, single ones by the thread that writes."""
+"""Counts the use of models, cheaply enough for every request. A request only puts its rows aside.
+They are counted by the thousand; those of small requests by the thread that stores the counts."""
 
 from __future__ import annotations
 
@@ -25,16 +25,18 @@ from models.serving.manifest import Manifest
 
 logger = logging.getLogger(__name__)
 
-# Upper bounds of the durations that are told apart; longer ones come last.
+# Upper bounds of the bins of durations; longer ones are in a last bin.
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 PUT_ASIDE = 1_000  # rows of a model that wait to be counted
-FEW = 100  # rows that are left to the writing thread: a count takes as long for one as for hundreds
-INTERVAL = 10.0  # s between two writings
+FEW = (
+    100  # smaller requests leave counting to the writing thread: one row costs as much as hundreds
+)
+INTERVAL = 10.0  # s between two writes
 
 
 class Bins:
-    """Where a model's rows are counted: each number in its column's bin, each code by itself. All
-    columns at once, since a loop over two thousand keeps a row's price waiting for 30 ms."""
+    """Counts a model's rows: numbers by their column's bins, codes one by one. It takes all columns
+    at once, because a loop over two thousand delays a row's prediction by 30 ms."""
 
     def __init__(self, manifest: Manifest) -> None:
         self._numeric, self._categorical = manifest.numeric, manifest.categorical
@@ -54,14 +56,14 @@ class Bins:
         """numbers (N, D) and codes (N, C)."""
         known = len(numbers) - np.isnan(numbers).sum(0)
         above = [(numbers > edge).sum(0) for edge in self._edges]
-        # Bin b is (edge b - 1, edge b]; beyond a column's own edges there is nothing.
+        # Bin b is (edge b - 1, edge b]; bins beyond a column's own edges stay empty.
         bins = -np.diff([known, *above, np.zeros_like(known)], axis=0)
         size = int(self._ends[-1]) if len(self._ends) else 0
         levels = np.bincount((codes + self._starts).ravel(), minlength=size)
         return Counts(bins, len(numbers) - known, levels)
 
     def by_column(self, counts: Counts) -> dict[str, list[int]]:
-        """As `shares` of the manifest are: missing numbers and unknown levels last."""
+        """Counts in the order of the manifest's `shares`: missing and unknown come last."""
         found = {}
         for feature, own, missing in zip(
             self._numeric, counts.bins.T.tolist(), counts.missing.tolist(), strict=True
@@ -77,7 +79,7 @@ class Bins:
 
 @dataclass(frozen=True)
 class Counts:
-    """bins (B, D) and missing (D,) of the columns of numbers, levels of all others in a row."""
+    """bins (B, D) and missing (D,) of numeric columns; levels of all others, concatenated."""
 
     bins: np.ndarray
     missing: np.ndarray
@@ -104,9 +106,9 @@ class _Day:
 
 
 class Usage:
-    """The counts of one process, which threads share, and the thread that writes them down.
+    """The counts of one process, shared by its threads, and the thread that stores them.
 
-    Each writing replaces the process's own row of that model and day, so none is counted twice.
+    Each write replaces the process's own row for a model and day, so nothing is counted twice.
     """
 
     def __init__(self, database: Database) -> None:
@@ -116,7 +118,7 @@ class Usage:
         self._writing = threading.Lock()
         self._days: dict[tuple[str, date], _Day] = {}
         self._stopping = False
-        self._due = threading.Event()  # rows wait to be counted, or it is time to stop
+        self._due = threading.Event()  # set when rows wait to be counted, or to stop
         self._thread = threading.Thread(target=self._keep_writing, name="usage", daemon=True)
 
     def start(self) -> None:
@@ -136,22 +138,22 @@ class Usage:
         rows: EncodedRows,
         of_all: Iterable[str] = (),
     ) -> None:
-        """`of_all`: codes of the warnings that all of the rows share."""
-        told: Counter[str] = Counter(
+        """`of_all`: codes of the warnings that apply to all rows."""
+        warned: Counter[str] = Counter(
             code for odd in rows.warnings if odd for code in {one.code for one in odd}
         )
-        told.update(dict.fromkeys(of_all, len(rows.numbers)))
+        warned.update(dict.fromkeys(of_all, len(rows.numbers)))
         with self._lock:
             day = self._day(tenant, model_id, manifest)
             day.rows += len(rows.numbers)
-            day.warnings.update(told)
+            day.warnings.update(warned)
             day.waiting.append((rows.numbers, rows.codes))
             day.rows_waiting += len(rows.numbers)
             is_due = day.rows_waiting >= PUT_ASIDE
         if not is_due:
             return
         if len(rows.numbers) < FEW:
-            self._due.set()  # these rows may be priced on the event loop
+            self._due.set()  # such requests may run on the event loop
         else:
             self._count(day)
 
@@ -162,17 +164,17 @@ class Usage:
             day.seconds[bisect_left(SECONDS, seconds)] += 1
 
     def write(self) -> None:
-        """Store what has changed; while the database is away it is kept."""
+        """Store what has changed, or keep it while the database is unreachable."""
         with self._writing:
             try:
                 self._write()
             except SQLAlchemyError as error:
-                logger.warning("the use of models is not written down yet: %s", error)
+                logger.warning("model use could not be stored, will try again: %s", error)
 
     def _write(self) -> None:
         today = _today()
         with self._lock:
-            # Days that are over and written down.
+            # Past days that are stored.
             for key in [k for k, day in self._days.items() if k[1] != today and not day.changed]:
                 del self._days[key]
             changed = {key: day for key, day in self._days.items() if day.changed}
@@ -196,7 +198,7 @@ class Usage:
         named = {str(row["model_id"]) for row in rows}
         kept = ("requests", "rows", "seconds", "columns", "warnings")
         with self._database.writing() as session:
-            # A model may have been deleted since it priced.
+            # A model may have been deleted since it predicted.
             there = set(session.scalars(select(Model.id).where(Model.id.in_(named))))
             rows = [row for row in rows if row["model_id"] in there]
             if rows:
@@ -210,7 +212,7 @@ class Usage:
                 )
 
     def _count(self, day: _Day) -> None:
-        """Sort the rows that were put aside into their bins; the lock is not held meanwhile."""
+        """Count the rows that were put aside; does not hold the lock while counting."""
         with self._lock:
             waiting, day.waiting, day.rows_waiting = day.waiting, [], 0
         if not waiting:

@@ -27,21 +27,21 @@ class Health(BaseModel):
 
 @router.get("/healthz", summary="Is the process up?")
 async def healthz() -> Health:
-    """Asks nothing of anybody; see `/readyz` for that."""
+    """Checks nothing else; `/readyz` checks what the process depends on."""
     return Health(status="ok")
 
 
 @router.get("/readyz", summary="Can it serve?", responses=problems(Invalid, Unavailable))
 def readyz(
     resources: ResourcesDep,
-    strict: Annotated[bool, Query(description="503 where any part is down.")] = False,
+    strict: Annotated[bool, Query(description="Answer 503 if any part is down.")] = False,
 ) -> Readiness:
-    """503 without the database or the storage. Without the broker or a worker jobs wait and lose
-    nothing, so that is a 200 that names what is `down`, unless `strict=true`."""
+    """503 without the database or the storage. Without the broker or a worker, jobs only wait, so
+    the answer is 200 and names what is `down`, unless `strict=true`."""
     return readiness(resources, strict=strict)
 
 
 @router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
 def metrics(resources: ResourcesDep) -> Response:
-    """Jobs by state, requests by route, rows priced, and the process's own."""
+    """Jobs by state, requests by route, predicted rows, and the process's own metrics."""
     return Response(resources[Metrics].text(), media_type=CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""What Prometheus scrapes."""
+"""The metrics that Prometheus scrapes."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ log = logging.getLogger(__name__)
 
 
 class Metrics:
-    """The instruments of one process. `registry` has those of its requests."""
+    """The metrics of one process. `registry` already has those of its requests."""
 
     def __init__(self, registry: CollectorRegistry, database: Database) -> None:
         self._registry = registry
         ProcessCollector(registry=registry)
         registry.register(JobsCollector(database))
-        self.predicted_rows = Counter("foldhouse_predicted_rows", "Rows priced.", registry=registry)
+        self.predicted_rows = Counter(
+            "foldhouse_predicted_rows", "Rows predicted.", registry=registry
+        )
 
     def text(self) -> bytes:
         """In Prometheus' text format."""
@@ -37,13 +39,13 @@ class Metrics:
 
 
 class JobsCollector(Collector):
-    """Jobs by state, counted when they are asked for: workers change them too."""
+    """Jobs by state, counted at each scrape because workers change them too."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def describe(self) -> list[GaugeMetricFamily]:
-        """Else the registry would count jobs to learn what is counted."""
+        """Otherwise the registry would count jobs only to learn the metric's name."""
         return [_jobs_family()]
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
@@ -52,8 +54,8 @@ class JobsCollector(Collector):
                 counted = select(Job.status, func.count()).group_by(Job.status)
                 counts: dict[State, int] = dict(session.execute(counted).all())
         except SQLAlchemyError as error:
-            # The other numbers matter most while the database is away.
-            log.warning("jobs are not counted: %s", error)
+            # The other metrics matter most while the database is unreachable.
+            log.warning("jobs could not be counted: %s", error)
             return
         family = _jobs_family()
         for state in State:

@@ -1,4 +1,4 @@
-"""Text of others on its way to a terminal or a log: no commands to the terminal, no secrets."""
+"""Makes foreign text safe for a terminal or a log: no control characters, no secrets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from unicodedata import category
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 MASK = "***"
 
-# Up to the last @ of the word: passwords hold others, and slashes, that should have been encoded.
+# Up to the last @ of the word: passwords may hold an @ or a slash that should have been encoded.
 USERINFO = re.compile(r"(?P<before>\w://[^\s:/@\"'<>]*:)[^\s\"'<>]*@")
 # `?password=`, `&sslpassword=`, `password=` of libpq, `"secret": ` of a driver's options.
 PARAMETER = re.compile(
@@ -20,11 +20,11 @@ PARAMETER = re.compile(
 
 
 def printable(text: str, kept: str = "\n\t") -> str:
-    """Text in which every control character but those `kept` is a replacement character.
+    """Replace every control character except those in `kept` by the replacement character.
 
-    Those are the C0 and C1 controls, with which ESC, CSI and OSC begin, marks that turn the
-    direction of writing (https://trojansource.codes), zero-width characters, separators of lines,
-    and what Unicode has not assigned.
+    Control characters are here the C0 and C1 controls, which start ESC, CSI and OSC sequences,
+    marks that change the direction of text (https://trojansource.codes), zero-width characters,
+    line separators, and unassigned code points.
 
     >>> printable("ames\\x1b[2J\\u202e.csv")
     'ames�[2J�.csv'
@@ -35,7 +35,7 @@ def printable(text: str, kept: str = "\n\t") -> str:
 
 
 def redacted(text: str) -> str:
-    """Text without the passwords and keys of addresses in it.
+    """Mask the passwords and keys of addresses in a text.
 
     >>> redacted("s3://KEY:SECRET@bucket, redis://host/0?password=abc&db=1")
     's3://KEY:***@bucket, redis://host/0?password=***&db=1'
@@ -44,8 +44,8 @@ def redacted(text: str) -> str:
 
 
 class LogFormatter(logging.Formatter):
-    """Lines of a log in which neither names of others nor secrets do harm. A message is one line,
-    so that none can look like two."""
+    """Log lines without control characters and secrets. A message is one line, so that none can
+    look like two."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = printable(record.message.replace("\n", "\\n"), kept="\t")
@@ -63,5 +63,5 @@ def log_to_terminal(form: str = "%(asctime)s %(levelname)s %(name)s: %(message)s
 
 
 def _is_shown(character: str) -> bool:
-    # Spaces beside the ordinary one are not `isprintable`, though they are only spaces.
+    # `isprintable` is false for every space except the ordinary one.
     return character.isprintable() or category(character) == "Zs"

@@ -15,7 +15,7 @@ from app.resources import Resources
 from app.storage.database import Database, database_now
 from app.storage.tables import Worker
 
-WORKER_SEEN = 30.0  # s since a worker's last sign of life
+WORKER_SEEN = 30.0  # s since a worker last reported
 
 LONGEST_REASON = 300  # characters
 
@@ -25,19 +25,19 @@ Part = Literal["ok", "down"]
 
 
 class Readiness(BaseModel):
-    """`degraded`: uploads and prices work, and jobs wait for a broker or a worker."""
+    """`degraded`: uploads and predictions work, but jobs wait for a broker or a worker."""
 
     status: Literal["ready", "degraded"]
     database: Part
     storage: Part
     broker: Part
     workers: int = Field(description=f"Seen within {WORKER_SEEN:.0f} seconds.")
-    down: dict[str, str] = Field(description="Why, for each part that cannot be used.")
+    down: dict[str, str] = Field(description="The reason for each part that cannot be used.")
 
 
 def readiness(resources: Resources, *, strict: bool = False) -> Readiness:
-    """Ask each part; raises Unavailable without the database or the storage, or where `strict`
-    without any part."""
+    """Check each part. Raises Unavailable if the database or the storage is down, or, if `strict`,
+    if any part is."""
     workers = 0
 
     def count_workers() -> None:
@@ -60,10 +60,10 @@ def readiness(resources: Resources, *, strict: bool = False) -> Readiness:
 
 
 def _trouble(name: str, check: Callable[[], object]) -> str:
-    """Why a part cannot be used, in a line; "" if it can."""
+    """Why a part cannot be used, in one line; "" if it can."""
     try:
         check()
-    except Exception as error:  # every driver has its own
+    except Exception as error:  # every driver raises its own
         log.warning("%s: %s", name, error)
         lines = str(error).splitlines() or [type(error).__name__]
         return redacted(printable(lines[0]))[:LONGEST_REASON]

@@ -70,8 +70,8 @@ def list_models(
     responses=problems(NotFound, Unavailable, DamagedFile),
 )
 def show_model(resources: ResourcesDep, principal: PrincipalDep, model_id: ModelId) -> ModelDetail:
-    """Its metrics, its aliases, and the columns it takes with their levels and ranges."""
-    # Files are read after the transaction, which on SQLite can hold writers up.
+    """A model's metrics, aliases, and the columns that it uses, with their levels and ranges."""
+    # Files are read after the transaction, which on SQLite can block writers.
     with resources.database.reading() as session:
         model = repository.get(session, principal.tenant, model_id)
         aliases = repository.alias_names(session, [model.id]).get(model.id, [])
@@ -99,7 +99,7 @@ def export_model(
     model_id: ModelId,
     format: Literal["zip", "onnx"] = "zip",
 ) -> Response:
-    """A zip of all that is needed elsewhere, or `model.onnx` alone."""
+    """A zip of everything needed to predict elsewhere, or only `model.onnx`."""
     with resources.database.reading() as session:
         model = repository.get(session, principal.tenant, model_id)
     headers = {"Content-Disposition": f'attachment; filename="{model.id}.{format}"'}
@@ -114,7 +114,7 @@ def export_model(
 
 @router.get("/aliases", summary="List aliases")
 def list_aliases(resources: ResourcesDep, principal: PrincipalDep) -> AliasList:
-    """`champion` is the tenant's first model, until it is pointed elsewhere."""
+    """`champion` points at the tenant's first model until you move it."""
     with resources.database.reading() as session:
         rows = repository.aliases(session, principal.tenant)
         return AliasList(data=[AliasOut.of(*row) for row in rows])
@@ -141,13 +141,13 @@ def put_alias(
     response: Response,
     if_match: IfMatchHeader = None,
 ) -> AliasOut:
-    """A new alias, or one that is there: whoever predicts by it gets the new model at once, and
-    through other processes of the API within a second.
+    """Creates the alias or moves it. Requests that name it use the new model at once, or within a
+    second in other API processes.
 
-    With `if_better_than` only when the model errs less than that one on the rows of their table
-    for which both have out-of-fold predictions, by more than chance explains; otherwise 409 gives
-    both errors and the standard error of their difference, or says why the two cannot be compared.
-    An alias of one target moves to a model of another only with `force`.
+    With `if_better_than`, the alias moves only if the model's error is lower than that of the other
+    model, by more than chance explains, on the rows for which both have out-of-fold predictions.
+    Otherwise a 409 gives both errors and the standard error of their difference, or says why the
+    models cannot be compared. Moving an alias to a model of another target needs `force`.
     """
     if body.if_better_than is not None:
         moved = promotion.put_if_better(
@@ -175,7 +175,7 @@ def put_alias(
 def show_alias(
     resources: ResourcesDep, principal: PrincipalDep, alias: AliasName, response: Response
 ) -> AliasOut:
-    """Where it points, and its version, which is the ETag of the answer."""
+    """The model that the alias points at, and its version, which is also the ETag."""
     with resources.database.reading() as session:
         row = repository.alias(session, principal.tenant, alias)
         version = repository.version(session, principal.tenant, alias)
@@ -184,13 +184,13 @@ def show_alias(
 
 @router.get(
     "/aliases/{alias}/history",
-    summary="List where an alias has pointed",
+    summary="List an alias's history",
     responses=problems(NotFound),
 )
 def alias_history(
     resources: ResourcesDep, principal: PrincipalDep, alias: AliasName, query: NumberedPageQueryDep
 ) -> Page[AliasChangeOut]:
-    """Every change of it, newest first; models that are deleted and an alias that is, too."""
+    """Every change of the alias, newest first, including deleted models and its own deletion."""
     with resources.database.reading() as session:
         changes = repository.changes(session, principal.tenant, alias, query)
         return query.page([AliasChangeOut.of(change) for change in changes])
@@ -198,7 +198,7 @@ def alias_history(
 
 @router.post(
     "/aliases/{alias}/rollback",
-    summary="Point an alias back",
+    summary="Roll back an alias",
     responses=problems(NotFound, Conflict, PreconditionFailed, IdempotencyMismatch),
 )
 def roll_back_alias(
@@ -209,12 +209,11 @@ def roll_back_alias(
     idempotency_key: IdempotencyKeyHeader = None,
     if_match: IfMatchHeader = None,
 ) -> AliasOut:
-    """To the model of the same target at which it pointed before its present one, of those that
-    are still there.
+    """Points the alias at its previous model of the same target, skipping deleted models.
 
-    Once more goes back a step further, not forth again; 409 where there is no step left. Of two
-    requests at one time one is refused with 409. Send an `Idempotency-Key`, or the version that you
-    have seen as `If-Match`, so that a request that is repeated takes no second step.
+    Another rollback goes one step further back, not forward again; 409 if there is no step left. Of
+    two concurrent requests, one gets a 409. Send an `Idempotency-Key`, or the version that you last
+    saw as `If-Match`, so that a repeated request does not take a second step.
     """
     step = service.roll_back(resources.database, principal.tenant, alias, idempotency_key, if_match)
     resources[ModelNames].forget()
@@ -233,7 +232,8 @@ def delete_model(
     model_id: ModelId,
     background: BackgroundTasks,
 ) -> None:
-    """And its files, out-of-fold predictions included; only while no alias points at it."""
+    """Deletes its files too, including the out-of-fold predictions. 409 while an alias points at
+    it."""
     with resources.database.writing() as session:
         service.delete(session, principal.tenant, model_id)
     resources[ModelNames].forget()
@@ -252,8 +252,8 @@ def delete_alias(
     alias: AliasName,
     if_match: IfMatchHeader = None,
 ) -> None:
-    """The model stays, and the history. While no `champion` is there, the next job to succeed makes
-    its model the champion: `PUT` another model there first to choose it yourself."""
+    """Keeps the model and the alias's history. If you delete `champion`, the model of the next job
+    that succeeds becomes the champion; to choose it yourself, `PUT` another model instead."""
     with resources.database.writing() as session:
         versions.require(session, principal.tenant, alias, if_match)
         history.delete(session, principal.tenant, alias)

@@ -1,7 +1,7 @@
-"""Every change of an alias is kept, and a rollback goes back along them.
+"""Keeps every change of an alias, and rolls back along them.
 
-A change names the one before it, and a rollback copies that name from the change it returns to. So
-what was rolled back is passed over from then on, and a second rollback goes back a second step:
+A change names the previous change. A rollback copies that name from the change to which it returns.
+So a model that was rolled back is skipped from then on, and a second rollback goes a step further:
 
     1  put A       previous: none
     2  put B       previous: 1
@@ -23,11 +23,11 @@ from app.storage.tables import Alias, AliasChange, Model
 
 
 def point(session: Session, tenant: str, name: str, model: Model, *, force: bool) -> Alias:
-    """Point an alias at a model; where it points there already, nothing has changed.
+    """Point an alias at a model; does nothing if it already points there.
 
     Raises
     ------
-    Conflict: it points at a model of another target, and there is no `force`.
+    Conflict: it points at a model of another target, without `force`.
     """
     alias = repository.lock_alias(session, tenant, name)
     if alias is not None:
@@ -36,9 +36,9 @@ def point(session: Session, tenant: str, name: str, model: Model, *, force: bool
             return alias
         if present.target != model.target and not force:
             raise Conflict(
-                f"'{name}' was not moved: {present.id}, at which it points, predicts "
-                f"'{present.target}', and {model.id} predicts '{model.target}'. Whoever predicts "
-                "by the alias would get numbers of another kind. Take another alias, or `force` it."
+                f"'{name}' was not moved. It points at {present.id}, which predicts "
+                f"'{present.target}', but {model.id} predicts '{model.target}'. Clients of the "
+                "alias would get values of another target. Use another alias, or `force` it."
             )
     alias = _move(session, alias or Alias(tenant=tenant, name=name), model.id)
     record(session, tenant, name, model.id)
@@ -46,21 +46,20 @@ def point(session: Session, tenant: str, name: str, model: Model, *, force: bool
 
 
 def roll_back(session: Session, tenant: str, name: str) -> AliasChange:
-    """Point an alias at the model of its target before its present one, of those that are still
-    there; gives the step.
+    """Point an alias at its previous existing model of the same target; returns the change.
 
     Raises
     ------
     NotFound
-    Conflict: there is none.
+    Conflict: there is no such model.
     """
     alias = _locked(session, tenant, name)
     present = session.get_one(Model, alias.model_id)
     change = _way_back(session, alias, present.target)
     if change is None or change.model_id is None:
         raise Conflict(
-            f"There is nothing to go back to: before {present.id}, '{name}' pointed at no model of "
-            f"'{present.target}' that is still there."
+            f"'{name}' cannot be rolled back: before {present.id}, it pointed at no model of "
+            f"'{present.target}' that still exists."
         )
     _move(session, alias, change.model_id)
     step = AliasChange(
@@ -82,7 +81,7 @@ def delete(session: Session, tenant: str, name: str) -> None:
 
 
 def record(session: Session, tenant: str, name: str, model_id: str | None) -> None:
-    """Keep what was done to an alias in this transaction, which holds its row or has deleted it."""
+    """Record a change of an alias. The transaction has locked its row or deleted it."""
     newest = repository.newest_change(session, tenant, name)
     previous_id = None if newest is None else newest.id
     session.add(AliasChange(tenant=tenant, alias=name, model_id=model_id, previous_id=previous_id))
@@ -97,7 +96,7 @@ def _locked(session: Session, tenant: str, name: str) -> Alias:
 
 
 def _way_back(session: Session, alias: Alias, target: str) -> AliasChange | None:
-    """The change that made the alias point at another model of a target that is still there."""
+    """The latest change, along the way back, to another existing model of the target."""
     change = repository.newest_change(session, alias.tenant, alias.name)
     while change is not None:
         if change.model_id is not None and change.model_id != alias.model_id:

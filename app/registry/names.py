@@ -1,5 +1,5 @@
-"""Which model a name stands for, remembered for a moment: looking it up in the database takes
-longer than pricing a row."""
+"""A short-lived cache of the models behind names: a database look-up takes longer than predicting
+a row."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from app.registry import repository
 from app.storage.database import Database
 from app.storage.tables import Model
 
-CHAMPION = "champion"  # asked where a request names no model
-FRESH = 1.0  # s from a look-up until another process's change of an alias is seen
+CHAMPION = "champion"  # used by requests that name no model
+FRESH = 1.0  # s that an entry is kept, so a change by another process is seen after that
 MOST_NAMES = 1_000
 
 
@@ -27,7 +27,7 @@ class ModelNames:
         self._known: TTLCache[tuple[str, str], Model, float] = TTLCache(MOST_NAMES, FRESH)
 
     def known(self, tenant: str, reference: str) -> Model | None:
-        """What `resolve` answers without asking the database."""
+        """The cached model of a name, without a database look-up."""
         with self._lock:
             try:
                 return self._known[tenant, reference]  # `get` takes twice as long
@@ -44,12 +44,12 @@ class ModelNames:
             model = repository.get(session, tenant, reference)
         if reference != LATEST:
             with self._lock:
-                if changes == self._changes:  # else what was read may be old already
+                if changes == self._changes:  # otherwise the model read may already be outdated
                     self._known[tenant, reference] = model
         return model
 
     def forget(self) -> None:
-        """Called when this process has changed what names stand for."""
+        """Empty the cache after this process has changed an alias or a model."""
         with self._lock:
             self._changes += 1
             self._known.clear()

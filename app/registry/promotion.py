@@ -1,4 +1,4 @@
-"""An alias moves to a model only when that is better than another, by more than chance explains."""
+"""Moves an alias to a model only if that is better than another, by more than chance explains."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ def put_if_better(
     force: bool,
     if_match: str | None,
 ) -> tuple[Alias, str, Comparison]:
-    """Point an alias at the model `reference` if it errs less than the model `than`, both by id or
-    alias, by more than chance explains. `force`: compare them, and point it there all the same.
-    Gives the alias, its version and the comparison.
+    """Point an alias at the model `reference` if its error is lower than that of the model `than`,
+    by more than chance explains. Both are ids or aliases. With `force`, compare them, but move the
+    alias in any case. Returns the alias, its version and the comparison.
 
     Raises
     ------
-    NotFound, Invalid: as `service.put_alias` does; `than` is unknown.
-    Conflict: it does not, the two cannot be compared, or `than` moved meanwhile.
-    PreconditionFailed: the alias is at another version than `if_match`.
+    NotFound, Invalid: as `service.put_alias`, or `than` is unknown.
+    Conflict: it is not better, the two cannot be compared, or `than` was moved in the meantime.
+    PreconditionFailed: the alias has another version than `if_match`.
     ArtifactCorrupt
     """
     with database.reading() as session:
         challenger = repository.get(session, tenant, reference)
         champion = repository.get(session, tenant, than)
-    # Between the transactions: on SQLite who reads files in one can hold writers up.
+    # Between the transactions, because on SQLite reading files inside one can block writers.
     comparison = _compare(challenger, champion, blobs)
     if not comparison.is_better and not force:
         raise Conflict(
@@ -47,24 +47,24 @@ def put_if_better(
             f"than chance explains. On the {comparison.rows} rows for which both have out-of-fold "
             f"predictions, {comparison.metric} is {rounded_text(comparison.challenger, 6)} for "
             f"{challenger.id} and {rounded_text(comparison.champion, 6)} for {champion.id}. The "
-            f"difference, {rounded_text(comparison.difference, 3)}, has a standard error of "
-            f"{rounded_text(comparison.standard_error, 3)}, and must exceed {Z_95:g} of them. "
-            "`force` moves the alias all the same."
+            f"difference is {rounded_text(comparison.difference, 3)}. It must exceed {Z_95:g} "
+            f"standard errors of {rounded_text(comparison.standard_error, 3)}. `force` moves the "
+            "alias anyway."
         )
     with database.writing() as session:
         versions.require(session, tenant, name, if_match)
         repository.lock_alias(session, tenant, than)
         if repository.get(session, tenant, than).id != champion.id:
             raise Conflict(
-                f"'{than}' was moved away from {champion.id} while {challenger.id} was compared "
-                "with it: try again."
+                f"'{than}' was moved to another model while {challenger.id} was compared with "
+                f"{champion.id}. Try again."
             )
         moved = service.put_alias(session, tenant, name, challenger.id, force=force)
         return moved, repository.version(session, tenant, name), comparison
 
 
 def _compare(challenger: Model, champion: Model, blobs: Blobs) -> Comparison:
-    """Raises Conflict where there is nothing to compare, ArtifactCorrupt."""
+    """Raises Conflict if the two cannot be compared, and ArtifactCorrupt."""
     pair = f"{challenger.id} and {champion.id} cannot be compared"
     if challenger.id == champion.id:
         raise Conflict(f"{challenger.id} cannot be better than itself.")
@@ -81,8 +81,8 @@ def _compare(challenger: Model, champion: Model, blobs: Blobs) -> Comparison:
     first, second = _folds(ours), _folds(theirs)
     if first != second:
         raise Conflict(
-            f"{pair}: one was scored on {first}, the other on {second}, and what is hard for one "
-            "kind is easy for another. Train both with the same folds."
+            f"{pair}: one was scored on {first}, the other on {second}, which are not equally "
+            "hard. Train both with the same folds."
         )
     comparison = compare(
         service.read_file(challenger, blobs, artifacts.OUT_OF_FOLD),
@@ -90,13 +90,13 @@ def _compare(challenger: Model, champion: Model, blobs: Blobs) -> Comparison:
         OBJECTIVES[ours.task].yardstick(ours, theirs),
     )
     if comparison is None:
-        raise Conflict(f"{pair}: no row has an out-of-fold prediction of both.")
+        raise Conflict(f"{pair}: no row has an out-of-fold prediction from both.")
     return comparison
 
 
 def _folds(manifest: Manifest) -> str:
-    """What decides how hard the scored rows are; not the seed, which only assigns them."""
+    """What decides how hard the scored rows are. The seed does not: it only assigns rows."""
     folds, holdout = manifest.spec["folds"], manifest.spec["holdout"]
     by = f" by '{folds['column']}'" if folds["column"] else ""
-    aside = f" beside a holdout of {holdout['fraction']:g}" if holdout else ""
+    aside = f" with a holdout of {holdout['fraction']:g}" if holdout else ""
     return f"{folds['type']} folds{by}{aside}"

@@ -21,7 +21,7 @@ def get(session: Session, tenant: str, reference: str) -> Model:
     if reference == LATEST:
         model = session.scalar(query.order_by(Model.id.desc()).limit(1))
         if model is None:
-            raise NotFound("There is no model yet: the first job to succeed registers one.")
+            raise NotFound("There is no model yet. The first job that succeeds registers one.")
         return model
     if reference.startswith(ID_PREFIX):
         model = session.scalar(query.where(Model.id == reference))
@@ -31,8 +31,8 @@ def get(session: Session, tenant: str, reference: str) -> Model:
     model = session.scalar(query.join(Alias).where(Alias.tenant == tenant, Alias.name == reference))
     if model is None:
         raise NotFound(
-            f"There is no model called '{reference}': the first job to succeed registers the "
-            "champion, and PUT /v1/aliases/{alias} gives other names."
+            f"There is no model called '{reference}'. The model of the first job that "
+            "succeeds becomes the champion. PUT /v1/aliases/{alias} creates other aliases."
         )
     return model
 
@@ -42,7 +42,7 @@ def page(session: Session, tenant: str, query: PageQuery) -> Sequence[Model]:
 
 
 def aliases(session: Session, tenant: str) -> Sequence[Row[Alias, int]]:
-    """Each with its version, by name."""
+    """Aliases with their versions, sorted by name."""
     version = select(func.max(AliasChange.id)).where(
         AliasChange.tenant == Alias.tenant, AliasChange.alias == Alias.name
     )
@@ -69,7 +69,7 @@ def alias_names(session: Session, model_ids: Iterable[str]) -> dict[str, list[st
 
 
 def lock_alias(session: Session, tenant: str, name: str) -> Alias | None:
-    """An alias that stays as it is until the transaction ends."""
+    """Lock an alias's row until the transaction ends."""
     return session.get(Alias, (tenant, name), with_for_update=True)
 
 
@@ -84,7 +84,7 @@ def version(session: Session, tenant: str, name: str) -> str:
 
 
 def changes(session: Session, tenant: str, name: str, query: PageQuery) -> Sequence[AliasChange]:
-    """Part of an alias's history, newest first; raises NotFound for a name never given."""
+    """A page of an alias's history, newest first; raises NotFound for a name never used."""
     found = session.scalars(query.apply(_changes(tenant, name), AliasChange.id)).all()
     if not found and newest_change(session, tenant, name) is None:
         raise NotFound(f"There has never been an alias '{name}'.")

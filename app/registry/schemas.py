@@ -24,7 +24,7 @@ from models.serving.manifest import (
 
 
 class ModelOut(Identified):
-    """A registered model: the fold models of a job, averaged."""
+    """A registered model: the average of a job's fold models."""
 
     job_id: str
     dataset_id: str
@@ -49,13 +49,13 @@ class ModelOut(Identified):
 
 
 class ModelDetail(ModelOut):
-    """A model, the columns that it takes, how far its intervals can be relied on, and which
-    columns it leans on."""
+    """A model, the columns that it uses, the measured coverage of its intervals, and the importance
+    of its columns."""
 
     numeric: list[NumericFeature]
     categorical: list[CategoricalFeature]
     metrics_error: dict[str, float | None] = Field(
-        description="A standard error for each metric; empty for a model of an earlier version."
+        description="Each metric's standard error; empty for a model of an earlier version."
     )
     intervals: list[MeasuredInterval]
     importance: list[Importance]
@@ -63,7 +63,9 @@ class ModelDetail(ModelOut):
         description="What the table said against the spec that it was trained with; empty for a "
         "model of an earlier version."
     )
-    spec: dict[str, Any] = Field(description="What it was trained with, every default filled in.")
+    spec: dict[str, Any] = Field(
+        description="The spec that it was trained with, with every default filled in."
+    )
     receipt: dict[str, Any]
 
     @classmethod
@@ -82,7 +84,7 @@ class ModelDetail(ModelOut):
 
 
 class AliasPut(BaseModel):
-    """What the alias is to point at."""
+    """The model that the alias should point at."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -99,15 +101,15 @@ class AliasPut(BaseModel):
     if_better_than: str | None = Field(
         None,
         pattern=ID_PATTERN,
-        description="A model's id, or an alias: nothing is moved unless the error of `model_id` is "
-        "smaller, on the rows for which both have out-of-fold predictions, by more than 1.645 "
-        "standard errors of the difference.",
+        description="A model's id, or an alias. The alias moves only if the error of `model_id` is "
+        "lower than that model's by more than 1.645 standard errors of the difference, on the rows "
+        "for which both have out-of-fold predictions.",
     )
     force: bool = Field(
         default=False,
         strict=True,
-        description="Move the alias although `if_better_than` does not show the model to be "
-        "better, or although the alias points at a model of another target.",
+        description="Move the alias even if `if_better_than` does not show the model to be better, "
+        "or if the alias points at a model of another target.",
     )
 
 
@@ -115,17 +117,17 @@ class ComparisonOut(BaseModel):
     """The errors of two models on the same rows, out of fold."""
 
     metric: Error = Field(
-        description="The error that both were trained to make small: `mae` where both have the "
-        "loss `absolute_error`, else `rmse`; of the logarithms (`_log`) where both have the target "
+        description="The error that both were trained to minimise: `mae` if both have the loss "
+        "`absolute_error`, otherwise `rmse`; on logarithms (`_log`) if both have the target "
         "transform `log`."
     )
     rows: int
-    challenger: float = Field(description="Of the model that the alias now points at.")
-    champion: float = Field(description="Of the model that it was compared with.")
+    challenger: float = Field(description="Error of the model that the alias now points at.")
+    champion: float = Field(description="Error of the model that it was compared with.")
     difference: float = Field(description="champion − challenger.")
     standard_error: float = Field(
-        description="Of the difference, from row to row (group to group in `group` folds) and from "
-        "fold model to fold model."
+        description="Standard error of the difference, over rows (over groups in `group` folds) "
+        "and over fold models."
     )
 
 
@@ -135,11 +137,13 @@ class AliasOut(BaseModel):
     alias: str
     model_id: str
     version: str = Field(
-        description="The id of the newest change in its history, and its ETag: send it as If-Match "
+        description="The id of the newest change in its history, and its ETag. Send it as If-Match "
         "to change the alias only if nobody else has."
     )
     updated_at: datetime
-    comparison: ComparisonOut | None = Field(description="What `if_better_than` asked for.")
+    comparison: ComparisonOut | None = Field(
+        description="The comparison that `if_better_than` asked for."
+    )
 
     @classmethod
     def of(cls, alias: Alias, version: int | str, comparison: Comparison | None = None) -> AliasOut:
@@ -153,7 +157,7 @@ class AliasOut(BaseModel):
 
     @classmethod
     def after(cls, step: AliasChange) -> AliasOut:
-        """What an alias was by a change of it."""
+        """An alias as it was after one of its changes."""
         assert step.model_id is not None
         return cls(
             alias=step.alias,
@@ -165,7 +169,7 @@ class AliasOut(BaseModel):
 
 
 class AliasChangeOut(Identified):
-    """That an alias was pointed at a model, or deleted: null."""
+    """A change of an alias. `model_id` is null if the change deleted it."""
 
     model_id: str | None
     changed_at: datetime

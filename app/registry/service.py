@@ -26,35 +26,35 @@ from models import artifacts
 from models.objectives import OBJECTIVES
 from models.serving.manifest import Manifest
 
-# What is needed elsewhere: core.onnx is for serving here.
+# The files that are needed elsewhere. core.onnx is only for serving here.
 EXPORTED = (artifacts.ONNX, artifacts.MANIFEST, artifacts.WEIGHTS, artifacts.OUT_OF_FOLD)
-# An example that is tested, and what it reads a CSV with: the modules that uploads are read with.
+# A tested example, and the modules that it reads a CSV with, which also read uploads.
 SCRIPT = resources.files("models.serving") / "standalone.py"
 ANSWERS = "answers.py"
 READER = ("header.py", "dialect.py", "quoting.py", "faults.py")
 
 README = """\
-predict.py           Prices the rows of a CSV file, each with an interval that holds 90 % of the
-                     truths, with numpy and onnxruntime alone; to be read and changed:
+predict.py           Predicts the rows of a CSV file, each with an interval that contains 90 % of
+                     the true values. It needs only numpy and onnxruntime. Read it and change it:
 
                          python predict.py houses.csv > prices.csv
 
-answers.py           What it makes of the model's numbers.
-header.py and the    How it reads a CSV: exactly as the service does.
+answers.py           Turns the model's outputs into predictions and intervals.
+header.py and the    Read a CSV exactly as the service does.
 three that it needs
 
-model.onnx           The model, preprocessing included, for any ONNX runtime. One input a column,
+model.onnx           The model with its preprocessing, for any ONNX runtime. One input per column,
                      [N, 1]: double (NaN is missing) or string (empty is missing). Outputs:
                      value [N] and members [K, N], on the scale of the target.
-manifest.json        Its columns, their levels and ranges, its metrics, what it was trained with,
-                     and the scores from which intervals follow.
-weights.safetensors  Its weights by name.
-oof.parquet          The out-of-fold predictions that its metrics were computed from.
+manifest.json        The model's columns with their levels and ranges, its metrics, its training
+                     spec, and the scores from which intervals are computed.
+weights.safetensors  The model's weights by name.
+oof.parquet          The out-of-fold predictions from which its metrics were computed.
 """
 
 
 def manifest(model: Model, blobs: Blobs) -> Manifest:
-    """What the model says of itself; raises ArtifactCorrupt."""
+    """The model's manifest; raises ArtifactCorrupt."""
     return Manifest.model_validate_json(read_file(model, blobs, artifacts.MANIFEST))
 
 
@@ -64,7 +64,7 @@ def read_file(model: Model, blobs: Blobs, name: str) -> bytes:
 
 
 def open_file(model: Model, blobs: Blobs, name: str) -> BinaryIO:
-    """One of the model's artifacts, of whatever size; raises ArtifactCorrupt."""
+    """One of the model's artifacts, of any size; raises ArtifactCorrupt."""
     return blobs.open_artifact(model.folder, name, model.artifacts[name])
 
 
@@ -74,13 +74,13 @@ def put_alias(session: Session, tenant: str, name: str, reference: str, *, force
     Raises
     ------
     NotFound
-    Invalid: the name means another model already.
-    Conflict: the alias points at a model of another target, and there is no `force`.
+    Invalid: the name already has another meaning.
+    Conflict: the alias points at a model of another target, without `force`.
     """
     if name == LATEST:
-        raise Invalid(f"'{LATEST}' is the newest model always: take another name for the alias.")
+        raise Invalid(f"'{LATEST}' always names the newest model. Use another alias.")
     if name.startswith(repository.ID_PREFIX):
-        raise Invalid(f"An alias must not begin with '{repository.ID_PREFIX}', as models' ids do.")
+        raise Invalid(f"An alias must not begin with '{repository.ID_PREFIX}' like a model's id.")
     model = repository.get(session, tenant, reference)
     return history.point(session, tenant, name, model, force=force)
 
@@ -88,12 +88,12 @@ def put_alias(session: Session, tenant: str, name: str, reference: str, *, force
 def roll_back(
     database: Database, tenant: str, name: str, key: str | None, if_match: str | None
 ) -> AliasChange:
-    """Point an alias a step back; gives the step, of a repeated request the one it took first.
+    """Roll an alias back one step; returns the change. A repeated request returns the first one.
 
     Raises
     ------
     NotFound, IdempotencyMismatch
-    PreconditionFailed: the alias is at another version than `if_match`.
+    PreconditionFailed: the alias has another version than `if_match`.
     Conflict: there is no step left, or another request moved the alias while this one waited.
     """
     request = idempotency.fingerprint("POST /v1/aliases/{alias}/rollback", name)
@@ -103,14 +103,14 @@ def roll_back(
             return session.get_one(AliasChange, int(known))
         seen = repository.version(session, tenant, name)
     with database.writing() as session:
-        # Requests wait for each other here, and then look again.
+        # Concurrent requests wait for each other here, then check the version again.
         repository.lock_alias(session, tenant, name)
 
         def step() -> str:
             versions.require(session, tenant, name, if_match)
             if repository.version(session, tenant, name) != seen:
                 raise Conflict(
-                    f"Another request moved '{name}' while this one waited: look where it points "
+                    f"Another request moved '{name}' while this one waited. Check where it points "
                     "now, and roll back again if you still want to."
                 )
             return str(history.roll_back(session, tenant, name).id)
@@ -120,7 +120,7 @@ def roll_back(
 
 
 def delete(session: Session, tenant: str, reference: str) -> None:
-    """Delete the row; its files are written down as removals.
+    """Delete the row, and record its files for removal.
 
     Raises
     ------
@@ -131,8 +131,8 @@ def delete(session: Session, tenant: str, reference: str) -> None:
     names = repository.alias_names(session, [model.id]).get(model.id)
     if names:
         raise Conflict(
-            f"Model {model.id} has the alias {' and '.join(names)}: point that at another model or "
-            "delete it first."
+            f"Model {model.id} has the alias {' and '.join(names)}. Point it at another model, or "
+            "delete it, first."
         )
     session.execute(delete_rows(ModelUsage).where(ModelUsage.model_id == model.id))
     removals.write_down(session, artifacts_key(model.folder))
@@ -140,7 +140,7 @@ def delete(session: Session, tenant: str, reference: str) -> None:
 
 
 def export_zip(model: Model, blobs: Blobs) -> BinaryIO:
-    """A temporary file, at its beginning, that vanishes when it is closed.
+    """The export as a temporary file, at its start; it is deleted when it is closed.
 
     Raises
     ------
@@ -166,7 +166,7 @@ def export_zip(model: Model, blobs: Blobs) -> BinaryIO:
 
 
 def _beside_each_other(module: Traversable) -> str:
-    """The module's text where those that it imports lie in its own folder."""
+    """A module's source with its imports changed to modules in the same folder."""
     text = module.read_text(encoding="utf-8").replace("from models.tables.", "from ")
     return re.sub(r"from models\.objectives\..* import", f"from {Path(ANSWERS).stem} import", text)
 

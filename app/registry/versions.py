@@ -1,4 +1,4 @@
-"""If-Match: a change of an alias that holds only for the version that its client has seen.
+"""If-Match: changes an alias only if it still has the version that the client saw.
 
 An alias's version is the id of the newest change in its history.
 """
@@ -20,7 +20,7 @@ def require(session: Session, tenant: str, name: str, if_match: str | None) -> N
 
     Raises
     ------
-    PreconditionFailed: it has moved, or is not there.
+    PreconditionFailed: the alias has moved or does not exist.
     """
     if if_match is None:
         return
@@ -28,9 +28,9 @@ def require(session: Session, tenant: str, name: str, if_match: str | None) -> N
     version = repository.version(session, tenant, name)
     tags = [tag.strip() for tag in if_match.split(",")]
     if alias is None:
-        raise PreconditionFailed(f"There is no alias '{name}', and If-Match is {if_match}.")
+        raise PreconditionFailed(f"There is no alias '{name}' to match If-Match {if_match}.")
     if "*" not in tags and etag(version) not in tags:
         raise PreconditionFailed(
-            f"'{name}' was not changed: its version is {etag(version)}, and If-Match is "
-            f"{if_match}. Look where it points now, and decide again."
+            f"'{name}' was not changed: If-Match must be its version {etag(version)}, got "
+            f"{if_match}. Check where it points now, and decide again."
         )

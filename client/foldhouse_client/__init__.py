@@ -1,4 +1,4 @@
-"""The Python client of foldhouse: what a script, a notebook and the command line use.
+"""The Python client of foldhouse, for scripts, notebooks and the command line.
 
     with Foldhouse() as client:
         dataset = client.upload("train.csv")

@@ -1,6 +1,6 @@
-"""Tables as Python programs have them to what the service reads: JSON cells and CSV bytes.
+"""Converts Python tables to what the service reads: JSON cells and CSV bytes.
 
-pandas and numpy are never imported here: their values are recognised by what they can do.
+pandas and numpy are never imported: their values are recognised by their methods.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_FAULTS = 100  # of one error
 
 
 class UnsendableCell(Exception):
-    """A cell that is no number, text, boolean, date or gap; the message says what it is."""
+    """A cell that is not a number, text, boolean, date or missing value; the message says what."""
 
 
 def is_frame(table: object) -> bool:
@@ -30,13 +30,13 @@ def is_frame(table: object) -> bool:
 
 
 def rows_of(table: Any) -> list[Row]:
-    """Rows as JSON objects: of a data frame, or of mappings by column.
+    """Rows as JSON objects, from a data frame or from mappings by column.
 
-    NaN, NaT and NA become null, numpy scalars Python's own, and times ISO 8601.
+    NaN, NaT and NA become null, numpy scalars Python numbers, and times ISO 8601 texts.
 
     Raises
     ------
-    FoldhouseError: naming row (from 1) and column of each cell that cannot be sent.
+    FoldhouseError: names the row (from 1) and column of each cell that cannot be sent.
     """
     rows: list[Row] = []
     faults: list[Fault] = []
@@ -54,14 +54,14 @@ def rows_of(table: Any) -> list[Row]:
         raise FoldhouseError(
             "The rows cannot be sent",
             None,
-            "a cell must be a number, a text, a boolean, a date or a missing value",
+            "each cell must be a number, a text, a boolean, a date or a missing value",
             faults[:MAX_FAULTS],
         )
     return rows
 
 
 def cell(value: Any) -> Cell:
-    """One value as JSON has it; raises UnsendableCell."""
+    """One value as a JSON cell; raises UnsendableCell."""
     if value is None or isinstance(value, (str, bool, int)):
         return str(value) if isinstance(value, str) else value
     if isinstance(value, float):
@@ -74,11 +74,11 @@ def cell(value: Any) -> Cell:
         return None
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:  # a scalar of numpy
         return _scalar(value)
-    raise UnsendableCell(f"a {type(value).__name__} is no cell")
+    raise UnsendableCell(f"a {type(value).__name__} cannot be a cell")
 
 
 def csv_bytes(frame: Any) -> bytes:
-    """A data frame without its index as CSV in UTF-8; raises FoldhouseError as `rows_of` does."""
+    """A data frame, without its index, as UTF-8 CSV; raises FoldhouseError as `rows_of` does."""
     for name in frame.columns:
         if frame[name].dtype == object:
             rows_of(frame[[name]])  # to_csv would write a list or a dictionary as a text
@@ -90,7 +90,7 @@ def _records(table: Any) -> Iterable[Mapping[str, Any]]:
     if not is_frame(table):
         rows: Sequence[Mapping[str, Any]] = table
         return rows
-    # Column by column: a row of a frame has one type for all of its cells.
+    # Column by column, because a row of a frame has one type for all of its cells.
     columns = [table[name].tolist() for name in table.columns]
     return (dict(zip(table.columns, cells, strict=True)) for cells in zip(*columns, strict=True))
 
@@ -104,5 +104,5 @@ def _scalar(value: Any) -> Cell:
 
 def _finite(number: float) -> float | None:
     if math.isinf(number):
-        raise UnsendableCell(f"{number} is no finite number")
+        raise UnsendableCell(f"{number} is not a finite number")
     return None if math.isnan(number) else number

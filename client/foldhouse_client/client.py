@@ -24,11 +24,11 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 FINISHED = ("succeeded", "failed", "cancelled")
 
 TIMEOUT = httpx.Timeout(5, read=300, write=300)  # s; a large upload is profiled before its answer
-POLL_FIRST, POLL_LONGEST = 0.2, 2.0  # s between two looks at a job
+POLL_FIRST, POLL_LONGEST = 0.2, 2.0  # s between two polls of a job
 POLL_GROWTH = 1.3
-AWAY = (502, 503, 504)  # said by the service, or by a proxy in front of it
-PATIENCE = 60.0  # s that a watched service may be away, for example to be restarted
-# Of one request, which stays near a megabyte: the service takes four, and a million values.
+AWAY = (502, 503, 504)  # answered by the service, or by a proxy in front of it
+PATIENCE = 60.0  # s that a watched service may be unreachable, for example during a restart
+# Keeps a request near a megabyte; the service accepts four, and a million values.
 ROWS_PER_REQUEST = 1_000
 CELLS_PER_REQUEST = 80_000
 
@@ -37,7 +37,7 @@ Json = dict[str, Any]
 
 
 class Foldhouse:
-    """A service at `url`: by default that of FOLDHOUSE_URL, or else http://127.0.0.1:8000.
+    """A service at `url`, which defaults to FOLDHOUSE_URL or http://127.0.0.1:8000.
 
     `url` may leave out `http://`. `transport` lets a test answer instead of a network.
     """
@@ -76,11 +76,11 @@ class Foldhouse:
     ) -> Json:
         """Upload a CSV file by its path, streamed, or a pandas data frame without its index.
 
-        The same bytes again give the same dataset.
+        Uploading the same bytes again gives the same dataset.
 
         Parameters
         ----------
-        separator, decimal, thousands: the marks of a CSV that can be read in two ways.
+        separator, decimal, thousands: decide how to read a CSV that can be read in two ways.
         """
         marks = {"separator": separator, "decimal": decimal, "thousands": thousands}
         params = {key: mark for key, mark in marks.items() if mark is not None}
@@ -99,13 +99,13 @@ class Foldhouse:
         return self._json("GET", f"/v1/datasets/{dataset_id}")
 
     def delete_dataset(self, dataset_id: str) -> None:
-        """Only while no job is there that used it."""
+        """Delete a dataset. Jobs that used it must be deleted first."""
         self._send("DELETE", f"/v1/datasets/{dataset_id}")
 
     # Jobs
 
     def validate(self, spec: Mapping[str, Any], dataset_id: str = "latest") -> Json:
-        """The resolved spec, its size, its time and its warnings; nothing is created."""
+        """The resolved spec with its size, time and warnings; nothing is created."""
         return self._json("POST", "/v1/jobs:validate", json={**spec, "dataset_id": dataset_id})
 
     def submit(self, spec: Mapping[str, Any], dataset_id: str = "latest") -> Json:
@@ -116,24 +116,24 @@ class Foldhouse:
         return self._json("GET", f"/v1/jobs/{job_id}")
 
     def jobs(self, status: str | None = None, dataset_id: str | None = None) -> Iterator[Json]:
-        """Jobs, newest first; further pages are fetched as they are needed."""
+        """Jobs, newest first; further pages are fetched when needed."""
         wanted = {"status": status, "dataset_id": dataset_id}
         return self._pages("/v1/jobs", {name: text for name, text in wanted.items() if text})
 
     def cancel(self, job_id: str, *, keep_best: bool = False) -> Json:
-        """`keep_best` makes a model of what the job has learnt so far."""
+        """Cancel a job. `keep_best` makes a model of the best weights so far."""
         return self._json("POST", f"/v1/jobs/{job_id}/cancel", json={"keep_best": keep_best})
 
     def retry(self, job_id: str) -> Json:
-        """A new job with the same spec on the same table."""
+        """Submit a new job with the same spec on the same table."""
         return self._json("POST", f"/v1/jobs/{job_id}/retry")
 
     def delete_job(self, job_id: str) -> None:
-        """A finished job with its metrics, its files and its model."""
+        """Delete a finished job with its metrics, its files and its model."""
         self._send("DELETE", f"/v1/jobs/{job_id}")
 
     def metrics(self, job_id: str = "latest") -> list[Json]:
-        """Losses and gradients of each fold and epoch."""
+        """Losses and gradient norms of each fold and epoch."""
         return self._rows(f"/v1/jobs/{job_id}/metrics")
 
     def out_of_fold(self, job_id: str = "latest") -> list[Json]:
@@ -149,9 +149,9 @@ class Foldhouse:
         self._download(target, "GET", f"/v1/jobs/{job_id}/oof", headers={"Accept": CSV})
 
     def watch(self, job_id: str) -> Iterator[Json]:
-        """The job each time that it has changed, until it has finished.
+        """Yield the job each time it has changed, until it has finished.
 
-        Waits up to a minute for a service, or its database, that goes away meanwhile.
+        Waits up to a minute if the service or its database becomes unreachable.
         """
         last: Json = {}
         delay, answered_at = POLL_FIRST, time.monotonic()
@@ -174,7 +174,7 @@ class Foldhouse:
             time.sleep(delay)
 
     def wait(self, job_id: str) -> Json:
-        """The job when it has succeeded; raises FoldhouseError when it failed or was cancelled."""
+        """Wait until the job has succeeded; raises FoldhouseError if it failed or was cancelled."""
         *_, job = self.watch(job_id)
         if job["status"] != "succeeded":
             raise job_error(job)
@@ -190,15 +190,15 @@ class Foldhouse:
         return self._json("GET", f"/v1/models/{model}")
 
     def monitoring(self, model: str = "champion") -> Json:
-        """What the model was asked lately, and the drift of each column."""
+        """The model's recent use, and the drift of each column."""
         return self._json("GET", f"/v1/models/{model}/monitoring")
 
     def delete_model(self, model: str) -> None:
-        """Only while no alias points at it."""
+        """Delete a model. No alias may point at it."""
         self._send("DELETE", f"/v1/models/{model}")
 
     def aliases(self) -> dict[str, str]:
-        """Each alias, and the id of the model that it points at."""
+        """The id of the model that each alias points at."""
         listed = self._json("GET", "/v1/aliases")["data"]
         return {alias["alias"]: alias["model_id"] for alias in listed}
 
@@ -214,9 +214,9 @@ class Foldhouse:
 
         Parameters
         ----------
-        if_better_than: a model or an alias. The alias moves only when `model` errs less than that
-            one, beyond the standard error of their difference.
-        force: move it all the same, also to a model of another target.
+        if_better_than: a model or an alias. The alias moves only if the error of `model` is lower
+            by more than 1.645 standard errors of the difference.
+        force: move it in any case, even to a model of another target.
         """
         body: Json = {"model_id": model}
         if if_better_than is not None:
@@ -226,15 +226,15 @@ class Foldhouse:
         return self._json("PUT", f"/v1/aliases/{alias}", json=body)
 
     def roll_back(self, alias: str = "champion") -> Json:
-        """Point an alias at the model before its present one."""
+        """Point an alias at its previous model."""
         return self._json("POST", f"/v1/aliases/{alias}/rollback")
 
     def export(self, model: str, folder: str | Path) -> None:
-        """Save a model's files in a new folder, with a script that predicts without a service.
+        """Save a model's files in a new folder, with a script that predicts without the service.
 
         Raises
         ------
-        OSError: the folder holds something already, or cannot be written.
+        OSError: the folder is not empty or not writable.
         """
         folder = Path(folder)
         if folder.exists() and any(folder.iterdir()):
@@ -259,12 +259,12 @@ class Foldhouse:
         on_unknown: str | None = None,
         explain: bool = False,
     ) -> Predictions:
-        """A prediction for each row; `value` is on the target's own scale.
+        """Predict each row; `value` is on the target's own scale.
 
         Parameters
         ----------
         rows: mappings by column, or a pandas data frame. NaN, NaT, NA and None are missing.
-        coverage: share of the truths that the intervals are to hold, from 0.5 to 0.99.
+        coverage: share of the true values that the intervals should contain, 0.5 to 0.99.
         on_unknown: "error" refuses unknown levels, wrong types and missing cells.
         explain: adds what each column contributes.
 
@@ -283,7 +283,7 @@ class Foldhouse:
         length = max(1, min(ROWS_PER_REQUEST, CELLS_PER_REQUEST // max(1, len(names))))
         for start in range(0, max(1, len(cells)), length):
             part = cells[start : start + length]
-            # What is missing in one part only is no column that is missing.
+            # Every part names all columns, so that none counts as missing in only one part.
             part[:1] = [{**names, **row} for row in part[:1]]
             try:
                 answer = self._json("POST", "/v1/predict", params=params, json={"rows": part})
@@ -310,9 +310,9 @@ class Foldhouse:
         Parameters
         ----------
         target: a path, or an open binary file.
-        passthrough: columns of `source` to copy in front.
+        passthrough: columns of `source` to copy to the front.
         name: header of the prediction column.
-        columns: which columns to write; all without it.
+        columns: the columns to write; by default all.
         coverage, on_unknown: as in `predict`.
 
         Returns

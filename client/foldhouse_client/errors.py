@@ -1,4 +1,4 @@
-"""What can go wrong.
+"""The errors of the client.
 
 FoldhouseError       the service answered with a problem document, or the rows cannot be sent
 └── Unreachable      nothing answered
@@ -13,14 +13,14 @@ from typing import Any
 import httpx
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
-MAX_ECHO = 500  # characters of an answer that is no problem document
+MAX_ECHO = 500  # characters of an answer that is not a problem document
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One of several things that are wrong: a JSON pointer, or a row and a column of a table.
+    """One of several faults, located by a JSON pointer or by a table's row and column.
 
-    Rows count from 1 at the first row below the header.
+    Rows count from 1, the first row below the header.
     """
 
     detail: str
@@ -35,7 +35,7 @@ class Fault:
 
 
 class FoldhouseError(Exception):
-    """A problem document (RFC 9457); `str()` of it names every field, row and column at fault."""
+    """A problem document (RFC 9457). `str()` names every field, row and column at fault."""
 
     def __init__(
         self, title: str, status: int | None, detail: str, errors: Sequence[Fault] = ()
@@ -52,7 +52,7 @@ class FoldhouseError(Exception):
         return "\n".join([f"{self.title}: {self.detail}", *more])
 
     def moved(self, rows: int) -> FoldhouseError:
-        """The same of a part of a table that begins `rows` rows below its header."""
+        """Shift the row numbers of an error about a part that starts after `rows` rows."""
         for place, fault in enumerate(self.errors):
             if fault.row is not None:
                 self.errors[place] = replace(fault, row=fault.row + rows)
@@ -73,7 +73,7 @@ def from_document(document: Mapping[str, Any]) -> FoldhouseError:
 
 
 def from_response(response: httpx.Response) -> FoldhouseError:
-    """The error that an answer carries; something in between may have answered without one."""
+    """The error of an answer; a proxy may have answered without a problem document."""
     if not response.headers.get("Content-Type", "").startswith(PROBLEM_MEDIA_TYPE):
         return FoldhouseError(
             f"HTTP {response.status_code}", response.status_code, response.text[:MAX_ECHO]
@@ -82,7 +82,7 @@ def from_response(response: httpx.Response) -> FoldhouseError:
 
 
 def job_error(job: Mapping[str, Any]) -> FoldhouseError:
-    """Why a job that finished did not succeed."""
+    """Why a finished job did not succeed."""
     if job["error"] is None:
         return FoldhouseError("The job was cancelled", None, f"{job['id']} has no model")
     return from_document(job["error"])

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Writes files that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from foldhouse_client.errors import FoldhouseError
 
 @contextmanager
 def writing(target: str | Path | BinaryIO) -> Iterator[BinaryIO]:
-    """A file to write to. One named by a path appears there whole, or not at all."""
+    """A file to write to. A file given by its path appears there complete or not at all."""
     if not isinstance(target, (str, Path)):
         yield target
         return
@@ -28,13 +28,18 @@ def writing(target: str | Path | BinaryIO) -> Iterator[BinaryIO]:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Raises FoldhouseError for anything but a zip of files without folders: no name leads away."""
+    """Raises FoldhouseError unless the archive is a zip of files without folders, so that no name
+    leads outside `folder`."""
     try:
         with zipfile.ZipFile(archive) as files:
             names = files.namelist()
             led_away = [name for name in names if Path(name).name != name or name == ".."]
             if led_away:
-                raise FoldhouseError("No export", None, f"it has a file {led_away[0]!r}")
+                raise FoldhouseError(
+                    "Not an export", None, f"the zip file has an unsafe name {led_away[0]!r}"
+                )
             files.extractall(folder)
     except zipfile.BadZipFile as error:
-        raise FoldhouseError("No export", None, f"the answer is no zip file: {error}") from error
+        raise FoldhouseError(
+            "Not an export", None, f"the answer is not a zip file: {error}"
+        ) from error

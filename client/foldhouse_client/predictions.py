@@ -1,4 +1,4 @@
-"""What a model answers."""
+"""The predictions of a model, with facts about all of them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from urllib.parse import unquote
 
 
 class Predictions(list[dict[str, Any]]):
-    """A prediction for each row, in order, and what is true of all of them.
+    """A prediction for each row, in order, and facts about all rows.
 
-    facts : the rest of the service's answer: `model_id`, `target`, `missing_columns` and so on
+    facts : the rest of the service's answer, such as `model_id`, `target`, `missing_columns`
     """
 
     def __init__(self, predictions: Iterable[dict[str, Any]], facts: Mapping[str, Any]) -> None:
@@ -19,7 +19,7 @@ class Predictions(list[dict[str, Any]]):
 
 
 def facts_of(headers: Mapping[str, str]) -> dict[str, Any]:
-    """The facts of a CSV answer, which stand in its headers; None or [] where there is none."""
+    """The facts of a CSV answer, from its headers; None or [] for those without a value."""
     names = ("missing_columns", "ignored_columns", "warnings")
     target = headers.get("X-Target")
     return {
@@ -33,7 +33,7 @@ def facts_of(headers: Mapping[str, str]) -> dict[str, Any]:
 def listed(header: str | None) -> list[str]:
     """The names in a header such as X-Ignored-Columns, which are percent-encoded.
 
-    Where the service had to cut them, the last item says how many more there are.
+    If the service had to cut the list, the last item says how many more there are.
 
     >>> listed("Lot%20Area,Id,+3")
     ['Lot Area', 'Id', '3 more']

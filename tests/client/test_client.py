@@ -274,7 +274,7 @@ def test_an_export_that_leads_out_of_its_folder_is_not_unpacked(
 ) -> None:
     client = answering(lambda _: httpx.Response(200, content=content))
 
-    with pytest.raises(FoldhouseError, match="No export"):
+    with pytest.raises(FoldhouseError, match="Not an export"):
         client.export("mdl_1", tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
 
@@ -344,7 +344,7 @@ def test_cells_that_cannot_be_sent_are_named_by_row_and_column() -> None:
         answering(echo).predict(rows)
     places = [(fault.row, fault.column) for fault in raised.value.errors]
     assert places == [(1, "b"), (2, "a"), (3, "a"), (3, "b")]
-    assert "row 2, column a: inf is no finite number" in str(raised.value)
+    assert "row 2, column a: inf is not a finite number" in str(raised.value)
 
 
 def test_many_rows_are_sent_in_parts_and_faults_count_over_all(
@@ -393,7 +393,7 @@ def test_a_data_frame_is_uploaded_without_its_index() -> None:
 
     assert answering(handler).upload(frame, "frame.csv") == {"id": "ds_1"}
     assert sent == [b"y,when\n1.5,2010-07-31\nNA,NA\n"]
-    with pytest.raises(FoldhouseError, match="row 1, column y: a list is no cell"):
+    with pytest.raises(FoldhouseError, match="row 1, column y: a list cannot be a cell"):
         answering(handler).upload(pd.DataFrame({"y": [[1, 2]]}))
 
 

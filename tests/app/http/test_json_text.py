@@ -1,4 +1,4 @@
-"""Names that stand twice in an object."""
+"""Names that occur twice in an object."""
 
 from __future__ import annotations
 

@@ -264,19 +264,19 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any], str]] = {
         "POST",
         "/v1/predict?columns=prediction,low,prediction",
         {"content": b"Area\n1\n", "headers": CSV},
-        "stands twice",
+        "occurs twice",
     ),
     "a column passed through twice": (
         "POST",
         "/v1/predict?passthrough=Area&passthrough=Area",
         {"content": b"Area\n1\n", "headers": CSV},
-        "stands twice",
+        "occurs twice",
     ),
     "prices by a bound's name": (
         "POST",
         "/v1/predict?name=low",
         {"content": b"Area\n1\n", "headers": CSV},
-        "stands twice",
+        "occurs twice",
     ),
     "a misspelt parameter": (
         "POST",
@@ -291,7 +291,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any], str]] = {
             "content": b'{"target": "Price", "dataset_id": "latest", "target": "Area"}',
             "headers": JSON,
         },
-        "/target stands twice",
+        "/target occurs twice",
     ),
     "a media type in latin-1": (
         "POST",

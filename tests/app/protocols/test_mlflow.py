@@ -145,7 +145,7 @@ def test_a_column_that_a_row_has_twice_is_told(client: TestClient) -> None:
     response = client.post("/invocations", content=body, headers=JSON)
 
     assert response.status_code == 400
-    assert "/instances/1/Area stands twice" in response.json()["message"]
+    assert "/instances/1/Area occurs twice" in response.json()["message"]
 
 
 @pytest.mark.parametrize("content", [b"x", b"[" * 50_000, b'{"inputs": {"a": [1', b"\xff", b""])

@@ -226,7 +226,7 @@ def test_a_member_that_a_tensor_has_twice_is_told(client: TestClient) -> None:
     response = client.post(INFER, content=content.replace(b'"data"', b'"datatype": "FP64", "data"'))
 
     assert response.status_code == 400
-    assert "/inputs/0/shape stands twice" in response.json()["error"]
+    assert "/inputs/0/shape occurs twice" in response.json()["error"]
 
 
 @pytest.mark.parametrize("content", [b"", b"x", b"\xff", b"[" * 50_000, b'{"inputs": [{'])

@@ -35,7 +35,7 @@ def back(client: TestClient) -> str | None:
     """Where the champion points after a rollback; None: it was refused."""
     answer = client.post("/v1/aliases/champion/rollback")
     if answer.status_code == 409:
-        assert "nothing to go back to" in answer.json()["detail"]
+        assert "cannot be rolled back" in answer.json()["detail"]
         return None
     assert answer.status_code == 200, answer.text
     assert answer.json()["model_id"] == client.get("/v1/models/champion").json()["id"]
