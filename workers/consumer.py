@@ -1,4 +1,4 @@
-"""Celery's consumer, impatient: a broker that comes back is noticed within seconds."""
+"""Celery's consumer with a short retry delay, so that a broker's return is noticed in seconds."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ RETRY_INTERVAL = 2.0  # s between two attempts to connect; Celery's grows to hal
 
 class Consumer(CeleryConsumer):
     def ensure_connected(self, connection: Any) -> Any:
-        """Try for ever; the log has a line for each time."""
+        """Retry for ever, with a log line for each attempt."""
 
-        def told(error: Exception, interval: float) -> None:
+        def log_retry(error: Exception, interval: float) -> None:
             logger.warning("no broker, next try in %g s: %s", interval, error)
 
         return connection.ensure_connection(
-            told,
+            log_retry,
             interval_start=RETRY_INTERVAL,
             interval_step=0,
             interval_max=RETRY_INTERVAL,

@@ -1,7 +1,7 @@
-"""Sends hints again, so that a wiped broker or a lost message costs half a second.
+"""Sends hints again, so that a wiped broker or a lost message costs only half a second.
 
-A worker sends only what it has free slots for, and a shard's hint no more than every other
-second: hints do not pile up, however long the queue is.
+A worker sends only as many hints as it has free slots, and a shard's hint at most every other
+second. So hints do not pile up, even if the queue is long.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ RESEND_INTERVAL = 2.0  # seconds
 
 
 class Dispatcher:
-    """Of one worker."""
+    """The dispatcher of one worker."""
 
     def __init__(self, database: Database, hints: Hints, slots: Slots) -> None:
         self._database = database

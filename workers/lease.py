@@ -1,4 +1,4 @@
-"""Keeps an attempt's lease fresh, however long its child is silent or its result takes to store."""
+"""Renews an attempt's lease, even while its child is silent or its result is being stored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RENEW_INTERVAL = 5.0  # seconds
 
 @contextmanager
 def kept_lease(database: Database, fence: Fence) -> Iterator[threading.Event]:
-    """Renews in a thread; gives an event that is set once the shard is another attempt's."""
+    """Renew the lease in a thread; yields an event that is set if another attempt has the shard."""
     lost = threading.Event()
     over = threading.Event()
 

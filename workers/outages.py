@@ -1,4 +1,4 @@
-"""A worker outlives its database: loops go on, and what must be written is tried again."""
+"""Lets a worker outlive a database outage: loops continue, and writes are retried."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def repeat(
 
 
 def persist(database: Database, write: Callable[[Session], T], stopping: threading.Event) -> T:
-    """Run `write` in a transaction, again and again while the database is away.
+    """Run `write` in a transaction, and retry it while the database is unreachable.
 
-    Once the worker stops, only for STOPPING_PATIENCE more; then the database's error is raised.
+    When the worker stops, it retries for only STOPPING_PATIENCE more, then raises the error.
     """
     deadline: float | None = None
     while True:
@@ -65,5 +65,5 @@ def persist(database: Database, write: Callable[[Session], T], stopping: threadi
 
 
 def reason(error: Exception) -> str:
-    """The first line of what the database's driver says."""
+    """The first line of the database driver's message."""
     return str(getattr(error, "orig", None) or error).partition("\n")[0]

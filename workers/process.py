@@ -1,4 +1,4 @@
-"""The supervisor's side of a child process."""
+"""The supervisor's end of a child process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 CONTEXT = multiprocessing.get_context("forkserver")
 IMPORTED = "workers.training.imported"
-UNKNOWN = 255  # what multiprocessing says of a process whose status nobody has told
+UNKNOWN = 255  # multiprocessing's status of a process whose real one is unknown
 
 Attempt = Callable[[socket.socket, Connection], None]
 
@@ -32,9 +32,9 @@ _turn = threading.Lock()
 
 
 def keep_imported(environment: dict[str, str]) -> None:
-    """Start the process that children are forked from, so that no job waits for its imports.
+    """Start the process that children are forked from, so that no job waits for imports.
 
-    They take five seconds of a core, of which a child that is forked takes a twentieth.
+    Imports take five seconds of a core; forking takes a twentieth of that.
     """
     os.environ.update(environment)
     CONTEXT.set_forkserver_preload([IMPORTED])
@@ -42,7 +42,7 @@ def keep_imported(environment: dict[str, str]) -> None:
 
 
 def _forked(attempt: Attempt, far: socket.socket, reports: Connection) -> ForkServerProcess:
-    """A new process; raises OSError where none can be forked."""
+    """A new process; raises OSError if none can be forked."""
     for _ in range(2):
         process = CONTEXT.Process(target=attempt, args=(far, reports))
         try:
@@ -58,8 +58,8 @@ def _forked(attempt: Attempt, far: socket.socket, reports: Connection) -> ForkSe
 class Child:
     """A process that runs one attempt, forked from one with everything imported.
 
-    It is in a session of its own, so that Ctrl-C in a terminal reaches the worker alone, which
-    then asks the child to stop.
+    It runs in its own session, so that Ctrl-C in a terminal reaches only the worker, which then
+    asks the child to stop.
     """
 
     def __init__(self, attempt: Attempt = attempt.main) -> None:
@@ -83,7 +83,7 @@ class Child:
         return pid
 
     def begin(self, order: Order, lock: int) -> None:
-        """Hand over the job and a copy of its open lock file; a dead child is noticed later."""
+        """Send the job and a copy of its open lock file. A dead child is noticed later."""
         order.path.write_text(order.model_dump_json())
         try:
             socket.send_fds(self._socket, [b"\n"], [lock])
@@ -95,7 +95,7 @@ class Child:
         try:
             self._send(Stop(reason=reason).model_dump_json())
         except OSError:
-            logger.debug("child %d has gone already", self.pid)
+            logger.debug("child %d has already gone", self.pid)
 
     def next_report(self, timeout: float) -> Report | None:
         """Wait up to `timeout` seconds for a report.
@@ -116,7 +116,7 @@ class Child:
         self._signal(signal.SIGTERM)
 
     def kill(self) -> int:
-        """Make sure that it is dead; returns the exit status as `subprocess` has it."""
+        """Make sure that it is dead; returns the exit status as `subprocess` does."""
         if self._status is None:
             self._socket.close()
             self._signal(signal.SIGKILL)
@@ -129,9 +129,9 @@ class Child:
         return self._status
 
     def wait(self, timeout: float) -> int:
-        """The exit status of a child that has closed its pipe, killed if it lingers."""
+        """The exit status of a child that has closed its pipe; kills it if it does not end."""
         if not connection.wait([self._pidfd], timeout):
-            logger.warning("child %d closed its pipe and lives on: killed", self.pid)
+            logger.warning("child %d closed its pipe but did not end: killed", self.pid)
         return self.kill()
 
     def _signal(self, signum: signal.Signals) -> None:
@@ -153,11 +153,11 @@ class Child:
 
 
 def describe_exit(status: int) -> str:
-    """What a child's exit status says to the user, and what to do about it."""
+    """Explain a child's exit status to the user, and what to do about it."""
     if status == -signal.SIGKILL:
         return (
             "The training process was killed, most likely because the machine ran out of memory. "
-            "A smaller batch_size, smaller hidden_sizes or fewer k_folds need less."
+            "Use a smaller batch_size, smaller hidden_sizes or fewer k_folds."
         )
     if status == UNKNOWN:
         return (
@@ -166,10 +166,10 @@ def describe_exit(status: int) -> str:
         )
     if status < 0:
         return (
-            f"The training process died of signal {-status} ({signal.strsignal(-status)}). The "
-            "worker's log has what it printed last."
+            f"The training process died of signal {-status} ({signal.strsignal(-status)}). Its "
+            "last output is in the worker's log."
         )
     return (
-        f"The training process ended with exit code {status} and no result. The worker's log "
-        "has its traceback."
+        f"The training process ended with exit code {status} and no result. Its traceback is in "
+        "the worker's log."
     )

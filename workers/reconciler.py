@@ -1,4 +1,4 @@
-"""Takes shards back from the dead, and clears up after finished ones."""
+"""Queues shards of dead attempts again, and cleans up after finished ones."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from workers.workplace import Workplace
 logger = logging.getLogger(__name__)
 
 INTERVAL = 5.0  # seconds
-# After the database was away, or this machine slept, time has run on while nobody could renew a
-# lease.
+# After the database was unreachable or this machine was suspended, time has passed in which nobody
+# could renew a lease.
 GRACE = 10.0  # seconds
 
 WORKER_DIED = (
-    "The worker that ran it died or lost its connection. If this happens again, look at the "
-    "worker's log and at its machine's memory."
+    "The worker that ran it died or lost its connection. If this happens again, check the "
+    "worker's log and its machine's memory."
 )
 
 
 class Reconciler:
-    """Every worker has one; of several that find the same dead attempt, the fence lets one act."""
+    """Each worker has one. If several find the same dead attempt, the fence lets only one act."""
 
     def __init__(self, workplace: Workplace) -> None:
         self._workplace = workplace
@@ -53,8 +53,8 @@ class Reconciler:
         with here.database.reading() as session:
             neighbours = attempts.running_on(session, here.boot_id)
             expired = attempts.expired(session)
-        # The row was read first: whoever wrote it held the lock by then, so he is dead if it is
-        # free now, or has finished and the fence fails.
+        # The row was read first. Its writer held the lock at that time. So if the lock is free now,
+        # the writer is dead, or it has finished and the fence fails.
         for fence in neighbours:
             if here.locks.is_free(fence.shard_id, fence.owner):
                 self._lose(fence)
@@ -69,7 +69,7 @@ class Reconciler:
             logger.warning("shard %s: attempt %d of %s is dead: %s", *fence, state)
 
     def _clear_up(self) -> None:
-        """Remove what attempts on this host left of shards that are finished."""
+        """Remove what attempts on this host have left of finished shards."""
         here = self._workplace
         for shard_id, owner in here.locks.all():
             with here.database.reading() as session:
@@ -82,8 +82,8 @@ class Reconciler:
                 here.locks.remove(shard_id, owner)
 
     def _remove_unregistered(self, shard_id: str, registered: set[str] | None) -> None:
-        """What an attempt stored that died before it could register it. Of a shard that is no more
-        the files are written down as removals."""
+        """Remove what an attempt stored before it died without registering it. Files of a deleted
+        shard are recorded for removal."""
         if registered is None:
             return
         folder = artifacts_key(shard_id)
@@ -92,5 +92,5 @@ class Reconciler:
 
 
 def _seconds_asleep() -> float:
-    """Grows by the time that this machine is suspended, and that its clock is set forward."""
+    """A clock that includes suspended time and forward steps of the system clock."""
     return time.time() - time.monotonic()

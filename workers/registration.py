@@ -1,4 +1,4 @@
-"""The worker's own row, from which the API sees that a worker is there."""
+"""The worker's own row, which shows the API that a worker is running."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Registration:
         self._slots = slots
 
     def refresh(self) -> None:
-        """Say that this worker is alive."""
+        """Report that this worker is alive."""
         here = self._workplace
         alive = update(Worker).where(Worker.id == here.owner).values(seen_at=database_now())
         with here.database.writing() as session:
@@ -46,8 +46,8 @@ class Registration:
             )
 
     def withdraw(self) -> None:
-        """Say that it is going. What it has for a job is known until another worker registers: the
-        API admits jobs meanwhile."""
+        """Report that this worker stops. Its resources stay known until another worker registers,
+        so that the API can still admit jobs."""
         here = self._workplace
         gone = update(Worker).where(Worker.id == here.owner)
         with here.database.writing() as session:

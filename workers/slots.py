@@ -1,6 +1,6 @@
-"""How many jobs a worker trains at a time, and what each gets: a GPU, or its share of the cores.
+"""How many jobs a worker trains at a time, and what each gets: a GPU, or a share of the cores.
 
-Everything here is found without torch, which the worker's own process never imports.
+All this works without torch, which the worker's own process never imports.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from models.machine import usable_cores
 
 
 class Slots:
-    """One slot a GPU; on a CPU one, or as many as `FOLDHOUSE_SLOTS` says."""
+    """One slot per GPU; on a CPU one, or as many as `FOLDHOUSE_SLOTS` says."""
 
     def __init__(self, settings: Settings) -> None:
         gpus = 0 if settings.device == "cpu" else _visible_gpus()
@@ -29,7 +29,7 @@ class Slots:
 
     @contextmanager
     def taken(self) -> Iterator[int | None]:
-        """Occupy a slot; gives its GPU's place among the visible ones, None for the CPU."""
+        """Occupy a slot; yields its GPU's index among the visible ones, or None for the CPU."""
         gpu = self._free.get()
         try:
             yield gpu
@@ -40,10 +40,10 @@ class Slots:
         return self._free.qsize()
 
     def child_environment(self) -> dict[str, str]:
-        """The cores of a child, which trains a lane on each. What the operator set is kept.
+        """The environment for a child's cores, one lane on each. The operator's values are kept.
 
-        Where a lane has several threads they must not spin while they wait: two children with two
-        spinning OpenMP threads each on two cores train five times slower than one alone.
+        Threads of a lane must not spin while they wait: two children with two spinning OpenMP
+        threads each, on two cores, train five times slower than a single child.
         """
         threads = max(1, usable_cores() // self.count)
         return {

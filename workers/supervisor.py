@@ -1,4 +1,4 @@
-"""Runs attempts: claims a shard, gives it to a child, and writes down how that ended.
+"""Runs attempts: claims a shard, gives it to a child, and stores how it ended.
 
 tasks.run_shard ──▶ Supervisor.run ──▶ a child: workers.training.attempt ──▶ models.experiment.run
 """
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 class Supervisor:
-    """Of one worker process; each of its threads runs one attempt at a time."""
+    """One per worker process. Each of its threads runs one attempt at a time."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Supervisor:
         self._timing = timing
 
     def run(self, shard_id: str) -> None:
-        """Take an attempt at the shard, if it is queued and due, from its claim to its end."""
+        """Run an attempt of the shard, from its claim to its end, if it is queued and due."""
         here = self._workplace
         if here.stopping.is_set():
             return
@@ -93,7 +93,9 @@ class Supervisor:
         except DATABASE_AWAY:
             raise
         except Exception as error:
-            logger.exception("job %s: attempt %d broke off", claim.job_id, claim.fence.attempt)
+            logger.exception(
+                "job %s: attempt %d failed in the worker", claim.job_id, claim.fence.attempt
+            )
             ending = hindrance(error)
             self._persist(lambda s: write_end(s, claim.fence, ending, {}))
         finally:
@@ -160,9 +162,7 @@ def write_end(session: Session, fence: Fence, ending: Ending, artifacts: dict[st
 
 
 def hindrance(error: Exception) -> Hindered:
-    """What an attempt's failure in the worker itself says to the user."""
+    """Explain to the user that an attempt failed in the worker itself."""
     if isinstance(error, OSError):
         return Hindered(detail=describe_os_error(error))
-    return Hindered(
-        detail="The worker failed in a way that was not foreseen. Its log has the traceback."
-    )
+    return Hindered(detail="The worker failed unexpectedly. Its log has the traceback.")

@@ -25,7 +25,7 @@ def get(session: Session, tenant: str, dataset_id: str, *, profile: bool = True)
         newest = query.order_by(Dataset.uploaded_at.desc(), Dataset.id.desc()).limit(1)
         dataset = session.scalar(newest)
         if dataset is None:
-            raise NotFound("There is no dataset yet: upload one with POST /v1/datasets.")
+            raise NotFound("There is no dataset yet. Upload one with POST /v1/datasets.")
         return dataset
     dataset = session.scalar(query.where(Dataset.id == dataset_id))
     if dataset is None:

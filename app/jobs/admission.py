@@ -1,4 +1,4 @@
-"""What the machines that train have for one job."""
+"""The resources that the training machines have for one job."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Room:
 
 
 def largest_room(session: Session, slots: int) -> Room:
-    """Of the workers that are alive, or else of the one that was seen last.
+    """The room of the workers that are alive, or else of the one seen last.
 
-    Before any has registered: of this machine, as a worker here with so many slots would have it.
+    Before any worker has registered: the room of a worker on this machine with `slots` slots.
     """
     alive = Worker.seen_at > database_now(-WORKER_SEEN)
     registered = session.execute(

@@ -62,7 +62,7 @@ KEY_PROBLEMS = (IdempotencyMismatch, TooManyQueued)
 def validate_job(
     resources: ResourcesDep, principal: PrincipalDep, body: JobCreate
 ) -> ValidationOut:
-    """What the spec would train, with every default filled in. Nothing is created."""
+    """Shows what the spec would train, with every default filled in. Nothing is created."""
     found = service.plan(resources, principal.tenant, body.dataset_id, body.spec())
     return service.validate(resources.blobs, found)
 
@@ -81,7 +81,7 @@ async def submit_job(
     background: BackgroundTasks,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> JobOut:
-    """Queues a cross-validated training run; `Location` is where to watch it."""
+    """Queues a cross-validated training run; `Location` is the job's address."""
     submit = partial(service.submit, resources, principal.tenant, body, idempotency_key)
     submitted = await to_thread.run_sync(submit, limiter=resources.submitting)
     return _announced(submitted, resources, background, response)
@@ -124,8 +124,8 @@ def show_job(resources: ResourcesDep, principal: PrincipalDep, job_id: JobId) ->
 def list_epochs(
     resources: ResourcesDep, principal: PrincipalDep, job_id: JobId, accept: Accept = None
 ) -> StreamingResponse:
-    """Of each fold: its losses, on the standardised target's scale, its gradients, and the hidden
-    units that do nothing."""
+    """For each fold: losses, on the standardised target's scale, gradient norms, and shares of dead
+    and saturated hidden units."""
     with resources.database.reading() as session:
         job, _ = repository.get(session, principal.tenant, job_id)
     batches = downloads.epoch_batches(resources.database, job.id)
@@ -165,8 +165,8 @@ def cancel_job(
     response: Response,
     body: CancelRequest | None = None,
 ) -> JobOut:
-    """A queued job is cancelled at once, a running one within seconds; 409 if it is finished. With
-    `keep_best` a running job ends as succeeded, with a model of what it has learnt."""
+    """Cancels a queued job at once, a running one within seconds; 409 if it is finished. With
+    `keep_best`, a running job ends as succeeded, with a model of the best weights so far."""
     keep_best = body is not None and body.keep_best
     with resources.database.writing() as session:
         row = service.cancel(session, principal.tenant, job_id, keep_best=keep_best)
@@ -187,7 +187,7 @@ def retry_job(
     background: BackgroundTasks,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> JobOut:
-    """A new job with the same spec on the same table, checked anew."""
+    """Submits a new job with the same spec on the same table, after checking it again."""
     submitted = service.retry(resources, principal.tenant, job_id, idempotency_key)
     return _announced(submitted, resources, background, response)
 
@@ -204,8 +204,8 @@ def delete_job(
     job_id: JobId,
     background: BackgroundTasks,
 ) -> None:
-    """A finished one, with its metrics, its events, its files and its model; 409 while it waits or
-    runs, and while an alias points at its model."""
+    """Deletes a finished job with its metrics, events, files and model. 409 while it is queued or
+    running, or while an alias points at its model."""
     with resources.database.writing() as session:
         service.delete(session, principal.tenant, job_id)
     resources[ModelNames].forget()
@@ -218,8 +218,7 @@ def _announced(
     background: BackgroundTasks,
     response: Response,
 ) -> JobOut:
-    """Tells workers after the answer, which is after the commit: a broker that is away slows
-    nobody."""
+    """Sends the hint to workers after the answer, so that a broker that is down delays nobody."""
     if submitted.is_next:
         background.add_task(resources.hints.send, submitted.row.shards[0].id)
     return _accepted(submitted.row, response)

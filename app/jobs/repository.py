@@ -1,4 +1,4 @@
-"""Queries about jobs. Their state changes in `app.jobs.lifecycle` alone."""
+"""Queries about jobs. Only `app.jobs.lifecycle` changes their state."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from app.http.paging import PageQuery
 from app.http.parameters import LATEST
 from app.storage.tables import EpochMetric, Job, Model, Shard, State
 
-# What each submit and each poll asks is put together once.
+# The queries of each submit and each poll, built once.
 SHARDS = (
     select(Shard)
-    # A job of many has a spec and a result in each.
+    # Each shard of a large job has a spec and a result, which are not needed here.
     .options(
         load_only(Shard.job_id, Shard.state, Shard.attempt, Shard.max_attempts, Shard.progress)
     )
@@ -27,7 +27,7 @@ QUEUED = select(func.count()).where(Job.tenant == bindparam("tenant"), Job.statu
 
 
 class JobRow(NamedTuple):
-    """A job and its shards by their place, which have their state and progress alone."""
+    """A job and its shards by place, loaded only with their state and progress."""
 
     job: Job
     shards: Sequence[Shard]
@@ -39,7 +39,7 @@ def get(session: Session, tenant: str, job_id: str) -> JobRow:
     if job_id == LATEST:
         job = session.scalar(query.order_by(Job.id.desc()).limit(1))
         if job is None:
-            raise NotFound("There is no job yet: submit one with POST /v1/jobs.")
+            raise NotFound("There is no job yet. Submit one with POST /v1/jobs.")
     else:
         job = session.scalar(query.where(Job.id == job_id))
         if job is None:
@@ -71,7 +71,7 @@ def count_queued(session: Session, tenant: str) -> int:
 def epochs(
     session: Session, job_id: str, after: tuple[int, int, int], limit: int
 ) -> Sequence[EpochMetric]:
-    """Epochs of a job in the order of shard, fold and epoch, from the one after these on."""
+    """Epochs of a job in the order of shard, fold and epoch, starting after the one given."""
     return session.scalars(
         select(EpochMetric)
         .where(
@@ -84,7 +84,7 @@ def epochs(
 
 
 def models_of(session: Session, job_id: str) -> Sequence[Model]:
-    """One of each shard that succeeded, unless it was deleted; the oldest first."""
+    """The models of a job's shards that succeeded and were not deleted; oldest first."""
     return session.scalars(select(Model).where(Model.job_id == job_id).order_by(Model.id)).all()
 
 

@@ -1,4 +1,4 @@
-"""Decides what becomes a job."""
+"""Checks, submits, cancels and deletes jobs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ MOST_MODEL_BYTES = 2**31 - 1
 
 @dataclass(frozen=True)
 class Plan:
-    """A spec that fits its table."""
+    """A resolved spec that fits its table."""
 
     dataset: Dataset
     profile: Profile
@@ -54,7 +54,7 @@ class Plan:
 
 
 def plan(resources: Resources, tenant: str, dataset_id: str, spec: TrainingSpec) -> Plan:
-    """Fill in every default, and see whether the workers have room for it.
+    """Resolve a spec, and check that the workers have room for it.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def plan(resources: Resources, tenant: str, dataset_id: str, spec: TrainingSpec)
     ArtifactCorrupt: the stored table is damaged.
     """
     settings = resources.settings
-    # The table is read after the transaction, which on SQLite can hold writers up.
+    # The table is read after the transaction, which on SQLite can block writers.
     with resources.database.reading() as session:
         try:
             dataset = datasets.get(session, tenant, dataset_id, profile=False)
@@ -87,15 +87,15 @@ def plan(resources: Resources, tenant: str, dataset_id: str, spec: TrainingSpec)
     if expected.memory_bytes > limit:
         raise InvalidSpec(
             f"The run is estimated to take {expected.memory_bytes:,} bytes of memory, above "
-            f"{named}, {limit:,}: take fewer hidden units, folds or rows a batch.",
-            [Fault(pointer="/architecture", detail=f"{weights:,} weights a fold")],
+            f"{named}, {limit:,}. Use fewer hidden units, folds or rows per batch.",
+            [Fault(pointer="/architecture", detail=f"{weights:,} weights per fold")],
         )
     served = FLOAT_BYTES * weights * spec.k_folds * spec.members_per_fold
     if served > MOST_MODEL_BYTES:
         raise InvalidSpec(
-            f"The served model would have {served:,} bytes of weights, and an ONNX file holds at "
-            f"most {MOST_MODEL_BYTES:,}: take fewer hidden units, folds or members a fold.",
-            [Fault(pointer="/architecture", detail=f"{weights:,} weights a network")],
+            f"The served model would have {served:,} bytes of weights, but an ONNX file holds at "
+            f"most {MOST_MODEL_BYTES:,}. Use fewer hidden units, folds or members per fold.",
+            [Fault(pointer="/architecture", detail=f"{weights:,} weights per network")],
         )
     return Plan(dataset, profile, spec, expected)
 
@@ -126,8 +126,8 @@ def validate(blobs: Blobs, found: Plan) -> ValidationOut:
 class Submitted:
     """A queued job, or the one that an idempotency key stands for.
 
-    `is_next`: no other waited before it, so that a worker may be free. Of those that queue up,
-    workers learn by looking.
+    `is_next`: no other job was waiting, so a worker may be free. Workers find jobs that queue up by
+    polling.
     """
 
     row: JobRow
@@ -138,7 +138,7 @@ def submit(resources: Resources, tenant: str, body: JobCreate, key: str | None) 
     """Queue a job; raises as `plan` does, and TooManyQueued and IdempotencyMismatch."""
     database, settings = resources.database, resources.settings
     request = idempotency.fingerprint("POST /v1/jobs", body.model_dump_json())
-    # What takes time is done before the writers' turn.
+    # Slow work is done before the write transaction.
     with database.reading() as session:
         known = idempotency.recall(session, tenant, key, request)
         if known is not None:
@@ -171,8 +171,8 @@ def cancel(session: Session, tenant: str, job_id: str, *, keep_best: bool) -> Jo
 
 
 def delete(session: Session, tenant: str, job_id: str) -> None:
-    """Delete a finished job with its models and all that it left; its files are written down as
-    removals.
+    """Delete a finished job with its models and everything it left, and record its files for
+    removal.
 
     Raises
     ------
@@ -181,14 +181,12 @@ def delete(session: Session, tenant: str, job_id: str) -> None:
     """
     job, shards = repository.get(session, tenant, job_id)
     if job.status not in FINISHED:
-        raise Conflict(
-            f"Job {job.id} is {job.status}: cancel it first, and delete it when it has ended."
-        )
+        raise Conflict(f"Job {job.id} is {job.status}. Cancel it, and delete it when it has ended.")
     for model in repository.models_of(session, job.id):
         models.delete(session, tenant, model.id)
     session.flush()
     folders = [key(shard.id) for shard in shards for key in (artifacts_key, checkpoints_key)]
-    # An earlier version kept artifacts by the job.
+    # An earlier version kept artifacts under the job's id.
     removals.write_down(session, artifacts_key(job.id), *folders)
     removals.delete_job(session, job)
 
@@ -203,29 +201,27 @@ def _stored_spec(job: Job) -> TrainingSpec:
             for finding in error.errors(include_url=False)
         ]
         raise InvalidSpec(
-            f"The spec of {job.id} is not valid in this version: submit it again with the fields "
-            "below changed.",
+            f"The spec of {job.id} is not valid in this version. Change the fields below, and "
+            "submit it again.",
             faults,
         ) from None
 
 
 def _repeated(session: Session, tenant: str, known: str, key: str | None) -> Submitted:
-    """What a repeated request answers; raises NotFound where its job has been deleted."""
+    """The answer to a repeated request; raises NotFound if its job has been deleted."""
     with idempotency.repeating(key):
         return Submitted(repository.get(session, tenant, known), is_next=True)
 
 
 def _complete_spec(blobs: Blobs, dataset: Dataset, spec: TrainingSpec) -> TrainingSpec:
-    """By the rows of the table that are no holdout; raises InvalidSpec, ArtifactCorrupt."""
+    """Complete a spec from the rows outside the holdout; raises InvalidSpec, ArtifactCorrupt."""
     try:
         with blobs.local_copy(dataset.parquet, dataset.parquet_sha256) as parquet:
             return complete_spec(parquet, spec)
     except TableDamaged as error:
         raise ArtifactCorrupt(dataset.parquet) from error
     except ValueError as error:
-        fault = Fault(
-            pointer="/holdout", detail=f"the rows with a target leave no holdout: {error}"
-        )
+        fault = Fault(pointer="/holdout", detail=f"the rows with a target are too few: {error}")
         raise InvalidSpec(f"{fault.detail}.", [fault]) from None
 
 
@@ -246,7 +242,7 @@ def _enqueue(
             if waiting >= settings.max_queued_jobs:
                 raise TooManyQueued(
                     f"{waiting} jobs are waiting, and max_queued_jobs is "
-                    f"{settings.max_queued_jobs}: submit again when some have started, or cancel "
+                    f"{settings.max_queued_jobs}. Submit again when some have started, or cancel "
                     "some."
                 )
             return lifecycle.enqueue(

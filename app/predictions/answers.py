@@ -1,4 +1,4 @@
-"""Prices as JSON and as CSV."""
+"""Writes predictions as JSON or CSV."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MOST_WARNINGS = 20  # of a row; one more says how many there are besides
 
 @dataclass(frozen=True)
 class CsvLayout:
-    """What a CSV answer looks like."""
+    """The columns of a CSV answer."""
 
     passthrough: list[str]
     names: dict[str, str]  # of each column that it has, by the answer's own name
@@ -40,7 +40,7 @@ class CsvLayout:
 
     @classmethod
     def of(cls, query: PricingQuery, columns: Sequence[Column]) -> CsvLayout:
-        """Of a model's answers with these columns; raises Invalid where there is no such column."""
+        """The layout for a model with these columns; raises Invalid for an unknown column."""
         known = [*(column.name for column in columns), WARNINGS]
         usual = [*(column.name for column in columns if column.is_default), WARNINGS]
         chosen = [part.strip() for text in query.columns for part in text.split(",")] or usual
@@ -48,7 +48,10 @@ class CsvLayout:
         if unknown:
             raise Invalid(
                 f"columns must be some of {', '.join(known)}.",
-                [Fault(column=column, detail="is no column of the answer") for column in unknown],
+                [
+                    Fault(column=column, detail="is not a column of the answer")
+                    for column in unknown
+                ],
             )
         first = known[0]
         names = {name: (query.name or name) if name == first else name for name in chosen}
@@ -56,18 +59,18 @@ class CsvLayout:
         return cls(query.passthrough, names, is_default)
 
     def header(self, copied: list[str]) -> list[str]:
-        """Raises Invalid where two columns would have one name: readers keep one of them."""
+        """Raises Invalid if two columns would have one name, because readers keep only one."""
         names = [*copied, *self.names.values()]
         repeated = [name for name, times in Counter(names).items() if times > 1]
         if repeated:
             raise Invalid(
-                "The answer would have a column twice: change passthrough, name or columns.",
-                [Fault(column=name, detail="stands twice in the answer") for name in repeated],
+                "The answer would have a column twice. Change passthrough, name or columns.",
+                [Fault(column=name, detail="would be twice in the answer") for name in repeated],
             )
         return names
 
     def copied(self, available: Collection[str]) -> list[str]:
-        """The columns to copy; a parameter that is no column's name may list several.
+        """The columns to copy. A parameter that is not a column's name may list several names.
 
         Raises
         ------
@@ -79,9 +82,9 @@ class CsvLayout:
         absent = [name for name in names if name not in available]
         if absent:
             raise Invalid(
-                "There is no such column to pass through.",
+                "passthrough names columns that the rows do not have.",
                 [
-                    Fault(column=name, detail="is in passthrough and not in the rows")
+                    Fault(column=name, detail="is in passthrough but not in the rows")
                     for name in absent
                 ],
             )
@@ -89,20 +92,20 @@ class CsvLayout:
 
 
 def answer(priced: Priced, query: PricingQuery, settings: Settings, *, as_csv: bool) -> Response:
-    """A PredictionsOut, or a CSV; it is whole before it is sent, so that what is wrong with the
-    last row is told as an error.
+    """A PredictionsOut or a CSV. It is complete before it is sent, so that a fault in the last row
+    can still be reported as an error.
 
     Raises
     ------
-    Invalid: a layout for JSON, an explanation as CSV, or columns that the rows have not.
+    Invalid: a CSV layout for JSON, an explanation as CSV, or columns that the rows do not have.
     """
     layout = CsvLayout.of(query, priced.columns)
     if not as_csv and not layout.is_default:
         raise Invalid(
-            "passthrough, name and columns shape a CSV: ask for it with Accept: text/csv."
+            "passthrough, name and columns apply only to CSV answers. Send Accept: text/csv."
         )
     if as_csv and query.explain:
-        raise Invalid("A CSV has no place for explanations: ask for JSON with Accept.")
+        raise Invalid("Explanations need a JSON answer. Send Accept: application/json.")
     headers = {"Vary": "Accept"}
     if as_csv:
         first = next(priced.blocks)
@@ -122,7 +125,7 @@ def answer(priced: Priced, query: PricingQuery, settings: Settings, *, as_csv: b
 
 
 def _json(priced: Priced) -> Iterator[bytes]:
-    """A PredictionsOut; dictionaries are written twice as fast as its models."""
+    """A PredictionsOut as JSON. Dictionaries are written twice as fast as pydantic models."""
     yield to_json(priced.facts)[:-1] + b',"predictions":['
     separator = b""
     for block in priced.blocks:
@@ -135,7 +138,7 @@ def _json(priced: Priced) -> Iterator[bytes]:
 
 
 def _outcomes(priced: Priced, found: Predictions, part: slice) -> list[dict[str, object]]:
-    """Of each row, a PredictionOut or an ExplainedOut."""
+    """A PredictionOut or an ExplainedOut for each row."""
     members: dict[str, Sequence[object]] = {}
     inner: dict[str, dict[str, Sequence[object]]] = {}
     for column in priced.columns:
@@ -180,13 +183,13 @@ def _csv_batches(
 
 
 def cells_of(found: Predictions, column: Column, part: slice = ALL) -> Sequence[Any]:
-    """Texts, or numbers with None for what is no finite one."""
+    """Texts, or numbers with None for those that are not finite."""
     cells = found.cells[column.name][part]
     return finite(cells) if isinstance(cells, np.ndarray) else cells
 
 
 def warning_texts(found: Predictions) -> list[str]:
-    """For each row, the code and the column of each of its warnings."""
+    """For each row, the codes and columns of its warnings."""
     return [
         "; ".join(f"{odd.code} {odd.column or ''}".rstrip() for odd in listed(warnings))
         for warnings in found.warnings
@@ -194,7 +197,7 @@ def warning_texts(found: Predictions) -> list[str]:
 
 
 def listed(warnings: list[RowWarning]) -> list[RowWarning]:
-    """The first of a row's warnings, and one that counts the others."""
+    """The first warnings of a row, and one that counts the others."""
     if len(warnings) <= MOST_WARNINGS:
         return warnings
     others = Counter(odd.code for odd in warnings[MOST_WARNINGS:])
@@ -204,7 +207,7 @@ def listed(warnings: list[RowWarning]) -> list[RowWarning]:
 
 
 def finite(values: Vector) -> list[float | None]:
-    """null for what is no finite number."""
+    """null unless it is a finite number."""
     numbers: list[float | None] = values.tolist()
     if np.isfinite(values).all():
         return numbers

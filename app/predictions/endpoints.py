@@ -73,14 +73,14 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         "headers": {
             name: {"description": description, "schema": {"type": "string"}}
             for name, description in {
-                "X-Model-Id": "With a CSV: the model that priced.",
-                "X-Target": "With a CSV: the column that is predicted, percent-encoded.",
-                "X-Alias": "With a CSV: the alias that the request asked for, if it did.",
+                "X-Model-Id": "With a CSV: the id of the model that predicted.",
+                "X-Target": "With a CSV: the predicted column, percent-encoded.",
+                "X-Alias": "With a CSV: the alias that the request named, if it named one.",
                 "X-Missing-Columns": "With a CSV: columns of the model that no row has, "
-                "percent-encoded. `+7` at the end: seven more are left out.",
-                "X-Ignored-Columns": "Columns that the model does not take, percent-encoded and "
-                "cut likewise.",
-                "X-Warnings": "With a CSV: codes of what is odd about all rows alike.",
+                "percent-encoded. `+7` at the end means that seven more are left out.",
+                "X-Ignored-Columns": "Columns that the model does not use, percent-encoded and "
+                "cut in the same way.",
+                "X-Warnings": "With a CSV: codes of the warnings that apply to all rows.",
             }.items()
         },
     },
@@ -103,27 +103,28 @@ router = APIRouter(prefix="/v1", tags=["predictions"], route_class=RowsRoute)
 
 @router.post(
     "/predict",
-    summary="Price rows",
+    summary="Predict rows",
     response_class=Response,
     responses=RESPONSES,
     openapi_extra={**REQUEST_BODY, "parameters": query_parameters(NamedPricingQuery)},
 )
 async def predict(request: Request) -> Response:
-    """Rows as JSON or as CSV, and prices in the format that Accept asks for: by default the one
-    that the rows came in. Each price has an interval, whose coverage was measured on rows that its
-    model did not see. Columns may stand in any order. A missing column or cell is imputed as
-    in training; `missing_columns` names the first, a warning on its row the second. A column that
-    the model does not take is ignored and named in `ignored_columns`. A CSV has both in headers.
-    The answer has at most 4 MiB and 256 bytes for each byte of the request.
-    `?passthrough=Id&name=SalePrice&columns=prediction` gives a Kaggle
-    submission."""
+    """Takes rows as JSON or CSV. The answer has the format in Accept, by default that of the rows.
+    Each prediction has an interval, whose coverage was measured on rows that its model did not see.
+
+    Columns may be in any order. A missing column or cell is imputed as in training;
+    `missing_columns` lists the columns, a warning on the row reports the cell. A column that the
+    model does not use is ignored and listed in `ignored_columns`. A CSV answer has both in headers.
+
+    The answer is limited to 4 MiB plus 256 bytes for each byte of the request.
+    `?passthrough=Id&name=SalePrice&columns=prediction` gives a Kaggle submission."""
     query = read_query(NamedPricingQuery, request)
     return await _answer(request, query.model, query)
 
 
 @router.post(
     "/models/{model_id}/predict",
-    summary="Price rows with one model",
+    summary="Predict rows with one model",
     response_class=Response,
     responses=RESPONSES,
     openapi_extra={**REQUEST_BODY, "parameters": query_parameters(PricingQuery)},
@@ -132,13 +133,13 @@ async def predict_with_model(
     request: Request,
     model_id: Annotated[str, name_path("latest", "A model's id, or an alias.")],
 ) -> Response:
-    """As `POST /v1/predict`, which see."""
+    """The same as `POST /v1/predict`, with the model in the path."""
     query = read_query(PricingQuery, request)
     return await _answer(request, model_id, query)
 
 
 async def _answer(request: Request, model: str, query: PricingQuery) -> Response:
-    # Asked for without FastAPI, which takes a tenth of a price to do so.
+    # Called without FastAPI's injection, which takes a tenth of the time of a prediction.
     found, tenant = await resources(request), (await principal(request)).tenant
     question = Question(query.coverage, query.on_unknown, query.explain)
     accept = request.headers.get("Accept")

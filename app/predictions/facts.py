@@ -1,4 +1,4 @@
-"""What is true of all rows of an answer: it stands once, as members or as headers."""
+"""Facts about all rows of an answer, given once, as members or as headers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ LEFT_OUT = "+"  # in front of the number of names that a header leaves out; quot
 
 @dataclass(frozen=True)
 class Facts:
-    """Which model answered, and what is odd about all rows.
+    """The model that answered, and the warnings that apply to all rows.
 
-    alias : the name that the request asked for, if it was an alias
-    missing_columns : columns of the model that no row has: imputed as in training
-    ignored_columns : columns of the rows that the model does not take
+    alias : the name in the request, if it was an alias
+    missing_columns : columns of the model that no row has; imputed as in training
+    ignored_columns : columns of the rows that the model does not use
     """
 
     model_id: str
@@ -29,7 +29,7 @@ class Facts:
     warnings: list[RowWarning]
 
     def headers(self) -> dict[str, str]:
-        """Those with nothing to say are left out."""
+        """As headers of a CSV; empty ones are left out."""
         headers = {
             "X-Model-Id": self.model_id,
             "X-Target": quote(self.target),
@@ -41,18 +41,18 @@ class Facts:
         return {name: text for name, text in headers.items() if text}
 
     def parameters(self) -> dict[str, str]:
-        """The same for the Open Inference Protocol, whose parameters are texts."""
+        """As texts, for the parameters of the Open Inference Protocol."""
         texts = {name.removeprefix("X-").lower(): text for name, text in self.headers().items()}
         return {name.replace("-", "_"): text for name, text in texts.items() if name != "model-id"}
 
     def ignored_header(self) -> dict[str, str]:
-        """Beside JSON, whose readers have all of it in the document."""
+        """The one header that accompanies JSON, whose document has all facts."""
         return {"X-Ignored-Columns": header_text(names)} if (names := self.ignored_columns) else {}
 
 
 def header_text(names: Iterable[str]) -> str:
-    """Names percent-encoded, since a header is latin-1 and a name may hold a comma. Where they
-    would be too long, the last item is "+" and how many are left out.
+    """Names, percent-encoded because a header is latin-1 and a name may hold a comma. If they would
+    be too long, the last item is "+" and the number of names left out.
 
     >>> header_text(["größe, m²", "Id"])
     'gr%C3%B6%C3%9Fe%2C%20m%C2%B2,Id'

@@ -1,4 +1,4 @@
-"""Loaded models: each is loaded once, and the least recently used ones make way."""
+"""A cache of loaded models: each is loaded once, and the least recently used are dropped."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from models.serving.predictor import Predictor
 class Predictors:
     """A cache for all threads of the process.
 
-    capacity : bytes that loaded models may take. One that takes more is kept alone: loading it for
-        each request would take longer than its price is worth.
+    capacity : bytes that loaded models may take. A larger model is kept as the only one, because
+        loading it for each request would take far longer than predicting.
     """
 
     def __init__(self, blobs: Blobs, capacity: int) -> None:
@@ -30,12 +30,12 @@ class Predictors:
         self._loading: dict[str, Future[Predictor]] = {}
 
     def ready(self, model: Model) -> Predictor | None:
-        """The model's predictor, where `get` need not wait for it."""
+        """The model's predictor, if `get` would not have to wait for it."""
         with self._lock:
             return self._loaded.get(model.id)
 
     def get(self, model: Model) -> Predictor:
-        """The model's predictor; who asks while another thread loads it waits for that.
+        """The model's predictor; waits if another thread is loading it.
 
         Raises
         ------

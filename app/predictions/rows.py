@@ -1,4 +1,4 @@
-"""The rows to price, in the ways in which they arrive."""
+"""The rows to predict, in the formats in which they arrive."""
 
 from __future__ import annotations
 
@@ -37,25 +37,25 @@ from models.serving.encoding import Given
 from models.serving.predictor import Predictions, Predictor, Question
 from models.tables.table import Blocks, Limits, TableError
 
-# Rows that are priced together: enough to share the cost of a block, few enough that two cores have
-# both something to do. Of wide tables fewer, so that a block's numbers take a few megabytes.
+# Rows that are predicted together: enough to share a block's overhead, few enough to keep two cores
+# busy. Wide tables have fewer, so that a block's numbers take a few megabytes.
 BLOCK_ROWS = 4_096
 BLOCK_CELLS = 400_000
-# Of JSON, which is checked and encoded in single calls that hold Python's lock: two milliseconds.
+# For JSON, which is checked and encoded in calls that hold Python's lock for two milliseconds each.
 JSON_BLOCK_CELLS = 20_000
-# Of a JSON request: a row of two bytes has a cell in every column that another row has.
+# For a JSON request: a row of two bytes has a cell in every column that any other row has.
 MOST_CELLS = 20_000_000
-# Objects no longer and no more than that are small: a few milliseconds to price.
+# A JSON request within both limits is small: a few milliseconds to predict.
 SMALL_BYTES = 16 * 1024
 SMALL_ROWS = 4
-MOST_LISTS = 20_000  # besides the rows: tensors of shape [N, 1] have one for each cell
+MOST_LISTS = 20_000  # in addition to the rows: tensors of shape [N, 1] have one for each cell
 MOST_VALUES = 1_000_000
-NAMES_PER_COLUMN = 10  # that a row may have, of columns that a table may have
+NAMES_PER_COLUMN = 10  # names that a row may have, per column that a table may have
 
 Checked = TypeVar("Checked")
 
 REQUEST = TypeAdapter(PredictRequest)
-# What pydantic calls by Python's names.
+# JSON's words where pydantic uses Python's.
 JSON_WORDS = {
     "list_type": "Input should be a valid array",
     "dict_type": "Input should be an object",
@@ -66,10 +66,10 @@ Row = Mapping[str, JsonCell]
 
 @dataclass(frozen=True)
 class JsonTable:
-    """The rows of a document, and what it asks of them.
+    """The rows of a document, and its options.
 
-    names : columns that any of the rows has
-    rows : those from one place to another
+    names : columns that any row has
+    rows : returns the rows from one position to another
     """
 
     count: int
@@ -80,7 +80,7 @@ class JsonTable:
 
 
 class JsonBody:
-    """Rows as objects by column; `read` is called once, when they are asked for."""
+    """Rows as objects by column; `read` is called once, when they are first needed."""
 
     is_csv = False
 
@@ -100,7 +100,7 @@ class JsonBody:
 
     @property
     def is_small(self) -> bool:
-        """Whether it takes a few milliseconds to price; raises what reading it does."""
+        """Whether it takes only milliseconds to predict; raises what reading the rows does."""
         return self.size <= SMALL_BYTES and self.table.count <= SMALL_ROWS
 
     def blocks(self, settings: Settings, predictor: Predictor) -> Iterator[JsonRows]:
@@ -109,13 +109,13 @@ class JsonBody:
         if table.count > settings.max_predict_rows:
             raise TooLarge(
                 f"There are {table.count:,} rows, above max_predict_rows, "
-                f"{settings.max_predict_rows:,}: send them in parts, or as a CSV."
+                f"{settings.max_predict_rows:,}. Send them in parts, or as a CSV."
             )
         given = predictor.given(table.names)
         cells = table.count * (len(given.numeric) + len(given.categorical))
         if cells > MOST_CELLS:
             raise TooLarge(
-                f"The rows have {cells:,} cells, most of them missing, above {MOST_CELLS:,}: send "
+                f"The rows have {cells:,} cells, most of them missing, above {MOST_CELLS:,}. Send "
                 "them in parts, or as a CSV."
             )
         length = block_length(predictor, JSON_BLOCK_CELLS)
@@ -124,7 +124,7 @@ class JsonBody:
 
 
 class CsvBody:
-    """A CSV that has arrived in a file."""
+    """A CSV that was received into a file."""
 
     is_csv = True
     is_small = False
@@ -135,7 +135,7 @@ class CsvBody:
         self.size = file.tell()
 
     def check(self) -> None:
-        """A table is read when it is priced."""
+        """Does nothing: a table is read when it is predicted."""
 
     def blocks(self, settings: Settings, predictor: Predictor) -> Iterator[CsvRows]:
         """The rows in order, in blocks; raises InvalidTable."""
@@ -151,7 +151,7 @@ class CsvBody:
 
 
 def block_length(predictor: Predictor, cells: int) -> int:
-    """Rows of a block of so many cells."""
+    """The number of rows of a block with at most `cells` cells."""
     return max(1, min(BLOCK_ROWS, cells // len(predictor.manifest.columns)))
 
 
@@ -175,7 +175,7 @@ class JsonRows:
         return [str(cell).lower() if isinstance(cell, bool) else cell for cell in cells]
 
     def price(self, predictor: Predictor, question: Question) -> Predictions:
-        """What the document asks for comes before what the address does."""
+        """Predict; the document's options override the query's."""
         own = Question(
             coverage=self._table.coverage or question.coverage,
             on_unknown=self._table.on_unknown or question.on_unknown,
@@ -185,7 +185,7 @@ class JsonRows:
 
 
 class CsvRows:
-    """A block of a table, texts as they are written."""
+    """A block of a table, with cells as texts."""
 
     def __init__(self, table: pa.RecordBatch) -> None:
         self._table = table
@@ -217,11 +217,11 @@ async def received(
     read_json: Callable[[bytes, Settings], JsonTable],
     separator: str | None = None,
 ) -> AsyncIterator[RowsBody]:
-    """The body of a request: a table or, as `read_json` reads it, JSON.
+    """The body of a request: a table, or JSON, which `read_json` reads.
 
     Parameters
     ----------
-    separator: of a table, where somebody named it.
+    separator: of a table, if the request names it.
 
     Raises
     ------
@@ -246,13 +246,13 @@ async def received(
             yield CsvBody(file, separator)
         return
     raise UnsupportedMedia(
-        "Send rows as application/json or text/csv, or as the file of multipart/form-data; "
-        f"Content-Type is {media_type or 'missing'}."
+        "Content-Type must be application/json, text/csv, or multipart/form-data with the rows as "
+        f"`file`, got {media_type or 'none'}."
     )
 
 
 def read_rows(data: bytes, settings: Settings) -> JsonTable:
-    """The body of `/v1/predict`: its rows are checked a block at a time, when they are priced."""
+    """The body of `/v1/predict`. Its rows are checked block by block, when they are predicted."""
     document = load_json(data, settings)
     rows = document.get("rows") if isinstance(document, dict) else None
     if not isinstance(rows, list):
@@ -284,8 +284,8 @@ def _checked(rows: list[Any], start: int, stop: int) -> list[JsonRow]:
 
 
 def _parts(rows: list[Any], start: int, stop: int) -> Iterator[slice]:
-    """Some of the rows, so that none has many more cells than a block: a row may have thousands of
-    columns that are not the model's."""
+    """Split rows so that no part has many more cells than a block. A row may have thousands of
+    columns that the model does not use."""
     cells = 0
     for place in range(start, min(stop, len(rows))):
         cells += len(rows[place]) if isinstance(rows[place], dict) else 1
@@ -297,16 +297,16 @@ def _parts(rows: list[Any], start: int, stop: int) -> Iterator[slice]:
 
 
 def names_of(rows: Iterable[object]) -> Collection[str]:
-    """The columns that any of some objects has, in order."""
+    """The columns that any row has, in order."""
     return dict.fromkeys(chain.from_iterable(row for row in rows if isinstance(row, dict)))
 
 
 def load_json(data: bytes, settings: Settings) -> Any:
-    """A document about rows.
+    """Parse a document with rows.
 
     Raises
     ------
-    RequestValidationError : as FastAPI does, for what is no JSON
+    RequestValidationError : it is not JSON; as FastAPI does
     TooLarge, Invalid : as `load`
     """
     limits = DocumentLimits(
@@ -326,7 +326,7 @@ def load_json(data: bytes, settings: Settings) -> Any:
 def validated(
     model: TypeAdapter[Checked], value: object, at: Place | None = None, body: object = None
 ) -> Checked:
-    """A document as its type has it, or what stands in the document `body` from `at` on.
+    """Validate a document, or the part of the document `body` at `at`.
 
     Raises
     ------

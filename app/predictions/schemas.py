@@ -1,4 +1,4 @@
-"""Rows to price, and prices."""
+"""Rows to predict, and predictions."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from app.registry.names import CHAMPION
 from models.objectives.base import DEFAULT_COVERAGE, HIGHEST_COVERAGE, LOWEST_COVERAGE
 from models.tables.faults import RowWarning
 
-MOST_EXPLAINED = 20  # rows of a request: each takes thousands of prices
+MOST_EXPLAINED = 20  # rows of a request: each takes as long as thousands of predictions
 
 OnUnknown = Literal["warn", "error"]
-# Strict, and the first that fits: looking for the best one of five takes twice as long.
+# Strict, and the first type that fits: finding the best of five takes twice as long.
 JsonCell = Annotated[
     Annotated[str, Strict()]
     | Annotated[int, Strict()]
@@ -23,7 +23,7 @@ JsonCell = Annotated[
     | None,
     Field(union_mode="left_to_right"),
 ]
-# The first row at fault is told: findings about a million rows take gigabytes and minutes.
+# Only the first wrong row is reported: errors about a million rows take gigabytes and minutes.
 JsonRow = Annotated[dict[str, JsonCell], FailFast()]
 
 ROWS_EXAMPLE: dict[str, Any] = {
@@ -44,7 +44,7 @@ ROWS_EXAMPLE: dict[str, Any] = {
 class PredictRequest(BaseModel):
     """Rows as JSON objects, by column."""
 
-    # Other members are refused when all is read: with "forbid", each of a million would be told.
+    # Unknown members are refused later: with "forbid", each of a million would be one more error.
     model_config = ConfigDict(
         extra="allow",
         json_schema_extra={"examples": [ROWS_EXAMPLE], "additionalProperties": False},
@@ -56,27 +56,27 @@ class PredictRequest(BaseModel):
         strict=True,
         ge=LOWEST_COVERAGE,
         le=HIGHEST_COVERAGE,
-        description="Share of the truths that the intervals are to hold. Default: the query "
-        f"parameter's, which is {DEFAULT_COVERAGE}.",
+        description="Share of the true values that the intervals should contain. Default: that of "
+        f"the query parameter, {DEFAULT_COVERAGE}.",
     )
     on_unknown: OnUnknown | None = Field(
         default=None,
-        description="`error` refuses rows with unknown levels, wrong types or missing cells, "
-        "`warn` prices them with a warning. Default: the query parameter's.",
+        description="`error` refuses rows with unknown levels, wrong types or missing cells; "
+        "`warn` predicts them with a warning. Default: that of the query parameter.",
     )
 
 
 class PricingQuery(BaseModel):
-    """How to price, and what the answer is to look like."""
+    """How to predict, and the form of the answer."""
 
-    # A misspelt parameter would be a price that is not the one asked for.
+    # Ignoring a misspelt parameter would give a prediction that was not asked for.
     model_config = ConfigDict(extra="forbid")
 
     coverage: Annotated[float, AsDigits] = Field(
         default=DEFAULT_COVERAGE,
         ge=LOWEST_COVERAGE,
         le=HIGHEST_COVERAGE,
-        description="Share of the truths that the intervals are to hold.",
+        description="Share of the true values that the intervals should contain.",
     )
     on_unknown: OnUnknown = Field(
         default="warn",
@@ -84,47 +84,47 @@ class PricingQuery(BaseModel):
     )
     explain: bool = Field(
         default=False,
-        description="Adds to each price what each column contributes to it (JSON only). Each row "
-        f"takes as long as thousands of prices: at most {MOST_EXPLAINED} a request, fewer of a "
-        "model with many columns or weights.",
+        description="Adds each column's contribution to each prediction (JSON only). A row takes "
+        f"as long as thousands of predictions, so a request may have at most {MOST_EXPLAINED} "
+        "rows, fewer for a model with many columns or weights.",
     )
     separator: str | None = Field(
         default=None,
         pattern=SEPARATOR,
-        description="The character between the cells of a CSV, where more than one fits; a blank "
-        "(`%20`) for runs of blanks.",
+        description="The character between the cells of a CSV, if more than one fits. A space "
+        "(`%20`) means runs of spaces.",
     )
     passthrough: list[str] = Field(
-        default=[], description="Columns of the rows to copy in front of a CSV's."
+        default=[], description="Columns of the rows to copy to the front of a CSV answer."
     )
     name: str | None = Field(
         default=None,
         min_length=1,
         max_length=200,
         pattern=PRINTABLE,
-        description="Of the first column in a CSV. Default: `prediction`.",
+        description="Name of the prediction column in a CSV answer. Default: `prediction`.",
     )
     columns: list[str] = Field(
         default=[],
-        description="Which columns a CSV is to have. Default: all, which are `prediction`, `low`, "
-        "`high` and `warnings`.",
+        description="Columns of a CSV answer. Default: all, which are `prediction`, `low`, `high` "
+        "and `warnings`.",
     )
 
 
 class NamedPricingQuery(PricingQuery):
-    """The same, and with which model."""
+    """The same, with the model."""
 
     model: str = Field(
         default=CHAMPION,
         pattern=ID_PATTERN,
         description="A model's id, or an alias.",
-        examples=["latest"],  # of the examples before it, whatever champion predicts
+        examples=["latest"],  # the model of the examples before, whatever the champion is
     )
 
 
 class IntervalOut(BaseModel):
-    """Holds the truth with probability `coverage`; the bounds are null where the model has too few
-    rows to say, which a warning of the answer reports."""
+    """Contains the true value with probability `coverage`. The bounds are null if the model has too
+    few rows to compute them, which a warning of the answer reports."""
 
     low: float | None
     high: float | None
@@ -132,16 +132,16 @@ class IntervalOut(BaseModel):
 
 
 class ExplanationOut(BaseModel):
-    """What each column adds to a price: base + the sum of contributions = value."""
+    """What each column adds to a prediction: base + the sum of contributions = value."""
 
-    base: float = Field(description="The mean price of a sample of the rows of training.")
+    base: float = Field(description="The mean prediction of a sample of the training rows.")
     contributions: dict[str, float] = Field(
         description="Shapley values by column, on the target's own scale."
     )
 
 
 class PredictionOut(BaseModel):
-    """`value` is on the target's own scale; null where it is no finite number."""
+    """`value` is on the target's own scale; null if it is not a finite number."""
 
     value: float | None
     interval: IntervalOut
@@ -149,24 +149,24 @@ class PredictionOut(BaseModel):
 
 
 class ExplainedOut(PredictionOut):
-    """A price, and why; with `explain=true`."""
+    """A prediction with its explanation, for `explain=true`."""
 
     explanation: ExplanationOut
 
 
 class PredictionsOut(BaseModel):
-    """One prediction for each row, in order, and what is true of all rows."""
+    """One prediction for each row, in order, and facts about all rows."""
 
     model_config = ConfigDict(protected_namespaces=())
 
     model_id: str
     target: str = Field(description="The column that is predicted.")
-    alias: str | None = Field(description="The alias that the request asked for, if it did.")
+    alias: str | None = Field(description="The alias that the request named, if it named one.")
     missing_columns: list[str] = Field(
-        description="Columns of the model that no row has: imputed as in training."
+        description="Columns of the model that no row has; they are imputed as in training."
     )
     ignored_columns: list[str] = Field(
-        description="Columns of the rows that the model does not take."
+        description="Columns of the rows that the model does not use."
     )
-    warnings: list[RowWarning] = Field(description="What is odd about all rows alike.")
+    warnings: list[RowWarning] = Field(description="Warnings that apply to all rows.")
     predictions: list[ExplainedOut | PredictionOut]

@@ -1,4 +1,4 @@
-"""From rows to their prices."""
+"""Turns rows into predictions."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ from models.objectives.base import Column
 from models.serving.predictor import Predictions, Predictor, Question, RowError
 from models.tables.faults import TableFault
 
-# Blocks that are priced and not yet written.
+# Blocks that are predicted but not yet written.
 AHEAD = 4
 MISSING_COLUMN = "missing_column"  # how monitoring counts rows that lack a column of the model
-# Weights that go through a core for the explanations of a request: about ten seconds of it.
+# Bytes of weights that a core processes for a request's explanations: about ten seconds of work.
 EXPLAINED_BYTES = 500_000_000_000
 
 
 @dataclass(frozen=True)
 class Block:
-    """Rows with what a model says of them."""
+    """Rows with their predictions."""
 
     rows: Rows
     predictions: Predictions
@@ -45,12 +45,12 @@ class Block:
 
 @dataclass(frozen=True)
 class Priced:
-    """Blocks of rows in order, priced as they are asked for.
+    """Blocks of rows in order, predicted on demand.
 
-    facts : what is true of all of them
-    columns : of the answer
-    features : the columns that the model uses
-    request_bytes : of the rows as they came
+    facts : facts about all rows
+    columns : columns of the answer
+    features : columns that the model uses
+    request_bytes : size of the rows in the request
     """
 
     facts: Facts
@@ -62,7 +62,7 @@ class Priced:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model that can price, and by which name it was asked for."""
+    """A loaded model, and the name under which it was requested."""
 
     model: Model
     predictor: Predictor
@@ -80,7 +80,7 @@ def load(resources: Resources, tenant: str, reference: str) -> Loaded:
 
 
 def loaded(resources: Resources, tenant: str, reference: str) -> Loaded | None:
-    """The same, where it can be had without waiting for the database or the disk."""
+    """The same, if neither the database nor the disk is needed."""
     model = resources[ModelNames].known(tenant, reference)
     predictor = None if model is None else resources[Predictors].ready(model)
     if model is None or predictor is None:
@@ -96,12 +96,12 @@ def price(
     question: Question,
     gone: Event,
 ) -> Priced:
-    """Price rows with a model; the first block is priced at once.
+    """Predict rows with a model; the first block is predicted at once.
 
     Raises
     ------
     InvalidTable, InvalidRows, TooLarge and RequestValidationError, and ClientDisconnect once `gone`
-    is set, here or when a block is asked for.
+    is set, here or when a block is requested.
     """
     model, predictor = loaded.model, loaded.predictor
     blocks = _counted(
@@ -146,8 +146,8 @@ def _blocks(
                 raise ClientDisconnect
             if question.explain and first + len(rows) > (most := most_explained(predictor)):
                 raise Invalid(
-                    f"At most {most} {'row' if most == 1 else 'rows'} can be explained in one "
-                    f"request with this model of {len(predictor.manifest.columns):,} columns."
+                    f"This model of {len(predictor.manifest.columns):,} columns can explain at "
+                    f"most {most} {'row' if most == 1 else 'rows'} in one request."
                 )
             if body.is_csv:
                 waiting.append(resources.pricing.submit(_price, predictor, rows, question, first))
@@ -164,12 +164,12 @@ def _blocks(
 
 
 def most_explained(predictor: Predictor) -> int:
-    """Rows of a request: what an explanation takes grows with the columns and the weights."""
+    """The most rows per request: an explanation's cost grows with the columns and weights."""
     return max(1, min(MOST_EXPLAINED, EXPLAINED_BYTES // predictor.explanation_bytes))
 
 
 def _price(predictor: Predictor, rows: Rows, question: Question, first: int) -> Block:
-    """`first`: the place of the block's first row, from 0."""
+    """`first`: the position of the block's first row, from 0."""
     try:
         return Block(rows, rows.price(predictor, question))
     except RowError as error:

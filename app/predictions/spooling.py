@@ -1,5 +1,5 @@
-"""Answers that are whole before they are sent, so that what is wrong with the last row is an error;
-and bounded, so that no small request has a huge one."""
+"""Buffers answers. They are complete before they are sent, so that a fault in the last row can be
+an error; and limited, so that a small request cannot have a huge answer."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from app.errors import TooLarge
 from app.settings import MIB, Settings
 
 SPOOLED_BYTES = MIB  # a longer file is written to the disk
-# An answer's bytes: a row of two has about sixty times as many with an interval, and a few hundred
-# times with twenty warnings.
+# Limits on an answer's bytes. The answer to a row of two bytes is about sixty times as long with an
+# interval, and a few hundred times with twenty warnings.
 ANSWER_FLOOR = 4 * MIB
 ANSWER_PER_BYTE = 256
 
@@ -21,12 +21,12 @@ Spooled = tempfile.SpooledTemporaryFile[bytes]
 
 
 def spool(settings: Settings) -> Spooled:
-    """A file without a name, in memory while it is small; it is gone when it is closed."""
+    """A temporary file, in memory while it is small; it is deleted when it is closed."""
     return tempfile.SpooledTemporaryFile(SPOOLED_BYTES, dir=str(settings.root))
 
 
 class AnswerFiles:
-    """The parts of one answer. Leaving its context closes those that no response has taken."""
+    """The parts of one answer. Leaving the context closes those that no response has taken."""
 
     def __init__(self, settings: Settings, request_bytes: int) -> None:
         self._settings = settings
@@ -51,7 +51,7 @@ class AnswerFiles:
         if self._size > self._limit:
             raise TooLarge(
                 f"The answer would be larger than {self._limit:,} bytes, the limit for a request "
-                "of this size: send fewer rows, fill their cells, or ask for a CSV with "
+                "of this size. Send fewer rows, fill their cells, or ask for a CSV with "
                 "?columns=prediction and Accept: text/csv."
             )
         file.write(piece)

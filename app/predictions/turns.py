@@ -1,4 +1,5 @@
-"""When a request is priced: rows past the tables, tables in turn, and nothing for who has gone."""
+"""Schedules predictions: single rows bypass the queue of tables, and a client that has gone is
+skipped."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from app.predictions.service import Loaded, load, loaded
 from app.resources import Resources
 from models.serving.predictor import Question
 
-# Prices and writes the answer; it ends between two blocks once the event is set.
+# Predicts and writes the answer; stops between two blocks once the event is set.
 Price = Callable[[Loaded, Event], Response]
 
 
@@ -29,16 +30,16 @@ async def priced_in_turn(
     question: Question,
     price: Price,
 ) -> Response:
-    """The answer to rows that have come, for the model that an id or an alias names. What is wrong
-    with JSON is found before the model is looked up.
+    """Predict rows that have arrived, with the model that an id or an alias names. JSON is checked
+    before the model is looked up.
 
-    A few rows for a model that is at hand are priced on the event loop: through a thread a row
-    takes twice as long, and with four clients four times, since threads wait for Python's lock.
-    A few rows whose model must be looked up do not queue behind tables that take half a minute.
+    A few rows for a loaded model are predicted on the event loop. In a thread, a row takes twice as
+    long, and with four clients four times, because threads wait for Python's lock. A few rows whose
+    model must be looked up do not queue behind tables that take half a minute.
 
     Raises
     ------
-    ClientDisconnect : the client went before it was answered
+    ClientDisconnect : the client disconnected before the answer
     NotFound, ArtifactCorrupt, and what `price` does
     """
     gone = Event()
@@ -64,7 +65,7 @@ async def priced_in_turn(
 
 
 async def _watch(request: Request, gone: Event, waiting: CancelScope) -> None:
-    """Ends the wait for a turn once the client has gone; a thread that works looks at `gone`."""
+    """Cancel the wait for a turn once the client disconnects; a running thread checks `gone`."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
     gone.set()

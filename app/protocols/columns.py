@@ -1,4 +1,4 @@
-"""Rows that came by a door, and all that is said of them."""
+"""Rows that arrive by another protocol, and the columns of its answer."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from app.predictions.spooling import AnswerFiles, Spooled
 from models.objectives.base import HIGHEST_COVERAGE, LOWEST_COVERAGE, Column
 from models.serving.predictor import Predictions
 
-# Unlike /v1/predict, NaN is let in: clients that send tables write it for a missing cell.
-DoorCell = float | int | str | bool | None
+# Unlike in /v1/predict, NaN is allowed: clients that send tables write it for a missing cell.
+ProtocolCell = float | int | str | bool | None
 
 BYTES = "BYTES"
 FLOAT = "FP64"
-LENGTH = 4  # bytes of the number in front of each text
-FIRST_FAULT = Field(fail_fast=True)  # findings about a million cells take gigabytes
+LENGTH = 4  # bytes of the length before each text
+FIRST_FAULT = Field(fail_fast=True)  # errors about a million cells take gigabytes
 
 
 class Asked(BaseModel):
-    """What may be asked beside the rows, by the parameters that both protocols have."""
+    """Options beside the rows, in the parameters that both protocols have."""
 
     coverage: float | None = Field(
         default=None,
         strict=True,
         ge=LOWEST_COVERAGE,
         le=HIGHEST_COVERAGE,
-        description="Share of the truths that low to high is to hold.",
+        description="Share of the true values that the intervals should contain.",
     )
     on_unknown: OnUnknown | None = Field(
         default=None,
@@ -44,9 +44,11 @@ class Asked(BaseModel):
     )
 
 
-def of_columns(columns: Mapping[str, Sequence[DoorCell]], count: int, asked: Asked) -> JsonTable:
-    """Columns of equal length as rows, which are made when they are priced: they take many times
-    the memory. Raises Invalid where there are none."""
+def of_columns(
+    columns: Mapping[str, Sequence[ProtocolCell]], count: int, asked: Asked
+) -> JsonTable:
+    """Columns of equal length as rows. Rows are made when they are predicted, because they take
+    many times the memory. Raises Invalid if there are none."""
 
     def rows(start: int, stop: int) -> list[Row]:
         cells = zip(*(column[start:stop] for column in columns.values()), strict=True)
@@ -58,7 +60,7 @@ def of_columns(columns: Mapping[str, Sequence[DoorCell]], count: int, asked: Ask
 def some(count: int) -> int:
     """Raises Invalid for no rows."""
     if count == 0:
-        raise Invalid("There are no rows to price.")
+        raise Invalid("There are no rows to predict.")
     return count
 
 
@@ -76,7 +78,7 @@ class Tensor:
         return [rows] if len(self.columns) == 1 else [rows, len(self.columns)]
 
     def cells(self, found: Predictions) -> Sequence[Any]:
-        """Of each row a cell, or the cells of several columns."""
+        """One cell per row, or for several columns a tuple of cells."""
         columns = [
             warning_texts(found) if column is WARNING_COLUMN else cells_of(found, column)
             for column in self.columns
@@ -99,8 +101,8 @@ def tensors_of(columns: Sequence[Column]) -> dict[str, Tensor]:
 def write_columns(
     priced: Priced, files: AnswerFiles, packed: Mapping[str, bool]
 ) -> dict[str, Spooled]:
-    """Price all rows into a file for each of some outputs: JSON without its brackets, or bytes as
-    the binary tensor extension has them where `packed` says so. Raises what pricing does."""
+    """Predict all rows, and write each output to its own file: as JSON without its brackets, or, if
+    `packed` says so, as bytes of the binary tensor extension. Raises what predicting does."""
     written = {name: files.open() for name in packed}
     outputs = tensors_of(priced.columns)
     for block in priced.blocks:
@@ -115,7 +117,7 @@ def write_columns(
 
 
 def bytes_of(cells: Sequence[Any]) -> bytes:
-    """FP64, with NaN for null, or BYTES: of each text its length and its UTF-8."""
+    """FP64 with NaN for null, or BYTES: for each text its length and its UTF-8."""
     if isinstance(cells[0], str):
         texts = [str(cell).encode() for cell in cells]
         return b"".join(len(text).to_bytes(LENGTH, "little") + text for text in texts)

@@ -47,13 +47,13 @@ from app.predictions.turns import priced_in_turn
 from app.protocols.columns import (
     FIRST_FAULT,
     Asked,
-    DoorCell,
+    ProtocolCell,
     of_columns,
     some,
     tensors_of,
     write_columns,
 )
-from app.protocols.route import TAG, DoorRoute, error_responses, message
+from app.protocols.route import TAG, ProtocolRoute, error_responses, message
 from app.registry.names import CHAMPION
 from app.resources import Resources
 from app.settings import Settings
@@ -80,7 +80,7 @@ class ScoringError(BaseModel):
     message: str
 
 
-class MlflowRoute(DoorRoute):
+class MlflowRoute(ProtocolRoute):
     """An operation whose errors are MLflow's."""
 
     @classmethod
@@ -92,25 +92,25 @@ class MlflowRoute(DoorRoute):
 def _named(table: Any) -> Any:
     if isinstance(table, list) and table and not isinstance(table[0], dict):
         raise ValueError(
-            'must be rows, [{"LotArea": 8450}], or columns, {"LotArea": [8450]}: bare numbers do '
-            "not say which column they belong to"
+            'must be rows, [{"LotArea": 8450}], or columns, {"LotArea": [8450]}, because numbers '
+            "without names do not say which column they belong to"
         )
     return table
 
 
 def _unnested(column: Any) -> Any:
-    """[[1], [2]] for [1, 2]: so a model takes its columns that was exported to ONNX."""
+    """[1, 2] for [[1], [2]], which is how models exported to ONNX take their columns."""
     if isinstance(column, list):
         return [cell[0] if isinstance(cell, list) and len(cell) == 1 else cell for cell in column]
     return column
 
 
 def _in_parts(cells: Any, check: ValidatorFunctionWrapHandler) -> Any:
-    """What pydantic checks in one call keeps all other requests waiting; here they get a turn
-    after each part of a long list, and before each short one."""
+    """Check a long list in parts. One call of pydantic would block all other requests; this lets
+    them run between two parts."""
     if not isinstance(cells, list) or len(cells) <= PART_CELLS:
         return check(cells)
-    checked: list[DoorCell] = []
+    checked: list[ProtocolCell] = []
     for start in range(0, len(cells), PART_CELLS):
         try:
             checked += check(cells[start : start + PART_CELLS])
@@ -124,8 +124,8 @@ def _in_turn(row: Any, check: ValidatorFunctionWrapHandler) -> Any:
     return check(row)
 
 
-Cells = Annotated[list[DoorCell], FIRST_FAULT, WrapValidator(_in_parts)]
-Record = Annotated[dict[str, DoorCell], FIRST_FAULT, WrapValidator(_in_turn)]
+Cells = Annotated[list[ProtocolCell], FIRST_FAULT, WrapValidator(_in_parts)]
+Record = Annotated[dict[str, ProtocolCell], FIRST_FAULT, WrapValidator(_in_turn)]
 Records = Annotated[list[Record], FIRST_FAULT]
 Columns = Annotated[dict[str, Annotated[Cells, BeforeValidator(_unnested)]], FIRST_FAULT]
 Table = Annotated[
@@ -161,7 +161,7 @@ class Params(Asked):
     @model_validator(mode="before")
     @classmethod
     def _are_known(cls, params: Any) -> Any:
-        """With extra="forbid" each of a million unknown names would be a finding."""
+        """With extra="forbid", each of a million unknown names would be an error."""
         if isinstance(params, dict):
             unknown = next((name for name in params if name not in cls.model_fields), None)
             if unknown is not None:
@@ -195,8 +195,8 @@ class ScoringRequest(BaseModel):
 
 
 class ScoringAnswer(BaseModel):
-    """`predictions` is all that MLflow's clients read; `low`, `high` and `warnings` are in the same
-    order; the others are true of all rows, as in `POST /v1/predict`."""
+    """MLflow's clients read only `predictions`. `low`, `high` and `warnings` are in the same order.
+    The others are about all rows, as in `POST /v1/predict`."""
 
     model_config = ConfigDict(protected_namespaces=())
 
@@ -219,16 +219,14 @@ router = APIRouter(tags=[TAG], route_class=MlflowRoute, responses=error_response
 
 @router.get("/ping", summary="Is there a champion?", response_class=PlainTextResponse)
 def ping(resources: ResourcesDep, principal: PrincipalDep) -> str:
-    """MLflow's health check: 200 where the champion can be loaded."""
+    """MLflow's health check: 200 if the champion can be loaded."""
     service.load(resources, principal.tenant, CHAMPION)
     return "\n"
 
 
-@router.get(
-    "/version", summary="Which MLflow's protocol is spoken", response_class=PlainTextResponse
-)
+@router.get("/version", summary="Show the MLflow version", response_class=PlainTextResponse)
 async def version() -> str:
-    """MLflow's version, not foldhouse's, which `/openapi.json` tells."""
+    """The MLflow version whose protocol is implemented. `/openapi.json` has foldhouse's own."""
     return PROTOCOL_VERSION
 
 
@@ -254,8 +252,8 @@ def _between(rows: Sequence[Row], start: int, stop: int) -> Sequence[Row]:
     return rows[start:stop]
 
 
-def _length(columns: Mapping[str, Sequence[DoorCell]]) -> int:
-    """Of all columns; raises Invalid where they differ."""
+def _length(columns: Mapping[str, Sequence[ProtocolCell]]) -> int:
+    """The length of all columns; raises Invalid if they differ."""
     if not columns:
         return 0
     first, *others = columns
@@ -263,15 +261,15 @@ def _length(columns: Mapping[str, Sequence[DoorCell]]) -> int:
     for name in others:
         if len(columns[name]) != length:
             raise Invalid(
-                f"Columns must be of one length: {quoted(first)} has {length} cells, "
-                f"{quoted(name)} {len(columns[name])}."
+                f"All columns must have the same length, got {length} cells in {quoted(first)} "
+                f"and {len(columns[name])} in {quoted(name)}."
             )
     return length
 
 
 @router.post(
     "/invocations",
-    summary="Price rows as MLflow does",
+    summary="Predict rows with MLflow's protocol",
     response_class=Response,
     responses={200: {"model": ScoringAnswer}},
     openapi_extra={
@@ -287,9 +285,9 @@ def _length(columns: Mapping[str, Sequence[DoorCell]]) -> int:
 async def invocations(
     request: Request, resources: ResourcesDep, principal: PrincipalDep
 ) -> Response:
-    """Rows as `dataframe_split`, `dataframe_records`, `instances`, `inputs` or CSV. The champion
-    answers with a number a row; beside it stand the bounds of its interval and its warnings, as
-    in the CSV of `POST /v1/predict`."""
+    """Takes rows as `dataframe_split`, `dataframe_records`, `instances`, `inputs` or CSV. The
+    champion answers with a number per row, the bounds of its interval and its warnings, as in the
+    CSV of `POST /v1/predict`."""
     async with received(request, resources.settings, _read_scoring) as body:
         tenant = principal.tenant
         score = partial(_score, resources, tenant, body)

@@ -22,7 +22,7 @@ from app.predictions.spooling import AnswerFiles, Spooled
 from app.predictions.turns import priced_in_turn
 from app.protocols import tensors
 from app.protocols.columns import BYTES, FLOAT, of_columns, tensors_of, write_columns
-from app.protocols.route import TAG, DoorRoute, error_responses, message
+from app.protocols.route import TAG, ProtocolRoute, error_responses, message
 from app.protocols.tensors import InferRequest, OutputTensor
 from app.resources import Resources
 from app.settings import Settings
@@ -36,13 +36,13 @@ PREFIX = "/v2"
 
 
 class InferenceError(BaseModel):
-    """The protocol's."""
+    """An error in the protocol's format."""
 
     error: str
 
 
-class InferenceRoute(DoorRoute):
-    """An operation whose errors are the protocol's."""
+class InferenceRoute(ProtocolRoute):
+    """An operation with errors in the protocol's format."""
 
     @classmethod
     def error(cls, document: ProblemDocument) -> InferenceError:
@@ -56,7 +56,7 @@ class Live(BaseModel):
 
 
 class Ready(BaseModel):
-    """Prices can be asked for."""
+    """The server can predict."""
 
     ready: Literal[True]
 
@@ -69,7 +69,7 @@ class ModelReady(BaseModel):
 
 
 class ServerMetadata(BaseModel):
-    """`extensions`: beyond the protocol itself."""
+    """The server, and the protocol's `extensions` that it supports."""
 
     name: str
     version: str
@@ -77,7 +77,7 @@ class ServerMetadata(BaseModel):
 
 
 class TensorMetadata(BaseModel):
-    """A tensor that a model takes or gives; -1 is the number of rows."""
+    """An input or output tensor of a model; -1 stands for the number of rows."""
 
     name: str
     datatype: str
@@ -85,7 +85,7 @@ class TensorMetadata(BaseModel):
 
 
 class ModelMetadata(BaseModel):
-    """`versions` holds the model's id, to which an alias points today."""
+    """A model and its tensors. `versions` holds the id of the model that the name means now."""
 
     name: str
     versions: list[str]
@@ -95,7 +95,7 @@ class ModelMetadata(BaseModel):
 
 
 class InferResponse(BaseModel):
-    """`model_version` is the id of the model that priced."""
+    """`model_version` is the id of the model that predicted."""
 
     model_config = ConfigDict(protected_namespaces=())
 
@@ -103,8 +103,8 @@ class InferResponse(BaseModel):
     model_version: str
     id: str | None = None
     parameters: dict[str, str] = Field(
-        description="`target`; and, where there are any, `alias`, `missing_columns`, "
-        "`ignored_columns` and `warnings` of all rows, percent-encoded, with commas."
+        description="`target` and, where there are any, `alias`, `missing_columns`, "
+        "`ignored_columns` and `warnings` of all rows, percent-encoded and separated by commas."
     )
     outputs: list[OutputTensor]
 
@@ -121,17 +121,17 @@ router = APIRouter(
 
 @router.get("", summary="Describe the server")
 async def server_metadata() -> ServerMetadata:
-    """Its name, its version, and what it does beyond the protocol."""
+    """The server's name, version and protocol extensions."""
     return ServerMetadata(name="foldhouse", version=version("foldhouse"), extensions=EXTENSIONS)
 
 
 @router.get("/health/live", summary="Is the server up?")
 async def server_live() -> Live:
-    """Asks nothing of anybody."""
+    """Checks nothing else."""
     return Live(live=True)
 
 
-@router.get("/health/ready", summary="Can the server price?")
+@router.get("/health/ready", summary="Can the server predict?")
 def server_ready(resources: ResourcesDep) -> Ready:
     """503 without the database or the storage; see `/v2/models/{name}/ready` for a model."""
     readiness(resources)
@@ -142,7 +142,7 @@ def server_ready(resources: ResourcesDep) -> Ready:
 def model_metadata(
     resources: ResourcesDep, principal: PrincipalDep, name: ModelName
 ) -> ModelMetadata:
-    """An input for each column, of numbers or of texts; a date is a text."""
+    """An input for each column, of numbers or texts; a date is a text."""
     loaded = service.load(resources, principal.tenant, name)
     return ModelMetadata(
         name=name,
@@ -156,9 +156,9 @@ def model_metadata(
     )
 
 
-@router.get("/models/{name}/ready", summary="Can a model price?")
+@router.get("/models/{name}/ready", summary="Can a model predict?")
 def model_ready(resources: ResourcesDep, principal: PrincipalDep, name: ModelName) -> ModelReady:
-    """200 once it is loaded."""
+    """200 if the model can be loaded."""
     service.load(resources, principal.tenant, name)
     return ModelReady(name=name, ready=True)
 
@@ -170,7 +170,7 @@ async def _data(request: Request) -> bytes:
 
 @router.post(
     "/models/{name}/infer",
-    summary="Price tensors",
+    summary="Predict rows as tensors",
     response_class=Response,
     responses={
         200: {
@@ -199,20 +199,20 @@ async def infer(
         Header(
             alias=JSON_LENGTH,
             ge=0,
-            description="Bytes of JSON at the body's beginning, if bytes of tensors follow it.",
+            description="Length of the JSON at the body's start, if binary tensors follow it.",
         ),
     ] = None,
 ) -> Response:
-    """A tensor for each column, of shape [N] or [N, 1], as JSON or as bytes (the binary tensor
-    extension). Outputs are `value`, `low`, `high` and `warnings`, [N] each: the numbers and texts
-    of `POST /v1/predict`. `parameters` may hold `coverage` and `on_unknown`."""
+    """Takes a tensor for each column, of shape [N] or [N, 1], as JSON or as bytes (the binary
+    tensor extension). Outputs are `value`, `low`, `high` and `warnings`, each [N], as in `POST
+    /v1/predict`. `parameters` may hold `coverage` and `on_unknown`."""
     tenant, body = principal.tenant, TensorBody(data, json_bytes, resources.settings)
     price = partial(_price, resources, tenant, name, body)
     return await priced_in_turn(request, resources, tenant, name, body, PLAIN, price)
 
 
 class TensorBody(JsonBody):
-    """Rows as tensors; what is asked of them is read when it is asked for."""
+    """Rows as tensors; the request's options are read when they are needed."""
 
     def __init__(self, data: bytes, json_bytes: int | None, settings: Settings) -> None:
         super().__init__(self._read_table, len(data))

@@ -1,4 +1,4 @@
-"""What the doors have in common: errors in the shape of another protocol."""
+"""Shared by the other protocols: errors in their format."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from app.http.openapi import REF
 TAG = "other protocols"
 
 
-class DoorRoute(RowsRoute):
+class ProtocolRoute(RowsRoute):
     """An operation of another protocol."""
 
     @classmethod
     def error(cls, document: ProblemDocument) -> BaseModel:
-        """A problem as the protocol has it."""
+        """A problem in the protocol's format."""
         raise NotImplementedError
 
     @classmethod
     def write_problem(cls, document: ProblemDocument, headers: dict[str, str]) -> Response:
-        """What is not valid is a 400: to these protocols' clients 422 says nothing."""
+        """Invalid requests get 400, because clients of these protocols do not expect 422."""
         status = 400 if document.status == Invalid.status else document.status
         return Response(cls.error(document).model_dump_json(), status, headers, JSON)
 
@@ -34,12 +34,15 @@ def error_responses(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
     """An operation's error responses."""
     content = {JSON: {"schema": {"$ref": REF.format(model=model.__name__)}}}
     return {
-        "4XX": {"description": "The request cannot be answered as it is.", "content": content},
-        503: {"description": "What is needed does not answer or is damaged.", "content": content},
+        "4XX": {"description": "There is an error in the request.", "content": content},
+        503: {
+            "description": "A service or file that the request needs is unavailable or damaged.",
+            "content": content,
+        },
     }
 
 
 def message(document: ProblemDocument) -> str:
-    """All that a problem tells, as the one text that these protocols have room for."""
-    untold = [fault for fault in document.errors if fault.detail not in document.detail]
-    return "\n".join([document.detail, *map(describe, untold)])
+    """A problem with all of its faults as one text, which is all that these protocols allow."""
+    more = [fault for fault in document.errors if fault.detail not in document.detail]
+    return "\n".join([document.detail, *map(describe, more)])

@@ -1,4 +1,4 @@
-"""Tensors of the Open Inference Protocol: columns in, prices out, as JSON or as bytes.
+"""Tensors of the Open Inference Protocol: columns in, predictions out, as JSON or as bytes.
 
 https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
 https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from app.errors import Invalid
 from app.predictions.rows import load_json, validated
-from app.protocols.columns import BYTES, FIRST_FAULT, LENGTH, Asked, DoorCell
+from app.protocols.columns import BYTES, FIRST_FAULT, LENGTH, Asked, ProtocolCell
 from app.settings import Settings
 from models.tables.faults import quoted
 
@@ -32,7 +32,7 @@ MOST_OUTPUTS = 100  # that a request may ask for
 
 
 class InputParameters(BaseModel):
-    """Of one tensor."""
+    """Parameters of an input tensor."""
 
     binary_data_size: Annotated[int, Field(ge=0, strict=True)] | None = None
 
@@ -48,20 +48,20 @@ class InputTensor(BaseModel):
 
 
 class OutputParameters(BaseModel):
-    """Of one tensor; without `binary_data`, the request's `binary_data_output` counts."""
+    """Parameters of an output tensor. The default is the request's `binary_data_output`."""
 
     binary_data: bool | None = None
 
 
 class RequestedOutput(BaseModel):
-    """A tensor of the answer."""
+    """A requested output tensor."""
 
     name: str
     parameters: OutputParameters = OutputParameters()
 
 
 class RequestParameters(Asked):
-    """Others, such as a sequence's, are ignored: clients send them to every server."""
+    """Other parameters, such as a sequence's, are ignored: clients send them to every server."""
 
     binary_data_output: bool = False
 
@@ -82,7 +82,7 @@ INFER_EXAMPLE: dict[str, Any] = {
 
 
 class InferRequest(BaseModel):
-    """A tensor for each column; a column that is left out is imputed and warned of."""
+    """A tensor for each column. A column that is left out is imputed, with a warning."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [INFER_EXAMPLE]})
 
@@ -92,18 +92,17 @@ class InferRequest(BaseModel):
     outputs: Annotated[list[RequestedOutput], Field(max_length=MOST_OUTPUTS)] | None = None
 
     def requested(self, offered: Collection[str]) -> dict[str, bool]:
-        """Which of the outputs to give, and whether as bytes; raises Invalid."""
+        """The outputs to return, and whether as bytes; raises Invalid."""
         if not self.outputs:
             return dict.fromkeys(offered, self.parameters.binary_data_output)
         requested: dict[str, bool] = {}
         for output in self.outputs:
             if output.name not in offered:
                 raise Invalid(
-                    f"There is no output {quoted(output.name)}: ask for some of "
-                    f"{', '.join(offered)}."
+                    f"outputs must be some of {', '.join(offered)}, got {quoted(output.name)}."
                 )
             if output.name in requested:
-                raise Invalid(f"The output '{output.name}' is asked for twice.")
+                raise Invalid(f"outputs must not repeat a name, got '{output.name}' twice.")
             as_bytes = output.parameters.binary_data
             requested[output.name] = (
                 self.parameters.binary_data_output if as_bytes is None else as_bytes
@@ -112,7 +111,7 @@ class InferRequest(BaseModel):
 
 
 class OutputTensor(BaseModel):
-    """`data` is absent where the tensor's bytes stand behind the JSON."""
+    """`data` is absent if the tensor's bytes follow the JSON."""
 
     name: str
     shape: list[int]
@@ -127,7 +126,7 @@ REQUEST = TypeAdapter(InferRequest)
 def split(
     body: bytes, json_bytes: int | None, settings: Settings
 ) -> tuple[InferRequest, memoryview]:
-    """The JSON at a body's beginning, and the bytes of its tensors.
+    """Split a body into the JSON at its start and the bytes of its tensors.
 
     Raises
     ------
@@ -144,23 +143,23 @@ def split(
     return request, memoryview(body)[json_bytes:]
 
 
-def columns(inputs: Sequence[InputTensor], binary: memoryview) -> dict[str, Sequence[DoorCell]]:
-    """The cells of each tensor, by its name; all are of one length.
+def columns(inputs: Sequence[InputTensor], binary: memoryview) -> dict[str, Sequence[ProtocolCell]]:
+    """The cells of each tensor, by name; all have the same length.
 
-    Nothing is allocated for a shape: it must agree with the cells that have come.
+    Nothing is allocated for a shape: it must agree with the cells that arrived.
 
     Raises
     ------
-    Invalid: of the first tensor at fault.
+    Invalid: about the first wrong tensor.
     """
-    found: dict[str, Sequence[DoorCell]] = {}
+    found: dict[str, Sequence[ProtocolCell]] = {}
     rows = inputs[0].shape[:1]
     for tensor in inputs:
         if tensor.name in found:
-            raise _wrong(tensor, "is there twice")
+            raise _wrong(tensor, "is in the request twice")
         if tensor.datatype != BYTES and tensor.datatype not in NUMBERS:
             known = ", ".join([*NUMBERS, BYTES])
-            raise _wrong(tensor, f"has datatype {quoted(tensor.datatype)}: take one of {known}")
+            raise _wrong(tensor, f"must have a datatype of {known}, got {quoted(tensor.datatype)}")
         if tensor.shape not in ([*rows], [*rows, 1]) or not rows:
             expected = f"[{rows[0]}] or [{rows[0]}, 1], as the first input" if rows else "[N, 1]"
             raise _wrong(tensor, f"must be of shape {expected}, got {tensor.shape[:4]}")
@@ -176,7 +175,7 @@ def columns(inputs: Sequence[InputTensor], binary: memoryview) -> dict[str, Sequ
             raise _wrong(tensor, f"must have {rows[0]} cells, as its shape says, got {len(cells)}")
         found[tensor.name] = cells
     if binary:
-        raise Invalid(f"{len(binary)} bytes at the body's end belong to no tensor.")
+        raise Invalid(f"The last {len(binary)} bytes of the body belong to no tensor.")
     return found
 
 
@@ -184,8 +183,8 @@ def _wrong(tensor: InputTensor, detail: str) -> Invalid:
     return Invalid(f"Input {quoted(tensor.name)} {detail}.")
 
 
-def _listed(tensor: InputTensor) -> list[DoorCell]:
-    """Cells of JSON, flat or a list for each row."""
+def _listed(tensor: InputTensor) -> list[ProtocolCell]:
+    """Cells in JSON, flat or as a list for each row."""
     if tensor.data is None:
         raise _wrong(tensor, "has neither data nor binary_data_size")
     cells: list[Any] = []
@@ -197,7 +196,7 @@ def _listed(tensor: InputTensor) -> list[DoorCell]:
     fits, what = _fitting(tensor.datatype)
     for cell in cells:
         if cell is not None and not fits(cell):
-            raise _wrong(tensor, f"is {tensor.datatype}: its cells must be {what} or null")
+            raise _wrong(tensor, f"is {tensor.datatype}, so its cells must be {what} or null")
     return cells
 
 
@@ -211,7 +210,7 @@ def _fitting(datatype: str) -> tuple[Callable[[Any], bool], str]:
     return lambda cell: type(cell) is int, "integers"
 
 
-def _unpacked(tensor: InputTensor, data: memoryview) -> list[DoorCell]:
+def _unpacked(tensor: InputTensor, data: memoryview) -> list[ProtocolCell]:
     if tensor.datatype == BYTES:
         return _texts(tensor, data)
     dtype = np.dtype(NUMBERS[tensor.datatype])
@@ -221,19 +220,19 @@ def _unpacked(tensor: InputTensor, data: memoryview) -> list[DoorCell]:
             f"is {tensor.datatype} of shape {tensor.shape}, which takes "
             f"{tensor.shape[0] * dtype.itemsize} bytes, got {len(data)}",
         )
-    cells: list[DoorCell] = np.frombuffer(data, dtype).tolist()
+    cells: list[ProtocolCell] = np.frombuffer(data, dtype).tolist()
     return cells
 
 
-def _texts(tensor: InputTensor, data: memoryview) -> list[DoorCell]:
-    """Each is its length, and as many bytes of UTF-8."""
-    texts: list[DoorCell] = []
+def _texts(tensor: InputTensor, data: memoryview) -> list[ProtocolCell]:
+    """Read texts, each a length followed by that many bytes of UTF-8."""
+    texts: list[ProtocolCell] = []
     place = 0
     while place < len(data):
         start = place + LENGTH
         place = start + int.from_bytes(data[place:start], "little")
         if start > len(data) or place > len(data):
-            raise _wrong(tensor, f"breaks off in its text {len(texts) + 1}")
+            raise _wrong(tensor, f"ends in the middle of its text {len(texts) + 1}")
         try:
             texts.append(str(data[start:place], "utf-8"))
         except UnicodeDecodeError:

@@ -1,8 +1,8 @@
-"""A copy of everything, taken while the service runs, and the way back.
+"""Copies everything while the service runs, and restores it.
 
 A backup is itself a data folder: `foldhouse.sqlite`, whatever the database was, and `storage/`. The
-database is copied first: the files that its rows name are never changed, so they can be copied
-after it. Checkpoints and broker messages are left out; a job that was running is run again.
+database is copied first. The files that its rows name never change, so they can be copied after it.
+Checkpoints and broker messages are left out; a job that was running starts again.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ BATCH_ROWS = 1_000
 
 
 class NotEmpty(Exception):
-    """The place to write to holds something already."""
+    """The destination is not empty."""
 
 
 @dataclass(frozen=True)
 class Copied:
-    """What a backup or a restored installation holds."""
+    """The contents of a backup or a restored installation."""
 
     datasets: int
     jobs: int
@@ -48,12 +48,12 @@ def back_up(database: Database, blobs: Blobs, folder: Path) -> Copied:
     Raises
     ------
     NotEmpty
-    ArtifactCorrupt: a file is missing or changed; what is there already is no whole backup.
+    ArtifactCorrupt: a file is missing or changed; what was copied so far is not a backup.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise NotEmpty(f"{folder} is not empty")
-    # What breaks off has no database under that name, and cannot be taken for a backup.
+    # An interrupted copy has no database under the final name, so nobody takes it for a backup.
     partial = folder / f".{DATABASE_FILE}"
     _copy_database(database, partial)
     copy = Database(f"sqlite:///{partial}")
@@ -76,14 +76,14 @@ def restore(folder: Path, database: Database, blobs: Blobs) -> Copied:
     """
     with database.reading() as session:
         if session.scalar(select(func.count()).select_from(Dataset)):
-            raise NotEmpty("the database has datasets already")
+            raise NotEmpty("the database already has datasets")
     with tempfile.TemporaryDirectory(prefix="foldhouse-") as scratch:
         path = Path(scratch) / DATABASE_FILE
         shutil.copy(folder / DATABASE_FILE, path)
         upgrade(f"sqlite:///{path}")
         backup = Database(f"sqlite:///{path}")
         try:
-            # Files first: a row must not name a file that is not there.
+            # Files first, because a row must not name a file that does not exist.
             size = _copy_files(backup, backup, Blobs(str(folder / STORAGE_FOLDER)), blobs)
             with backup.engine.connect() as source, database.engine.begin() as target:
                 _copy_rows(source, target)
@@ -93,7 +93,7 @@ def restore(folder: Path, database: Database, blobs: Blobs) -> Copied:
 
 
 def _copy_database(database: Database, path: Path) -> None:
-    """As it is at one moment. Who writes waits for a copy of SQLite: seconds a gigabyte."""
+    """Copy the database as of one moment. On SQLite, writers wait for it: seconds per gigabyte."""
     if database.engine.dialect.name == "sqlite":
         with database.engine.connect() as source, closing(sqlite3.connect(path)) as target:
             connection = source.connection.driver_connection
@@ -118,7 +118,7 @@ def _copy_rows(source: Connection, target: Connection) -> None:
 
 
 def _advance_sequence(table: Table, target: Connection) -> None:
-    """So that the next row numbered by PostgreSQL comes after those copied."""
+    """Advance PostgreSQL's sequences, so that new rows are numbered after those copied."""
     column = table.autoincrement_column
     if column is None:
         return
@@ -131,9 +131,9 @@ def _advance_sequence(table: Table, target: Connection) -> None:
 
 
 def _copy_files(rows: Database, live: Database, source: Blobs, target: Blobs) -> int:
-    """The files that the rows name, checked on the way; their bytes in all.
+    """Copy and check the files that the rows name; returns their total bytes.
 
-    What was deleted from the live database since its rows were copied is taken from the copy too.
+    Rows deleted from the live database since the copy are deleted from the copy too.
     """
     size = 0
     with rows.reading() as session:
@@ -162,7 +162,7 @@ def _copy_files(rows: Database, live: Database, source: Blobs, target: Blobs) ->
 
 
 def _forget(session: Session, dataset_id: str) -> None:
-    """A dataset, and the jobs that were deleted before it."""
+    """Delete a dataset, after the jobs that were deleted before it."""
     models = select(Model.id).where(Model.dataset_id == dataset_id)
     session.execute(delete(Alias).where(Alias.model_id.in_(models)))
     session.execute(delete(Model).where(Model.dataset_id == dataset_id))

@@ -23,7 +23,7 @@ DATASETS, ARTIFACTS, CHECKPOINTS = "datasets", "artifacts", "checkpoints"
 
 
 class ArtifactCorrupt(Exception):
-    """A stored file is missing or its bytes are not those that were stored."""
+    """A stored file is missing, or its bytes have changed."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"{name} is missing from storage or was changed there")
@@ -41,10 +41,10 @@ def dataset_key(dataset_id: str) -> str:
 
 
 def artifacts_key(folder: str) -> str:
-    """Where a shard's artifacts are, by its id; an earlier version kept them by the job's.
+    """The folder of a shard's artifacts, by its id; an earlier version used the job's id.
 
-    Shards share none, even of the same bytes: else deleting the model of one could take a file
-    that another stored a moment ago and has not registered yet.
+    Shards share no files, even with the same bytes. Otherwise, deleting one model could remove a
+    file that another shard has just stored and not registered yet.
     """
     return f"{ARTIFACTS}/{folder}"
 
@@ -59,7 +59,7 @@ def checkpoints_key(shard_id: str) -> str:
 
 
 class Blobs:
-    """A folder, or whatever else fsspec reaches, such as `s3://bucket/prefix`."""
+    """Storage in a folder, or anywhere that fsspec reaches, such as `s3://bucket/prefix`."""
 
     def __init__(self, url: str) -> None:
         self._fs, self._root = fsspec.core.url_to_fs(url)
@@ -69,20 +69,20 @@ class Blobs:
         return f"{self._root}/{key}"
 
     def put(self, key: str, source: Path) -> None:
-        """Store a local file; the file under `key` is replaced at once or not at all."""
+        """Store a local file; replaces the file under `key` atomically."""
         if self._local:
             _install(source, Path(self._path(key)))
         else:
             self._fs.put_file(str(source), self._path(key))
 
     def put_artifact(self, folder: str, source: Path) -> str:
-        """Store a file under its SHA-256, which is returned."""
+        """Store a file under its SHA-256; returns the SHA-256."""
         sha256 = file_sha256(source)
         self.put(artifact_key(folder, sha256), source)
         return sha256
 
     def read_artifact(self, folder: str, name: str, sha256: str) -> bytes:
-        """The bytes of an artifact; raises ArtifactCorrupt unless they are the stored ones."""
+        """The bytes of an artifact; raises ArtifactCorrupt if it is missing or has changed."""
         try:
             data: bytes = self._fs.cat_file(self._path(artifact_key(folder, sha256)))
         except FileNotFoundError as error:
@@ -92,7 +92,7 @@ class Blobs:
         return data
 
     def open_artifact(self, folder: str, name: str, sha256: str) -> BinaryIO:
-        """The same, open at its beginning."""
+        """The same, as a file opened at its start."""
         try:
             return self.open_checked(artifact_key(folder, sha256), sha256)
         except ArtifactCorrupt as error:
@@ -102,7 +102,7 @@ class Blobs:
         return bool(self._fs.exists(self._path(key)))
 
     def names(self, key: str) -> list[str]:
-        """What lies in the folder `key`, temporary files of a local one included."""
+        """The names in the folder `key`, including temporary files of a local folder."""
         if not self.exists(key):
             return []
         paths: list[str] = self._fs.ls(self._path(key), detail=False)
@@ -112,11 +112,11 @@ class Blobs:
         return self._fs.open(self._path(key), "rb")  # type: ignore[no-any-return]
 
     def open_checked(self, key: str, sha256: str) -> BinaryIO:
-        """The file, at its beginning; one from elsewhere is copied here first.
+        """Open a file at its start; a remote one is copied here first.
 
         Raises
         ------
-        ArtifactCorrupt: it is missing or its hash is another.
+        ArtifactCorrupt: it is missing, or its hash differs.
         """
         try:
             file = self.open(key) if self._local else self._copy_here(key)
@@ -141,11 +141,11 @@ class Blobs:
 
     @contextmanager
     def local_copy(self, key: str, sha256: str | None) -> Iterator[Path]:
-        """A path under which the file can be read: itself, or a temporary copy of it.
+        """A local path of the file: its own, or that of a temporary copy.
 
         Raises
         ------
-        ArtifactCorrupt: it is missing, or its hash is another; None: that is not known.
+        ArtifactCorrupt: it is missing, or its hash differs from `sha256`, unless that is None.
         """
         with ExitStack() as stack:
             if self._local:
@@ -164,13 +164,13 @@ class Blobs:
             yield path
 
     def delete(self, key: str) -> None:
-        """Remove a file, or a folder with all that is in it; what is not there is left so."""
+        """Remove a file, or a folder with its contents; does nothing if it does not exist."""
         with suppress(FileNotFoundError):  # or another process removes it at the same time
             if self.exists(key):
                 self._fs.rm(self._path(key), recursive=True)
 
     def check(self) -> None:
-        """Write a byte; raises what the storage raises, such as OSError, unless it can be used."""
+        """Write a byte; raises what the storage raises, such as OSError, if it cannot be used."""
         if self._local:
             Path(self._root).mkdir(parents=True, exist_ok=True)
         self._fs.pipe_file(self._path(PROBE), b"\0")

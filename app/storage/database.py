@@ -22,7 +22,7 @@ BUSY_TIMEOUT = 5000  # ms
 POOL_TIMEOUT = 10  # s
 CONNECT_TIMEOUT = 5  # s
 
-# What lies with the database's server, its network or its disk: it may work again later.
+# Errors of the database's server, its network or its disk: a later attempt may succeed.
 DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
 
 # Of PostgreSQL, undefined_table and undefined_column:
@@ -67,7 +67,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class database_now(GenericFunction[datetime]):
-    """The database's clock plus a number of seconds: leases must not depend on a worker's clock."""
+    """The database's clock plus some seconds, because leases must not depend on workers' clocks."""
 
     type = UtcDateTime()
     inherit_cache = True
@@ -108,7 +108,7 @@ def make_engine(url: str) -> Engine:
             url,
             pool_pre_ping=True,
             pool_timeout=POOL_TIMEOUT,
-            # A partition that swallows packets must not hold a session for hours.
+            # A network partition that drops packets must not hold a session for hours.
             connect_args={
                 "connect_timeout": CONNECT_TIMEOUT,
                 "keepalives_idle": 5,  # s
@@ -145,8 +145,8 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.engine = make_engine(url)
-        # SQLite has one writer at a time, and who finds it busy sleeps up to 0.1 s before he looks
-        # again: threads of one process wait for each other here, where they are woken.
+        # SQLite has one writer at a time, and a blocked one sleeps up to 0.1 s between attempts. So
+        # threads of one process wait for each other on this lock, which wakes them at once.
         sqlite = self.engine.dialect.name == "sqlite"
         self._writer: threading.Lock | None = threading.Lock() if sqlite else None
         self._writers = sessionmaker(self.engine, expire_on_commit=False)
@@ -157,7 +157,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """A session whose work is committed at the end, or rolled back on an error."""
+        """A session that commits at the end, or rolls back on an error."""
         with self._turn(), self._writers.begin() as session:
             yield session
 
@@ -169,7 +169,7 @@ class Database:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Raises as a database does that is busy for too long."""
+        """Raises the error of a database that is busy for too long."""
         if self._writer is None:
             yield
             return

@@ -1,4 +1,4 @@
-"""Idempotency keys: a request that is repeated creates nothing."""
+"""Idempotency keys: a repeated request creates nothing."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def fingerprint(operation: str, body: str) -> str:
 
 
 def recall(session: Session, tenant: str, key: str | None, request: str) -> str | None:
-    """The id of what the key's first request made; None: there is no key, or it is new.
+    """The id of what the key's first request created, or None without a key or with a new one.
 
     Raises
     ------
-    IdempotencyMismatch: the first request was another.
+    IdempotencyMismatch: the key's first request was a different one.
     """
     if key is None:
         return None
@@ -32,30 +32,30 @@ def recall(session: Session, tenant: str, key: str | None, request: str) -> str 
         return None
     if row.request_sha256 != request:
         raise IdempotencyMismatch(
-            f"Idempotency-Key '{key}' was used for another request: take a new key for a new one."
+            f"Idempotency-Key '{key}' was used for another request. Use a new key for a new one."
         )
     return row.resource_id
 
 
 @contextmanager
 def repeating(key: str | None) -> Iterator[None]:
-    """Around the look for what the key's first request made: NotFound then says why it is gone."""
+    """Wraps the look-up of what the key's first request created: explains a NotFound."""
     try:
         yield
     except NotFound as error:
         raise NotFound(
-            f"{error.detail} The first request with the Idempotency-Key '{key}' made it, and it "
-            "has been deleted since: take a new key to make another."
+            f"{error.detail} The first request with the Idempotency-Key '{key}' created it, and it "
+            "has been deleted since. Use a new key to create another."
         ) from None
 
 
 def once(
     session: Session, tenant: str, key: str | None, request: str, create: Callable[[], str]
 ) -> str:
-    """The id of what `create` makes, or of what was made when the key was used before.
+    """The id of what `create` creates, or of what the key's first request created.
 
-    Of two requests with one key at a time, the later waits on the key's row, and then undoes
-    what it made.
+    Of two concurrent requests with one key, the later waits on the key's row, then undoes what it
+    created.
     """
     known = recall(session, tenant, key, request)
     if known is not None or key is None:

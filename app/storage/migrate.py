@@ -30,8 +30,8 @@ def alembic_config(url: str | None = None) -> Config:
 def lacking(connection: Connection) -> list[str]:
     """The tables and columns of this version that the database does not have.
 
-    Not its revision: a later version may have migrated the database while workers of this one are
-    still there, and what it added does not concern them.
+    Does not compare revisions: a later version may have migrated the database while workers of this
+    version still run, and its additions do not affect them.
     """
     there = {
         table: {column["name"] for column in columns}
@@ -46,10 +46,10 @@ def lacking(connection: Connection) -> list[str]:
 
 
 def upgrade(url: str) -> None:
-    """Create the tables, or bring them to the newest revision; a current database is left alone.
+    """Create the tables, or upgrade them to the newest revision. A current database is unchanged.
 
-    All in one transaction. Several processes may do this at once: one does the work, the others
-    wait for it.
+    It is one transaction. Several processes may call it at once: one does the work, the others wait
+    for it.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def upgrade(url: str) -> None:
         if isinstance(error.__cause__, ResolutionError):
             raise DatabaseTooNew(
                 f"The database has revision {error.__cause__.argument}, which this version of "
-                "foldhouse does not know: a later version has migrated it. Install that version, "
-                "or restore a backup made before the upgrade."
+                "foldhouse does not know, because a later version migrated it. Install "
+                "that version, or restore a backup made before the upgrade."
             ) from error
         raise

@@ -1,6 +1,5 @@
-"""A deleted job's rows, and the files of deleted rows: their folders are written down in the
-transaction that deletes the rows, and removed after it. A crash in between leaves them to the next
-round."""
+"""Deletes a job's rows, and the files of deleted rows. The transaction that deletes rows records
+their folders, which are removed after it. After a crash in between, the next round removes them."""
 
 from __future__ import annotations
 
@@ -17,28 +16,28 @@ logger = logging.getLogger(__name__)
 
 
 def delete_job(session: Session, job: Job) -> None:
-    """With all rows that refer to it, its model aside."""
+    """Delete a job with all rows that refer to it, except its model."""
     for table in (Event, EpochMetric, Shard):
         session.execute(delete(table).where(table.job_id == job.id))
     session.delete(job)
 
 
 def write_down(session: Session, *folders: str) -> None:
-    """Of what this transaction deletes."""
+    """Record the folders of what this transaction deletes."""
     for folder in folders:
         session.merge(Removal(folder=folder))
 
 
 def carry_out(database: Database, blobs: Blobs) -> None:
-    """Remove what is written down, whoever did; safe in several processes at a time."""
+    """Remove all recorded folders; safe in several processes at a time."""
     with database.reading() as session:
         folders = session.scalars(select(Removal.folder)).all()
     removed = []
     for folder in folders:
         try:
             blobs.delete(folder)
-        except Exception as error:  # every storage has its own
-            logger.warning("%s is not removed yet: %s", folder, error)
+        except Exception as error:  # every storage raises its own
+            logger.warning("%s could not be removed, will try again: %s", folder, error)
         else:
             removed.append(folder)
     if removed:

@@ -1,8 +1,8 @@
-"""Removes from storage what finished jobs and deleted rows have left, and keys that nobody repeats
-any more.
+"""Removes files that finished jobs and deleted rows have left in storage, and expired idempotency
+keys.
 
-Only what a row of this database speaks of is touched: files that it does not know may be another
-installation's, or those of a backup that is being restored.
+Only files that a row of this database names are touched. Others may belong to another installation,
+or to a backup that is being restored.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ def sweep(database: Database, blobs: Blobs) -> None:
     """One round; safe while everything runs, and in several workers at a time."""
     removals.carry_out(database, blobs)
     artifacts, checkpoints = set(blobs.names(ARTIFACTS)), set(blobs.names(CHECKPOINTS))
-    # Each in one statement: a shard may finish between two.
+    # One statement each, because a shard may finish between two.
     without_model = (
         select(Shard.id)
         .outerjoin(Model, Model.shard_id == Shard.id)
         .where(Shard.state.in_(FINISHED), Model.id.is_(None))
     )
-    # An earlier version kept the files of a model by its job.
+    # An earlier version kept a model's files under its job's id.
     jobs_without_model = (
         select(Job.id)
         .outerjoin(Model, (Model.job_id == Job.id) & Model.shard_id.is_(None))
@@ -45,7 +45,7 @@ def sweep(database: Database, blobs: Blobs) -> None:
         *(artifacts_key(folder) for folder in artifacts & folders),
         *(checkpoints_key(shard_id) for shard_id in checkpoints & shards),
     ):
-        logger.info("%s is what a finished job left, and is removed", key)
+        logger.info("%s was left by a finished job and is removed", key)
         blobs.delete(key)
     with database.writing() as session:
         forgotten = IdempotencyKey.created_at < database_now(-KEY_LIFE)

@@ -7,7 +7,7 @@ import re
 from fastapi.testclient import TestClient
 from house_api import upload
 
-DOORS = ("/invocations", "/ping", "/version", "/v2")
+PROTOCOLS = ("/invocations", "/ping", "/version", "/v2")
 
 
 def test_every_operation_refuses_what_it_does_not_know(client: TestClient) -> None:
@@ -15,7 +15,7 @@ def test_every_operation_refuses_what_it_does_not_know(client: TestClient) -> No
         url = re.sub(r"{\w+}", "champion", path)
         for method in item.keys() & {"get", "post", "put", "delete"}:
             answer = client.request(method, url, params={"limits": "5"}, json={})
-            expected = 400 if path.startswith(DOORS) else 422
+            expected = 400 if path.startswith(PROTOCOLS) else 422
             assert answer.status_code == expected, (method, path, answer.text)
             assert "limits" in answer.text, (method, path)
 

@@ -80,8 +80,8 @@ def test_a_job_that_has_not_finished(client: TestClient) -> None:
     running = client.delete(f"/v1/jobs/{job['id']}")
 
     assert (queued.status_code, running.status_code) == (409, 409)
-    assert "is queued: cancel it first" in queued.json()["detail"]
-    assert "is running: cancel it first" in running.json()["detail"]
+    assert "is queued. Cancel it" in queued.json()["detail"]
+    assert "is running. Cancel it" in running.json()["detail"]
 
 
 def test_a_request_that_is_repeated_after_the_deletion(client: TestClient) -> None:
@@ -98,7 +98,7 @@ def test_a_request_that_is_repeated_after_the_deletion(client: TestClient) -> No
         assert client.delete(f"/v1/jobs/{made}").status_code == 204
         repeated = client.post(path, json=spec, headers=key)
         assert repeated.status_code == 404
-        assert f"'key {place}' made it, and it has been deleted" in repeated.json()["detail"]
+        assert f"'key {place}' created it, and it has been deleted" in repeated.json()["detail"]
 
 
 def test_what_a_crash_leaves_is_swept(
@@ -127,7 +127,7 @@ def test_files_stay_written_down_while_the_storage_is_away(
     with monkeypatch.context() as away:
         away.setattr(Blobs, "delete", _refuse)
         assert client.delete(f"/v1/datasets/{dataset['id']}").status_code == 204
-    assert "is not removed yet: [Errno 5] the storage is away" in caplog.text
+    assert "could not be removed, will try again: [Errno 5] the storage is away" in caplog.text
     assert rows(client, Removal) == [1]
     removals.carry_out(resources.database, resources.blobs)
     assert resources.blobs.names(DATASETS) == []

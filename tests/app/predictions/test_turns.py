@@ -61,7 +61,7 @@ def tensors(rows: int) -> dict[str, Any]:
     }
 
 
-DOORS: dict[str, tuple[str, Callable[[int], dict[str, Any]]]] = {
+ENDPOINTS: dict[str, tuple[str, Callable[[int], dict[str, Any]]]] = {
     "rows": ("/v1/predict", document),
     "MLflow": ("/invocations", scoring),
     "Open Inference": ("/v2/models/champion/infer", tensors),
@@ -69,12 +69,12 @@ DOORS: dict[str, tuple[str, Callable[[int], dict[str, Any]]]] = {
 
 
 @pytest.mark.usefixtures("lasting_names")  # before the client's
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_a_row_is_priced_without_another_thread(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch, door: str
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, endpoint: str
 ) -> None:
     """Of a model that is loaded; many rows leave the event loop to others."""
-    path, body = DOORS[door]
+    path, body = ENDPOINTS[endpoint]
     client.post(path, json=body(1))
     limiters: list[object] = []
 
@@ -89,11 +89,11 @@ def test_a_row_is_priced_without_another_thread(
     assert limiters == [resources_of(client).bulk]
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.timeout(30)
-def test_a_row_does_not_queue_behind_long_tables(client: TestClient, door: str) -> None:
+def test_a_row_does_not_queue_behind_long_tables(client: TestClient, endpoint: str) -> None:
     """Nor does one whose model has to be looked up again."""
-    path, body = DOORS[door]
+    path, body = ENDPOINTS[endpoint]
     bulk, portal = resources_of(client).bulk, client.portal
     assert portal is not None
     holders = [object() for _ in range(int(bulk.total_tokens))]
@@ -166,7 +166,10 @@ def table(rows: int) -> bytes:
 
 
 LEAVING = {
-    **{door: (path, json.dumps(body(MANY)).encode(), JSON) for door, (path, body) in DOORS.items()},
+    **{
+        endpoint: (path, json.dumps(body(MANY)).encode(), JSON)
+        for endpoint, (path, body) in ENDPOINTS.items()
+    },
     "CSV": ("/v1/predict", table(MANY), CSV),
 }
 

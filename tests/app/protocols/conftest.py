@@ -18,7 +18,7 @@ from app.storage.migrate import upgrade
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    folder = tmp_path_factory.mktemp("doors")
+    folder = tmp_path_factory.mktemp("protocols")
     settings = Settings(data_dir=folder, max_body_bytes=200_000, max_predict_rows=10_000)
     upgrade(settings.resolved_database_url)
     with serving(settings) as client:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from door_rows import COLUMNS, ROWS, predict
 from fastapi.testclient import TestClient
 from house_api import houses_csv, serving, train
+from protocol_rows import COLUMNS, ROWS, predict
 
 from app.protocols.mlflow import PROTOCOL_VERSION
 from app.settings import Settings
@@ -116,7 +116,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "no columns": ({"inputs": {}}, "no rows"),
     "numbers without names": ({"inputs": [[1, 2], [3, 4]]}, "do not say which column"),
     "a text": ({"instances": "x"}, "/instances"),
-    "columns of two lengths": ({"inputs": {"Area": [1, 2], "Zone": ["a"]}}, "'Zone' 1"),
+    "columns of two lengths": ({"inputs": {"Area": [1, 2], "Zone": ["a"]}}, "1 in 'Zone'"),
     "a column twice": ({"dataframe_split": {"columns": ["a", "a"], "data": []}}, "'a' twice"),
     "a split without columns": ({"dataframe_split": {"data": [[1]]}}, "/dataframe_split/columns"),
     "a long row": ({"dataframe_split": {"columns": ["a"], "data": [[1], [1, 2]]}}, "row 2 has 2"),

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from door_rows import COLUMNS, predict
 from fastapi.testclient import TestClient
 from house_api import serving
+from protocol_rows import COLUMNS, predict
 
 from app.settings import Settings
 
@@ -142,8 +142,8 @@ def test_long_tensors_are_priced_in_order(client: TestClient) -> None:
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no inputs": ({"inputs": []}, "/inputs"),
     "none at all": ({}, "/inputs"),
-    "a tensor twice": ({"inputs": [AREA, AREA]}, "'Area' is there twice"),
-    "another datatype": ({"inputs": [{**AREA, "datatype": "BF16"}]}, "'Area' has datatype 'BF16'"),
+    "a tensor twice": ({"inputs": [AREA, AREA]}, "'Area' is in the request twice"),
+    "another datatype": ({"inputs": [{**AREA, "datatype": "BF16"}]}, "got 'BF16'"),
     "texts as numbers": ({"inputs": [{**AREA, "data": ["1", 2, 3]}]}, "'Area' is FP64"),
     "truths as integers": ({"inputs": [{**QUALITY, "data": [True, 2, 3]}]}, "'Quality' is INT64"),
     "fractions as integers": ({"inputs": [{**QUALITY, "data": [1.5, 2, 3]}]}, "integers"),
@@ -161,8 +161,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a huge shape": ({"inputs": [{**AREA, "shape": [2**62]}]}, "as its shape says, got 3"),
     "an endless shape": ({"inputs": [{**AREA, "shape": [10**400]}]}, "/inputs/0/shape/0"),
     "a negative shape": ({"inputs": [{**AREA, "shape": [-1]}]}, "/inputs/0/shape/0"),
-    "another output": ({"inputs": [AREA], "outputs": [{"name": "y"}]}, "no output 'y'"),
-    "an output twice": ({"inputs": [AREA], "outputs": [{"name": "low"}] * 2}, "'low' is asked"),
+    "another output": ({"inputs": [AREA], "outputs": [{"name": "y"}]}, "got 'y'"),
+    "an output twice": ({"inputs": [AREA], "outputs": [{"name": "low"}] * 2}, "'low' twice"),
     "bytes without a header": (
         {"inputs": [binary("Area", "FP64", 3, 24)]},
         "24 bytes, got 0",
@@ -184,14 +184,14 @@ def test_wrong_requests_name_the_tensor(client: TestClient, case: str) -> None:
 
 LIES: dict[str, tuple[dict[str, Any], bytes, str]] = {
     "too short": (binary("Area", "FP64", 3, 24), bytes(16), "must have 24 bytes, got 16"),
-    "too long": (binary("Area", "FP64", 3, 24), bytes(32), "8 bytes at the body's end"),
+    "too long": (binary("Area", "FP64", 3, 24), bytes(32), "The last 8 bytes of the body"),
     "another size": (binary("Area", "FP64", 3, 16), bytes(16), "which takes 24 bytes"),
     "a huge shape": (binary("Area", "FP64", 2**62, 24), bytes(24), "bytes, got 24"),
     "a negative size": (binary("Area", "FP64", 3, -1), b"", "binary_data_size"),
     "a text without an end": (
         binary("Zone", "BYTES", 1, 8),
         struct.pack("<I", 2**32 - 1) + b"abcd",
-        "'Zone' breaks off in its text 1",
+        "'Zone' ends in the middle of its text 1",
     ),
     "half a length": (binary("Zone", "BYTES", 2, 6), texts(b"") + b"\0\0", "its text 2"),
     "too many texts": (
@@ -328,7 +328,7 @@ def test_tritons_client_is_answered(client: TestClient, port: int, as_bytes: boo
         chosen = server.infer("champion", inputs, outputs=asked, parameters={"coverage": 0.5})
         with pytest.raises(InferenceServerException, match="'nobody'"):
             server.infer("nobody", inputs)
-        with pytest.raises(InferenceServerException, match="'Area' is there twice"):
+        with pytest.raises(InferenceServerException, match="'Area' is in the request twice"):
             server.infer("champion", [inputs[0], inputs[0]])
 
     expected = predict(client)

@@ -1,4 +1,4 @@
-"""The same row has the same price and the same warnings by every road."""
+"""The same row has the same prediction and the same warnings by every interface."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that doors are asked to price, and what /v1/predict says of them."""
+"""Rows for the protocols to predict, and what /v1/predict says of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def predict(client: TestClient, **params: Any) -> dict[str, list[Any]]:
 
 
 def by_column(response: Any) -> dict[str, list[Any]]:
-    """A PredictionsOut as doors give it."""
+    """A PredictionsOut as the protocols give it."""
     assert response.status_code == 200, response.text
     found = response.json()["predictions"]
     return {

@@ -1,4 +1,4 @@
-"""The same odd rows have the same prices, bounds and warnings by every road to a model."""
+"""The same odd rows have the same prices, bounds and warnings by every interface to a model."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 import pytest
-from door_rows import by_column
 from fastapi.testclient import TestClient
 from house_api import registered, serving
 from houses import build, house_frame, lay
+from protocol_rows import by_column
 
 from app.settings import Settings
 from app.storage.migrate import upgrade
@@ -55,7 +55,7 @@ def houses(seed: int) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     """The application and a champion with eighty scored rows, too few for 99 %."""
-    folder = tmp_path_factory.mktemp("roads")
+    folder = tmp_path_factory.mktemp("interfaces")
     training = {
         "architecture": {"type": "mlp", "hidden_sizes": [8]},
         "features": {"kinds": {"stars": "categorical"}},
@@ -164,15 +164,17 @@ def test_all_roads_lead_to_the_same_prices(
     client: TestClient, rows: Rows, tmp_path: Path, coverage: float, codes: set[str]
 ) -> None:
     expected = by_json(client, rows, coverage)
-    roads = (by_csv, by_shuffled_csv, by_mlflow, by_open_inference)
-    answers = {road.__name__: road(client, rows, coverage) for road in roads}
+    interfaces = (by_csv, by_shuffled_csv, by_mlflow, by_open_inference)
+    answers = {interface.__name__: interface(client, rows, coverage) for interface in interfaces}
     answers["by_export"] = by_export(client, rows, coverage, tmp_path)
 
-    for road, answer in answers.items():
-        assert answer["warnings"] == ([] if road == "by_export" else expected["warnings"]), road
+    for interface, answer in answers.items():
+        assert answer["warnings"] == ([] if interface == "by_export" else expected["warnings"]), (
+            interface
+        )
         for name in ("value", "low", "high"):
             found, same = (np.array(each[name], float) for each in (answer, expected))
-            np.testing.assert_allclose(found, same, rtol=1e-6, err_msg=f"{name} {road}")
+            np.testing.assert_allclose(found, same, rtol=1e-6, err_msg=f"{name} {interface}")
     told = {odd.split()[0] for row in expected["warnings"] for odd in row.split("; ") if odd}
     assert told == codes - {"more_warnings", "no_interval", "prediction_bounded"}
     assert np.isfinite(expected["value"]).all()
