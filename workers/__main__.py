@@ -1,8 +1,8 @@
 """The worker process: `python -m workers`.
 
-SIGTERM, SIGINT, SIGHUP, or the end of a pipe on its standard input (its starter is gone) stop it:
+SIGTERM, SIGINT, SIGHUP, or the end of a pipe on its standard input (its parent is gone) stop it:
 children save a checkpoint, their shards are released, and the process ends within seconds. It is
-not called workers.main because multiprocessing would import that once more in every child.
+not called workers.main, because multiprocessing would import that again in every child.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def stop_on_signals(stopping: threading.Event) -> None:
 
 
 def stop_with_starter() -> None:
-    """Where standard input is a pipe, its end means that the process which holds it is gone."""
+    """If standard input is a pipe, its end means that the parent process is gone."""
     if stat.S_ISFIFO(os.fstat(STANDARD_INPUT).st_mode):
         while os.read(STANDARD_INPUT, 1024):
             pass

@@ -1,7 +1,7 @@
-"""A run's newest checkpoint and the one before, in storage.
+"""Keeps a run's newest checkpoint and the one before, in storage.
 
-Two files are written in turn. Each begins with the SHA-256 of all that follows, then a sequence
-number, so that a broken newest one is noticed and the other is used.
+Two files are written in turn. Each starts with the SHA-256 of the rest, then a sequence number, so
+that a damaged newest file is noticed and the other one is used.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SEQUENCE_BYTES = 8
 
 
 class Checkpoints:
-    """Of one shard."""
+    """The checkpoints of one shard."""
 
     def __init__(self, blobs: Blobs, shard_id: str, workdir: Path) -> None:
         self._blobs = blobs
@@ -31,7 +31,7 @@ class Checkpoints:
         self._sequence = max((sequence for sequence, _ in self._whole()), default=0)
 
     def save(self, data: bytes) -> None:
-        """Replace the older of the two; raises OSError where the disk is full."""
+        """Replace the older of the two; raises OSError if the disk is full."""
         sequence = self._sequence + 1
         body = sequence.to_bytes(SEQUENCE_BYTES) + data
         with tempfile.NamedTemporaryFile(dir=self._workdir) as file:

@@ -1,8 +1,8 @@
 """Lock files: how processes on one host see that an attempt is alive.
 
 The supervisor locks the file before it claims the shard and passes the open file to the child, so
-the lock is free only when both are dead. The file's name carries shard and worker, so that a free
-file says nothing about an attempt somewhere else. It stays until the shard is finished.
+the lock is free only when both are dead. The file's name has the shard and the worker, so that a
+free file says nothing about attempts elsewhere. It stays until the shard is finished.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Locks:
 
     @contextmanager
     def held(self, shard_id: str, owner: str) -> Iterator[int]:
-        """Hold the lock; gives its file descriptor.
+        """Hold the lock; yields its file descriptor.
 
         Raises
         ------

@@ -1,12 +1,12 @@
-"""What supervisor and child say to each other, as JSON lines.
+"""The messages between supervisor and child, as JSON lines.
 
     supervisor ──path of the Order, then Stop──▶ child  over a socket
     supervisor ◀──Progressed…, last report── child      over a pipe: libraries print to stdout
 
-The order is a file: with the profile of a wide table it is larger than what a socket holds.
+The order is a file, because with the profile of a wide table it is too large for a socket's buffer.
 
-Together with the order the child is given the attempt's lock file. End of input tells the child
-that the supervisor is gone; end of the pipe tells the supervisor that the child is.
+With the order, the child gets the attempt's lock file. The end of its input shows the child that
+the supervisor is gone; the end of the pipe shows the supervisor that the child is.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Order(BaseModel):
 
 
 class Stop(BaseModel):
-    """`cancel`: give up. `release`: save a checkpoint first, another attempt goes on from it.
-    `keep_best`: make a model of the best weights so far, and give up where there are none."""
+    """`cancel`: stop. `release`: save a checkpoint first, from which another attempt continues.
+    `keep_best`: make a model of the best weights so far, or just stop if there are none."""
 
     reason: StopReason
 
@@ -61,21 +61,21 @@ class Succeeded(BaseModel):
 
 
 class Failed(BaseModel):
-    """The run cannot give a model, whoever tries it."""
+    """The run cannot produce a model, in this attempt or another."""
 
     kind: Literal["failed"] = "failed"
     detail: str
 
 
 class Hindered(BaseModel):
-    """The machine did not let the run go on, such as its disk; it was not the job's doing."""
+    """The machine prevented the run, for example its disk; it was not the job's fault."""
 
     kind: Literal["hindered"] = "hindered"
     detail: str
 
 
 class Stopped(BaseModel):
-    """The child did what it was asked to."""
+    """The child stopped as requested."""
 
     kind: Literal["stopped"] = "stopped"
     reason: StopReason
@@ -87,8 +87,8 @@ REPORT: TypeAdapter[Report] = TypeAdapter(Annotated[Report, Field(discriminator=
 
 
 def describe_os_error(error: OSError) -> str:
-    """What a file that cannot be written or read says to the user."""
+    """Explain to the user that a file cannot be written or read."""
     return (
-        f"The worker could not keep the attempt's files: {error.strerror or error}. Look whether "
+        f"The worker could not store the attempt's files: {error.strerror or error}. Check whether "
         "its disk or its storage is full."
     )

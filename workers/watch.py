@@ -1,7 +1,7 @@
-"""Watches over a child from its order to its last report.
+"""Watches a child from its order to its last report.
 
-Meanwhile it stores progress, and stops the child when the job is cancelled, when the worker stops,
-or when the shard has been given to another attempt.
+It stores progress, and stops the child if the job is cancelled, the worker stops, or another
+attempt has the shard.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ TIMING = Timing()
 
 @dataclass(frozen=True)
 class Exited:
-    """The child died without a last report; `status` as `subprocess` has it."""
+    """The child died without a last report; `status` is as in `subprocess`."""
 
     status: int
 
@@ -81,13 +81,13 @@ class Watch:
         self._asked: dict[StopReason, float] = {}  # since when
 
     def until_end(self) -> Ending:
-        """Returns with the child's last report, with its death, or with the loss of the shard."""
+        """Wait for the child's last report, its death, or the loss of the shard."""
         while not self._lost.is_set():
             try:
                 report = self._child.next_report(POLL_INTERVAL)
             except EOFError:
                 status = self._child.wait(EXIT_PATIENCE)
-                # One that was asked to go and has died has done what it was asked to.
+                # A child that was asked to stop, and died, has done what it was asked to do.
                 gone = [reason for reason in self._asked if reason != "keep_best"]
                 return Stopped(reason=gone[0]) if gone else Exited(status)
             if isinstance(report, Progressed):
@@ -121,7 +121,7 @@ class Watch:
             with self._database.reading() as session:
                 standing = attempts.standing(session, self._fence)
         except DATABASE_AWAY as error:
-            # The lease says so in the log already, and less often.
+            # The lease already logs this, and less often.
             logger.debug("shard %s: not stored yet: %s", self._fence.shard_id, reason(error))
             return
         if standing == "lost":
@@ -136,7 +136,7 @@ class Watch:
             self._child.request_stop(what)
 
     def _press(self) -> None:
-        """Ask in a way that a child that hangs cannot ignore."""
+        """Send a signal, which a child that hangs cannot ignore."""
         now = time.monotonic()
         cancelling = now - self._asked.get("cancel", now)
         releasing = now - self._asked.get("release", now)

@@ -1,4 +1,4 @@
-"""What the parts of one worker process share."""
+"""Shared by the parts of one worker process."""
 
 from __future__ import annotations
 
@@ -49,5 +49,5 @@ class Workplace:
 
 
 def this_boot() -> str:
-    """Differs from host to host, and on Linux from boot to boot."""
+    """An id that differs between hosts and, on Linux, between boots."""
     return BOOT_ID.read_text().strip() if BOOT_ID.exists() else socket.gethostname()

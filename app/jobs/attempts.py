@@ -1,7 +1,7 @@
-"""What is written and asked about attempts between their transitions.
+"""Reads and writes about attempts between their transitions.
 
-An attempt is one worker's try at a shard. Its fence goes into the condition of each of its writes,
-so that a revived worker cannot overwrite its successor.
+An attempt is one worker's try at a shard. Each of its writes has its fence as a condition, so that
+a revived worker cannot overwrite its successor.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LEASE = 30.0  # seconds
 
 
 class Fence(NamedTuple):
-    """Names one attempt; the shard's row carries it as long as that attempt owns the shard."""
+    """Identifies an attempt; it is in the shard's row while the attempt owns the shard."""
 
     shard_id: str
     attempt: int
@@ -39,12 +39,12 @@ class Fence(NamedTuple):
 
 
 def renew(session: Session, fence: Fence) -> bool:
-    """Extend the lease; False: the shard is no longer this attempt's."""
+    """Extend the lease; False if the shard is no longer this attempt's."""
     return _write(session, fence, lease_until=database_now(LEASE))
 
 
 def standing(session: Session, fence: Fence) -> Literal["wanted", "cancel", "keep_best", "lost"]:
-    """Whether an attempt should go on, and how it should end."""
+    """Whether an attempt should continue, or how it should end."""
     row = session.execute(
         select(Job.cancel_requested_at, Job.keep_best)
         .join(Shard, Shard.job_id == Job.id)
@@ -60,9 +60,9 @@ def standing(session: Session, fence: Fence) -> Literal["wanted", "cancel", "kee
 def record_progress(
     session: Session, fence: Fence, progress: dict[str, Any], epochs: Sequence[FoldEpoch] = ()
 ) -> bool:
-    """Store how far the attempt is and its new epochs; False: the shard is no longer its own.
+    """Store the attempt's progress and new epochs; False if the shard is no longer its own.
 
-    A resumed run reports again the epochs after its checkpoint: the later report replaces the row.
+    A resumed run reports the epochs after its checkpoint again; the later report replaces the row.
     """
     if not _write(session, fence, progress=progress):
         return False
@@ -82,10 +82,11 @@ def record_progress(
 
 
 def due(session: Session, limit: int) -> Sequence[str]:
-    """Ids of queued shards that may be claimed now, those whose turn it is first.
+    """Ids of queued shards that may be claimed now, in the order of their turns.
 
-    Tenants take turns, and within a tenant its jobs: the next is the one whose last claim was the
-    longest ago, before all others one that had none. Within a job the longest waiting comes first.
+    Tenants take turns, and so do the jobs of a tenant. The next one is that without a claim so far,
+    or else that whose last claim was longest ago. Within a job, the shard that has waited longest
+    comes first.
     """
     waiting = (
         select(Shard.id, Shard.tenant, Shard.job_id, Shard.due_at)
@@ -95,7 +96,7 @@ def due(session: Session, limit: int) -> Sequence[str]:
     jobs = _last_claims(waiting.c.job_id, Shard.job_id).subquery("jobs")
     tenants = _last_claims(waiting.c.tenant, Shard.tenant).subquery("tenants")
 
-    # Each job's first comes before any job's second, and so it is with tenants.
+    # Each job's first shard comes before any job's second. The same holds for tenants.
     turn = func.row_number().over(
         partition_by=waiting.c.job_id, order_by=[waiting.c.due_at, waiting.c.id]
     )
@@ -121,13 +122,13 @@ def due(session: Session, limit: int) -> Sequence[str]:
 def _last_claims(
     owner: ColumnElement[str], of_shard: InstrumentedAttribute[str]
 ) -> Select[str, datetime | None]:
-    """When a shard of each of the owners was claimed last, whether it still runs or not."""
+    """When a shard of each owner was last claimed, whether or not it still runs."""
     last = select(func.max(Shard.claimed_at)).where(of_shard == owner).scalar_subquery()
     return select(owner.label("owner"), last.label("last")).group_by(owner)
 
 
 def expired(session: Session) -> list[Fence]:
-    """Attempts whose lease ran out."""
+    """Attempts whose lease has expired."""
     return _running(session, Shard.lease_until < database_now())
 
 
@@ -137,13 +138,13 @@ def running_on(session: Session, boot_id: str) -> list[Fence]:
 
 
 def is_finished(session: Session, shard_id: str) -> bool:
-    """Whether no attempt will follow; so it is with a shard that is no more."""
+    """Whether no attempt will follow; also true for a deleted shard."""
     state = session.scalar(select(Shard.state).where(Shard.id == shard_id))
     return state is None or state in FINISHED
 
 
 def registered_artifacts(session: Session, shard_id: str) -> set[str] | None:
-    """The SHA-256 of each file of the shard's model; None: the shard is no more."""
+    """The SHA-256 of each file of the shard's model; None if the shard was deleted."""
     row = session.execute(
         select(Model.artifacts)
         .select_from(Shard)

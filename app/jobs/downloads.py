@@ -1,4 +1,4 @@
-"""The two tables that a job leaves: metrics by epoch, and out-of-fold predictions."""
+"""The two tables of a job: metrics by epoch, and out-of-fold predictions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BATCH_ROWS = 5_000
 
 
 def epoch_batches(database: Database, job_id: str) -> Iterator[Sequence[Sequence[Cell]]]:
-    """Epochs in the order of shard, fold and epoch; a short transaction for each batch."""
+    """Epochs in the order of shard, fold and epoch, with a short transaction for each batch."""
     cells = attrgetter(*COLUMNS)
     after = (-1, -1, -1)
     while True:
@@ -36,21 +36,21 @@ def epoch_batches(database: Database, job_id: str) -> Iterator[Sequence[Sequence
 
 
 def out_of_fold_model(session: Session, job: Job) -> Model:
-    """The model that has the job's out-of-fold predictions: the one that its result names.
+    """The model with the job's out-of-fold predictions, which is the one in its result.
 
     Raises
     ------
-    NotFound: the job has none yet, will never have, or had.
+    NotFound: the job has no model yet, will never have one, or its model was deleted.
     """
     model = session.get(Model, job.result["model_id"]) if job.result else None
     if model is None:
         if job.status not in FINISHED:
-            reason = f"is {job.status}: they come with its result"
+            reason = f"is {job.status}, and has them when it has succeeded"
         elif job.status is State.SUCCEEDED:
             reason = (
                 "had them until its model was deleted"
                 if job.result
-                else "ran as several shards, and has a model of each"
+                else "ran as several shards, each with a model of its own"
             )
         else:
             reason = f"has {job.status}" if job.status is State.FAILED else "was cancelled"

@@ -1,18 +1,18 @@
-"""A job's history: what happened to it, numbered 1, 2, 3 … in the order of the commits.
+"""A job's history: its events, numbered 1, 2, 3 … in the order of the commits.
 
-Whoever has seen the events up to one number has missed none before it, so that a stream of them can
-go on from there. A number of the database's own would not do: PostgreSQL gives it out before the
-commit, so that a smaller one may become visible after a larger one.
+A reader who has seen an event has seen all events with smaller numbers, so a stream can resume from
+any number. A database sequence would not do: PostgreSQL assigns its numbers before the commit, so a
+smaller one may become visible after a larger one.
 
 | kind | data, beside the place of the `shard` |
 | --- | --- |
 | state | `state` of the shard and `status` of the job after it, `attempt`, `detail` |
 | epoch | `folds`: of each fold the `first` and `last` epoch stored, rows of `epoch_metrics` |
-| fold | what a fold's model came to, as in the result |
+| fold | the result of a fold |
 | result | `model_id`, `metrics` |
 
-An attempt that resumes stores some epochs again, and says so. There is at most one event of epochs
-for each write of progress.
+An attempt that resumes stores some epochs again, with another event. Each write of progress adds at
+most one event of epochs.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Entry = tuple[Kind, dict[str, Any]]
 
 
 def begin(session: Session, tenant: str, job_id: str) -> None:
-    """The first event, of a new job whose shards are all queued."""
+    """Add the first event, of a new job whose shards are all queued."""
     data = {"shard": None, "state": State.QUEUED, "status": State.QUEUED}
     _insert(session, tenant, job_id, 1, [("state", data | {"attempt": 0, "detail": None})])
 
@@ -39,8 +39,8 @@ def begin(session: Session, tenant: str, job_id: str) -> None:
 def append(session: Session, shard: Shard, entries: Iterable[Entry]) -> None:
     """Add events of a shard to its job's history, in the transaction that makes them true.
 
-    Its shard's row is locked by the caller. The job's is locked here until the commit: so the
-    numbers have no gaps, and appear in order.
+    The caller has locked the shard's row. This locks the job's row until the commit, so that the
+    numbers have no gaps and appear in order.
     """
     session.execute(select(Job.id).where(Job.id == shard.job_id).with_for_update(key_share=True))
     last = session.scalar(select(func.max(Event.sequence)).where(Event.job_id == shard.job_id))
@@ -49,13 +49,13 @@ def append(session: Session, shard: Shard, entries: Iterable[Entry]) -> None:
 
 
 def state(shard: Shard, status: State, detail: str | None) -> Entry:
-    """That a shard came into its state, and its job to a status with it."""
+    """The entry about a shard's new state, and the job's status after it."""
     data = {"state": shard.state, "status": status, "attempt": shard.attempt, "detail": detail}
     return "state", data
 
 
 def epochs(stored: Iterable[FoldEpoch]) -> Entry:
-    """That epochs of a shard are stored; refers to their rows."""
+    """The entry about stored epochs of a shard; it refers to their rows."""
     spans: dict[int, list[int]] = {}
     for row in stored:
         first, last = spans.get(row.fold, (row.epoch, row.epoch))

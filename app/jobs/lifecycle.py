@@ -5,12 +5,12 @@
                   └──release, lose───┘        (lose: FAILED once the attempts are used up)
 
 The database row is the truth. A transition of a running shard first locks the row by the attempt's
-fence and finds none when the claim was taken away. The job's status follows its shards in the same
-transaction (`aggregate`), and each transition leaves an event. Locks are taken in one order, so
-that none waits for another in a circle: shards by their place, then their job.
+fence, and finds none if the attempt has lost its claim. The job's status follows its shards in the
+same transaction (`aggregate`), and each transition adds an event. To avoid deadlocks, locks are
+taken in one order: shards by their place, then their job.
 
 The functions take a session; the caller owns the transaction. Those that take a fence return None
-or False when it no longer holds, and have then written nothing.
+or False if it no longer holds, and have then written nothing.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ BACKOFF = 1.0  # seconds before the second attempt; doubled before each further 
 
 @dataclass(frozen=True)
 class Claim:
-    """What a worker needs to run the attempt it was given."""
+    """What a worker needs to run an attempt."""
 
     fence: Fence
     job_id: str
@@ -67,12 +67,11 @@ def enqueue(
     target: str,
     shards: Sequence[dict[str, Any]] = (),
 ) -> str:
-    """Insert a job and its shards, QUEUED; returns the job's id. Send the hint once the transaction
-    is committed.
+    """Insert a queued job and its shards; returns the job's id. Send the hint after the commit.
 
-    `shards`: the spec of each; by default there is one, of the job's spec.
+    `shards`: the spec of each; by default one shard with the job's spec.
     """
-    # Plain inserts: the session's own take three times as long, and clients wait in line for this.
+    # Plain inserts, because the ORM takes three times as long and clients queue for this.
     connection = session.connection()
     job_id = new_id("job")
     of = {"tenant": tenant, "job_id": job_id}
@@ -102,24 +101,26 @@ def enqueue(
 def request_cancel(session: Session, job: Job, *, keep_best: bool = False) -> None:
     """Cancel the queued shards of a job at once, and ask the workers of the others to stop.
 
-    `keep_best`: a run ends with the best weights so far. A queued shard that has learnt something
-    in an earlier attempt is then left to the next one, which makes a model of it.
+    `keep_best`: a run ends with a model of the best weights so far. A queued shard that has trained
+    in an earlier attempt stays queued, and the next attempt makes a model of it.
 
     Raises
     ------
-    Conflict: the job is finished, or being cancelled without its best.
+    Conflict: the job is finished, or is already being cancelled without `keep_best`.
     """
     of_job = _locked().where(Shard.job_id == job.id).order_by(Shard.place)
     shards = session.scalars(of_job).all()
     session.refresh(job)
     if job.status in FINISHED:
-        raise Conflict(f"The job is already finished, as {job.status}: nothing is left to cancel.")
+        raise Conflict(
+            f"The job cannot be cancelled, because it has already ended as {job.status}."
+        )
     at_once = [
         shard
         for shard in shards
         if shard.state is State.QUEUED and not (keep_best and _has_learnt(shard))
     ]
-    # Where all wait, the job ends here and now, and no worker has to be asked.
+    # If all shards are queued, the job ends here, without a worker.
     if len(at_once) < len(shards):
         if job.cancel_requested_at is None:
             job.cancel_requested_at = database_now()
@@ -127,13 +128,13 @@ def request_cancel(session: Session, job: Job, *, keep_best: bool = False) -> No
         elif not keep_best:
             job.keep_best = False
         elif not job.keep_best:
-            raise Conflict("The job is being cancelled: nothing is kept of it.")
+            raise Conflict("The job is already being cancelled without keep_best.")
     for shard in at_once:
         _move(session, shard, State.CANCELLED)
 
 
 def claim(session: Session, shard_id: str, *, owner: str, boot_id: str) -> Claim | None:
-    """Begin an attempt of a shard that is queued and due; None: it is not, or no longer."""
+    """Begin an attempt of a shard; None if it is not queued and due, or no longer."""
     shard = session.scalar(
         update(Shard)
         .where(Shard.id == shard_id, Shard.state == State.QUEUED, Shard.due_at <= database_now())
@@ -166,10 +167,10 @@ def claim(session: Session, shard_id: str, *, owner: str, boot_id: str) -> Claim
 def succeed(
     session: Session, fence: Fence, result: dict[str, Any], artifacts: dict[str, str]
 ) -> str | None:
-    """Register the model of a finished run; returns its id, None where it is cancelled by now.
+    """Register the model of a finished run; returns its id, or None if the job was cancelled.
 
-    `result` is what the run reported, without `model_id`; `artifacts` maps file names to the
-    SHA-256 under which they are in the shard's folder of storage already.
+    `result` is what the run reported, without `model_id`. `artifacts` maps file names to the
+    SHA-256 under which they are already stored in the shard's folder.
     """
     shard = _lock(session, fence)
     if shard is None:
@@ -190,7 +191,7 @@ def succeed(
     )
     session.add(model)
     session.flush()
-    # Does nothing where the tenant has a champion.
+    # Does nothing if the tenant has a champion.
     champion = {"tenant": model.tenant, "name": CHAMPION, "model_id": model.id}
     first = upsert(session, Alias).values(champion).on_conflict_do_nothing()
     if session.scalar(first.returning(Alias.name)) is not None:
@@ -202,16 +203,16 @@ def succeed(
 
 
 def fail(session: Session, fence: Fence, detail: str) -> bool:
-    """The run cannot give a model, and another attempt would not either."""
+    """The run cannot produce a model, and neither could another attempt."""
     shard = _lock(session, fence)
     if shard is None:
         return False
-    _fail(session, shard, "training-failed", "The training run gave no model", 422, detail)
+    _fail(session, shard, "training-failed", "The training run produced no model", 422, detail)
     return True
 
 
 def cancel(session: Session, fence: Fence) -> bool:
-    """The attempt stopped because the job's cancellation was asked for."""
+    """The attempt stopped because the job was cancelled."""
     shard = _lock(session, fence)
     if shard is None:
         return False
@@ -220,7 +221,7 @@ def cancel(session: Session, fence: Fence) -> bool:
 
 
 def release(session: Session, fence: Fence) -> bool:
-    """Give the shard back because its worker stops; the attempt does not count."""
+    """Queue the shard again because its worker stops; the attempt does not count."""
     shard = _lock(session, fence)
     if shard is None:
         return False
@@ -242,9 +243,10 @@ def lose(
 ) -> State | None:
     """The attempt's process or worker died: queue the shard again, or fail it after the last.
 
-    `detail` says what happened and, should this have been the last attempt, what to do about it.
-    `blame`: a process that dies alone is probably the job's doing. The death of a worker, or a full
-    disk, is not, unless it goes on (docs/decisions/0006-deaths-of-workers.md).
+    `detail` says what happened and what to do about it, in case this was the last attempt.
+    `blame`: if only the training process dies, the job is probably the cause. The death of a worker
+    or a full disk is not the job's fault, unless it happens again and again
+    (docs/decisions/0006-deaths-of-workers.md).
     """
     shard = _lock(session, fence)
     if shard is None:
@@ -254,7 +256,7 @@ def lose(
     if _cancel_requested(session, shard):
         _move(session, shard, State.CANCELLED, detail)
     elif shard.attempt < shard.max_attempts:
-        # Whoever takes over from a dead worker is another one, and may do so at once.
+        # Another worker takes over from a dead one, and may do so at once.
         doublings = 0 if blame == "worker" else shard.attempt - 1
         shard.due_at = database_now(BACKOFF * 2**doublings)
         _move(session, shard, State.QUEUED, detail)
@@ -265,20 +267,20 @@ def lose(
 
 
 def aggregate(session: Session, job: Job) -> None:
-    """Lock the job's row and derive it from its shards, in the transaction that changed one.
+    """Lock the job's row and update it from its shards, in the transaction that changed one.
 
     status : RUNNING while a shard runs, else QUEUED while one waits. When all have ended:
         FAILED if all failed;
-        CANCELLED if that was asked for without its best;
-        SUCCEEDED if a shard succeeded, whatever became of the others;
+        CANCELLED if it was cancelled without `keep_best`;
+        SUCCEEDED if any shard succeeded;
         FAILED if one failed, else CANCELLED.
-    error : of a job that failed, that of its first shard that did.
-    result : that of its shard, where it has one alone; what several come to is for the code to say
-        that made several.
+    error : for a failed job, the error of its first failed shard.
+    result : the shard's result if there is only one. The code that makes several shards combines
+        their results.
     started_at, finished_at : when the first shard was claimed, and when the last one ended.
     """
     session.flush()
-    # Not FOR UPDATE: epochs and events of other shards may refer to the job meanwhile.
+    # Not FOR UPDATE, because inserts of other shards' epochs and events refer to the job.
     session.refresh(job, with_for_update={"key_share": True})
     states = session.execute(
         select(Shard.state, func.count(), func.min(Shard.place))
@@ -300,7 +302,7 @@ def aggregate(session: Session, job: Job) -> None:
 
 
 def _status(states: Collection[State], job: Job) -> State:
-    """Of the job, by the states that its shards are in."""
+    """The job's status, from the states of its shards."""
     if State.RUNNING in states:
         return State.RUNNING
     if State.QUEUED in states:
@@ -315,7 +317,7 @@ def _has_learnt(shard: Shard) -> bool:
 
 
 def _locked() -> Select[Shard]:
-    """Shards, locked and as they are now, whatever this session read of them before."""
+    """Select shards, locked and fresh, even if this session has read them before."""
     return select(Shard).with_for_update().execution_options(populate_existing=True)
 
 
@@ -324,14 +326,14 @@ def _lock(session: Session, fence: Fence) -> Shard | None:
 
 
 def _cancel_requested(session: Session, shard: Shard) -> bool:
-    """Of a locked shard, whether nothing is wanted of it any more: the flag is set under the locks
-    of all the job's shards."""
+    """Whether a locked shard should end without a model. The flag is set while all shards of the
+    job are locked."""
     job = session.get_one(Job, shard.job_id, populate_existing=True)
     return job.cancel_requested_at is not None and not job.keep_best
 
 
 def _move(session: Session, shard: Shard, to: State, detail: str | None = None) -> None:
-    """Put a locked shard into another state."""
+    """Move a locked shard to another state."""
     if to not in TRANSITIONS[shard.state]:
         raise ValueError(f"a shard that is {shard.state} cannot become {to}")
     shard.state = to
@@ -340,7 +342,7 @@ def _move(session: Session, shard: Shard, to: State, detail: str | None = None) 
 
 
 def _follow(session: Session, shard: Shard, detail: str | None = None) -> Job:
-    """Let the job follow its shard, and give its history an event."""
+    """Update the job after its shard, and add an event to its history."""
     job = session.get_one(Job, shard.job_id)
     aggregate(session, job)
     history.append(session, shard, [history.state(shard, job.status, detail)])

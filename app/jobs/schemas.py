@@ -33,14 +33,14 @@ SPEC_EXAMPLE: dict[str, Any] = {
 MetricErrors = Annotated[
     dict[str, float | None],
     Field(
-        description="A standard error for each metric, over the rows; over the groups of `group` "
-        "folds, and over blocks of rows of `time` folds. Empty for a job of an earlier version."
+        description="Each metric's standard error over rows, over groups in `group` folds, or over "
+        "blocks of rows in `time` folds. Empty for a job of an earlier version."
     ),
 ]
 
 
 class JobCreate(TrainingSpec):
-    """A training spec, and the table that it is about. `wd`, `k` and `lr` are short names."""
+    """A training spec and its dataset. `wd`, `k` and `lr` are short names of fields."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [SPEC_EXAMPLE]})
 
@@ -48,33 +48,33 @@ class JobCreate(TrainingSpec):
     name: str | None = Field(default=None, max_length=200, pattern=PRINTABLE)
 
     def spec(self) -> TrainingSpec:
-        """The spec alone; what was left out stays told apart from what was given."""
+        """Only the spec. Fields that were left out remain unset."""
         given = self.model_dump(exclude={"dataset_id", "name"}, exclude_unset=True)
         return TrainingSpec.model_validate(given)
 
 
 class CancelRequest(BaseModel):
-    """How to end."""
+    """How to end the job."""
 
     model_config = ConfigDict(extra="forbid")
 
     keep_best: bool = Field(
         default=False,
         strict=True,
-        description="Make a model of the best weights so far. The job is cancelled where no epoch "
-        "has ended yet.",
+        description="Make a model of the best weights so far. If no epoch has ended yet, the job "
+        "is cancelled without one.",
     )
 
 
 class FeatureOut(BaseModel):
-    """A column that the network will see."""
+    """A column that the network sees."""
 
     name: str
     kind: Literal["numeric", "categorical", "datetime"]
 
 
 class EstimateOut(BaseModel):
-    """What the run is expected to take."""
+    """The estimated memory and time of the run."""
 
     memory_bytes: int
     seconds: float
@@ -84,7 +84,7 @@ class ValidationOut(BaseModel):
     """What a spec would train."""
 
     valid: Literal[True]
-    resolved_spec: dict[str, Any] = Field(description="Every default filled in.")
+    resolved_spec: dict[str, Any] = Field(description="The spec with every default filled in.")
     features: list[FeatureOut]
     parameters: int = Field(description="Weights of one network.")
     estimate: EstimateOut
@@ -92,12 +92,12 @@ class ValidationOut(BaseModel):
 
 
 class ProgressOut(BaseModel):
-    """How far a job is. `eta_s` is in seconds; null until an epoch was timed."""
+    """A job's progress. `eta_s` is the remaining time in seconds; null until an epoch was timed."""
 
     fraction: float
     epoch: int = Field(
-        description="That every fold has finished; on several cores some are far ahead, which "
-        "`fraction` counts."
+        description="The last epoch that every fold has finished. On several cores some folds are "
+        "far ahead, which `fraction` includes."
     )
     max_epochs: int
     folds_total: int
@@ -106,7 +106,7 @@ class ProgressOut(BaseModel):
 
 
 class FoldOut(BaseModel):
-    """What one fold's model came to."""
+    """The result of one fold."""
 
     fold: int
     rows_train: int
@@ -118,18 +118,20 @@ class FoldOut(BaseModel):
 
 
 class HoldoutOut(BaseModel):
-    """How the finished model did on the rows that no fold saw."""
+    """The finished model's scores on the rows that no fold saw."""
 
     rows: int
     metrics: dict[str, float | None]
     metrics_error: MetricErrors = {}
     intervals: list[MeasuredInterval] = Field(
-        default=[], description="Of the finished model: empty for a job of an earlier version."
+        default=[],
+        description="Coverage of the finished model's intervals; empty for a job of an earlier "
+        "version.",
     )
 
 
 class FindingOut(BaseModel):
-    """One thing that the losses say about the fit, and what to try."""
+    """One thing that the losses show about the fit, and what to try."""
 
     code: str
     evidence: str
@@ -137,11 +139,12 @@ class FindingOut(BaseModel):
 
 
 class ResultOut(BaseModel):
-    """What a succeeded job gave; `metrics` are over the pooled out-of-fold predictions."""
+    """The result of a succeeded job. `metrics` are over the pooled out-of-fold predictions."""
 
     model_id: str
     metrics: dict[str, float | None] = Field(
-        description="`mape` is a fraction; `bias` is the predictions' sum over the truths' sum."
+        description="`mape` is a fraction; `bias` is the sum of predictions divided by the sum of "
+        "true values."
     )
     metrics_error: MetricErrors = {}
     folds: list[FoldOut]
@@ -149,23 +152,23 @@ class ResultOut(BaseModel):
     fold_std: dict[str, float | None]
     holdout: HoldoutOut | None
     intervals: list[MeasuredInterval] | None = Field(
-        description="Each coverage that was asked for, and the share of out-of-fold rows whose "
-        "truth lay inside, by the residuals of the other folds; null for a job of an earlier "
+        description="For each coverage, the share of out-of-fold rows whose true value lay inside "
+        "an interval made from the residuals of the other folds. Null for a job of an earlier "
         "version."
     )
     warnings: list[SpecWarning] = Field(
         default=[],
-        description="What validate warned of; empty for a job of an earlier version.",
+        description="The warnings of `validate`; empty for a job of an earlier version.",
     )
     diagnosis: list[FindingOut]
     seconds: dict[str, float]
-    receipt: dict[str, Any] = Field(description="What it takes to train the same model again.")
+    receipt: dict[str, Any] = Field(description="What is needed to train the same model again.")
 
 
 class JobOut(Identified):
     """A job."""
 
-    # What is looked for stands before what was sent.
+    # The fields that readers look for come before those that were sent.
     name: str | None
     status: State
     progress: ProgressOut
@@ -204,7 +207,7 @@ class JobOut(Identified):
         )
 
 
-# An answer has all columns, also those that checkpoints of an earlier version lack.
+# An answer has all columns, including those that checkpoints of an earlier version lack.
 _EPOCH: dict[str, Any] = {
     name: (hint, ...) for name, hint in get_type_hints(FoldEpoch, include_extras=True).items()
 }
@@ -214,22 +217,22 @@ EpochOut = create_model(
 
 
 class OutOfFoldOut(BaseModel):
-    """A row, and what the fold that did not see it predicts."""
+    """A row, and its prediction by the fold model that did not see it."""
 
-    row: int = Field(description="From 0 below the header, as a data frame's index counts.")
+    row: int = Field(description="Counts from 0 below the header, like a data frame's index.")
     fold: int
     actual: float
-    prediction: float | None = Field(description="Null where it is no finite number.")
+    prediction: float | None = Field(description="Null if it is not a finite number.")
     low: float | None = Field(
-        description="Of an interval of 90 % by the residuals of the other folds; null where these "
-        "are too few."
+        description="Bound of a 90 % interval made from the residuals of the other folds; null if "
+        "these are too few."
     )
     high: float | None
 
 
 def _progress(job: Job, shards: Sequence[Shard]) -> dict[str, Any]:
-    """What the last attempts reported, as far as it still holds: of several shards the mean
-    fraction, the epoch of the slowest, and the folds of all."""
+    """What the last attempts reported, if it still holds. For several shards: the mean fraction,
+    the epoch of the slowest, and the folds of all."""
     parts = [_progress_of(job, shard) for shard in shards]
     left = [
         part["eta_s"]

@@ -65,7 +65,7 @@ class CsvLayout:
         if repeated:
             raise Invalid(
                 "The answer would have a column twice. Change passthrough, name or columns.",
-                [Fault(column=name, detail="would be twice in the answer") for name in repeated],
+                [Fault(column=name, detail="occurs twice in the answer") for name in repeated],
             )
         return names
 

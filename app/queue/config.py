@@ -21,8 +21,8 @@ WORKER_SOCKET_TIMEOUT = 20.0
 SENDER_TIMEOUT = 2.0
 HEALTH_CHECK_INTERVAL = 25
 
-# A message is only a hint that a row is queued, so it is acknowledged early, never waited for and
-# never retried: the dispatcher sends it again.
+# A message is only a hint that a row is queued. So it is acknowledged early, and not awaited or
+# retried: the dispatcher sends it again.
 COMMON = {
     "task_acks_late": False,
     "task_reject_on_worker_lost": False,
@@ -44,7 +44,7 @@ COMMON = {
 
 
 def worker_celery(settings: Settings) -> Celery:
-    """For the process that takes messages; it waits for a broker that is away."""
+    """For the process that receives messages; it waits for an unreachable broker."""
     return _celery(
         settings,
         {
@@ -55,7 +55,7 @@ def worker_celery(settings: Settings) -> Celery:
 
 
 def sender_celery(settings: Settings) -> Celery:
-    """For sending hints; a broker that is away costs two seconds and an error."""
+    """For sending hints; an unreachable broker costs two seconds and an error."""
     return _celery(
         settings,
         {

@@ -1,4 +1,4 @@
-"""Sends hints: messages that tell workers of a queued shard."""
+"""Sends hints: messages that point workers at a queued shard."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Hints:
         self._celery = sender_celery(settings)
 
     def send(self, shard_id: str) -> None:
-        """Tell a worker that the shard is queued.
+        """Send a hint that the shard is queued.
 
-        Never raises: the row is the truth, and while a hint is lost the dispatcher of any idle
+        Never raises, because the row is the truth. If a hint is lost, the dispatcher of any idle
         worker sends another.
         """
         try:
@@ -28,7 +28,7 @@ class Hints:
             logger.warning("no hint for shard %s: %s", shard_id, error)
 
     def check(self) -> None:
-        """Raises what the transport raises unless the broker can be used; tries once."""
+        """Try the broker once; raises what the transport raises if it cannot be used."""
         with self._celery.connection_for_write() as connection:
             connection.ensure_connection(max_retries=0)
 

@@ -1,11 +1,11 @@
 """The embedded broker: kombu's filesystem transport, made safe for several processes.
 
-The stock transport writes a message under its final name, so that a reader can meet half of it,
-and what cannot be parsed ends the worker. Here a message is written under another name, fsynced
-and renamed in, and what is no hint is moved to a quarantine folder. Only files are opened: a FIFO
-would keep its reader waiting, and a link may lead anywhere. Queues use
-the anonymous exchange (`app.queue.config`), so the stock transport's table of bindings, which has
-the same defect, is never written.
+The stock transport writes a message under its final name, so a reader can see half of it, and an
+unparsable message ends the worker. Here a message is written under another name, fsynced and
+renamed, and anything that is not a hint is moved to a quarantine folder. Only regular files are
+opened, because a FIFO would block its reader and a link may lead anywhere. Queues use the anonymous
+exchange (`app.queue.config`), so the stock transport's table of bindings, which has the same
+defect, is never written.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Channel(filesystem.Channel):
 
     def _quarantine(self, name: str, content: bytes, reason: NoHint) -> None:
         folder = self._messages / "quarantine"
-        logger.error("%s is no hint and is moved to %s: %s", ascii(name), folder, reason)
+        logger.error("%s is not a hint and is moved to %s: %s", ascii(name), folder, reason)
         try:
             folder.mkdir(exist_ok=True)
             (folder / name).write_bytes(content[:HINT_BYTES])

@@ -1,8 +1,8 @@
-"""What is taken from a broker's message: the id of a shard, and nothing else.
+"""Takes only the id of a shard from a broker's message.
 
-Celery acts on much that a message says of itself: ids, time limits, callbacks, tags. One wrong
-field ends the worker, the message is restored as undelivered, and it ends the next worker. So a
-worker gets a message that is made here, and what names no shard goes into quarantine.
+Celery acts on many fields of a message: ids, time limits, callbacks, tags. One wrong field ends the
+worker, the message is restored as undelivered, and it ends the next worker. So a worker gets a new
+message that is made here, and a message that names no shard goes into quarantine.
 """
 
 from __future__ import annotations

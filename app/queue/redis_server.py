@@ -1,11 +1,11 @@
 """kombu's Redis transport, made safe against what other programs put under its names.
 
-The stock channel parses what it has taken from a list without a look, and an error there ends the
-worker. Here what is no hint goes to the list `{queue}.quarantine`, and a key that is no list is
-renamed to `{queue}.foreign`.
+The stock channel parses what it takes from a list without a check, and an error there ends the
+worker. Here, anything that is not a hint goes to the list `{queue}.quarantine`, and a key that is
+not a list is renamed to `{queue}.foreign`.
 
-Nothing is kept in Redis about messages that are being worked on, and there is one list a queue: a
-lost hint is sent again, and each name less is one that nobody else can spoil.
+Redis keeps nothing about messages in progress, and there is one list per queue: a lost hint is sent
+again, and fewer names are fewer that other programs can break.
 """
 
 from __future__ import annotations
@@ -64,18 +64,18 @@ class Channel(redis.Channel):
         return super()._size(queue)  # type: ignore[no-any-return, no-untyped-call]
 
     def _set_aside(self, queue: str) -> None:
-        """Rename what has the queue's name and is no list."""
+        """Rename a key with the queue's name that is not a list."""
         with self.conn_or_acquire() as client:
             found = client.type(queue)
             if found in NOT_THERE_OR_A_LIST:
                 return
             place = f"{queue}.foreign"
             client.rename(queue, place)
-        logger.error("the key %s was a %s, no list, and was renamed to %s", queue, found, place)
+        logger.error("the key %s was a %s, not a list, and was renamed to %s", queue, found, place)
 
     def _quarantine(self, queue: str, content: bytes, reason: NoHint) -> None:
         place = f"{queue}.quarantine"
-        logger.error("a message is no hint and is moved to %s: %s", place, reason)
+        logger.error("a message is not a hint and is moved to %s: %s", place, reason)
         try:
             with self.conn_or_acquire() as client:
                 pipeline = client.pipeline()

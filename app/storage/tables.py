@@ -62,7 +62,7 @@ FINISHED = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
 
 TRANSITIONS: dict[State, tuple[State, ...]] = {
     State.QUEUED: (State.RUNNING, State.CANCELLED),
-    # Back to queued: its worker stopped or died.
+    # Back to queued if its worker stopped or died.
     State.RUNNING: (State.QUEUED, *FINISHED),
     State.SUCCEEDED: (),
     State.FAILED: (),
@@ -80,7 +80,7 @@ StateColumn = Enum(
 
 
 class TenantRow(Base):
-    """Every row belongs to a tenant, and an id of another tenant is not found."""
+    """Every row belongs to a tenant, who does not find ids of other tenants."""
 
     __abstract__ = True
 
@@ -88,7 +88,7 @@ class TenantRow(Base):
 
 
 class ListedRow(TenantRow):
-    """Lists of them are newest first, by id."""
+    """Rows that are listed newest first, by id."""
 
     __abstract__ = True
 
@@ -120,12 +120,12 @@ class Dataset(ListedRow):
     parquet: Mapped[str]
     parquet_sha256: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(insert_default=database_now())
-    # The last time that these bytes came: `latest` is what was uploaded last, not what was new.
+    # The last time that these bytes were uploaded: `latest` is the last upload, repeated or not.
     uploaded_at: Mapped[datetime] = mapped_column(insert_default=database_now())
 
 
 class Job(ListedRow):
-    """A submitted spec and what became of it."""
+    """A submitted spec and its outcome."""
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -248,11 +248,11 @@ class Alias(TenantRow):
 
 
 class ModelUsage(TenantRow):
-    """What one process of the API was asked of a model on one day (UTC).
+    """A model's use through one API process on one day (UTC).
 
-    seconds : requests by the place of their duration among `app.monitoring.usage.SECONDS`
-    columns : by column, rows by their bin as the model's manifest counts those of training
-    warnings : rows by the code of a warning
+    seconds : requests by the bin of their duration (`app.monitoring.usage.SECONDS`)
+    columns : for each column, rows by bin, in the manifest's bins of the training rows
+    warnings : rows by warning code
     """
 
     __tablename__ = "model_usage"
@@ -268,10 +268,10 @@ class ModelUsage(TenantRow):
 
 
 class AliasChange(Base):
-    """That an alias was pointed at a model, or deleted: `model_id` is then null.
+    """A change of an alias. `model_id` is null if the alias was deleted.
 
-    `previous_id` : the change to which a rollback goes on from this one, see
-    `app.registry.history`. Neither id is a foreign key: a model may be deleted later.
+    `previous_id` : the change to which a rollback from this one goes, see `app.registry.history`.
+    Neither id is a foreign key, because a model may be deleted later.
     """
 
     __tablename__ = "alias_changes"
@@ -287,9 +287,9 @@ class AliasChange(Base):
 
 
 class Worker(Base):
-    """A worker process; it serves all tenants.
+    """A worker process, which serves all tenants.
 
-    cores, memory_bytes : that it may use, for all of its slots; null for one of an earlier version
+    cores, memory_bytes : what it may use for all slots; null for a worker of an earlier version
     """
 
     __tablename__ = "workers"
@@ -308,7 +308,7 @@ class Worker(Base):
 
 
 class ApiKey(TenantRow):
-    """Only a key's hash is kept."""
+    """An API key, of which only the hash is stored."""
 
     __tablename__ = "api_keys"
 
@@ -320,7 +320,7 @@ class ApiKey(TenantRow):
 
 
 class IdempotencyKey(TenantRow):
-    """What a key's first request created, so that a repeated one creates nothing."""
+    """What a key's first request created, so that a repeated request creates nothing."""
 
     __tablename__ = "idempotency_keys"
 
@@ -332,7 +332,7 @@ class IdempotencyKey(TenantRow):
 
 
 class Removal(Base):
-    """A folder of storage whose row has been deleted: its files are the next to go."""
+    """A folder in storage whose row was deleted and whose files are to be removed."""
 
     __tablename__ = "removals"
 

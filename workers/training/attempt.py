@@ -35,7 +35,7 @@ def main(supervisor: socket.socket, reports: Connection) -> None:
     try:
         run(supervisor, reports)
     except BaseException:
-        logger.exception("the attempt broke off")
+        logger.exception("the attempt failed")
         os._exit(1)
     os._exit(0)
 

@@ -39,16 +39,16 @@ logger = logging.getLogger(__name__)
 EPOCHS = TypeAdapter(list[FoldEpoch])
 
 OUT_OF_MEMORY = (
-    "There is not enough memory for a single network of this size and its batch on the device "
-    "that trains. A smaller batch_size or smaller hidden_sizes need less."
+    "The training device does not have enough memory for a single network of this size and its "
+    "batch. Use a smaller batch_size or smaller hidden_sizes."
 )
 
 
 class SupervisedRun(experiment.Callbacks):
-    """Reports to the supervisor and does what it asks.
+    """Reports to the supervisor and obeys its requests.
 
-    A checkpoint also carries the epochs reported since the one before: a supervisor that is killed
-    takes with it those it had not stored yet, and the next attempt does not train them again.
+    A checkpoint also holds the epochs reported since the previous one. If the supervisor is killed
+    before it has stored them, they are not lost: the next attempt does not train them again.
     """
 
     def __init__(self, reports: TextIO, checkpoints: Checkpoints) -> None:
@@ -59,7 +59,7 @@ class SupervisedRun(experiment.Callbacks):
         self._stop: StopReason | None = None
 
     def obey(self, orders: BinaryIO) -> None:
-        """Take requests to stop; runs in a thread."""
+        """Receive requests to stop; runs in a thread."""
         for line in orders:
             self._stop = Stop.model_validate_json(line).reason
 
@@ -80,7 +80,7 @@ class SupervisedRun(experiment.Callbacks):
         try:
             self._checkpoints.save(epochs + b"\n" + data)
         except OSError as error:
-            logger.warning("no checkpoint this time, training goes on: %s", error)
+            logger.warning("no checkpoint this time, training continues: %s", error)
         else:
             self._epochs = []
 
@@ -93,7 +93,7 @@ class SupervisedRun(experiment.Callbacks):
 
 
 def train(order: Order, supervised: SupervisedRun, blobs: Blobs) -> LastReport:
-    """Carry out the order. What this raises costs the attempt, and there will be another."""
+    """Carry out the order. An exception ends only this attempt, and another follows."""
     try:
         with blobs.local_copy(order.parquet, order.parquet_sha256) as parquet:
             outcome = experiment.run(
@@ -113,20 +113,20 @@ def train(order: Order, supervised: SupervisedRun, blobs: Blobs) -> LastReport:
     except ArtifactCorrupt as damage:
         return Failed(detail=f"{damage}. Restore it from a backup, and retry the job.")
     except LaneDied as death:
-        if death.signal is not None:  # the supervisor knows what to say of it
+        if death.signal is not None:  # the supervisor explains it to the user
             os.kill(os.getpid(), death.signal)
         raise
     except OSError as error:
-        logger.exception("the machine hinders the run")
+        logger.exception("the run failed because of the machine")
         return Hindered(detail=describe_os_error(error))
     except Exception as error:
         if is_out_of_memory(error):
             return Failed(detail=OUT_OF_MEMORY)
-        # The same spec on the same table fails again: another attempt would be for nothing.
+        # The same spec on the same table would fail again, so another attempt is useless.
         logger.exception("the training code failed")
         return Failed(
-            detail=f"The training code failed with {type(error).__name__}: {error}. This is a "
-            "fault of foldhouse, not of the spec; the worker's log has the traceback."
+            detail=f"The training code failed with {type(error).__name__}: {error}. This is a bug "
+            "in foldhouse, not a fault of the spec. The worker's log has the traceback."
         )
     return Succeeded(result=outcome.result, artifacts=outcome.artifacts)
 
@@ -140,13 +140,13 @@ def resolve_device(device: str, gpu: int | None) -> str:
     if device == "cuda" and not available:
         raise experiment.TrainingFailed(
             "FOLDHOUSE_DEVICE is cuda, but this worker's torch finds no CUDA device. Set it "
-            "to auto or cpu, or repair the driver."
+            "to auto or cpu, or fix the driver."
         )
     return f"cuda:{gpu or 0}" if available and device != "cpu" else "cpu"
 
 
 def warm_up() -> None:
-    """Export a network that does nothing: at its first use the exporter imports for seconds."""
+    """Export an identity network, because the exporter's first use imports for seconds."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -164,4 +164,4 @@ def test_what_a_path_does_not_answer_is_told_with_what_it_does(settings: Setting
     assert predict.headers["Allow"] == "OPTIONS, POST"
     assert model.headers["Allow"] == "DELETE, GET, HEAD, OPTIONS"
     assert health.headers["Allow"] == "GET, HEAD, OPTIONS"
-    assert predict.json()["detail"] == "/v1/predict answers OPTIONS, POST, got PUT."
+    assert predict.json()["detail"] == "PUT is not allowed on /v1/predict; allowed: OPTIONS, POST."

@@ -78,7 +78,7 @@ def test_a_run_that_ends_after_its_cancellation_gives_no_model(database: Databas
     shard = submit(database)
     fence = claim(database, shard).fence
     request_cancel(database, shard)
-    with pytest.raises(Conflict, match="nothing is kept"):
+    with pytest.raises(Conflict, match="without keep_best"):
         request_cancel(database, shard, keep_best=True)
     with database.writing() as session:
         assert lifecycle.succeed(session, fence, result(), {}) is None

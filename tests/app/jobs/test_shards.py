@@ -220,7 +220,7 @@ def test_a_deleted_job_takes_the_files_of_all_its_shards(
             models.append(lifecycle.succeed(session, fence, result(), files))
     assert client.get(f"/v1/jobs/{shards[0].job_id}").json()["status"] == "succeeded"
     refused = client.get(f"/v1/jobs/{shards[0].job_id}/oof")
-    assert "has a model of each" in refused.json()["detail"]
+    assert "each with a model of its own" in refused.json()["detail"]
 
     assert client.delete(f"/v1/models/{models[1]}").status_code == 204
     assert resources.blobs.names(ARTIFACTS) == [shards[0].id]
