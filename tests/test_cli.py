@@ -124,8 +124,8 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     ("arguments", "environment", "message"),
     [
         (["serve", "--host", "0.0.0.0"], {}, "FOLDHOUSE_TRUSTED_NETWORK=true"),
-        (["api", "--host", "::"], {}, "requests carry no key"),
-        (["serve", "--host", "no-such-host.invalid"], {}, "no address of this machine"),
+        (["api", "--host", "::"], {}, "Requests carry no key"),
+        (["serve", "--host", "no-such-host.invalid"], {}, "not an address of this machine"),
         (["serve"], {"FOLDHOUSE_SLOTS": "many"}, "FOLDHOUSE_SLOTS is 'many'"),
         (["migrate"], {"FOLDHOUSE_DEVICE": "tpu"}, "FOLDHOUSE_DEVICE is 'tpu'"),
         (["migrate"], {"FOLDHOUSE_DATA_DIR": "/dev/null/data"}, "/dev/null/data cannot be created"),
@@ -206,7 +206,7 @@ def test_a_database_of_a_later_version_is_refused(
     connection.close()
     result = run("migrate")
     assert result.exit_code == 2
-    assert "a later version has migrated it" in result.output
+    assert "a later version migrated it" in result.output
 
 
 @pytest.mark.parametrize("command", ["api", "worker"])
@@ -215,7 +215,7 @@ def test_a_database_that_was_not_migrated_is_refused(
 ) -> None:
     result = run(command, *(["--port", 0] if command == "api" else []))
     assert result.exit_code == 2
-    assert "run `foldhouse migrate`" in result.output
+    assert "Run `foldhouse migrate`" in result.output
 
 
 def test_a_database_that_is_away_is_waited_for(
@@ -227,7 +227,7 @@ def test_a_database_that_is_away_is_waited_for(
     monkeypatch.setattr(os, "execv", lambda program, _: started.append(program))
     result = run("worker")
     assert result.exit_code == 0
-    assert "me:***@127.0.0.1:1/none is away" in result.output
+    assert "me:***@127.0.0.1:1/none is unreachable" in result.output
     assert len(started) == 1
 
 
@@ -256,7 +256,7 @@ def test_doctor_says_what_to_do(
 ) -> None:
     nothing = run("doctor")
     assert nothing.exit_code == 1
-    assert "`foldhouse serve` and `foldhouse migrate` make it" in nothing.output
+    assert "`foldhouse serve` and `foldhouse migrate` create it" in nothing.output
     assert "database" not in nothing.output
 
     assert run("migrate").exit_code == 0

@@ -400,7 +400,7 @@ def test_what_cannot_be_explained_is_refused(client: TestClient) -> None:
     )
 
     assert many.status_code == table.status_code == 422
-    assert "At most 20 rows" in many.json()["detail"]
+    assert "at most 20 rows" in many.json()["detail"]
     assert "JSON" in table.json()["detail"]
 
 

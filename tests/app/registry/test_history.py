@@ -153,7 +153,7 @@ def test_a_version_that_has_moved_is_left_alone(
         client.put("/v1/aliases/other", json=body, headers={"If-Match": "*"}),
     ]
     assert [answer.status_code for answer in refused] == [412] * 5
-    assert "look" in refused[0].json()["detail"].lower()
+    assert "check" in refused[0].json()["detail"].lower()
     assert seen.json() == listed
     assert seen.headers["ETag"] == f'"{listed["version"]}"'
     assert history(client) == [second, first]

@@ -255,5 +255,5 @@ def test_a_champion_that_moved_meanwhile_is_left_alone(
     refused = put(both_clients, second)
 
     assert refused.status_code == 409
-    assert f"moved away from {first}" in refused.json()["detail"]
+    assert f"was compared with {first}" in refused.json()["detail"]
     assert champion(both_clients) == third
