@@ -58,7 +58,7 @@ def answer(client: TestClient, spec: dict[str, Any]) -> Any:
         (
             {"architecture": {"type": "linear", "hidden_sizes": [8]}},
             "/architecture/hidden_sizes",
-            "another 'type' than this one has it",
+            "another 'type' has it",
         ),
         ({"epochs": 3}, "/epochs", "did you mean 'max_epochs'?"),
         ({"learningrate": 3}, "/learningrate", "did you mean 'optimizer.learning_rate'?"),
