@@ -131,8 +131,8 @@ async def upload_dataset(
     """The body is the CSV itself (`text/csv`) or a form with the CSV as `file`. It is streamed to
     storage and profiled: kinds of columns, missing cells, levels, and warnings.
 
-    `decimal` and `thousands` decide how to read columns such as `1.234`, which can be read in two
-    ways. `separator` decides if more than one separator fits the table.
+    If columns such as `1.234` can be read in two ways, `decimal` and `thousands` decide. If more
+    than one separator fits the table, `separator` decides.
 
     The same bytes with the same marks are the same dataset, with or without an `Idempotency-Key`.
     With a key, the name counts as part of the request, and a deleted dataset is not created again:

@@ -144,8 +144,8 @@ def list_epochs(
 def list_out_of_fold(
     resources: ResourcesDep, principal: PrincipalDep, job_id: JobId, accept: Accept = None
 ) -> StreamingResponse:
-    """Each row's prediction by the one fold model that did not train on it; `row` counts from 0,
-    as a data frame's index does."""
+    """Each row's prediction by the one fold model that did not train on it. `row` counts from 0,
+    like a data frame's index."""
     with resources.database.reading() as session:
         job, _ = repository.get(session, principal.tenant, job_id)
         model = downloads.out_of_fold_model(session, job)

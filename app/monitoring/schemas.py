@@ -24,7 +24,7 @@ class ColumnDrift(BaseModel):
         "times in 1,000."
     )
     drift: Drift = Field(
-        description="None while psi is below by_chance; else from 0.1 on moderate, from 0.25 on "
+        description="None while psi is below by_chance; otherwise moderate from 0.1, and from 0.25 "
         "large."
     )
 
