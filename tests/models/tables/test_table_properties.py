@@ -68,8 +68,11 @@ def _files(draw: st.DrawFn, header: Sequence[str], rows: Sequence[Sequence[str]]
     for place, row in enumerate([header, *rows]):
         quoting = draw(st.sampled_from(QUOTINGS))
         # The csv module leaves other line breaks than its own unquoted before Python 3.13; and
-        # with an unquoted separator in a name, or in a table of one column, two readings may fit.
-        special = ["\r", "\n", *(SEPARATORS if place == 0 or len(header) == 1 else [])]
+        # with an unquoted separator in a name, in a table of one column or in ragged rows, two
+        # readings may fit.
+        is_ragged = any(len(row) != len(header) for row in rows)
+        may_fit = place == 0 or len(header) == 1 or is_ragged
+        special = ["\r", "\n", *(SEPARATORS if may_fit else [])]
         if any(character in cell for character in special for cell in row):
             quoting = csv.QUOTE_ALL
         writer = csv.writer(text, delimiter=separator, lineterminator=line_break, quoting=quoting)
