@@ -33,26 +33,40 @@ LANE_BYTES = 60 * 1024 * 1024
 # Inputs of all folds that take no more than this are encoded once, larger ones block by block.
 ENCODED_BYTES = 1024 * 1024 * 1024
 BLOCKS_BYTES = 256 * 1024 * 1024  # what the latter take in all lanes
+# The exporter's own, and copies that exporting takes: of all members' weights (the networks, both
+# graphs, their bytes, their sessions), and of the inputs of a block of rows that is checked.
+EXPORTER_BYTES = 40 * 1024 * 1024
+GRAPH_COPIES = 8
+CHECKED_COPIES = 10
+CHECKED_ROWS = 256
+NUMBER_BYTES = 8
 
+# Python and the exporter, whatever the table; a core that multiplies faster does not speed it up.
+OVERHEAD_SECONDS = 3.5
 # Seconds on one core whose `core_rate` is REFERENCE_RATE, fitted to measured runs
 # (benchmarks/estimates.py compares the two).
 REFERENCE_RATE = 3.6e9  # multiplications a second
-TRAINING_RATE = 66e9  # of that core in the products of a step
+TRAINING_RATE = 55e9  # of that core in the products of a step
 STEP_SECONDS = 0.3e-3  # a batch's calls, and each layer's
 LAYER_SECONDS = 0.1e-3
-WEIGHT_SECONDS = 0.6e-9  # the optimiser's step of one weight
+WEIGHT_SECONDS = 0.6e-9  # the optimiser's step of one weight that the cache holds
+FAR_WEIGHT_SECONDS = 5e-9  # and of one of a member that fills CACHE_BYTES
+CACHE_BYTES = 16 * 1024 * 1024
 SIMPLE_SECONDS = 1.5e-9  # activation of one hidden unit of one row, there and back
 CURVED_SECONDS = 6e-9  # the same with an exponential in it
 DROPOUT_SECONDS = 3e-9
 WAVE_SECONDS = 30e-9  # one wave of a periodic embedding
-ENCODING_SECONDS = 55e-9  # one input of one row, where they are encoded block by block
+ENCODING_SECONDS = 55e-9  # one input of one row: once, or in each epoch if block by block
+LEARNING_SECONDS = 0.2e-6  # what a fold learns of one cell
 AUTOGRAD_FACTOR = 2.0  # what a graph costs over gradients by hand
 SIMPLE = ("relu", "leaky_relu", "identity")
-# Preparing, evaluating and exporting: always, for each cell of the table, and for each input of a
+# Reading and reviewing, for each cell of the table and for each column; and for each input of a
 # row that is priced.
-OVERHEAD_SECONDS = 3.0
 CELL_SECONDS = 0.5e-6
-PRICED_INPUT_SECONDS = 5e-9
+COLUMN_SECONDS = 2.5e-3
+PRICED_INPUT_SECONDS = 15e-9
+# Cores that an evaluated row gains from: its products are small.
+PRICING_CORES = 4
 # Rows that permutation importance prices again for each column, and in all: a table of 2,000
 # columns must not take longer to explain than to train.
 MOST_SHUFFLED_ROWS = 1_000
@@ -78,8 +92,9 @@ class Estimate:
 def estimate(spec: TrainingSpec, profile: Profile, machine: Machine) -> Estimate:
     """Of a resolved spec.
 
-    memory = process + table + inputs + members · (copies · 4 bytes · weights + 12 bytes · batch ·
-    Σ widths). Seconds are those of all epochs: early stopping makes it less.
+    memory = process + table + the larger of training (inputs + members · (copies · 4 bytes ·
+    weights + 12 bytes · batch · Σ widths)) and exporting. Seconds are those of all epochs: early
+    stopping makes it less.
     """
     inputs = input_width(spec, profile)
     members = spec.k_folds * spec.members_per_fold
@@ -89,13 +104,16 @@ def estimate(spec: TrainingSpec, profile: Profile, machine: Machine) -> Estimate
     encoded = encoded_bytes(spec.k_folds, seen, inputs)
     if encoded > ENCODED_BYTES:
         encoded = BLOCKS_BYTES
-    memory = (
-        PROCESS_BYTES + LANE_BYTES * lanes + table + encoded + members * member_bytes(spec, inputs)
-    )
+    training = encoded + members * member_bytes(spec, inputs)
+    weights = _parameters(layer_widths(spec.architecture, inputs))
+    checked = CHECKED_COPIES * NUMBER_BYTES * CHECKED_ROWS * spec.k_folds * inputs
+    exporting = EXPORTER_BYTES + GRAPH_COPIES * FLOAT_BYTES * members * weights + checked
+    memory = PROCESS_BYTES + LANE_BYTES * lanes + table + max(training, exporting)
     in_lane = -(-members // lanes)
-    seconds = OVERHEAD_SECONDS + spec.max_epochs * _epoch_seconds(spec, inputs, seen, in_lane)
-    seconds += _evaluation_seconds(spec, inputs, profile, seen)
-    return Estimate(memory, seconds * REFERENCE_RATE / machine.core_rate)
+    work = _preparation_seconds(spec, inputs, profile, seen)
+    work += spec.max_epochs * _epoch_seconds(spec, inputs, seen, in_lane)
+    work += _evaluation_seconds(spec, inputs, profile, seen, machine.cores)
+    return Estimate(memory, OVERHEAD_SECONDS + work * REFERENCE_RATE / machine.core_rate)
 
 
 def encoded_bytes(folds: int, rows: int, inputs: int) -> int:
@@ -138,14 +156,29 @@ def _epoch_seconds(spec: TrainingSpec, inputs: int, rows: int, members: int) -> 
     if encoded_bytes(spec.k_folds, rows, inputs) > ENCODED_BYTES:
         encoding = min(members, spec.k_folds) * trained * inputs * ENCODING_SECONDS
     by_row = operations * trained / TRAINING_RATE + scored / TRAINING_RATE + units * trained
-    by_batch = weights * WEIGHT_SECONDS * members + STEP_SECONDS + LAYER_SECONDS * len(widths)
+    far = min(1.0, WEIGHT_COPIES * FLOAT_BYTES * weights / CACHE_BYTES)
+    update = WEIGHT_SECONDS + far * (FAR_WEIGHT_SECONDS - WEIGHT_SECONDS)
+    by_batch = weights * update * members + STEP_SECONDS + LAYER_SECONDS * len(widths)
     factor = 1.0 if _by_hand(spec.architecture) else AUTOGRAD_FACTOR
     return factor * (by_row * members + by_batch * batches) + encoding
 
 
-def _evaluation_seconds(spec: TrainingSpec, inputs: int, profile: Profile, seen: int) -> float:
-    """What comes before and after the epochs, on the reference core: scores, importance, the check
-    of the exported graphs."""
+def _preparation_seconds(spec: TrainingSpec, inputs: int, profile: Profile, seen: int) -> float:
+    """What comes before the epochs, on the reference core: the table is read and reviewed, and
+    each fold learns from it and encodes it."""
+    columns = len(spec.features.kinds)
+    seconds = columns * (COLUMN_SECONDS + CELL_SECONDS * profile.rows)
+    seconds += LEARNING_SECONDS * spec.k_folds * seen * columns
+    if encoded_bytes(spec.k_folds, seen, inputs) <= ENCODED_BYTES:
+        seconds += ENCODING_SECONDS * spec.k_folds * seen * inputs
+    return seconds
+
+
+def _evaluation_seconds(
+    spec: TrainingSpec, inputs: int, profile: Profile, seen: int, cores: int
+) -> float:
+    """What comes after the epochs, on reference cores: scores, importance, the check of the
+    exported graphs."""
     columns = len(spec.features.kinds)
     # Each row is scored, and R² taken of it by the members of every fold.
     by_a_fold = seen * (spec.k_folds + 1) + importance_rows(seen, columns) * (columns + 1)
@@ -154,7 +187,7 @@ def _evaluation_seconds(spec: TrainingSpec, inputs: int, profile: Profile, seen:
     weights = _parameters(layer_widths(spec.architecture, inputs))
     products = 2 * _passes(spec.architecture) * weights * spec.members_per_fold
     row = products / TRAINING_RATE + inputs * PRICED_INPUT_SECONDS
-    return row * (by_a_fold + by_all) + CELL_SECONDS * profile.rows * columns
+    return row * (by_a_fold / min(cores, PRICING_CORES) + by_all)
 
 
 def importance_rows(rows: int, columns: int) -> int:

@@ -105,13 +105,12 @@ class Inputs:
             yield number
 
     def _encode_all(self) -> Tensor:
-        encoded = torch.cat(
-            [
-                self._encoder(numbers.unsqueeze(0), codes.unsqueeze(0))
-                for numbers, codes in zip(
-                    self._numbers.split(CHUNK_ROWS), self._codes.split(CHUNK_ROWS), strict=True
-                )
-            ],
-            1,
+        folds, rows = len(self._first), len(self._numbers)
+        encoded = torch.empty(
+            folds, rows, self.encoder.width, dtype=self.dtype, device=self._numbers.device
         )
+        for start in range(0, rows, CHUNK_ROWS):  # written in place: joined parts are held twice
+            chunk = slice(start, start + CHUNK_ROWS)
+            numbers, codes = self._numbers[chunk].unsqueeze(0), self._codes[chunk].unsqueeze(0)
+            encoded[:, chunk] = self._encoder(numbers, codes)
         return encoded.flatten(0, 1)

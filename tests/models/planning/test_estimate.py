@@ -1,16 +1,34 @@
-"""What a run is said to take: the parts that its seconds are made of."""
+"""What a run is said to take: against recorded runs, and the parts that it is made of."""
 
 from __future__ import annotations
 
+import gc
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
-from houses import Case, house_frame, lay, score, train
+import torch
+from houses import Case, house_frame, lay, score, train, trainer_of
 
-from models.planning.estimate import REFERENCE_RATE, Machine, estimate, importance_rows
-from models.tables.profile import Profile
+from models.planning.estimate import (
+    PROCESS_BYTES,
+    REFERENCE_RATE,
+    Machine,
+    estimate,
+    importance_rows,
+    input_width,
+    member_bytes,
+    parameters,
+)
+from models.planning.resolve import resolve
+from models.spec import TrainingSpec
+from models.tables.profile import Profile, profile
+from models.tables.table import TypedTable
+from models.training.progress import Monitor
 
 REFERENCE = Machine(1, REFERENCE_RATE)
 
@@ -19,6 +37,95 @@ def seconds(case: Case, **described: int) -> float:
     """Of a case, were its table described so."""
     profile: Profile = case.profile.model_copy(update=described)
     return estimate(case.spec, profile, REFERENCE).seconds
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of `python -m benchmarks estimates --lanes 1` on one core of an AMD EPYC (Zen 5) that
+    had other work, hence seconds of the processor, and memory above that of the process.
+
+    The table has so many columns, each with as many levels or, without, every fifth with five and
+    the others with numbers (`benchmarks.scaling.made_up`).
+    """
+
+    rows: int
+    columns: int
+    seconds: float
+    megabytes: float
+    spec: dict[str, Any] = field(default_factory=dict)
+    levels: int = 0
+
+    def profile(self) -> Profile:
+        """As the profile of the table was: that of few rows with as many kinds of cells."""
+        rows = max(60, 4 * self.levels)
+        cells: dict[str, Any] = {"price": np.geomspace(1, 1_000, rows)}
+        for place in range(self.columns):
+            levels = self.levels or (5 if place % 5 == 4 else 0)
+            ranks = np.arange(rows)
+            cells[f"column {place}"] = [f"level {r % levels}" for r in ranks] if levels else ranks
+        described = profile(TypedTable(pa.table(cells), warnings=[]))
+        return described.model_copy(update={"rows": self.rows})
+
+
+CORE_RATE = 6.9e9  # of the recorded runs
+LARGE = {"type": "mlp", "hidden_sizes": [1024, 512]}
+RUNS = [
+    Run(2_000, 20, 31.8, 316, {"architecture": LARGE, "batch_size": 512, "max_epochs": 60}),
+    Run(1_000, 1_999, 10.8, 432, {"architecture": {"type": "linear"}, "max_epochs": 5}),
+    Run(1_000, 1_999, 97.3, 4_724, {"max_epochs": 1}),
+    Run(2_000, 500, 33.3, 1_613, {"max_epochs": 2}),
+    Run(20_000, 20, 13.8, 316, {"max_epochs": 2}),
+    Run(5_000, 10, 11.7, 651, {"max_epochs": 2}, levels=300),
+]
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run.rows} x {run.columns} {run.spec}")
+def test_recorded_runs_are_estimated_within_a_factor_of_two(run: Run) -> None:
+    described = run.profile()
+    transform = {"preprocessing": {"target_transform": "log"}, "early_stopping": None}
+    spec = resolve(
+        TrainingSpec.model_validate({"target": "price", **transform, **run.spec}), described
+    )
+    found = estimate(spec, described, Machine(1, CORE_RATE))
+    assert 0.5 < found.seconds / run.seconds < 2
+    assert 0.5 < (found.memory_bytes - PROCESS_BYTES) / 1e6 / run.megabytes < 2
+
+
+@pytest.mark.parametrize("hidden", [[512, 256], [64, 64]])
+def test_a_member_is_estimated_within_a_factor_of_two_of_what_it_holds(
+    tmp_path: Path, hidden: list[int]
+) -> None:
+    case = lay(
+        tmp_path,
+        house_frame(),
+        architecture={"type": "mlp", "hidden_sizes": hidden},
+        max_epochs=2,
+        batch_size=16,
+    )
+    others = storages()
+
+    class Scales(Monitor):
+        def epoch_ended(self, *_: object) -> None:
+            self.held = sum(size for at, size in storages().items() if at not in others)
+
+    scales = Scales()
+    trainer = trainer_of(case)
+    trainer.train(scales)
+    expected = case.spec.k_folds * member_bytes(case.spec, input_width(case.spec, case.profile))
+    assert 0.5 < expected / scales.held < 2
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+def test_parameters_are_those_of_the_network(tmp_path: Path, kind: str) -> None:
+    case = lay(tmp_path, house_frame(), architecture={"type": kind})
+    network = trainer_of(case).network
+    assert parameters(case.spec, case.profile) == sum(p[0].numel() for p in network.parameters())
+
+
+def storages() -> dict[int, int]:
+    """Bytes of the tensors that are alive, by their address."""
+    tensors = [thing for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor)]
+    return {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
 
 
 @pytest.mark.parametrize(
