@@ -212,7 +212,7 @@ def train_network(
 def operations(spec: TrainingSpec, folds: list[LoopFold]) -> float:
     """Floating point operations of the products: of training forward, and backward by weights and
     by hidden units; of validation, forward."""
-    widths = layer_widths(spec.architecture, folds[0].train[0].shape[1])
+    widths = layer_widths(spec.architecture, folds[0].train[0].shape[1], outputs=1)
     sizes = [inner * outer for inner, outer in pairwise(widths)]
     trained = sum(len(fold.train[0]) for fold in folds) * spec.max_epochs
     validated = sum(len(fold.validation[0]) for fold in folds) * spec.max_epochs

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from models.objectives.base import Answer, Answering, Column, Vector
+from models.objectives.base import Answer, Answering, Column, Objective, Vector, Yardstick
 from models.objectives.learning import Assessment, Learning, Scored, Target
 from models.objectives.losses import RowLoss
 from models.objectives.metrics import Metric, Metrics, Units, jackknife
-from models.objectives.regression.objective import Regression
 from models.spec import TrainingSpec
+from models.tables.arrays import as_numbers
+from models.tables.profile import ColumnProfile
 
 SHARES = (0.1, 0.9)
 
@@ -79,10 +82,37 @@ class BandAnswers(Answering):
         return values.mean(axis=1)
 
 
-class Band(Regression):
+class Band(Objective):
     metrics = METRICS
+    standalone = "models.objectives.regression.standalone"
 
-    def answering(self, manifest: Any) -> BandAnswers:  # type: ignore[override]  # noqa: ARG002
+    def target_fault(self, spec: TrainingSpec, target: ColumnProfile) -> tuple[str, str] | None:  # noqa: ARG002
+        return None
+
+    def is_complete(self, spec: TrainingSpec) -> bool:  # noqa: ARG002
+        return True
+
+    def complete(
+        self,
+        spec: TrainingSpec,
+        smallest: float | None,  # noqa: ARG002
+        skewness: float | None,  # noqa: ARG002
+    ) -> TrainingSpec:
+        return spec
+
+    def outputs(self, target: ColumnProfile) -> int:  # noqa: ARG002
+        return len(SHARES)
+
+    def read(self, column: pa.ChunkedArray) -> Vector:
+        return as_numbers(column)
+
+    def strata(self, target: Vector, most: int) -> NDArray[np.int64]:
+        return np.argsort(np.argsort(target)) * most // len(target)
+
+    def yardstick(self, challenger: Any, champion: Any) -> Yardstick:
+        raise NotImplementedError
+
+    def answering(self, manifest: Any) -> BandAnswers:  # noqa: ARG002
         return BandAnswers()
 
 

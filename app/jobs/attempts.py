@@ -20,6 +20,9 @@ from app.storage.tables import FINISHED, EpochMetric, Job, Model, Shard, State
 from models.epochs import FIGURES, KEY, FoldEpoch
 
 LEASE = 30.0  # seconds
+# Seconds after which a job or a tenant counts as not served: else a job that was interrupted would
+# wait for as long as new ones arrive.
+TURN = 600.0
 
 
 class Fence(NamedTuple):
@@ -84,9 +87,9 @@ def record_progress(
 def due(session: Session, limit: int) -> Sequence[str]:
     """Ids of queued shards that may be claimed now, in the order of their turns.
 
-    Tenants take turns, and so do the jobs of a tenant. The next one is that without a claim so far,
-    or else that whose last claim was longest ago. Within a job, the shard that has waited longest
-    comes first.
+    Tenants take turns, and so do the jobs of a tenant. The next one is that without a claim in the
+    last `TURN` seconds, or else that whose last claim was longest ago. Within a job, the shard that
+    has waited longest comes first.
     """
     waiting = (
         select(Shard.id, Shard.tenant, Shard.job_id, Shard.due_at)
@@ -122,8 +125,10 @@ def due(session: Session, limit: int) -> Sequence[str]:
 def _last_claims(
     owner: ColumnElement[str], of_shard: InstrumentedAttribute[str]
 ) -> Select[str, datetime | None]:
-    """When a shard of each owner was last claimed, whether or not it still runs."""
-    last = select(func.max(Shard.claimed_at)).where(of_shard == owner).scalar_subquery()
+    """When a shard of each owner was last claimed, whether or not it still runs; null if that is
+    longer ago than `TURN`."""
+    recent = Shard.claimed_at > database_now(-TURN)
+    last = select(func.max(Shard.claimed_at)).where(of_shard == owner, recent).scalar_subquery()
     return select(owner.label("owner"), last.label("last")).group_by(owner)
 
 

@@ -141,6 +141,8 @@ class FindingOut(BaseModel):
 class ResultOut(BaseModel):
     """The result of a succeeded job. `metrics` are over the pooled out-of-fold predictions."""
 
+    model_config = ConfigDict(extra="allow", protected_namespaces=())  # an objective's own members
+
     model_id: str
     metrics: dict[str, float | None] = Field(
         description="`mape` is a fraction; `bias` is the sum of predictions divided by the sum of "
@@ -152,9 +154,10 @@ class ResultOut(BaseModel):
     fold_std: dict[str, float | None]
     holdout: HoldoutOut | None
     intervals: list[MeasuredInterval] | None = Field(
+        default=None,
         description="For each coverage, the share of out-of-fold rows whose true value lay inside "
         "an interval made from the residuals of the other folds. Null for a job of an earlier "
-        "version."
+        "version.",
     )
     warnings: list[SpecWarning] = Field(
         default=[],

@@ -35,7 +35,8 @@ class CsvLayout:
     """The columns of a CSV answer."""
 
     passthrough: list[str]
-    names: dict[str, str]  # of each column that it has, by the answer's own name
+    columns: list[str]
+    names: list[str]  # of the columns, in the CSV
     is_default: bool
 
     @classmethod
@@ -54,13 +55,13 @@ class CsvLayout:
                 ],
             )
         first = known[0]
-        names = {name: (query.name or name) if name == first else name for name in chosen}
-        is_default = not query.passthrough and [*names.items()] == [*zip(usual, usual, strict=True)]
-        return cls(query.passthrough, names, is_default)
+        names = [(query.name or name) if name == first else name for name in chosen]
+        is_default = not query.passthrough and names == usual
+        return cls(query.passthrough, chosen, names, is_default)
 
     def header(self, copied: list[str]) -> list[str]:
         """Raises Invalid if two columns would have one name, because readers keep only one."""
-        names = [*copied, *self.names.values()]
+        names = [*copied, *self.names]
         repeated = [name for name, times in Counter(names).items() if times > 1]
         if repeated:
             raise Invalid(
@@ -176,7 +177,7 @@ def _csv_batches(
     for block in blocks:
         found = block.predictions
         cells: list[Sequence[Cell]] = [block.rows.column(name) for name in names]
-        for name in layout.names:
+        for name in layout.columns:
             wanted = columns.get(name)
             cells.append(cells_of(found, wanted) if wanted else warning_texts(found))
         yield [list(row) for row in zip(*cells, strict=True)]

@@ -117,7 +117,9 @@ def write_columns(
 
 
 def bytes_of(cells: Sequence[Any]) -> bytes:
-    """FP64 with NaN for null, or BYTES: for each text its length and its UTF-8."""
+    """FP64 with NaN for null, or BYTES: for each text its length and its UTF-8. Row by row."""
+    if isinstance(cells[0], tuple):
+        cells = [cell for row in cells for cell in row]
     if isinstance(cells[0], str):
         texts = [str(cell).encode() for cell in cells]
         return b"".join(len(text).to_bytes(LENGTH, "little") + text for text in texts)

@@ -78,6 +78,8 @@ def _compare(challenger: Model, champion: Model, blobs: Blobs) -> Comparison:
             f"{champion.dataset_id}. Train both on one dataset."
         )
     ours, theirs = service.manifest(challenger, blobs), service.manifest(champion, blobs)
+    if ours.task != theirs.task:
+        raise Conflict(f"{pair}: one is a {ours.task}, the other a {theirs.task}.")
     first, second = _folds(ours), _folds(theirs)
     if first != second:
         raise Conflict(

@@ -58,6 +58,13 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    # The earlier version looks for a model's files in its job's folder, and would not find them.
+    moved = "SELECT count(*) FROM models WHERE shard_id IS NOT NULL"
+    if op.get_bind().execute(sa.text(moved)).scalar():
+        raise RuntimeError(
+            "models that were trained since revision 0009 have their files in their shards' "
+            "folders: restore a backup from before the upgrade instead of downgrading"
+        )
     op.create_table(
         "folds",
         sa.Column("job_id", sa.String(40), sa.ForeignKey("jobs.id"), primary_key=True),

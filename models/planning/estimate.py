@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from models.data.aside import seen_rows
 from models.data.features import select
+from models.objectives import objective_of
 from models.spec import TrainingSpec
 from models.spec.architectures import (
     Architecture,
@@ -104,15 +105,16 @@ def estimate(spec: TrainingSpec, profile: Profile, machine: Machine) -> Estimate
     encoded = encoded_bytes(spec.k_folds, seen, inputs)
     if encoded > ENCODED_BYTES:
         encoded = BLOCKS_BYTES
-    training = encoded + members * member_bytes(spec, inputs)
-    weights = _parameters(layer_widths(spec.architecture, inputs))
+    widths = layer_widths(spec.architecture, inputs, _outputs(spec, profile))
+    training = encoded + members * member_bytes(spec, widths)
+    weights = _parameters(widths)
     checked = CHECKED_COPIES * NUMBER_BYTES * CHECKED_ROWS * spec.k_folds * inputs
     exporting = EXPORTER_BYTES + GRAPH_COPIES * FLOAT_BYTES * members * weights + checked
     memory = PROCESS_BYTES + LANE_BYTES * lanes + table + max(training, exporting)
     in_lane = -(-members // lanes)
     work = _preparation_seconds(spec, inputs, profile, seen)
-    work += spec.max_epochs * _epoch_seconds(spec, inputs, seen, in_lane)
-    work += _evaluation_seconds(spec, inputs, profile, seen, machine.cores)
+    work += spec.max_epochs * _epoch_seconds(spec, widths, seen, in_lane)
+    work += _evaluation_seconds(spec, widths, profile, seen, machine.cores)
     return Estimate(memory, OVERHEAD_SECONDS + work * REFERENCE_RATE / machine.core_rate)
 
 
@@ -123,19 +125,20 @@ def encoded_bytes(folds: int, rows: int, inputs: int) -> int:
 
 def parameters(spec: TrainingSpec, profile: Profile) -> int:
     """Weights and biases of one member of a resolved spec."""
-    return _parameters(layer_widths(spec.architecture, input_width(spec, profile)))
+    inputs, outputs = input_width(spec, profile), _outputs(spec, profile)
+    return _parameters(layer_widths(spec.architecture, inputs, outputs))
 
 
-def member_bytes(spec: TrainingSpec, inputs: int) -> int:
-    """What training takes for one member: copies of its weights, and a batch's activations."""
-    widths = layer_widths(spec.architecture, inputs)
+def member_bytes(spec: TrainingSpec, widths: list[int]) -> int:
+    """What training takes for one member of these layers: copies of its weights, and a batch's
+    activations."""
     activations = 3 * FLOAT_BYTES * spec.batch_size * sum(widths) * _passes(spec.architecture)
     return WEIGHT_COPIES * FLOAT_BYTES * _parameters(widths) + activations
 
 
-def _epoch_seconds(spec: TrainingSpec, inputs: int, rows: int, members: int) -> float:
+def _epoch_seconds(spec: TrainingSpec, widths: list[int], rows: int, members: int) -> float:
     """One epoch of a lane with so many members, on the reference core."""
-    widths = layer_widths(spec.architecture, inputs)
+    inputs = widths[0]
     passes = _passes(spec.architecture)
     watched = spec.early_stopping.fraction if spec.early_stopping else 0.0
     trained = rows * (spec.k_folds - 1) / spec.k_folds * (1 - watched)
@@ -175,7 +178,7 @@ def _preparation_seconds(spec: TrainingSpec, inputs: int, profile: Profile, seen
 
 
 def _evaluation_seconds(
-    spec: TrainingSpec, inputs: int, profile: Profile, seen: int, cores: int
+    spec: TrainingSpec, widths: list[int], profile: Profile, seen: int, cores: int
 ) -> float:
     """What comes after the epochs, on reference cores: scores, importance, the check of the
     exported graphs."""
@@ -184,9 +187,9 @@ def _evaluation_seconds(
     by_a_fold = seen * (spec.k_folds + 1) + importance_rows(seen, columns) * (columns + 1)
     # Both graphs are compared with the scores.
     by_all = spec.k_folds * (2 * seen + profile.rows - seen)
-    weights = _parameters(layer_widths(spec.architecture, inputs))
+    weights = _parameters(widths)
     products = 2 * _passes(spec.architecture) * weights * spec.members_per_fold
-    row = products / TRAINING_RATE + inputs * PRICED_INPUT_SECONDS
+    row = products / TRAINING_RATE + widths[0] * PRICED_INPUT_SECONDS
     return row * (by_a_fold / min(cores, PRICING_CORES) + by_all)
 
 
@@ -231,13 +234,18 @@ def input_width(spec: TrainingSpec, profile: Profile) -> int:
     return width
 
 
-def layer_widths(architecture: Architecture, inputs: int) -> list[int]:
-    """Units from the inputs to the output, layer after layer."""
+def _outputs(spec: TrainingSpec, profile: Profile) -> int:
+    target = next(column for column in profile.columns if column.name == spec.target)
+    return objective_of(spec).outputs(target)
+
+
+def layer_widths(architecture: Architecture, inputs: int, outputs: int) -> list[int]:
+    """Units from the inputs to the outputs, layer after layer."""
     match architecture:
         case LinearArchitecture():
-            return [inputs, 1]
+            return [inputs, outputs]
         case ResNetArchitecture():
             blocks = [architecture.block_width, architecture.width] * architecture.blocks
-            return [inputs, architecture.width, *blocks, 1]
+            return [inputs, architecture.width, *blocks, outputs]
         case MlpArchitecture() | RealMlpArchitecture() | TabmArchitecture():
-            return [inputs, *architecture.hidden_sizes, 1]
+            return [inputs, *architecture.hidden_sizes, outputs]

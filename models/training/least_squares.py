@@ -39,8 +39,9 @@ def start_at_least_squares(network: Network, members: Sequence[Member], inputs: 
             solved[member.fold] = _solve(inputs.of([member.fold]), inputs.train_rows[member.fold])
         weight, bias = solved[member.fold]
         with torch.no_grad():
-            layer.weight[place, :, 0] = torch.from_numpy(weight)
-            layer.bias[place, 0, 0] = bias
+            # Each output begins as the one that predicts the standardised target.
+            layer.weight[place] = torch.from_numpy(weight).unsqueeze(1)
+            layer.bias[place] = bias
 
 
 def _solve(inputs: Inputs, rows: torch.Tensor) -> tuple[Matrix, float]:

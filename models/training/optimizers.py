@@ -67,8 +67,10 @@ class PopulationOptimizer:
         self._views: dict[tuple[int, ...], list[_Tensors]] = {}
         device = self._values[0].device
         # (kinds, K) learning rates, (K,) steps taken, and (K,) bounds of the gradients' norms.
+        # The kernels of other devices take float32.
+        precision = torch.float64 if device.type == "cpu" else torch.float32
         host = (
-            torch.zeros(len(self._kinds), len(specs), dtype=torch.float64),
+            torch.zeros(len(self._kinds), len(specs), dtype=precision),
             torch.zeros(len(specs)),
         )
         self._rates, self._counts = (numbers.to(device) for numbers in host)
@@ -93,9 +95,10 @@ class PopulationOptimizer:
         for kind, (_, factor) in enumerate(self._kinds):
             written_rates[kind] = [factor * rate for rate in learning_rates]
         written_counts[:] = self._steps
-        if self._rates is not rates:  # on another device
-            self._rates.copy_(rates)
-            self._counts.copy_(counts)
+        if self._rates is not rates:
+            # From pinned copies, which are kept until the device has read them: nothing waits.
+            self._rates.copy_(rates.pin_memory(), non_blocking=True)
+            self._counts.copy_(counts.pin_memory(), non_blocking=True)
 
     def step(self) -> None:
         """Move the members that `prepare` chose. All changing numbers are on the device."""

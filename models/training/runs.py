@@ -19,7 +19,7 @@ from models.data.design import Design
 from models.data.folds import FoldRows
 from models.members import Member, members_of, population_key
 from models.networks import build_network
-from models.planning.estimate import member_bytes
+from models.planning.estimate import layer_widths, member_bytes
 from models.spec import TrainingSpec
 from models.training.checkpoint import pack, unpack
 from models.training.desk import Chunk, Desk
@@ -291,7 +291,8 @@ def is_out_of_memory(error: Exception) -> bool:
 
 def _plan(members: list[Member], inputs: Inputs, cores: int) -> list[list[Chunk]]:
     """Chunks of about equal size, by lane."""
-    each = member_bytes(members[0].spec, inputs.shape.inputs)
+    spec, shape = members[0].spec, inputs.shape
+    each = member_bytes(spec, layer_widths(spec.architecture, shape.inputs, shape.outputs))
     if inputs.device.type == "cuda":
         lanes, room = 1, DEVICE_SHARE * torch.cuda.mem_get_info(inputs.device)[0]
     else:

@@ -15,8 +15,9 @@ from models.training.optimizers import PopulationOptimizer
 
 
 class Step:
-    """What changes between batches is in tensors with fixed addresses. `differentiate` and `move`
-    compute only with these, so that a device can record them once and replay them.
+    """Everything that differs from batch to batch is in tensors that stay in place. So a device can
+    record `differentiate` and `move` once and replay them for all batches in which the same members
+    are idle.
 
     x : (F, B, inputs) one batch per fold, shared by its members
     y : (K, B) standardised targets

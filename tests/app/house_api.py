@@ -91,19 +91,23 @@ def finish(resources: Resources, job_id: str, folder: Path, columns: Columns = O
     return register(resources, job_id, write_artifacts(folder, columns))
 
 
-def register(resources: Resources, job_id: str, files: list[Path]) -> str:
+def register(
+    resources: Resources, job_id: str, files: list[Path], reported: dict[str, Any] | None = None
+) -> str:
     """Succeed a queued job with a model of these files; returns the model's id."""
     with resources.database.writing() as session:
         shard = session.scalars(select(Shard).where(Shard.job_id == job_id)).one()
         artifacts = {path.name: resources.blobs.put_artifact(shard.id, path) for path in files}
         claim = lifecycle.claim(session, shard.id, owner=new_id("wrk"), boot_id="boot")
         assert claim is not None
-        model_id = lifecycle.succeed(session, claim.fence, result(), artifacts)
+        model_id = lifecycle.succeed(session, claim.fence, reported or result(), artifacts)
     assert model_id is not None
     return model_id
 
 
-def registered(client: TestClient, built: Built, folder: Path) -> str:
+def registered(
+    client: TestClient, built: Built, folder: Path, reported: dict[str, Any] | None = None
+) -> str:
     """Puts a trained model into the registry; gives its id."""
     upload(client, built.case.cells.to_pandas().to_csv(index=False))
     job = submit(client, target="price")
@@ -112,12 +116,14 @@ def registered(client: TestClient, built: Built, folder: Path) -> str:
         "model.onnx": built.full,
         "manifest.json": built.manifest.model_dump_json().encode(),
         "weights.safetensors": b"weights",
-        "oof.parquet": b"out of fold",
     }
     folder.mkdir()
     for name, data in files.items():
         (folder / name).write_bytes(data)
-    return register(resources_of(client), job["id"], [folder / name for name in files])
+    built.scores.write_out_of_fold(folder / "oof.parquet")
+    names = [*files, "oof.parquet"]
+    paths = [folder / name for name in names]
+    return register(resources_of(client), job["id"], paths, reported)
 
 
 def result() -> dict[str, Any]:

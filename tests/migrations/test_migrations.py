@@ -223,6 +223,21 @@ def test_a_job_of_revision_8_has_one_shard(url: str, engine: Engine) -> None:
         assert connection.scalar(text("SELECT count(*) FROM epoch_metrics")) == 1
 
 
+def test_files_in_the_folders_of_shards_stop_a_downgrade(url: str, engine: Engine) -> None:
+    """The earlier version would not find them, and the next sweep would remove them."""
+    config = alembic_config(url)
+    command.upgrade(config, "0008")
+    with engine.begin() as connection:
+        for statement in (*JOB_OF_REVISION_1, *FINISHED_JOB_OF_REVISION_8):
+            connection.execute(text(statement))
+    command.upgrade(config, "0009")
+    with engine.begin() as connection:
+        own = "UPDATE models SET shard_id = (SELECT id FROM shards WHERE job_id = models.job_id)"
+        connection.execute(text(own))
+    with pytest.raises(RuntimeError, match="restore a backup"):
+        command.downgrade(config, "0008")
+
+
 def test_events_of_revision_9_are_numbered_by_job(url: str, engine: Engine) -> None:
     config = alembic_config(url)
     command.upgrade(config, "0008")

@@ -18,11 +18,12 @@ from jobs_in_database import (
     submit_shards,
 )
 from jobs_in_database import submit as submit_one
+from sqlalchemy import update
 
 from app.jobs import attempts, lifecycle
 from app.jobs.attempts import Fence
 from app.storage.blobs import ARTIFACTS, artifacts_key
-from app.storage.database import Database
+from app.storage.database import Database, database_now
 from app.storage.tables import LOCAL_TENANT, Job, Shard, State
 from models.epochs import FoldEpoch
 
@@ -125,6 +126,20 @@ def test_jobs_of_a_tenant_take_turns(database: Database) -> None:
     later = submit_shards(database, 2, dataset_id)
     taken = [shard.id for shard in claim_in_turn(database, 5)]
     assert taken == [later[0].id, long[3].id, later[1].id, long[4].id, long[5].id]
+
+
+def test_new_jobs_do_not_hold_back_one_that_was_interrupted(database: Database) -> None:
+    dataset_id = add_dataset(database)
+    interrupted = submit_one(database, dataset_id)
+    fence = claim(database, interrupted).fence
+    with database.writing() as session:
+        assert lifecycle.release(session, fence)
+    later = [submit_one(database, dataset_id) for _ in range(3)]
+    assert claim_in_turn(database, 1)[0].id == later[0].id
+    with database.writing() as session:
+        long_ago = database_now(-attempts.TURN - 1)
+        session.execute(update(Shard).where(Shard.id == interrupted.id).values(claimed_at=long_ago))
+    assert claim_in_turn(database, 1)[0].id == interrupted.id
 
 
 def test_a_tenant_has_one_turn_however_many_jobs_it_has(database: Database) -> None:

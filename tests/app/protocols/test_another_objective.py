@@ -48,7 +48,8 @@ def client(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[T
     settings = Settings(data_dir=folder)
     upgrade(settings.resolved_database_url)
     with serving(settings) as client:
-        registered(client, built, folder / "artifacts")
+        reported = built.scores.result() | {"seconds": {"total": 1.0}, "receipt": {}}
+        registered(client, built, folder / "artifacts", reported)
         yield client
 
 
@@ -112,6 +113,16 @@ def test_every_protocol_answers_in_its_columns(client: TestClient, built: Built)
     np.testing.assert_allclose(tensors[0]["data"], bands, rtol=1e-9)
     described = client.get("/v2/models/champion").json()["outputs"]
     assert described[0] == {"name": "band", "datatype": "FP64", "shape": [-1, 2]}
+
+
+def test_its_job_and_model_are_shown(client: TestClient, built: Built) -> None:
+    [job] = client.get("/v1/jobs").raise_for_status().json()["data"]
+    found = client.get(f"/v1/jobs/{job['id']}").raise_for_status().json()["result"]
+    assert found["inside"] == built.scores.result()["inside"]
+    assert set(found["metrics"]) == {"outside"}
+    table = client.get(f"/v1/jobs/{job['id']}/oof", headers={"Accept": "text/csv"}).text
+    assert table.splitlines()[0] == "row,fold,actual,lower,upper"
+    client.get("/v1/models/champion").raise_for_status()
 
 
 def test_its_answers_can_be_explained(client: TestClient, built: Built) -> None:

@@ -20,7 +20,7 @@ from models.planning.estimate import (
     Machine,
     estimate,
     importance_rows,
-    input_width,
+    layer_widths,
     member_bytes,
     parameters,
 )
@@ -111,7 +111,9 @@ def test_a_member_is_estimated_within_a_factor_of_two_of_what_it_holds(
     scales = Scales()
     trainer = trainer_of(case)
     trainer.train(scales)
-    expected = case.spec.k_folds * member_bytes(case.spec, input_width(case.spec, case.profile))
+    inputs = trainer.inputs.shape.inputs
+    widths = layer_widths(case.spec.architecture, inputs, trainer.inputs.target.outputs)
+    expected = case.spec.k_folds * member_bytes(case.spec, widths)
     assert 0.5 < expected / scales.held < 2
 
 
