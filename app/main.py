@@ -73,7 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.resources = resources
         resources[Usage].start()
         yield
-        resources.pricing.shutdown()
+        resources.predicting.shutdown()
         resources[Usage].stop()
         resources.hints.close()
         resources.database.close()
@@ -143,6 +143,6 @@ def _open(settings: Settings) -> Resources:
         parsing=CapacityLimiter(PARSED_AT_A_TIME),
         submitting=CapacityLimiter(SUBMITTED_AT_A_TIME),
         bulk=CapacityLimiter(BULK_AT_A_TIME),
-        pricing=ThreadPoolExecutor(usable_cores(), thread_name_prefix="pricing"),
+        predicting=ThreadPoolExecutor(usable_cores(), thread_name_prefix="predicting"),
         parts={type(part): part for part in parts},
     )

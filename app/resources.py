@@ -30,7 +30,7 @@ class Resources:
     submitting: CapacityLimiter
     bulk: CapacityLimiter
     # For blocks of long tables: running the graph and reading cells release Python's lock.
-    pricing: ThreadPoolExecutor
+    predicting: ThreadPoolExecutor
     parts: Mapping[type[Any], Any]
 
     def __getitem__(self, kind: type[Part]) -> Part:

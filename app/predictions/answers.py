@@ -16,8 +16,8 @@ from pydantic_core import to_json
 from app.errors import Fault, Invalid
 from app.http.csv_text import Cell, csv_lines
 from app.http.media import CSV, JSON
-from app.predictions.schemas import PricingQuery
-from app.predictions.service import Block, Priced
+from app.predictions.schemas import PredictQuery
+from app.predictions.service import Block, Predicted
 from app.predictions.spooling import AnswerFiles
 from app.settings import Settings
 from models.objectives.base import Column, Vector
@@ -40,7 +40,7 @@ class CsvLayout:
     is_default: bool
 
     @classmethod
-    def of(cls, query: PricingQuery, columns: Sequence[Column]) -> CsvLayout:
+    def of(cls, query: PredictQuery, columns: Sequence[Column]) -> CsvLayout:
         """The layout for a model with these columns; raises Invalid for an unknown column."""
         known = [*(column.name for column in columns), WARNINGS]
         usual = [*(column.name for column in columns if column.is_default), WARNINGS]
@@ -92,7 +92,9 @@ class CsvLayout:
         return names
 
 
-def answer(priced: Priced, query: PricingQuery, settings: Settings, *, as_csv: bool) -> Response:
+def answer(
+    predicted: Predicted, query: PredictQuery, settings: Settings, *, as_csv: bool
+) -> Response:
     """A PredictionsOut or a CSV. It is complete before it is sent, so that a fault in the last row
     can still be reported as an error.
 
@@ -100,7 +102,7 @@ def answer(priced: Priced, query: PricingQuery, settings: Settings, *, as_csv: b
     ------
     Invalid: a CSV layout for JSON, an explanation as CSV, or columns that the rows do not have.
     """
-    layout = CsvLayout.of(query, priced.columns)
+    layout = CsvLayout.of(query, predicted.columns)
     if not as_csv and not layout.is_default:
         raise Invalid(
             "passthrough, name and columns apply only to CSV answers. Send Accept: text/csv."
@@ -109,40 +111,40 @@ def answer(priced: Priced, query: PricingQuery, settings: Settings, *, as_csv: b
         raise Invalid("Explanations need a JSON answer. Send Accept: application/json.")
     headers = {"Vary": "Accept"}
     if as_csv:
-        first = next(priced.blocks)
+        first = next(predicted.blocks)
         names = layout.copied(first.rows.columns) if layout.passthrough else []
-        blocks = chain([first], priced.blocks)
-        lines = csv_lines(layout.header(names), _csv_batches(layout, names, priced, blocks))
+        blocks = chain([first], predicted.blocks)
+        lines = csv_lines(layout.header(names), _csv_batches(layout, names, predicted, blocks))
         pieces: Iterator[bytes] = map(str.encode, lines)
-        headers |= priced.facts.headers()
+        headers |= predicted.facts.headers()
     else:
-        pieces = _json(priced)
-        headers |= priced.facts.ignored_header()
-    with AnswerFiles(settings, priced.request_bytes) as files:
+        pieces = _json(predicted)
+        headers |= predicted.facts.ignored_header()
+    with AnswerFiles(settings, predicted.request_bytes) as files:
         file = files.open()
         for piece in pieces:
             files.write(file, piece)
         return files.response([file], CSV if as_csv else JSON, headers)
 
 
-def _json(priced: Priced) -> Iterator[bytes]:
+def _json(predicted: Predicted) -> Iterator[bytes]:
     """A PredictionsOut as JSON. Dictionaries are written twice as fast as pydantic models."""
-    yield to_json(priced.facts)[:-1] + b',"predictions":['
+    yield to_json(predicted.facts)[:-1] + b',"predictions":['
     separator = b""
-    for block in priced.blocks:
+    for block in predicted.blocks:
         for start in range(0, len(block.rows), BATCH_ROWS):
             part = slice(start, start + BATCH_ROWS)
-            batch = _outcomes(priced, block.predictions, part)
+            batch = _outcomes(predicted, block.predictions, part)
             yield separator + to_json(batch)[1:-1]
             separator = b","
     yield b"]}\n"
 
 
-def _outcomes(priced: Priced, found: Predictions, part: slice) -> list[dict[str, object]]:
+def _outcomes(predicted: Predicted, found: Predictions, part: slice) -> list[dict[str, object]]:
     """A PredictionOut or an ExplainedOut for each row."""
     members: dict[str, Sequence[object]] = {}
     inner: dict[str, dict[str, Sequence[object]]] = {}
-    for column in priced.columns:
+    for column in predicted.columns:
         first, *rest = column.path
         cells = cells_of(found, column, part)
         if rest:
@@ -158,7 +160,7 @@ def _outcomes(priced: Priced, found: Predictions, part: slice) -> list[dict[str,
             {
                 "base": told.base,
                 "contributions": dict(
-                    zip(priced.features, told.contributions.tolist(), strict=True)
+                    zip(predicted.features, told.contributions.tolist(), strict=True)
                 ),
             }
             for told in found.explanations[part]
@@ -171,9 +173,9 @@ def _objects(members: dict[str, Sequence[object]]) -> list[dict[str, object]]:
 
 
 def _csv_batches(
-    layout: CsvLayout, names: list[str], priced: Priced, blocks: Iterable[Block]
+    layout: CsvLayout, names: list[str], predicted: Predicted, blocks: Iterable[Block]
 ) -> Iterator[list[list[Cell]]]:
-    columns = {column.name: column for column in priced.columns}
+    columns = {column.name: column for column in predicted.columns}
     for block in blocks:
         found = block.predictions
         cells: list[Sequence[Cell]] = [block.rows.column(name) for name in names]

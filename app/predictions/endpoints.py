@@ -29,12 +29,12 @@ from app.predictions.answers import answer
 from app.predictions.rows import read_rows, received
 from app.predictions.schemas import (
     ROWS_EXAMPLE,
-    NamedPricingQuery,
+    NamedPredictQuery,
     PredictionsOut,
+    PredictQuery,
     PredictRequest,
-    PricingQuery,
 )
-from app.predictions.turns import priced_in_turn
+from app.predictions.turns import predicted_in_turn
 from models.serving.predictor import Question
 
 CSV_EXAMPLE = "Id,LotArea,Neighborhood,OverallQual,YearBuilt\n1,8450,CollgCr,7,2003\n"
@@ -106,7 +106,7 @@ router = APIRouter(prefix="/v1", tags=["predictions"], route_class=RowsRoute)
     summary="Predict rows",
     response_class=Response,
     responses=RESPONSES,
-    openapi_extra={**REQUEST_BODY, "parameters": query_parameters(NamedPricingQuery)},
+    openapi_extra={**REQUEST_BODY, "parameters": query_parameters(NamedPredictQuery)},
 )
 async def predict(request: Request) -> Response:
     """Takes rows as JSON or CSV. The answer has the format in Accept, by default that of the rows.
@@ -118,7 +118,7 @@ async def predict(request: Request) -> Response:
 
     The answer is limited to 4 MiB plus 256 bytes for each byte of the request.
     `?passthrough=Id&name=SalePrice&columns=prediction` gives a Kaggle submission."""
-    query = read_query(NamedPricingQuery, request)
+    query = read_query(NamedPredictQuery, request)
     return await _answer(request, query.model, query)
 
 
@@ -127,18 +127,18 @@ async def predict(request: Request) -> Response:
     summary="Predict rows with one model",
     response_class=Response,
     responses=RESPONSES,
-    openapi_extra={**REQUEST_BODY, "parameters": query_parameters(PricingQuery)},
+    openapi_extra={**REQUEST_BODY, "parameters": query_parameters(PredictQuery)},
 )
 async def predict_with_model(
     request: Request,
     model_id: Annotated[str, name_path("latest", "A model's id, or an alias.")],
 ) -> Response:
     """The same as `POST /v1/predict`, with the model in the path."""
-    query = read_query(PricingQuery, request)
+    query = read_query(PredictQuery, request)
     return await _answer(request, model_id, query)
 
 
-async def _answer(request: Request, model: str, query: PricingQuery) -> Response:
+async def _answer(request: Request, model: str, query: PredictQuery) -> Response:
     # Called without FastAPI's injection, which takes a tenth of the time of a prediction.
     found, tenant = await resources(request), (await principal(request)).tenant
     question = Question(query.coverage, query.on_unknown, query.explain)
@@ -146,12 +146,12 @@ async def _answer(request: Request, model: str, query: PricingQuery) -> Response
 
     async with received(request, found.settings, read_rows, query.separator) as body:
 
-        def price(loaded: service.Loaded, gone: Event) -> Response:
+        def answer_rows(loaded: service.Loaded, gone: Event) -> Response:
             return answer(
-                service.price(found, tenant, loaded, body, question, gone),
+                service.predict(found, tenant, loaded, body, question, gone),
                 query,
                 found.settings,
                 as_csv=wants_csv(accept, default=body.is_csv),
             )
 
-        return await priced_in_turn(request, found, tenant, model, body, question, price)
+        return await predicted_in_turn(request, found, tenant, model, body, question, answer_rows)

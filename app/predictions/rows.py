@@ -174,7 +174,7 @@ class JsonRows:
         cells = (row.get(name) for row in self._rows)
         return [str(cell).lower() if isinstance(cell, bool) else cell for cell in cells]
 
-    def price(self, predictor: Predictor, question: Question) -> Predictions:
+    def predict(self, predictor: Predictor, question: Question) -> Predictions:
         """Predict; the document's options override the query's."""
         own = Question(
             coverage=self._table.coverage or question.coverage,
@@ -202,7 +202,7 @@ class CsvRows:
         cells: list[Cell] = self._table[name].to_pylist()
         return cells
 
-    def price(self, predictor: Predictor, question: Question) -> Predictions:
+    def predict(self, predictor: Predictor, question: Question) -> Predictions:
         return predictor.predict_table(self._table, question)
 
 

@@ -66,7 +66,7 @@ class PredictRequest(BaseModel):
     )
 
 
-class PricingQuery(BaseModel):
+class PredictQuery(BaseModel):
     """How to predict, and the form of the answer."""
 
     # Ignoring a misspelt parameter would give a prediction that was not asked for.
@@ -111,7 +111,7 @@ class PricingQuery(BaseModel):
     )
 
 
-class NamedPricingQuery(PricingQuery):
+class NamedPredictQuery(PredictQuery):
     """The same, with the model."""
 
     model: str = Field(

@@ -44,7 +44,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Priced:
+class Predicted:
     """Blocks of rows in order, predicted on demand.
 
     facts : facts about all rows
@@ -88,14 +88,14 @@ def loaded(resources: Resources, tenant: str, reference: str) -> Loaded | None:
     return Loaded(model, predictor, reference)
 
 
-def price(
+def predict(
     resources: Resources,
     tenant: str,
     loaded: Loaded,
     body: RowsBody,
     question: Question,
     gone: Event,
-) -> Priced:
+) -> Predicted:
     """Predict rows with a model; the first block is predicted at once.
 
     Raises
@@ -117,7 +117,7 @@ def price(
         warnings=first.predictions.about_all,
     )
     features = predictor.manifest.columns
-    return Priced(facts, predictor.columns, features, body.size, chain([first], blocks))
+    return Predicted(facts, predictor.columns, features, body.size, chain([first], blocks))
 
 
 def _counted(
@@ -150,9 +150,11 @@ def _blocks(
                     f"most {most} {'row' if most == 1 else 'rows'} in one request."
                 )
             if body.is_csv:
-                waiting.append(resources.pricing.submit(_price, predictor, rows, question, first))
+                waiting.append(
+                    resources.predicting.submit(_predict, predictor, rows, question, first)
+                )
             else:
-                yield _price(predictor, rows, question, first)
+                yield _predict(predictor, rows, question, first)
             first += len(rows)
             if len(waiting) > AHEAD:
                 yield waiting.popleft().result()
@@ -168,10 +170,10 @@ def most_explained(predictor: Predictor) -> int:
     return max(1, min(MOST_EXPLAINED, EXPLAINED_BYTES // predictor.explanation_bytes))
 
 
-def _price(predictor: Predictor, rows: Rows, question: Question, first: int) -> Block:
+def _predict(predictor: Predictor, rows: Rows, question: Question, first: int) -> Block:
     """`first`: the position of the block's first row, from 0."""
     try:
-        return Block(rows, rows.price(predictor, question))
+        return Block(rows, rows.predict(predictor, question))
     except RowError as error:
         error.faults = [_moved(fault, first) for fault in error.faults]
         raise InvalidRows(f"{error.detail}.", table_faults(error)) from None

@@ -18,17 +18,17 @@ from app.resources import Resources
 from models.serving.predictor import Question
 
 # Predicts and writes the answer; stops between two blocks once the event is set.
-Price = Callable[[Loaded, Event], Response]
+Predict = Callable[[Loaded, Event], Response]
 
 
-async def priced_in_turn(
+async def predicted_in_turn(
     request: Request,
     resources: Resources,
     tenant: str,
     reference: str,
     body: RowsBody,
     question: Question,
-    price: Price,
+    predict: Predict,
 ) -> Response:
     """Predict rows that have arrived, with the model that an id or an alias names. JSON is checked
     before the model is looked up.
@@ -40,25 +40,25 @@ async def priced_in_turn(
     Raises
     ------
     ClientDisconnect : the client disconnected before the answer
-    NotFound, ArtifactCorrupt, and what `price` does
+    NotFound, ArtifactCorrupt, and what `predict` does
     """
     gone = Event()
     is_light = body.is_small and not question.explain
     known = loaded(resources, tenant, reference)
     if known and known.predictor.is_quick and is_light:
-        return price(known, gone)
+        return predict(known, gone)
 
-    def look_up_and_price() -> Response:
+    def look_up_and_predict() -> Response:
         if gone.is_set():
             raise ClientDisconnect
         body.check()
-        return price(known or load(resources, tenant, reference), gone)
+        return predict(known or load(resources, tenant, reference), gone)
 
     with CancelScope() as waiting:
         watching = asyncio.ensure_future(_watch(request, gone, waiting))
         try:
             limiter = None if is_light else resources.bulk
-            return await run_sync(look_up_and_price, limiter=limiter)
+            return await run_sync(look_up_and_predict, limiter=limiter)
         finally:
             watching.cancel()
     raise ClientDisconnect

@@ -14,7 +14,7 @@ from app.errors import Invalid
 from app.predictions.answers import WARNINGS, cells_of, warning_texts
 from app.predictions.rows import JsonTable, Row
 from app.predictions.schemas import OnUnknown
-from app.predictions.service import Priced
+from app.predictions.service import Predicted
 from app.predictions.spooling import AnswerFiles, Spooled
 from models.objectives.base import HIGHEST_COVERAGE, LOWEST_COVERAGE, Column
 from models.serving.predictor import Predictions
@@ -99,13 +99,13 @@ def tensors_of(columns: Sequence[Column]) -> dict[str, Tensor]:
 
 
 def write_columns(
-    priced: Priced, files: AnswerFiles, packed: Mapping[str, bool]
+    predicted: Predicted, files: AnswerFiles, packed: Mapping[str, bool]
 ) -> dict[str, Spooled]:
     """Predict all rows, and write each output to its own file: as JSON without its brackets, or, if
     `packed` says so, as bytes of the binary tensor extension. Raises what predicting does."""
     written = {name: files.open() for name in packed}
-    outputs = tensors_of(priced.columns)
-    for block in priced.blocks:
+    outputs = tensors_of(predicted.columns)
+    for block in predicted.blocks:
         for name, as_bytes in packed.items():
             file, cells = written[name], outputs[name].cells(block.predictions)
             if as_bytes:

@@ -43,7 +43,7 @@ from app.predictions.rows import (
 )
 from app.predictions.schemas import ROWS_EXAMPLE
 from app.predictions.spooling import AnswerFiles, Spooled
-from app.predictions.turns import priced_in_turn
+from app.predictions.turns import predicted_in_turn
 from app.protocols.columns import (
     FIRST_FAULT,
     Asked,
@@ -291,22 +291,22 @@ async def invocations(
     async with received(request, resources.settings, _read_scoring) as body:
         tenant = principal.tenant
         score = partial(_score, resources, tenant, body)
-        return await priced_in_turn(request, resources, tenant, CHAMPION, body, PLAIN, score)
+        return await predicted_in_turn(request, resources, tenant, CHAMPION, body, PLAIN, score)
 
 
 def _score(
     resources: Resources, tenant: str, body: RowsBody, champion: service.Loaded, gone: Event
 ) -> Response:
-    priced = service.price(resources, tenant, champion, body, PLAIN, gone)
+    predicted = service.predict(resources, tenant, champion, body, PLAIN, gone)
     with AnswerFiles(resources.settings, body.size) as files:
         outputs = tensors_of(champion.predictor.columns)
-        written = write_columns(priced, files, dict.fromkeys(outputs, False))
+        written = write_columns(predicted, files, dict.fromkeys(outputs, False))
         parts: list[bytes | Spooled] = []
         for name, file in written.items():
             # MLflow's clients read the first output under this name.
             shown = name.encode() if parts else b"predictions"
             parts += [b'%s"%s":[' % (b"," if parts else b"{", shown), file, b"]"]
-        facts = vars(priced.facts) | {"answer_warnings": priced.facts.warnings}
+        facts = vars(predicted.facts) | {"answer_warnings": predicted.facts.warnings}
         del facts["warnings"]
         parts.append(b"," + to_json(facts)[1:])
-        return files.response(parts, JSON, priced.facts.ignored_header())
+        return files.response(parts, JSON, predicted.facts.ignored_header())

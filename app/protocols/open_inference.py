@@ -19,7 +19,7 @@ from app.operations.readiness import readiness
 from app.predictions import service
 from app.predictions.rows import JsonBody, JsonTable
 from app.predictions.spooling import AnswerFiles, Spooled
-from app.predictions.turns import priced_in_turn
+from app.predictions.turns import predicted_in_turn
 from app.protocols import tensors
 from app.protocols.columns import BYTES, FLOAT, of_columns, tensors_of, write_columns
 from app.protocols.route import TAG, ProtocolRoute, error_responses, message
@@ -207,8 +207,8 @@ async def infer(
     tensor extension). Outputs are `value`, `low`, `high` and `warnings`, each [N], as in `POST
     /v1/predict`. `parameters` may hold `coverage` and `on_unknown`."""
     tenant, body = principal.tenant, TensorBody(data, json_bytes, resources.settings)
-    price = partial(_price, resources, tenant, name, body)
-    return await priced_in_turn(request, resources, tenant, name, body, PLAIN, price)
+    predict = partial(_predict, resources, tenant, name, body)
+    return await predicted_in_turn(request, resources, tenant, name, body, PLAIN, predict)
 
 
 class TensorBody(JsonBody):
@@ -229,7 +229,7 @@ class TensorBody(JsonBody):
         return of_columns(columns, request.inputs[0].shape[0], request.parameters)
 
 
-def _price(
+def _predict(
     resources: Resources,
     tenant: str,
     name: str,
@@ -241,14 +241,14 @@ def _price(
     outputs = tensors_of(loaded.predictor.columns)
     requested = request.requested(outputs)
     count = body.table.count
-    priced = service.price(resources, tenant, loaded, body, PLAIN, gone)
+    predicted = service.predict(resources, tenant, loaded, body, PLAIN, gone)
     with AnswerFiles(resources.settings, body.size) as files:
-        written = write_columns(priced, files, requested)
+        written = write_columns(predicted, files, requested)
         head = InferResponse(
             model_name=name,
-            model_version=priced.facts.model_id,
+            model_version=predicted.facts.model_id,
             id=request.id,
-            parameters=priced.facts.parameters(),
+            parameters=predicted.facts.parameters(),
             outputs=[],
         )
         parts: list[bytes | Spooled] = [head.model_dump_json(exclude_none=True).encode()[:-2]]
@@ -265,7 +265,7 @@ def _price(
             if not as_bytes:
                 parts += [b',"data":[', file, b"]}"]
         parts.append(b"]}")
-        headers = priced.facts.ignored_header()
+        headers = predicted.facts.ignored_header()
         if not any(requested.values()):
             return files.response(parts, JSON, headers)
         headers[JSON_LENGTH] = str(

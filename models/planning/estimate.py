@@ -62,13 +62,13 @@ LEARNING_SECONDS = 0.2e-6  # what a fold learns of one cell
 AUTOGRAD_FACTOR = 2.0  # what a graph costs over gradients by hand
 SIMPLE = ("relu", "leaky_relu", "identity")
 # Reading and reviewing, for each cell of the table and for each column; and for each input of a
-# row that is priced.
+# row that is predicted.
 CELL_SECONDS = 0.5e-6
 COLUMN_SECONDS = 2.5e-3
-PRICED_INPUT_SECONDS = 15e-9
+PREDICTED_INPUT_SECONDS = 15e-9
 # Cores that an evaluated row gains from: its products are small.
-PRICING_CORES = 4
-# Rows that permutation importance prices again for each column, and in all: a table of 2,000
+PREDICTING_CORES = 4
+# Rows that permutation importance predicts again for each column, and in all: a table of 2,000
 # columns must not take longer to explain than to train.
 MOST_SHUFFLED_ROWS = 1_000
 MOST_SHUFFLED = 100_000
@@ -189,12 +189,12 @@ def _evaluation_seconds(
     by_all = spec.k_folds * (2 * seen + profile.rows - seen)
     weights = _parameters(widths)
     products = 2 * _passes(spec.architecture) * weights * spec.members_per_fold
-    row = products / TRAINING_RATE + widths[0] * PRICED_INPUT_SECONDS
-    return row * (by_a_fold / min(cores, PRICING_CORES) + by_all)
+    row = products / TRAINING_RATE + widths[0] * PREDICTED_INPUT_SECONDS
+    return row * (by_a_fold / min(cores, PREDICTING_CORES) + by_all)
 
 
 def importance_rows(rows: int, columns: int) -> int:
-    """Of so many scored rows those that are priced again for each column."""
+    """Of so many scored rows those that are predicted again for each column."""
     return max(1, min(rows, MOST_SHUFFLED_ROWS, MOST_SHUFFLED // columns))
 
 
