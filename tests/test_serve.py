@@ -100,7 +100,7 @@ def test_the_demo_prices_three_houses(tmp_path: Path) -> None:
     money = r"\$[\d,]+"
     line = rf"{money} +{money} – {money} +{money} +[+-]\d+\.\d%"
     assert len(re.findall(line, table)) == 3
-    (covered,) = re.findall(r"([\d.]+)% sold within such an interval", demo.stdout)
+    (covered,) = re.findall(r"([\d.]+)% sold for a price inside their interval", demo.stdout)
     assert 85 < float(covered) < 95
     assert shape(printed_in_the_readme()) <= shape(demo.stdout)
 

@@ -39,7 +39,7 @@ def test_queued_running_and_finished_jobs(stack: Stack) -> None:
     assert statistics.median(seconds) < USUALLY_SECONDS
     refused = stack.cancel(done["id"])
     assert refused.status_code == 409
-    assert "already finished, as succeeded" in refused.json()["detail"]
+    assert "already ended as succeeded" in refused.json()["detail"]
     assert stack.job(done["id"])["status"] == "succeeded"
 
 

@@ -320,8 +320,8 @@ BODIES: dict[str, Bad] = {
     ),
     "a number of 100,000 digits": Bad(b'{"seed": ' + b"9" * 100_000 + b"}", "number out of range"),
     "300 KB of words": Bad(b'{"name": "' + b"x" * 300_000 + b'"}', "262144 bytes", status=413),
-    "20 MB of spaces": Bad(b" " * 20_000_000, "the most for a spec", status=413),
-    "20 MB of lists": Bad(b"[" * 20_000_000, "the most for a spec", status=413),
+    "20 MB of spaces": Bad(b" " * 20_000_000, "the limit for a spec", status=413),
+    "20 MB of lists": Bad(b"[" * 20_000_000, "the limit for a spec", status=413),
     "18,000 unknown fields": Bad(
         json.dumps({f"f{i}": 1 for i in range(18_000)}).encode(), "unknown field", at("/f0")
     ),

@@ -77,7 +77,7 @@ def test_tables_jobs_and_models_of_an_earlier_version_still_serve(
     assert client.get(f"/v1/models/{champion}/monitoring").json()["rows"] == 1
     better = {"model_id": challenger, "if_better_than": champion}
     refused = client.put("/v1/aliases/champion", json=better)
-    assert (refused.status_code, "standard error of 0" in refused.json()["detail"]) == (409, True)
+    assert (refused.status_code, "standard errors of 0" in refused.json()["detail"]) == (409, True)
     assert client.put("/v1/aliases/champion", json={"model_id": challenger}).status_code == 200
     assert client.get(f"/v1/models/{champion}/export").status_code == 200
 

@@ -7,7 +7,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +182,7 @@ def test_a_request_ends_when_its_client_goes(
     monkeypatch.setattr("app.predictions.rows.BLOCK_ROWS", MANY // BLOCKS)
     priced: list[int] = []
     leaving = Leaving(client, *LEAVING[how])
-    price = service._price
+    price = service._predict
 
     def noting(predictor: Predictor, rows: JsonRows, *others: Any) -> service.Block:
         priced.append(len(rows))
@@ -191,7 +191,7 @@ def test_a_request_ends_when_its_client_goes(
         wait_for_the_loop(client)
         return price(predictor, rows, *others)
 
-    monkeypatch.setattr(service, "_price", noting)
+    monkeypatch.setattr(service, "_predict", noting)
     leaving.ask()
 
     assert 1 <= len(priced) <= service.AHEAD + 4
@@ -206,7 +206,8 @@ def wait_for_the_loop(client: TestClient) -> None:
         for _ in range(5):
             await asyncio.sleep(0)
 
-    client.portal.start_task_soon(nothing).result()
+    # The loop may itself wait for this thread, when it ends before all blocks are done.
+    wait([client.portal.start_task_soon(nothing)], timeout=1)
 
 
 @pytest.mark.timeout(30)

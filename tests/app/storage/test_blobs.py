@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+from house_api import manifest
 
 from app.registry import service
 from app.storage.blobs import ArtifactCorrupt, Blobs
@@ -54,8 +55,11 @@ def test_an_export_holds_no_file_in_memory(tmp_path: Path) -> None:
     blobs = Blobs(str(tmp_path / "storage"))
     hashes = {}
     for name in service.EXPORTED:
-        with (tmp_path / name).open("wb") as file:
-            file.truncate(48 * MIB if name == artifacts.ONNX else 10)
+        if name == artifacts.MANIFEST:
+            (tmp_path / name).write_text(manifest().model_dump_json())
+        else:
+            with (tmp_path / name).open("wb") as file:
+                file.truncate(48 * MIB if name == artifacts.ONNX else 10)
         hashes[name] = blobs.put_artifact("job_1", tmp_path / name)
     model = Model(id="mdl_1", job_id="job_1", artifacts=hashes)
     tracemalloc.start()
