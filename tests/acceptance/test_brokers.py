@@ -23,7 +23,7 @@ HOSTILE_MESSAGES = int(os.environ.get("HOSTILE_MESSAGES", "300"))
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400 + HOSTILE_MESSAGES)]
 
-OUTAGE_SECONDS = 60.0
+OUTAGE_SECONDS = 25.0
 BACK_AT_WORK_SECONDS = 10.0
 
 GARBAGE = [
