@@ -79,6 +79,15 @@ class JsonTable:
     on_unknown: OnUnknown | None
 
 
+def refuse_too_many(rows: int, settings: Settings) -> None:
+    """Raises TooLarge."""
+    if rows > settings.max_predict_rows:
+        raise TooLarge(
+            f"There are {rows:,} rows, above max_predict_rows, {settings.max_predict_rows:,}. Send "
+            "them in parts, or as a CSV."
+        )
+
+
 class JsonBody:
     """Rows as objects by column; `read` is called once, when they are first needed."""
 
@@ -106,11 +115,7 @@ class JsonBody:
     def blocks(self, settings: Settings, predictor: Predictor) -> Iterator[JsonRows]:
         """Raises TooLarge, and what reading the rows does."""
         table = self.table
-        if table.count > settings.max_predict_rows:
-            raise TooLarge(
-                f"There are {table.count:,} rows, above max_predict_rows, "
-                f"{settings.max_predict_rows:,}. Send them in parts, or as a CSV."
-            )
+        refuse_too_many(table.count, settings)
         given = predictor.given(table.names)
         cells = table.count * (len(given.numeric) + len(given.categorical))
         if cells > MOST_CELLS:

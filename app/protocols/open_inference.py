@@ -17,7 +17,7 @@ from app.http.openapi import REF
 from app.http.parameters import name_path
 from app.operations.readiness import readiness
 from app.predictions import service
-from app.predictions.rows import JsonBody, JsonTable
+from app.predictions.rows import JsonBody, JsonTable, refuse_too_many
 from app.predictions.spooling import AnswerFiles, Spooled
 from app.predictions.turns import predicted_in_turn
 from app.protocols import tensors
@@ -216,6 +216,7 @@ class TensorBody(JsonBody):
 
     def __init__(self, data: bytes, json_bytes: int | None, settings: Settings) -> None:
         super().__init__(self._read_table, len(data))
+        self._settings = settings
         self._split = partial(tensors.split, data, json_bytes, settings)
 
     @cached_property
@@ -225,6 +226,9 @@ class TensorBody(JsonBody):
 
     def _read_table(self) -> JsonTable:
         request, binary = self.asked
+        rows = next(iter(request.inputs[0].shape), 0)
+        if rows <= self.size:  # else the shape lies, as reading the cells will show
+            refuse_too_many(rows, self._settings)
         columns = tensors.columns(request.inputs, binary)
         return of_columns(columns, request.inputs[0].shape[0], request.parameters)
 

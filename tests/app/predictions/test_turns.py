@@ -7,7 +7,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -166,11 +166,8 @@ def table(rows: int) -> bytes:
 
 
 LEAVING = {
-    **{
-        endpoint: (path, json.dumps(body(MANY)).encode(), JSON)
-        for endpoint, (path, body) in ENDPOINTS.items()
-    },
-    "CSV": ("/v1/predict", table(MANY), CSV),
+    endpoint: (path, json.dumps(body(MANY)).encode(), JSON)
+    for endpoint, (path, body) in ENDPOINTS.items()
 }
 
 
@@ -206,8 +203,7 @@ def wait_for_the_loop(client: TestClient) -> None:
         for _ in range(5):
             await asyncio.sleep(0)
 
-    # The loop may itself wait for this thread, when it ends before all blocks are done.
-    wait([client.portal.start_task_soon(nothing)], timeout=1)
+    client.portal.start_task_soon(nothing).result()
 
 
 @pytest.mark.timeout(30)
