@@ -158,12 +158,12 @@ def _outcomes(predicted: Predicted, found: Predictions, part: slice) -> list[dic
     if found.explanations is not None:
         members["explanation"] = [
             {
-                "base": told.base,
+                "base": explanation.base,
                 "contributions": dict(
-                    zip(predicted.features, told.contributions.tolist(), strict=True)
+                    zip(predicted.features, explanation.contributions.tolist(), strict=True)
                 ),
             }
-            for told in found.explanations[part]
+            for explanation in found.explanations[part]
         ]
     return _objects(members)
 

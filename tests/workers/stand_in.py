@@ -1,4 +1,4 @@
-"""A child that behaves as it is told, in place of `workers.training.attempt`."""
+"""A child that does what the test asks, in place of `workers.training.attempt`."""
 
 from __future__ import annotations
 

@@ -9,19 +9,22 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from house_api import resources_of, serving, train
 from polling import wait_until
+from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from app.predictions import service
-from app.predictions.rows import SMALL_ROWS, JsonRows
+from app.predictions.rows import SMALL_ROWS, CsvBody, JsonRows
 from app.registry.names import ModelNames
 from app.settings import Settings
-from models.serving.predictor import Predictor
+from app.storage.tables import LOCAL_TENANT
+from models.serving.predictor import PLAIN, Predictor
 
 ROW = {"Area": 100, "Quality": 3, "Zone": "south"}
 CSV = {"Content-Type": "text/csv"}
@@ -222,3 +225,20 @@ def test_a_request_that_waits_for_its_turn_ends_when_its_client_goes(client: Tes
     assert leaving.answered == []
     for holder in holders:
         portal.call(bulk.release_on_behalf_of, holder)
+
+
+def test_a_table_is_not_predicted_to_its_end_for_a_client_that_has_gone(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few blocks that are already under way are all that it still gets."""
+    monkeypatch.setattr("app.predictions.rows.BLOCK_ROWS", MANY // BLOCKS)
+    resources, gone = resources_of(client), Event()
+    loaded = service.load(resources, LOCAL_TENANT, "champion")
+    file = io.BytesIO(table(MANY))
+    file.seek(0, io.SEEK_END)
+    body = CsvBody(file, separator=None)
+    blocks = service.predict(resources, LOCAL_TENANT, loaded, body, PLAIN, gone).blocks
+    next(blocks)
+    gone.set()
+    with pytest.raises(ClientDisconnect):
+        list(blocks)
