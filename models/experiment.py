@@ -26,6 +26,7 @@ from models.evaluation.scores import evaluate
 from models.export.graph import ExportMismatch, core_graph, full_graph, verify
 from models.export.served import ServedModel
 from models.members import Member
+from models.objectives import objective_of
 from models.objectives.trained import learning_of
 from models.planning.review import review
 from models.serving.manifest import describe
@@ -153,6 +154,7 @@ def run(
     _stop_if_requested(callbacks)
     clock.lap("train")
 
+    learning = learning_of(spec)
     served = ServedModel.of(trained, latest_alone=spec.folds.type == "time")
     scored = [folds[fold].validation for fold in served.folds]
     scores = evaluate(served, spec, design, folds, holdout, trained.courses)
@@ -163,17 +165,27 @@ def run(
     manifest = describe(
         design,
         spec,
-        kept=scores.assessment.manifest() | learning_of(spec).kept(served.target),
+        kept=scores.assessment.manifest() | learning.kept(served.target),
         importance=scores.importance,
         members=served.members,
+        rows=int((scores.fold_of >= 0).sum()),
         receipt=receipt,
         warnings=warnings,
     )
-    core = core_graph(served, design)
+    core = core_graph(served, design, objective_of(spec).output)
     full = full_graph(core, design)
+    learning.finish(full, scores.assessment.kept)
     core_bytes, full_bytes = core.SerializeToString(), full.SerializeToString()
     try:
-        verify(core_bytes, full_bytes, design, served, scored, scores.out_of_fold)
+        verify(
+            core_bytes,
+            full_bytes,
+            design,
+            served,
+            scored,
+            scores.out_of_fold,
+            lambda found, added: learning.differ(found, added, scores.assessment.kept),
+        )
     except ExportMismatch as mismatch:
         raise TrainingFailed(f"the model was not registered: {mismatch}") from mismatch
     files = {

@@ -144,15 +144,18 @@ def build(case: Case) -> Built:
     trained = train(case)
     served = ServedModel.of(trained)
     scores = _evaluated(case, served, trained)
-    core = core_graph(served, case.design)
+    learning = learning_of(case.spec)
+    core = core_graph(served, case.design, objective_of(case.spec).output)
     full = full_graph(core, case.design)
+    learning.finish(full, scores.assessment.kept)
     members = len(case.folds) * case.spec.members_per_fold
     manifest = describe(
         case.design,
         case.spec,
-        kept=scores.assessment.manifest() | learning_of(case.spec).kept(served.target),
+        kept=scores.assessment.manifest() | learning.kept(served.target),
         importance=scores.importance,
         members=members,
+        rows=int((scores.fold_of >= 0).sum()),
         receipt={},
         warnings=[],
     )

@@ -14,8 +14,8 @@ from app.http.paging import Identified
 from app.http.parameters import ID_PATTERN, PRINTABLE
 from app.storage.tables import FINISHED, Job, Shard, State
 from models.epochs import FoldEpoch
+from models.objectives.regression.answers import MeasuredInterval
 from models.planning.review import SpecWarning
-from models.serving.manifest import MeasuredInterval
 from models.spec import TrainingSpec
 
 SPEC_EXAMPLE: dict[str, Any] = {

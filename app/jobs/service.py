@@ -27,7 +27,7 @@ from app.storage import idempotency, removals
 from app.storage.blobs import ArtifactCorrupt, Blobs, artifacts_key, checkpoints_key
 from app.storage.database import Database
 from app.storage.tables import FINISHED, Dataset, Job
-from models.data.design import complete_spec
+from models.data.design import cell_faults, complete_spec
 from models.data.features import select
 from models.machine import core_rate
 from models.objectives import objective_of
@@ -77,7 +77,10 @@ def plan(resources: Resources, tenant: str, dataset_id: str, spec: TrainingSpec)
     except SpecError as error:
         faults = [Fault(pointer=fault.pointer, detail=fault.detail) for fault in error.faults]
         raise InvalidSpec(f"{error}.", faults) from None
-    if not objective_of(spec).is_complete(spec):
+    objective = objective_of(spec)
+    if objective.checks_cells:
+        _refuse_cells(resources.blobs, dataset, spec)
+    if not objective.is_complete(spec):
         spec = _complete_spec(resources.blobs, dataset, spec)
     expected = estimate(spec, profile, Machine(room.cores, core_rate()))
     limit, named = int(room.memory_bytes * MEMORY_SHARE), "three quarters of a worker's memory"
@@ -211,6 +214,18 @@ def _repeated(session: Session, tenant: str, known: str, key: str | None) -> Sub
     """The answer to a repeated request; raises NotFound if its job has been deleted."""
     with idempotency.repeating(key):
         return Submitted(repository.get(session, tenant, known), is_next=True)
+
+
+def _refuse_cells(blobs: Blobs, dataset: Dataset, spec: TrainingSpec) -> None:
+    """Raises InvalidSpec if the target's cells do not fit, and ArtifactCorrupt."""
+    try:
+        with blobs.local_copy(dataset.parquet, dataset.parquet_sha256) as parquet:
+            found = cell_faults(parquet, spec)
+    except TableDamaged as error:
+        raise ArtifactCorrupt(dataset.parquet) from error
+    if found:
+        faults = [Fault(pointer=pointer, detail=detail) for pointer, detail in found]
+        raise InvalidSpec("; ".join(detail for _, detail in found) + ".", faults)
 
 
 def _complete_spec(blobs: Blobs, dataset: Dataset, spec: TrainingSpec) -> TrainingSpec:

@@ -41,7 +41,7 @@ def summarize(
         warnings.update(row.warnings)
     trained = {feature.name: feature.shares for feature in manifest.numeric}
     trained |= {feature.name: feature.shares for feature in manifest.categorical}
-    rows = manifest.calibration.rows if manifest.calibration else 0  # of training, about
+    rows = manifest.rows  # of training, about
     drifts = [
         drift
         for name, shares in trained.items()

@@ -35,7 +35,7 @@ from app.predictions.schemas import (
     PredictRequest,
 )
 from app.predictions.turns import predicted_in_turn
-from models.serving.predictor import Question
+from models.objectives.base import Question
 
 CSV_EXAMPLE = "Id,LotArea,Neighborhood,OverallQual,YearBuilt\n1,8450,CollgCr,7,2003\n"
 

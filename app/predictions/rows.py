@@ -33,8 +33,9 @@ from app.http.validation import table_faults
 from app.predictions.schemas import JsonCell, JsonRow, OnUnknown, PredictRequest
 from app.predictions.spooling import Spooled, spool
 from app.settings import Settings
+from models.objectives.base import Question
 from models.serving.encoding import Given
-from models.serving.predictor import Predictions, Predictor, Question
+from models.serving.predictor import Predictions, Predictor
 from models.tables.table import Blocks, Limits, TableError
 
 # Rows that are predicted together: enough to share a block's overhead, few enough to keep two cores

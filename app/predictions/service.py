@@ -24,8 +24,8 @@ from app.predictions.schemas import MOST_EXPLAINED
 from app.registry.names import ModelNames
 from app.resources import Resources
 from app.storage.tables import Model
-from models.objectives.base import Column
-from models.serving.predictor import Predictions, Predictor, Question, RowError
+from models.objectives.base import Column, Question
+from models.serving.predictor import Predictions, Predictor, RowError
 from models.tables.faults import TableFault
 
 # Blocks that are predicted but not yet written.

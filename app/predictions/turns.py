@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 from app.predictions.rows import RowsBody
 from app.predictions.service import Loaded, load, loaded
 from app.resources import Resources
-from models.serving.predictor import Question
+from models.objectives.base import Question
 
 # Predicts and writes the answer; stops between two blocks once the event is set.
 Predict = Callable[[Loaded, Event], Response]

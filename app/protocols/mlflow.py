@@ -57,7 +57,7 @@ from app.protocols.route import TAG, ProtocolRoute, error_responses, message
 from app.registry.names import CHAMPION
 from app.resources import Resources
 from app.settings import Settings
-from models.serving.predictor import PLAIN
+from models.objectives.base import PLAIN
 from models.tables.faults import RowWarning, quoted
 
 PART_CELLS = 10_000  # a millisecond to check

@@ -26,8 +26,8 @@ from app.protocols.route import TAG, ProtocolRoute, error_responses, message
 from app.protocols.tensors import InferRequest, OutputTensor
 from app.resources import Resources
 from app.settings import Settings
+from models.objectives.base import PLAIN
 from models.serving.manifest import Manifest
-from models.serving.predictor import PLAIN
 
 JSON_LENGTH = "Inference-Header-Content-Length"
 EXTENSIONS = ["binary_tensor_data"]

@@ -12,13 +12,13 @@ from app.http.paging import Identified
 from app.http.parameters import ID_PATTERN
 from app.storage.tables import Alias, AliasChange, Model
 from models.evaluation.comparison import Comparison
+from models.objectives import OBJECTIVES
 from models.objectives.base import Error
 from models.planning.review import SpecWarning
 from models.serving.manifest import (
     CategoricalFeature,
     Importance,
     Manifest,
-    MeasuredInterval,
     NumericFeature,
 )
 
@@ -49,15 +49,16 @@ class ModelOut(Identified):
 
 
 class ModelDetail(ModelOut):
-    """A model, the columns that it uses, the measured coverage of its intervals, and the importance
-    of its columns."""
+    """A model, the columns that it uses and their importance. Of a number also `intervals`, of
+    classes `classes` and `sets`, with their measured coverage."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())
 
     numeric: list[NumericFeature]
     categorical: list[CategoricalFeature]
     metrics_error: dict[str, float | None] = Field(
         description="Each metric's standard error; empty for a model of an earlier version."
     )
-    intervals: list[MeasuredInterval]
     importance: list[Importance]
     warnings: list[SpecWarning] = Field(
         description="What the table said against the spec that it was trained with; empty for a "
@@ -75,11 +76,11 @@ class ModelDetail(ModelOut):
             numeric=manifest.numeric,
             categorical=manifest.categorical,
             metrics_error=manifest.metrics_error,
-            intervals=manifest.intervals,
             importance=manifest.importance,
             warnings=manifest.warnings,
             spec=manifest.spec,
             receipt=manifest.receipt,
+            **OBJECTIVES[manifest.task].shown(manifest),
         )
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -31,6 +31,8 @@ EXPORTED = (artifacts.ONNX, artifacts.MANIFEST, artifacts.WEIGHTS, artifacts.OUT
 # A tested example, and the modules that it reads a CSV with, which also read uploads.
 SCRIPT = resources.files("models.serving") / "standalone.py"
 ANSWERS = "answers.py"
+# What the script imports; another objective's takes its place.
+REGRESSION_ANSWERS = "models.objectives.regression.standalone"
 READER = ("header.py", "dialect.py", "quoting.py", "faults.py")
 
 README = """\
@@ -150,10 +152,12 @@ def export_zip(model: Model, blobs: Blobs) -> BinaryIO:
         target = unless_it_fails.enter_context(tempfile.TemporaryFile())
         with zipfile.ZipFile(target, "w") as archive:
             archive.writestr("README.txt", README)
-            archive.writestr("predict.py", _beside_each_other(SCRIPT))
-            archive.writestr(ANSWERS, _answers(manifest(model, blobs)))
+            answering = OBJECTIVES[manifest(model, blobs).task].standalone
+            for name, module in [("predict.py", SCRIPT), *_modules(answering)]:
+                archive.writestr(name, _beside_each_other(module, answering))
             for name in READER:
-                archive.writestr(name, _beside_each_other(resources.files("models.tables") / name))
+                module = resources.files("models.tables") / name
+                archive.writestr(name, _beside_each_other(module, answering))
             for name in EXPORTED:
                 with (
                     open_file(model, blobs, name) as source,
@@ -165,12 +169,18 @@ def export_zip(model: Model, blobs: Blobs) -> BinaryIO:
     return target
 
 
-def _beside_each_other(module: Traversable) -> str:
+def _modules(names: Sequence[str]) -> Iterator[tuple[str, Traversable]]:
+    """The files of an objective's modules: the first is `answers.py`."""
+    for place, name in enumerate(names):
+        package, _, module = name.rpartition(".")
+        file = f"{module}.py"
+        yield (file if place else ANSWERS), resources.files(package) / file
+
+
+def _beside_each_other(module: Traversable, answering: Sequence[str]) -> str:
     """A module's source with its imports changed to modules in the same folder."""
     text = module.read_text(encoding="utf-8").replace("from models.tables.", "from ")
-    return re.sub(r"from models\.objectives\..* import", f"from {Path(ANSWERS).stem} import", text)
-
-
-def _answers(manifest: Manifest) -> str:
-    package, _, module = OBJECTIVES[manifest.task].standalone.rpartition(".")
-    return _beside_each_other(resources.files(package) / f"{module}.py")
+    text = text.replace(f"from {REGRESSION_ANSWERS} import", f"from {Path(ANSWERS).stem} import")
+    for name in answering[1:]:
+        text = text.replace(f"from {name} import", f"from {name.rpartition('.')[2]} import")
+    return text

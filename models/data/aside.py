@@ -46,11 +46,12 @@ def times_trained(spec: TrainingSpec) -> int:
 
 
 def set_holdout_aside(
-    spec: TrainingSpec, rows: int, column: np.ndarray | None
+    spec: TrainingSpec, rows: int, column: np.ndarray | None, strata: Rows | None
 ) -> tuple[Rows, Rows]:
     """Indices of some rows: (those that folds may see, the holdout), both in the rows' order.
 
-    `column` (n,): the groups of `group` folds or the times of `time` folds.
+    `column` (n,): the groups of `group` folds or the times of `time` folds. `strata` (n,): as for
+    `set_aside`.
 
     Raises
     ------
@@ -60,7 +61,8 @@ def set_holdout_aside(
     if spec.holdout is None:
         return every, every[:0]
     keep = groups_needed(spec) if spec.folds.type == "group" else times_needed(spec)
-    seen, holdout = set_aside(spec, every, column, spec.holdout.fraction, "holdout", keep)
+    fraction = spec.holdout.fraction
+    seen, holdout = set_aside(spec, every, column, strata, fraction, "holdout", keep)
     return np.sort(seen), np.sort(holdout)
 
 
@@ -68,13 +70,16 @@ def set_aside(
     spec: TrainingSpec,
     rows: Rows,
     column: np.ndarray | None,
+    strata: Rows | None,
     fraction: float,
     purpose: str,
     keep: int,
 ) -> tuple[Rows, Rows]:
     """Split off a fraction of the rows: (kept, set aside).
 
-    `keep`: how many groups of `group` folds, or times of `time` folds, must be left.
+    `strata` (n,), by row of the table: rows of shuffled and stratified folds are split within
+    them; of each, at least one row is kept. `keep`: how many groups of `group` folds, or times of
+    `time` folds, must be left.
 
     Raises
     ------
@@ -104,7 +109,25 @@ def set_aside(
         case _:
             # The order of scikit-learn's `train_test_split`, which the API does not import.
             shuffled = rows[np.random.RandomState(seed).permutation(len(rows))]
+            if strata is not None:
+                aside = _spread(strata[shuffled], count)
+                return shuffled[~aside], shuffled[aside]
             return shuffled[count:], shuffled[:count]
+
+
+def _spread(strata: Rows, count: int) -> NDArray[np.bool_]:
+    """(n,) `count` rows, about as many of each stratum as its share, but never all of one."""
+    order = np.argsort(strata, kind="stable")
+    sizes = np.bincount(strata)
+    place = np.empty(len(strata))  # of a row in its stratum, as a share
+    starts = np.cumsum(sizes) - sizes
+    own = strata[order]
+    place[order] = (np.arange(len(strata)) - starts[own] + 0.5) / sizes[own]
+    last = np.zeros(len(strata), bool)
+    last[order[np.cumsum(sizes)[sizes > 0] - 1]] = True
+    chosen = np.zeros(len(strata), bool)
+    chosen[np.argsort(np.where(last, 2.0, place), kind="stable")[:count]] = True
+    return chosen
 
 
 def cuts_in_time(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from models.data.aside import set_holdout_aside
 from models.data.features import Feature
 from models.objectives import objective_of
+from models.objectives.base import TargetColumn
 from models.spec import TrainingSpec
 from models.tables.arrays import as_levels, as_numbers, encode
 from models.tables.kinds import MAX_LEVELS
@@ -50,7 +51,8 @@ class Design:
 
     numbers : (n, D) float64, NaN is missing; dates are seconds since 1970
     codes : (n, C) int64, codes of the vocabularies
-    target : (n,) float64, as the objective reads it: a number on its own scale
+    target : (n,) float64, as the objective reads it: a number on its own scale, or a class's index
+    levels : the classes; empty for a number
     rows : (n,) the row's index in the table, from 0
     fold_column : (n,) groups or times of `group` and `time` folds
     coordinates : indices of the two columns of `numbers` that locate a row
@@ -65,6 +67,7 @@ class Design:
     target: NDArray[np.float64]
     rows: NDArray[np.int64]
     fold_column: NDArray[np.float64] | NDArray[np.int64] | None
+    levels: tuple[str, ...] = ()
     coordinates: tuple[int, int] | None = None
     readings: dict[str, Reading] = field(default_factory=dict)
 
@@ -86,7 +89,7 @@ def load_design(
     """
     names = [feature.name for feature in features]
     table = read_columns(parquet, [*names, *sorted(_target_and_folds(spec) - set(names))])
-    target, column, seen, holdout = _targets(table, spec)
+    read, column, seen, holdout = _targets(table, spec)
     numeric = [feature.name for feature in features if feature.kind != "categorical"]
     wordy = [feature.name for feature in features if feature.kind == "categorical"]
     words = [as_levels(table[name]) for name in wordy]
@@ -113,7 +116,8 @@ def load_design(
             categorical=categorical,
             numbers=_columns(numbers, rows, np.float64),
             codes=_columns(codes, rows, np.int64),
-            target=target[rows],
+            target=read.values[rows],
+            levels=read.levels,
             rows=rows,
             fold_column=None if column is None else column[rows],
             coordinates=(numeric.index(pair[0]), numeric.index(pair[1])) if pair else None,
@@ -132,9 +136,20 @@ def complete_spec(parquet: Path, spec: TrainingSpec) -> TrainingSpec:
     ValueError: the rows with a target have too few groups or times for a holdout.
     """
     table = read_columns(parquet, sorted(_target_and_folds(spec)))
-    target, _, seen, _ = _targets(table, spec)
-    known = summarize(target[seen])
+    read, _, seen, _ = _targets(table, spec)
+    known = summarize(read.values[seen])
     return objective_of(spec).complete(spec, known.min, known.skewness)
+
+
+def cell_faults(parquet: Path, spec: TrainingSpec) -> list[tuple[str, str]]:
+    """Why the target's cells do not fit a resolved spec: JSON pointers into it, and details.
+
+    Raises
+    ------
+    TableDamaged
+    """
+    column = read_columns(parquet, [spec.target])[spec.target]
+    return objective_of(spec).faults_of_cells(spec, column)
 
 
 def _levels(cells: pa.ChunkedArray) -> list[str | None]:
@@ -156,12 +171,18 @@ def _target_and_folds(spec: TrainingSpec) -> set[str]:
 
 def _targets(
     table: pa.Table, spec: TrainingSpec
-) -> tuple[Numbers, Numbers | Codes | None, Codes, Codes]:
+) -> tuple[TargetColumn, Numbers | Codes | None, Codes, Codes]:
     """The target and the groups or times of the table's rows, which rows folds may see, and which
     are the holdout."""
-    target, column = objective_of(spec).read(table[spec.target]), _fold_column(table, spec)
-    rows = np.flatnonzero(~np.isnan(target))
-    seen, holdout = set_holdout_aside(spec, len(rows), None if column is None else column[rows])
+    objective, column = objective_of(spec), _fold_column(table, spec)
+    target = objective.read(table[spec.target], spec)
+    rows = np.flatnonzero(~np.isnan(target.values))
+    seen, holdout = set_holdout_aside(
+        spec,
+        len(rows),
+        None if column is None else column[rows],
+        objective.strata_aside(target.values[rows]),
+    )
     return target, column, rows[seen], rows[holdout]
 
 

@@ -52,7 +52,10 @@ def split_rows(
         watched = train[:0]
         if spec.early_stopping is not None:
             fraction = spec.early_stopping.fraction
-            train, watched = set_aside(spec, train, column, fraction, f"watched/{fold}", keep=1)
+            strata = objective_of(spec).strata_aside(target)
+            train, watched = set_aside(
+                spec, train, column, strata, fraction, f"watched/{fold}", keep=1
+            )
         folds.append(FoldRows(train, watched, validation))
     return folds
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from models.evaluation.findings import Finding
 from models.evaluation.numerics import numerical_findings
-from models.objectives.regression.metrics import FEWEST_R2_ROWS
 from models.training.progress import Course
 
 # A validation error of more than this many training errors is reported as overfitting.
@@ -17,6 +16,8 @@ OVERFITTING_RATIO = 2.0
 UNDERFITTING_R2 = 0.5
 # A best epoch in this last share of the epochs shows that more epochs would help.
 LATE = 0.95
+# Fewer rows of a fold show little.
+FEWEST_ROWS = 10
 # Folds disagree if their deviation exceeds this share of the mean.
 DISAGREEMENT = 0.5
 
@@ -33,12 +34,13 @@ def diagnose(
     parameters: int,
     train_rows: int,
     scored_rows: int,
+    measured: str,
 ) -> list[Finding]:
     """Findings over the F folds that have a model.
 
     `courses` are those of the members of all `folds`. The smallest fold trains on `train_rows` and
-    is scored on `scored_rows`. R² is on the learnt scale, with dropout off, against the variance of
-    all scored rows. `watched`: early stopping chose the best epochs, so they are meaningful.
+    is scored on `scored_rows`. R² is the explained share of what is `measured`, with dropout off,
+    over all scored rows. `watched`: early stopping chose the best epochs, so they are meaningful.
     """
     fitted, scored = float(np.mean(train_r2)), float(np.mean(validation_r2))
     unexplained, train_unexplained = 1 - scored, max(1 - fitted, 1e-12)
@@ -48,7 +50,7 @@ def diagnose(
         findings.append(
             {
                 "code": "underfitting",
-                "evidence": f"the networks explain {max(fitted, 0):.0%} of the target's variance "
+                "evidence": f"the networks explain {max(fitted, 0):.0%} of {measured} "
                 "on the rows they were trained on",
                 "advice": "more hidden units or layers, more epochs, less weight_decay and "
                 "dropout, a higher learning rate; or the columns do not explain the target",
@@ -58,9 +60,9 @@ def diagnose(
         findings.append(
             {
                 "code": "overfitting",
-                "evidence": f"unexplained variance is {train_unexplained:.3f} on training rows "
-                f"and {unexplained:.3f} out of fold, {unexplained / train_unexplained:.1f} times "
-                "as much",
+                "evidence": f"the unexplained share of {measured} is {train_unexplained:.3f} on "
+                f"training rows and {unexplained:.3f} out of fold, "
+                f"{unexplained / train_unexplained:.1f} times as much",
                 "advice": "more weight_decay or dropout, fewer hidden units, early stopping with "
                 "less patience, or more rows",
             }
@@ -85,12 +87,12 @@ def diagnose(
             }
         )
     spread = float(np.std(1 - np.asarray(validation_r2), ddof=1)) if len(validation_r2) > 1 else 0.0
-    if scored_rows >= FEWEST_R2_ROWS and spread > DISAGREEMENT * unexplained:
+    if scored_rows >= FEWEST_ROWS and spread > DISAGREEMENT * unexplained:
         findings.append(
             {
                 "code": "folds_disagree",
-                "evidence": f"unexplained variance out of fold is {unexplained:.3f} ± "
-                f"{spread:.3f} over the folds",
+                "evidence": f"the unexplained share of {measured} out of fold is "
+                f"{unexplained:.3f} ± {spread:.3f} over the folds",
                 "advice": "look at the rows with the largest out-of-fold errors; stratified folds "
                 "or more rows make the estimate more stable",
             }
@@ -100,7 +102,7 @@ def diagnose(
             0,
             {
                 "code": "good_fit",
-                "evidence": f"the networks explain {fitted:.1%} of the variance on training rows "
+                "evidence": f"the networks explain {fitted:.1%} of {measured} on training rows "
                 f"and {scored:.1%} out of fold",
                 "advice": "nothing stands out; compare other specs with this one",
             },

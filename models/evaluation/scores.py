@@ -12,13 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from torch import Tensor
 
 from models.data.design import Design
 from models.data.folds import FoldRows
 from models.evaluation.diagnosis import diagnose
 from models.evaluation.importance import permutation_importance
-from models.export.served import ServedModel, predict
+from models.export.served import ServedModel, predict, raw_outputs
 from models.objectives import objective_of
+from models.objectives.base import Outputs
 from models.objectives.learning import Assessment, Learning, Scored
 from models.objectives.metrics import Metrics, Units, mean_and_deviation, units
 from models.objectives.trained import learning_of
@@ -34,7 +36,7 @@ class OutOfFold:
     """Predictions (n, …) of the design's rows by models that did not see them, NaN for a row that
     no fold scored, and members (m, n, …) of the row's own fold.
 
-    fold : (n,) the fold that scored a row, −1 for none
+    fold : (n,) the place of the fold that scored a row among the served ones, −1 for none
     """
 
     prediction: Vector
@@ -42,16 +44,24 @@ class OutOfFold:
     fold: NDArray[np.int64]
 
     @classmethod
-    def of(cls, served: ServedModel, design: Design, folds: Sequence[FoldRows]) -> OutOfFold:
+    def of(
+        cls,
+        served: ServedModel,
+        design: Design,
+        folds: Sequence[FoldRows],
+        outputs: Sequence[Tensor],
+    ) -> OutOfFold:
+        """`outputs`: of each served fold, the raw ones of its members (m, n, …)."""
         fold_of = np.full(len(design), -1)
         value = members = np.empty(0)
         for place, number in enumerate(served.folds):
             rows = folds[number].validation
-            own, each = predict(served.fold(place), design.numbers[rows], design.codes[rows])
+            each = served.target.restore(outputs[place], served.own(place)).numpy()
+            own = each.mean(0)
             if place == 0:
                 value = np.full((len(design), *own.shape[1:]), np.nan)
                 members = np.full((len(each), len(design), *own.shape[1:]), np.nan)
-            value[rows], members[:, rows], fold_of[rows] = own, each, number
+            value[rows], members[:, rows], fold_of[rows] = own, each, place
         return cls(value, members, fold_of)
 
 
@@ -109,14 +119,15 @@ class Scores:
 def refine(
     served: ServedModel, spec: TrainingSpec, design: Design, folds: Sequence[FoldRows]
 ) -> OutOfFold:
-    """Let the objective learn from out-of-fold predictions; predict again if it did."""
-    found = OutOfFold.of(served, design, folds)
-    scored = [
-        (design.target[rows], found.prediction[rows])
-        for rows in (folds[number].validation for number in served.folds)
+    """Let the objective learn from the out-of-fold outputs, then predict."""
+    rows = [folds[number].validation for number in served.folds]
+    outputs = [
+        raw_outputs(served.fold(place), design.numbers[own], design.codes[own])
+        for place, own in enumerate(rows)
     ]
-    changed = learning_of(spec).refine(served.target, scored, in_time=spec.folds.type == "time")
-    return OutOfFold.of(served, design, folds) if changed else found
+    scored = [(design.target[own], found) for own, found in zip(rows, outputs, strict=True)]
+    learning_of(spec).refine(served.target, scored, spec, design.levels)
+    return OutOfFold.of(served, design, folds, outputs)
 
 
 def evaluate(
@@ -139,9 +150,15 @@ def evaluate(
     assessment = learning.assess(
         Scored(
             spec,
+            served.target,
+            design.levels,
             design.target[scored],
-            found.prediction[scored],
-            found.members[:, scored],
+            Outputs(
+                found.prediction[scored],
+                found.members[:, scored],
+                design.numbers[scored],
+                design.codes[scored],
+            ),
             found.fold[scored],
             column,
             on_their_own,
@@ -155,7 +172,10 @@ def evaluate(
         metrics: Metrics = dict.fromkeys(objective_of(spec).metrics)
         if number in served.folds:
             rows = fold.validation
-            metrics = learning.fold_metrics(design.target[rows], found.prediction[rows], truths)
+            target = served.fold(served.folds.index(number)).target
+            metrics = learning.fold_metrics(
+                target, design.target[rows], found.prediction[rows], truths
+            )
         summaries.append(_summary(number, fold, own, metrics))
 
     def explained(rows_of: Callable[[FoldRows], np.ndarray]) -> list[float]:
@@ -166,7 +186,7 @@ def evaluate(
 
     return Scores(
         out_of_fold=found.prediction,
-        fold_of=found.fold,
+        fold_of=np.array([*served.folds, -1])[found.fold],
         units=on_their_own,
         rows=design.rows,
         assessment=assessment,
@@ -187,6 +207,7 @@ def evaluate(
                 parameters=sum(p[0].numel() for p in served.network.parameters()),
                 train_rows=min(len(fold.train) for fold in folds),
                 scored_rows=min(len(fold.validation) for fold in folds),
+                measured=learning.measured,
             )
         ),
     )
@@ -218,17 +239,17 @@ def _score_holdout(
     if len(holdout) == 0:
         return None
     value, members = predict(served, holdout.numbers, holdout.codes)
-    return {
-        "rows": len(holdout),
-        **learning_of(spec).assess_holdout(
-            assessment,
-            spec,
-            holdout.target,
-            value,
-            members[served.first_served :],
-            units(spec, holdout.fold_column, len(holdout)),
-        ),
-    }
+    scored = Scored(
+        spec,
+        served.target,
+        holdout.levels,
+        holdout.target,
+        Outputs(value, members[served.first_served :], holdout.numbers, holdout.codes),
+        np.full(len(holdout), -1),
+        holdout.fold_column,
+        units(spec, holdout.fold_column, len(holdout)),
+    )
+    return {"rows": len(holdout), **learning_of(spec).assess_holdout(assessment, scored)}
 
 
 def _explained(

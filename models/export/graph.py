@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -20,7 +21,7 @@ from models.data.design import Design
 from models.export.served import ServedModel
 from models.networks.population import take
 from models.objectives.learning import TOLERANCE, Target
-from models.serving.manifest import OUTPUTS, PREFIX, input_names
+from models.serving.manifest import MEMBERS, PREFIX, input_names
 
 OPSET = 18
 ML_OPSET = 3
@@ -35,8 +36,9 @@ class ExportMismatch(Exception):
     """A graph does not reproduce the predictions that the metrics were computed from."""
 
 
-def core_graph(served: ServedModel, design: Design) -> onnx.ModelProto:
-    """The graph with the inputs `numbers` (N, D) and `codes` (N, C)."""
+def core_graph(served: ServedModel, design: Design, output: str) -> onnx.ModelProto:
+    """The graph with the inputs `numbers` (N, D) and `codes` (N, C), and the outputs `output`, the
+    predictions, and `members`."""
     example = (
         torch.zeros(2, len(design.numeric), dtype=torch.float64),
         torch.zeros(2, len(design.categorical), dtype=torch.int64),
@@ -52,7 +54,7 @@ def core_graph(served: ServedModel, design: Design) -> onnx.ModelProto:
             dynamo=True,
             opset_version=OPSET,
             input_names=["numbers", "codes"],
-            output_names=OUTPUTS,
+            output_names=[output, MEMBERS],
             dynamic_shapes={"numbers": {0: rows}, "codes": {0: rows}},
             verbose=False,
         )
@@ -130,6 +132,7 @@ def verify(
     served: ServedModel,
     folds: list[np.ndarray],
     out_of_fold: np.ndarray,
+    added: Callable[[np.ndarray, list[np.ndarray]], str | None] = lambda *_: None,
 ) -> None:
     """Run both graphs and compare them with the scored predictions, on the learnt scale.
 
@@ -137,7 +140,8 @@ def verify(
     ----------
     served : the function that the graphs were exported from
     folds : the validation rows of each of its folds, indices in the design
-    out_of_fold : (n,) the predictions that the metrics were computed from
+    out_of_fold : (n, …) the predictions that the metrics were computed from
+    added : what is wrong with the further outputs of model.onnx, given the predictions
 
     Raises
     ------
@@ -153,18 +157,22 @@ def verify(
         for start in range(0, len(rows), CHECK_ROWS):
             part = rows[start : start + CHECK_ROWS]
             numbers, codes = design.numbers[part], design.codes[part]
-            value, members = core_session.run(OUTPUTS, {"numbers": numbers, "codes": codes})
-            raw_value, raw_members = full_session.run(OUTPUTS, _raw_inputs(design, numbers, codes))
+            value, members = core_session.run(None, {"numbers": numbers, "codes": codes})
+            raw_value, raw_members, *more = full_session.run(
+                None, _raw_inputs(design, numbers, codes)
+            )
             compare(members[own].mean(0), out_of_fold[part], f"core.onnx, fold {fold}")
             mean = members[served.first_served :].mean(0)
             compare(value, mean, f"core.onnx, mean of rows of fold {fold}")
             compare(raw_members, members, f"model.onnx, fold {fold}")
             compare(raw_value, value, f"model.onnx, mean of rows of fold {fold}")
+            if fault := added(raw_value, more):
+                raise ExportMismatch(f"model.onnx, fold {fold}: {fault}")
     numbers = np.repeat(ODD_NUMBERS[:, None], len(design.numeric), axis=1)
     unknown = [vocabulary.unknown for vocabulary in design.categorical]
     codes = np.tile(np.array(unknown, np.int64), (len(numbers), 1))
-    value, _ = core_session.run(OUTPUTS, {"numbers": numbers, "codes": codes})
-    raw_value, _ = full_session.run(OUTPUTS, _raw_inputs(design, numbers, codes))
+    value, _ = core_session.run(None, {"numbers": numbers, "codes": codes})
+    raw_value, *_ = full_session.run(None, _raw_inputs(design, numbers, codes))
     compare(raw_value, value, "model.onnx, a row with every cell missing or odd")
 
 
@@ -180,7 +188,7 @@ def _compare(target: Target, found: np.ndarray, expected: np.ndarray, what: str)
     apart = target.apart(found, expected)
     if not np.all(apart <= TOLERANCE):  # NaN counts as a difference
         raise ExportMismatch(
-            f"{what}: predictions differ by {np.max(apart):.2g} standard deviations of the target"
+            f"{what}: predictions differ by {np.max(apart):.2g}, more than {TOLERANCE:g}"
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -78,17 +80,24 @@ class ServedModel(nn.Module):
             latest_alone=latest_alone,
         )
 
-    def forward(self, numbers: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+    def outputs(self, numbers: Tensor, codes: Tensor) -> Tensor:
+        """(F·m, N, outputs) of the networks."""
         inputs = self.encoder(numbers.unsqueeze(0), codes.unsqueeze(0))  # (F, N, inputs)
         if self.members_per_fold > 1:
             inputs = inputs.repeat_interleave(self.members_per_fold, 0)
-        members = self.target.restore(self.network.predict(inputs))
+        return self.network.predict(inputs)
+
+    def forward(self, numbers: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        members = self.target.restore(self.outputs(numbers, codes))
         return members[self.first_served :].mean(0), members
+
+    def own(self, place: int) -> slice:
+        """The members of one fold."""
+        return slice(place * self.members_per_fold, (place + 1) * self.members_per_fold)
 
     def fold(self, place: int) -> ServedModel:
         """Only the members of one fold."""
-        first = place * self.members_per_fold
-        own = torch.arange(first, first + self.members_per_fold)
+        own = torch.arange(self.members)[self.own(place)]
         return ServedModel(
             take(self.encoder, torch.tensor([place])),
             take(self.network, own),
@@ -102,16 +111,26 @@ def predict(
     served: ServedModel, numbers: NDArray[np.float64], codes: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """value (N, …) and members (F·m, N, …) of rows, numbers (N, D) and codes (N, C)."""
-    parts = [
-        served(
-            torch.from_numpy(numbers[start : start + CHUNK_ROWS]),
-            torch.from_numpy(codes[start : start + CHUNK_ROWS]),
-        )
-        for start in range(0, len(numbers), CHUNK_ROWS)
-    ]
+    parts = [served(*chunk) for chunk in _chunks(numbers, codes)]
     if not parts:
         return np.empty(0), np.empty((served.members, 0))
     return (
         torch.cat([value for value, _ in parts]).numpy(),
         torch.cat([members for _, members in parts], dim=1).numpy(),
     )
+
+
+@torch.no_grad()
+def raw_outputs(
+    served: ServedModel, numbers: NDArray[np.float64], codes: NDArray[np.int64]
+) -> Tensor:
+    """(F·m, N, outputs) of the networks for N ≥ 1 rows."""
+    return torch.cat([served.outputs(*chunk) for chunk in _chunks(numbers, codes)], dim=1)
+
+
+def _chunks(
+    numbers: NDArray[np.float64], codes: NDArray[np.int64]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    for start in range(0, len(numbers), CHUNK_ROWS):
+        chunk = slice(start, start + CHUNK_ROWS)
+        yield torch.from_numpy(numbers[chunk]), torch.from_numpy(codes[chunk])

@@ -15,6 +15,7 @@ from models.networks.tabm import Tabm
 
 ARCHITECTURES: dict[str, type[Network]] = {
     "linear": LinearNetwork,
+    "perceptron": LinearNetwork,
     "mlp": Mlp,
     "resnet": ResNet,
     "realmlp": RealMlp,

@@ -1,4 +1,4 @@
-"""Linear regression."""
+"""Linear and logistic regression, and the perceptron."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from models.spec import TrainingSpec
 
 
 class LinearNetwork(Network):
-    """One affine map from the inputs to the output.
+    """One affine map from the inputs to the outputs.
 
     Input: (K, B, inputs). Output: (K, B, 1, outputs).
     """

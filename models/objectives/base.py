@@ -16,17 +16,56 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from models.objectives.metrics import Metric
-from models.spec import TrainingSpec
+from models.spec import Loss, TrainingSpec
 from models.tables.faults import RowWarning
 from models.tables.profile import ColumnProfile
 
 Vector = NDArray[np.float64]
-# Coverages that intervals are calibrated and measured for.
+Codes = NDArray[np.int64]
+# Coverages that uncertainty is calibrated and measured for.
 DEFAULT_COVERAGE = 0.9
 LOWEST_COVERAGE, HIGHEST_COVERAGE = 0.5, 0.99
+MEASURED = (0.5, 0.8, 0.9, 0.95, 0.99)
 # Errors by which models are compared.
-Error = Literal["rmse_log", "rmse", "mae_log", "mae"]
-Cells = Vector | Sequence[str] | Sequence[Sequence[str]]
+Error = Literal["rmse_log", "rmse", "mae_log", "mae", "log_loss"]
+# Numbers, texts, lists of texts, or numbers by name.
+Cells = Vector | Sequence[str] | Sequence[Sequence[str]] | Sequence[Mapping[str, float]]
+OnUnknown = Literal["warn", "error"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """The options of a request for predictions.
+
+    coverage : the share of truths that intervals, or sets of classes, should contain
+    explain : whether each row is explained; for classes, `explained_class` or the predicted one
+    threshold : of two classes, from which probability the positive one is predicted; None: the
+        model's own
+    classes : those whose probabilities a row's answer lists, `ALL_CLASSES` for all; if there are
+        none, those of its set if the model has many
+    by_class : whether a set contains the truth with probability `coverage` for each class, instead
+        of over all classes
+    """
+
+    coverage: float = DEFAULT_COVERAGE
+    on_unknown: OnUnknown = "warn"
+    explain: bool = False
+    explained_class: str | None = None
+    threshold: float | None = None
+    classes: tuple[str, ...] = ()
+    by_class: bool = False
+
+
+PLAIN = Question()
+ALL_CLASSES = "*"
+
+
+class Unanswerable(ValueError):
+    """The model has no such answers. `option`: the name of the option in the question."""
+
+    def __init__(self, option: str, detail: str) -> None:
+        super().__init__(detail)
+        self.option = option
 
 
 @dataclass(frozen=True)
@@ -34,11 +73,12 @@ class Column:
     """One column of a model's answers. Every protocol writes these columns, in order.
 
     name : in a CSV
-    path : its place in a row's JSON object
+    path : its place in a row's JSON object; empty: it is not in it
     tensor : its name if answers are tensors; None: it is not in them. Columns that share a tensor
         are side by side in it.
-    is_text : whether its cells are texts; otherwise numbers, NaN for none
-    is_default : whether a CSV has it unless the request names columns
+    is_text : whether its cells are texts or lists of texts; otherwise numbers, NaN for none
+    is_default : whether a CSV, or an answer of tensors, has it unless the request names columns
+    in_csv : whether a CSV can have it
     """
 
     name: str
@@ -46,36 +86,76 @@ class Column:
     tensor: str | None = None
     is_text: bool = False
     is_default: bool = True
+    in_csv: bool = True
+
+
+@dataclass(frozen=True)
+class TargetColumn:
+    """The target of n rows.
+
+    values : (n,) as numbers, NaN where it is missing: a class is its index in `levels`
+    levels : the classes; empty for a number
+    """
+
+    values: Vector
+    levels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """A model's outputs for N rows.
+
+    values : (N, …) the members' joint predictions
+    members : (K, N, …)
+    numbers, codes : (N, D) and (N, C), the rows themselves
+    """
+
+    values: Vector
+    members: Vector
+    numbers: Vector
+    codes: Codes
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Cells (N,) by column name, and what is odd about single rows and about all rows."""
+    """Cells (N,) by column name, and what is odd about single rows and about all rows.
+
+    bins : (N,) the bin of each prediction among `Answering.shares`
+    """
 
     cells: Mapping[str, Cells]
     odd: Sequence[tuple[int, RowWarning]] = ()
     about_all: list[RowWarning] = field(default_factory=list)
+    bins: Codes | None = None
 
 
 class Answering(ABC):
-    """Turns one model's outputs into answers."""
+    """Turns one model's outputs into answers.
+
+    shares : of the out-of-fold predictions by their bin; empty if predictions are not counted
+    """
 
     columns: tuple[Column, ...]
+    shares: Sequence[float] = ()
+
+    def check(self, question: Question) -> None:
+        """Raise Unanswerable for options that do not apply."""
+        for option in ("threshold", "classes", "by_class", "explained_class"):
+            if getattr(question, option) != getattr(PLAIN, option):
+                raise Unanswerable(option, "applies only to models that predict classes")
 
     @abstractmethod
-    def answer(self, values: Vector, members: Vector, coverage: float) -> Answer:
-        """The answer for rows to predict.
+    def answer(self, outputs: Outputs, question: Question) -> Answer:
+        """The answer for rows to predict."""
 
-        Parameters
-        ----------
-        values : (N, …), the members' joint predictions
-        members : (K, N, …)
-        coverage : the share of truths that intervals should contain
-        """
-
-    def explained(self, values: Vector) -> Vector:
-        """(N,) the number that the columns' contributions add up to."""
-        return values
+    def explained(
+        self,
+        values: Vector,  # noqa: ARG002
+        question: Question,  # noqa: ARG002
+    ) -> tuple[str | None, Callable[[Vector], Vector]]:
+        """What is explained of a row with values (1, …): a class, or None for the number itself,
+        and the function from values (N, …) to the (N,) that the contributions add up to."""
+        return None, lambda values: values
 
 
 @dataclass(frozen=True)
@@ -95,16 +175,36 @@ class Objective(ABC):
     """A kind of target and its answers, such as a number with an interval.
 
     metrics : by name
-    standalone : the module that writes the answers of an exported folder
+    headline : the metrics to show if there is room for one: the first that a job has
+    losses : those that can be trained, the default first
+    checks_cells : whether `faults_of_cells` can find any
+    output : the name of the predictions in the exported graphs
+    standalone : the modules that write the answers of an exported folder, `answer` in the first
     """
 
     metrics: ClassVar[Mapping[str, Metric]]
-    standalone: ClassVar[str]
+    headline: ClassVar[tuple[str, ...]]
+    losses: ClassVar[tuple[Loss, ...]]
+    checks_cells: ClassVar[bool] = False
+    output: ClassVar[str]
+    standalone: ClassVar[tuple[str, ...]]
 
     @abstractmethod
-    def target_fault(self, spec: TrainingSpec, target: ColumnProfile) -> tuple[str, str] | None:
-        """Why a column with values cannot be this target: a JSON pointer into the spec, and the
-        reason with what to do."""
+    def faults(self, spec: TrainingSpec, target: ColumnProfile) -> list[tuple[str, str]]:
+        """Why a column with values cannot be this target with this spec: for each reason a JSON
+        pointer into the spec, and the detail with what to do."""
+
+    def faults_of_cells(
+        self,
+        spec: TrainingSpec,  # noqa: ARG002
+        column: pa.ChunkedArray,  # noqa: ARG002
+    ) -> list[tuple[str, str]]:
+        """The same for what only the target's cells show."""
+        return []
+
+    @abstractmethod
+    def with_defaults(self, spec: TrainingSpec, target: ColumnProfile) -> TrainingSpec:
+        """The spec with the settings that depend on the objective and the target's profile."""
 
     @abstractmethod
     def is_complete(self, spec: TrainingSpec) -> bool:
@@ -121,16 +221,26 @@ class Objective(ABC):
         """Number of outputs of a network."""
 
     @abstractmethod
-    def read(self, column: pa.ChunkedArray) -> Vector:
-        """(n,) the target as numbers, NaN where it is missing."""
+    def read(self, column: pa.ChunkedArray, spec: TrainingSpec) -> TargetColumn:
+        """The target; raises ValueError if the rows cannot be divided into folds by it."""
 
     @abstractmethod
-    def strata(self, target: Vector, most: int) -> NDArray[np.int64]:
-        """(n,) the stratum of each row for `stratified` folds; at most `most` strata."""
+    def strata(self, target: Vector, most: int) -> Codes:
+        """(n,) the stratum of each row for `stratified` folds; at most `most` strata of a
+        number."""
+
+    def strata_aside(self, target: Vector) -> Codes | None:  # noqa: ARG002
+        """(n,) the strata that must be in what is set aside and in what is left; None: rows are
+        set aside at random."""
+        return None
 
     @abstractmethod
     def answering(self, manifest: Any) -> Answering:
         """The answers of the model that this manifest (`models.serving.manifest`) describes."""
+
+    @abstractmethod
+    def shown(self, manifest: Any) -> dict[str, Any]:
+        """Members of the manifest that the model's page has besides those that all models have."""
 
     @abstractmethod
     def yardstick(self, challenger: Any, champion: Any) -> Yardstick:

@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
-import numpy as np
+import onnx
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.objectives.base import Vector
+from models.objectives.base import Codes, Outputs, Vector
 from models.objectives.losses import RowLoss
 from models.objectives.metrics import Metrics, Units
 from models.spec import TrainingSpec
@@ -22,6 +22,9 @@ from models.spec import TrainingSpec
 # Largest difference, as measured by `Target.apart`, between a graph's prediction and the one that
 # was scored. float32 networks differ by 1e-6 to 1e-5.
 TOLERANCE = 1e-4
+
+
+ALL = slice(None)
 
 
 class Target(nn.Module):
@@ -37,9 +40,16 @@ class Target(nn.Module):
         """(F, N) targets to (F, N), the scale of the loss."""
         raise NotImplementedError
 
-    def restore(self, outputs: Tensor) -> Tensor:
-        """(F, N, outputs) of networks to (F, N, …) predictions. The mean of several is served."""
+    def restore(self, outputs: Tensor, members: slice = ALL) -> Tensor:
+        """(F, N, outputs) of networks to (F, N, …) predictions. The mean of several is served.
+
+        members : the F of all to which the outputs belong
+        """
         raise NotImplementedError
+
+    def row_weights(self, target: Tensor) -> Tensor | None:  # noqa: ARG002
+        """(F, N) weights of rows in the loss, by their targets (F, N); None: all weigh the same."""
+        return None
 
     def row_errors(self, actual: Vector, predicted: Vector) -> Vector:
         """(n,) errors of predictions (n, …), of one fold, on the learnt scale."""
@@ -55,18 +65,20 @@ class Target(nn.Module):
 class Scored:
     """n rows with predictions of models that did not see them.
 
-    prediction : (n, …)
-    members : (m, n, …) of the members of a row's own fold
-    fold : (n,)
+    target : what the served members learnt
+    levels : the classes of the target; empty for a number
+    outputs : of n rows. Its members are m of a row's own fold, or all served ones for the holdout.
+    fold : (n,) the place of a row's fold among the served ones, −1 for the holdout
     column : (n,) groups or times of `group` and `time` folds
     units : (n,) what errs independently
     """
 
     spec: TrainingSpec
+    target: Target
+    levels: tuple[str, ...]
     actual: Vector
-    prediction: Vector
-    members: Vector
-    fold: NDArray[np.int64]
+    outputs: Outputs
+    fold: Codes
     column: NDArray[Any] | None
     units: Units
 
@@ -90,42 +102,91 @@ class Assessment:
         return {"metrics": self.metrics, "metrics_error": self.metrics_error, **self.kept}
 
 
+@dataclass(frozen=True)
+class LinearProblem:
+    """Inputs and standardised targets of a fold's training rows.
+
+    y : (n,)
+    x : from a chunk's number to its inputs (c, inputs); `chunks` of them have all n rows
+    """
+
+    y: Vector
+    inputs: int
+    outputs: int
+    chunks: int
+    x: Callable[[int], Vector]
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+class Baseline(Protocol):
+    """A simple model."""
+
+    def predict(self, x: Vector, y: Vector, asked: Vector, seed: int) -> Vector:
+        """Learn from inputs x (n, inputs) and targets y (n,), and predict (m, …) of `asked`
+        (m, inputs)."""
+
+    def seconds(self, rows: int, inputs: int, outputs: int) -> float:
+        """About how long that takes on one core."""
+
+
 class Learning(ABC):
-    """Targets, losses and scores of an objective."""
+    """Targets, losses and scores of an objective.
+
+    measured : what `constant_error` is the whole of, such as the target's variance
+    """
+
+    measured: ClassVar[str]
 
     @abstractmethod
-    def target(self, training: Sequence[Vector], spec: TrainingSpec) -> Target:
-        """Learn from the targets of each fold's training rows."""
+    def target(
+        self, training: Sequence[Vector], levels: tuple[str, ...], spec: TrainingSpec
+    ) -> Target:
+        """Learn from the targets of each fold's training rows; `levels`: the classes."""
 
     @abstractmethod
-    def loss(self, spec: TrainingSpec) -> RowLoss: ...
+    def loss(self, spec: TrainingSpec) -> RowLoss:
+        """The loss that training minimises."""
+
+    def watched_loss(self, spec: TrainingSpec) -> RowLoss:
+        """The loss by which early stopping chooses the best epoch, and that is reported of scored
+        rows."""
+        return self.loss(spec)
+
+    @abstractmethod
+    def line(self, problem: LinearProblem) -> tuple[Vector, Vector]:
+        """The best linear model, slightly regularised: weights (inputs, outputs) and biases
+        (outputs,); zeros if the problem is too large to solve in seconds."""
+
+    @abstractmethod
+    def baselines(self, levels: tuple[str, ...]) -> Mapping[str, Baseline]:
+        """Simple models to compare with, by name."""
 
     @abstractmethod
     def refine(
-        self, target: Target, scored: Sequence[tuple[Vector, Vector]], *, in_time: bool
+        self,
+        target: Target,
+        scored: Sequence[tuple[Vector, Tensor]],
+        spec: TrainingSpec,
+        levels: tuple[str, ...],
     ) -> bool:
-        """Let the folds' targets, one for each member, learn from each fold's truths and
-        out-of-fold predictions. True if that changed the predictions."""
+        """Let the folds' targets, one for each member, learn from each fold's truths (n,) and raw
+        out-of-fold outputs (m, n, outputs) of its members. True if that changed the
+        predictions."""
 
     @abstractmethod
     def assess(self, scored: Scored) -> Assessment: ...
 
     @abstractmethod
-    def assess_holdout(
-        self,
-        assessment: Assessment,
-        spec: TrainingSpec,
-        actual: Vector,
-        value: Vector,
-        members: Vector,
-        units: Units,
-    ) -> dict[str, Any]:
-        """The same for rows (n,) that all folds' models predict: value (n, …), and members
-        (K, n, …) of those that are served."""
+    def assess_holdout(self, assessment: Assessment, scored: Scored) -> dict[str, Any]:
+        """Metrics and the like of rows that all folds' models predict."""
 
     @abstractmethod
-    def fold_metrics(self, actual: Vector, predicted: Vector, truths: Vector) -> Metrics:
-        """Metrics of one fold; `truths` are those of all folds."""
+    def fold_metrics(
+        self, target: Target, actual: Vector, predicted: Vector, truths: Vector
+    ) -> Metrics:
+        """Metrics of one fold with its own `target`; `truths` are those of all folds."""
 
     @abstractmethod
     def constant_error(self, target: Target, actual: Vector) -> float:
@@ -138,3 +199,16 @@ class Learning(ABC):
     @abstractmethod
     def kept(self, target: Target) -> dict[str, Any]:
         """Fields of the manifest with what the served members learnt."""
+
+    def finish(self, graph: onnx.ModelProto, kept: dict[str, Any]) -> None:  # noqa: B027
+        """Add outputs to `model.onnx` that follow from its predictions; `kept`: fields of the
+        manifest."""
+
+    def differ(
+        self,
+        predictions: Vector,  # noqa: ARG002
+        added: Sequence[NDArray[Any]],  # noqa: ARG002
+        kept: dict[str, Any],  # noqa: ARG002
+    ) -> str | None:
+        """What is wrong with the added outputs, given the predictions (N, …); None: nothing."""
+        return None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from models.objectives import REGRESSION, task_of
+from models.objectives import CLASSIFICATION, REGRESSION, task_of
+from models.objectives.classification.learning import ClassificationLearning
 from models.objectives.learning import Learning
 from models.objectives.regression.learning import RegressionLearning
 from models.spec import TrainingSpec
 
-LEARNING: dict[str, Learning] = {REGRESSION: RegressionLearning()}
+LEARNING: dict[str, Learning] = {
+    REGRESSION: RegressionLearning(),
+    CLASSIFICATION: ClassificationLearning(),
+}
 
 
 def learning_of(spec: TrainingSpec) -> Learning:

@@ -13,6 +13,7 @@ from models.spec.architectures import (
     Architecture,
     LinearArchitecture,
     MlpArchitecture,
+    PerceptronArchitecture,
     Periodic,
     RealMlpArchitecture,
     ResNetArchitecture,
@@ -203,7 +204,7 @@ def _by_hand(architecture: Architecture) -> bool:
     if isinstance(architecture, MlpArchitecture):
         periodic = isinstance(architecture.numeric_embedding, Periodic)
         return architecture.normalization == "none" and not periodic
-    return isinstance(architecture, LinearArchitecture)
+    return isinstance(architecture, LinearArchitecture | PerceptronArchitecture)
 
 
 def _parameters(widths: list[int]) -> int:
@@ -242,7 +243,7 @@ def _outputs(spec: TrainingSpec, profile: Profile) -> int:
 def layer_widths(architecture: Architecture, inputs: int, outputs: int) -> list[int]:
     """Units from the inputs to the outputs, layer after layer."""
     match architecture:
-        case LinearArchitecture():
+        case LinearArchitecture() | PerceptronArchitecture():
             return [inputs, outputs]
         case ResNetArchitecture():
             blocks = [architecture.block_width, architecture.width] * architecture.blocks

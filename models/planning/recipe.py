@@ -19,10 +19,14 @@ HIDDEN_SIZES = [256, 128, 64]
 MANY_ROWS = 5_000
 # With more rows, a second member per fold and more epochs are not worth their cost.
 VERY_MANY_ROWS = 50_000
+# A perceptron stops after the first one without a mistake.
+PERCEPTRON_EPOCHS = 1_000
 
 
 def apply_recipe(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
     """The spec, with the recipe's values where it has none."""
+    if spec.architecture.type == "perceptron":
+        return _as_taught(spec)
     if spec.architecture.type == "linear":
         return _straight(spec)
     if "architecture" in spec.model_fields_set:
@@ -57,6 +61,25 @@ def _straight(spec: TrainingSpec) -> TrainingSpec:
         updates["early_stopping"] = None
     if "schedule" not in spec.optimizer.model_fields_set:
         updates["optimizer"] = spec.optimizer.model_copy(update={"schedule": "cosine"})
+    if "numeric_scaling" not in spec.preprocessing.model_fields_set:
+        scaled = {"numeric_scaling": "standard"}
+        updates["preprocessing"] = spec.preprocessing.model_copy(update=scaled)
+    return spec.model_copy(update=updates)
+
+
+def _as_taught(spec: TrainingSpec) -> TrainingSpec:
+    """The perceptron's rule: one row at a time and a rate of 1, all rows until none is wrong."""
+    updates: dict[str, Any] = {
+        "batch_size": 1,
+        "dropout": 0.0,
+        "early_stopping": None,
+        "max_epochs": PERCEPTRON_EPOCHS,
+    }
+    updates = _without(updates, spec.model_fields_set)
+    optimizer = {"name": "sgd", "learning_rate": 1.0, "momentum": 0.0}
+    updates["optimizer"] = spec.optimizer.model_copy(
+        update=_without(optimizer, spec.optimizer.model_fields_set)
+    )
     if "numeric_scaling" not in spec.preprocessing.model_fields_set:
         scaled = {"numeric_scaling": "standard"}
         updates["preprocessing"] = spec.preprocessing.model_copy(update=scaled)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models.data.aside import groups_needed, seen_rows, times_needed
-from models.objectives import objective_of
+from models.objectives import objective_of, task_for
 from models.planning.recipe import apply_recipe
 from models.spec import Features, TrainingSpec
 from models.tables import coordinates
@@ -53,11 +53,15 @@ def resolve(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
     ------
     SpecError: listing everything that does not fit the table.
     """
+    target = _column(profile, spec.target)
+    if target is not None:
+        task = task_for(target) if spec.task == "auto" else spec.task
+        spec = spec.model_copy(update={"task": task})
     faults = list(_faults(spec, profile))
     if faults:
         raise SpecError(faults)
-    target = _column(profile, spec.target)
     assert target is not None
+    spec = objective_of(spec).with_defaults(spec, target)
     if spec.holdout is None:
         spec = objective_of(spec).complete(spec, target.min, target.skewness)
     kinds: dict[str, Literal["numeric", "categorical"]] = {}
@@ -222,9 +226,14 @@ def _target_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None
         refuse("/target", f"the table has no column '{spec.target}'; its last columns are {names}")
     elif target.missing == profile.rows:
         refuse("/target", f"'{spec.target}' has no values: every cell is missing")
-    elif fault := objective_of(spec).target_fault(spec, target):
-        pointer, detail = fault
-        refuse(pointer, detail + (_remedy(profile, spec.target) if pointer == "/target" else ""))
+    else:
+        objective = objective_of(spec)
+        if spec.loss not in (None, *objective.losses):
+            known = ", ".join(f"'{name}'" for name in objective.losses)
+            refuse("/loss", f"'{spec.loss}' is not for {spec.task}: use one of {known}")
+        for pointer, detail in objective.faults(spec, target):
+            at_target = pointer == "/target"
+            refuse(pointer, detail + (_remedy(profile, spec.target) if at_target else ""))
 
 
 def _fold_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None:

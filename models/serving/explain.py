@@ -28,10 +28,11 @@ Predict = Callable[[Numbers, Codes], Vector]
 @dataclass(frozen=True)
 class Explanation:
     """`base`: the background's mean prediction. contributions (D + C,): in the order of numbers,
-    then codes, on the target's own scale."""
+    then codes, on the target's own scale, or in log-odds of the class `level`."""
 
     base: float
     contributions: Vector
+    level: str | None = None
 
 
 def predictions_per_explanation(columns: int) -> int:
@@ -45,9 +46,13 @@ def _starts(columns: int) -> int:
 
 
 def explain(
-    predict: Predict, background: Background, numbers: Numbers, codes: Codes
+    predict: Predict,
+    background: Background,
+    numbers: Numbers,
+    codes: Codes,
+    level: str | None = None,
 ) -> Explanation:
-    """Explain one row, numbers (D,) and codes (C,)."""
+    """Explain one row, numbers (D,) and codes (C,); `level`: the class of the predicted number."""
     chance = np.random.default_rng(SEED)
     back_numbers, back_codes = background.arrays()
     split = len(numbers)
@@ -68,4 +73,4 @@ def explain(
             contributions[steps] += np.diff(walk)
             base += walk[0]
     orders = 2 * len(starts)
-    return Explanation(float(base / orders), contributions / orders)
+    return Explanation(float(base / orders), contributions / orders, level)

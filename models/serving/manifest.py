@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from models.data.design import Design, Vocabulary
 from models.objectives import REGRESSION, task_of
-from models.objectives.regression.bounds import Bounds
-from models.objectives.regression.intervals import Calibration
 from models.planning.review.warning import SpecWarning
 from models.randomness import stream_seed
 from models.serving.reference import Background, Outliers
-from models.spec import TargetTransform, TrainingSpec
+from models.spec import TrainingSpec
 from models.tables.readings import Reading
 
-OUTPUTS = ["value", "members"]
+MEMBERS = "members"
+# Outputs of `model.onnx`, whatever it predicts.
+GRAPH_NAMES = ("value", "probabilities", "label", MEMBERS)
 # Names inside `model.onnx` that no column may have.
 PREFIX = "foldhouse:"
 # Bins of a numeric column; fewer if many rows have the same number.
@@ -77,18 +77,6 @@ class Importance(BaseModel):
     standard_error: float | None = None
 
 
-class MeasuredInterval(BaseModel):
-    """A requested coverage, and the share of `rows` unseen rows whose truth was inside.
-
-    `mean_width` is on the target's own scale. None: there was no interval.
-    """
-
-    coverage: float
-    rows: int
-    measured: float | None
-    mean_width: float | None
-
-
 class Manifest(BaseModel):
     """Schema, metrics and origin of a model.
 
@@ -97,28 +85,33 @@ class Manifest(BaseModel):
     column under its `inputs` name. What models of earlier versions lack is None or empty.
     """
 
-    # An objective may add more fields.
+    # An objective adds its own.
     model_config = ConfigDict(extra="allow")
 
     format: Literal[1] = 1
     task: str = REGRESSION
     target: str
-    target_transform: TargetTransform = "none"
     numeric: list[NumericFeature]
     categorical: list[CategoricalFeature]
     inputs: dict[str, str]
     members: int
+    rows: int = 0  # out of fold
     metrics: dict[str, float | None]
     metrics_error: dict[str, float | None] = {}
     spec: dict[str, Any]
     receipt: dict[str, Any]
-    calibration: Calibration | None = None
-    bounds: Bounds | None = None
-    intervals: list[MeasuredInterval] = []
     importance: list[Importance] = []
     outliers: Outliers | None = None
     background: Background | None = None
     warnings: list[SpecWarning] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _counted(cls, data: Any) -> Any:
+        """An earlier version wrote the rows only beside its intervals."""
+        if isinstance(data, dict) and "rows" not in data and data.get("calibration"):
+            return {**data, "rows": data["calibration"]["rows"]}
+        return data
 
     @property
     def columns(self) -> list[str]:
@@ -142,9 +135,9 @@ def input_names(design: Design) -> dict[str, str]:
     names = [*design.numeric, *(vocabulary.name for vocabulary in design.categorical)]
     inputs: dict[str, str] = {}
     for name in names:
-        taken = {*OUTPUTS, *names, *inputs.values()} - {name}
+        taken = {*names, *inputs.values()} - {name} | {*GRAPH_NAMES}
         input_name = name
-        while input_name in OUTPUTS or input_name.startswith(PREFIX) or input_name in taken:
+        while input_name.startswith(PREFIX) or input_name in taken:
             input_name = f"column {input_name}"
         inputs[name] = input_name
     return inputs
@@ -157,6 +150,7 @@ def describe(
     kept: dict[str, Any],
     importance: list[dict[str, Any]],
     members: int,
+    rows: int,
     receipt: dict[str, Any],
     warnings: list[SpecWarning],
 ) -> Manifest:
@@ -181,6 +175,7 @@ def describe(
         ],
         inputs=input_names(design),
         members=members,
+        rows=rows,
         spec=spec.model_dump(mode="json"),
         receipt=receipt,
         importance=[Importance(**row) for row in importance],

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Literal
 
 import numpy as np
 import onnxruntime
@@ -13,10 +12,10 @@ import pyarrow as pa
 
 from models.data.design import Codes, Numbers
 from models.objectives import OBJECTIVES
-from models.objectives.base import DEFAULT_COVERAGE, Cells
+from models.objectives.base import PLAIN, Cells, Outputs, Question
 from models.serving.encoding import EncodedRows, Given, RowEncoder
 from models.serving.explain import Explanation, explain, predictions_per_explanation
-from models.serving.manifest import OUTPUTS, Manifest
+from models.serving.manifest import MEMBERS, Manifest
 from models.serving.oddities import outlier
 from models.serving.reference import OutlierCheck, Vector
 from models.tables.faults import RowWarning, TableError
@@ -29,7 +28,7 @@ QUICK_BYTES = 32 * 1024 * 1024  # of weights, each read once per row
 # more; measured with 3 KB and with 84 MB of weights.
 SESSION_BYTES = 1024 * 1024
 
-OnUnknown = Literal["warn", "error"]
+Number = Callable[[Vector], Vector]  # of a row's prediction
 
 
 class RowError(TableError):
@@ -44,6 +43,7 @@ class Predictions:
     encoded : the rows as passed to the graph, and what is odd about each
     given : the columns of the request, matched to the model's
     about_all : what is odd about all rows
+    bins : (N,) the bin of each prediction among the model's `Answering.shares`
     explanations : one per row, if requested
     """
 
@@ -53,23 +53,12 @@ class Predictions:
     encoded: EncodedRows
     given: Given
     about_all: list[RowWarning]
+    bins: Codes | None = None
     explanations: list[Explanation] | None = None
 
     @property
     def warnings(self) -> list[list[RowWarning]]:
         return self.encoded.warnings
-
-
-@dataclass(frozen=True)
-class Question:
-    """The options of a request for predictions."""
-
-    coverage: float = DEFAULT_COVERAGE
-    on_unknown: OnUnknown = "warn"
-    explain: bool = False
-
-
-PLAIN = Question()
 
 
 class Predictor:
@@ -83,14 +72,20 @@ class Predictor:
             core, options, providers=["CPUExecutionProvider"]
         )
         self._encoder = RowEncoder(manifest)
-        self._answering = OBJECTIVES[manifest.task].answering(manifest)
-        self.columns = self._answering.columns
+        objective = OBJECTIVES[manifest.task]
+        self.answering = objective.answering(manifest)
+        self.columns = self.answering.columns
+        self._outputs = [objective.output, MEMBERS]
         self.memory_bytes = 2 * len(core) + SESSION_BYTES
         self.explanation_bytes = len(core) * predictions_per_explanation(len(manifest.columns))
         # Whether a row takes about a millisecond at most. Dates, and numbers that are levels, are
         # parsed by vectorised code, which takes as long for a single cell.
         self.is_quick = len(core) <= QUICK_BYTES and not self._encoder.has_costly_text
         self._outliers = None if manifest.outliers is None else OutlierCheck(manifest.outliers)
+
+    def check(self, question: Question) -> None:
+        """Raise Unanswerable for options that do not apply to the model."""
+        self.answering.check(question)
 
     def given(self, names: Collection[str]) -> Given:
         """Match the columns of a request, each named once, with the model's."""
@@ -137,7 +132,8 @@ class Predictor:
             raise RowError("some cells are not usable as they are", faults)
         values, members = self._run(encoded.numbers, encoded.codes)
         self._warn_of_outliers(encoded)
-        answer = self._answering.answer(values, members, question.coverage)
+        outputs = Outputs(values, members, encoded.numbers, encoded.codes)
+        answer = self.answering.answer(outputs, question)
         for row, warning in answer.odd:
             encoded.warnings[row].append(warning)
         return Predictions(
@@ -147,14 +143,15 @@ class Predictor:
             encoded=encoded,
             given=given,
             about_all=answer.about_all,
-            explanations=self._explain(encoded) if question.explain else None,
+            bins=answer.bins,
+            explanations=self._explain(encoded, values, question) if question.explain else None,
         )
 
     def _run(self, numbers: Numbers, codes: Codes) -> tuple[Vector, Vector]:
-        """value (N,) and members (K, N)."""
+        """values (N, …) and members (K, N, …)."""
         parts = [
             self._session.run(
-                OUTPUTS,
+                self._outputs,
                 {
                     "numbers": numbers[start : start + CHUNK_ROWS],
                     "codes": codes[start : start + CHUNK_ROWS],
@@ -177,19 +174,21 @@ class Predictor:
             names = [self._encoder.columns[place] for place in self._outliers.most(parts[row])]
             encoded.warnings[row].append(outlier(names))
 
-    def _explain(self, encoded: EncodedRows) -> list[Explanation]:
+    def _explain(
+        self, encoded: EncodedRows, values: Vector, question: Question
+    ) -> list[Explanation]:
         background = self.manifest.background
         if background is None:
             raise RowError(
                 "the model was trained by an earlier version, which kept no rows to explain "
                 "predictions: train it again"
             )
-        return [
-            explain(
-                lambda *rows: self._answering.explained(self._run(*rows)[0]),
-                background,
-                numbers,
-                codes,
-            )
-            for numbers, codes in zip(encoded.numbers, encoded.codes, strict=True)
-        ]
+        found = []
+        for place, (numbers, codes) in enumerate(zip(encoded.numbers, encoded.codes, strict=True)):
+            level, number = self.answering.explained(values[[place]], question)
+
+            def predict(numbers: Numbers, codes: Codes, number: Number = number) -> Vector:
+                return number(self._run(numbers, codes)[0])
+
+            found.append(explain(predict, background, numbers, codes, level))
+        return found

@@ -182,6 +182,24 @@ def read(path: str) -> tuple[dict[str, list[str]], int]:
     return dict(zip(names, cells, strict=True)), len(rows)
 
 
+def rows_of(
+    inputs: dict[str, np.ndarray], manifest: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """numbers (N, D), and the codes (N, C) of levels: an unknown one has the number of levels."""
+    names, numeric, categorical = (manifest[key] for key in ("inputs", "numeric", "categorical"))
+    count = len(next(iter(inputs.values())))
+    numbers = [inputs[names[feature["name"]]] for feature in numeric]
+    codes = []
+    for feature in categorical:
+        known = {level or "": code for code, level in enumerate(feature["levels"])}
+        words = inputs[names[feature["name"]]][:, 0]
+        codes.append([known.get(word, len(known)) for word in words])
+    return (
+        np.concatenate(numbers, axis=1) if numbers else np.empty((count, 0)),
+        np.array(codes, np.int64).reshape(len(codes), count).T,
+    )
+
+
 def note(text: str) -> None:
     sys.stderr.write(text + "\n")
 
@@ -228,8 +246,9 @@ def main(path: str) -> None:
             note(f"'{feature['name']}' has {unseen} cells with levels that training did not have")
         inputs[manifest["inputs"][feature["name"]]] = np.array(words, object)[:, None]
 
-    value, members = session.run(["value", "members"], inputs)
-    columns, notes = answer(value, members, manifest, COVERAGE)
+    names = [output.name for output in session.get_outputs()]
+    outputs: dict[str, Any] = dict(zip(names, session.run(names, inputs), strict=True))
+    columns, notes = answer(outputs, *rows_of(inputs, manifest), manifest, COVERAGE)
     for text in notes:
         note(text)
     writer = csv.writer(sys.stdout, lineterminator="\n")

@@ -9,23 +9,29 @@ from __future__ import annotations
 from models.spec.training import (
     SHORT_NAMES,
     ColumnKind,
+    Costs,
+    Decision,
     EarlyStopping,
     Features,
     Loss,
     Preprocessing,
     Schedule,
     TargetTransform,
+    Task,
     TrainingSpec,
 )
 
 __all__ = [
     "SHORT_NAMES",
     "ColumnKind",
+    "Costs",
+    "Decision",
     "EarlyStopping",
     "Features",
     "Loss",
     "Preprocessing",
     "Schedule",
     "TargetTransform",
+    "Task",
     "TrainingSpec",
 ]

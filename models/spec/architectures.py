@@ -68,13 +68,23 @@ LinearInitialization = Annotated[
 
 
 class LinearArchitecture(SpecModel):
-    """Linear regression: inputs to output, no hidden layer."""
+    """Linear or logistic regression: inputs to outputs, no hidden layer."""
 
     type: Literal["linear"]
     initialization: LinearInitialization = Field(
         default="least_squares",
-        description="`least_squares` starts from the ridge regression on the fold's training rows.",
+        description="`least_squares` starts from the ridge regression on the fold's training rows; "
+        "for classes from the logistic regression, which is least squares, reweighted.",
     )
+
+
+class PerceptronArchitecture(SpecModel):
+    """The perceptron of Rosenblatt 1958 (doi 10.1037/h0042519): one layer that starts at zero,
+    moves only when it is wrong, and stops after an epoch without a mistake. Default settings: the
+    loss `perceptron`, plain SGD with a rate of 1, batches of 1."""
+
+    type: Literal["perceptron"]
+    initialization: Literal["constant"] = "constant"
 
 
 class PiecewiseLinear(SpecModel):
@@ -170,7 +180,8 @@ Architecture = Annotated[
     | MlpArchitecture
     | ResNetArchitecture
     | RealMlpArchitecture
-    | TabmArchitecture,
+    | TabmArchitecture
+    | PerceptronArchitecture,
     Field(discriminator="type"),
 ]
 

@@ -14,7 +14,10 @@ ColumnKind = Literal[
 ]
 TargetTransform = Literal["log", "none"]
 Schedule = Literal["constant", "cosine", "flat_cosine", "multi_cosine"]
-Loss = Literal["squared_error", "absolute_error", "huber"]
+Task = Literal["auto", "regression", "classification"]
+Loss = Literal["squared_error", "absolute_error", "huber", "cross_entropy", "hinge", "perceptron"]
+
+ClassWeight = Annotated[float, Field(gt=0, le=1e6)]
 
 SHORT_NAMES = {"wd": "weight_decay", "k": "k_folds"}
 
@@ -82,8 +85,8 @@ class Preprocessing(SpecModel):
     )
     target_transform: TargetTransform | None = Field(
         default=None,
-        description="`log` trains on log(y); both are standardised by the fold's training rows. "
-        "Default: `log` if every target is positive and their skewness exceeds 1.",
+        description="Of a number. `log` trains on log(y); both are standardised by the fold's "
+        "training rows. Default: `log` if every target is positive and their skewness exceeds 1.",
     )
     retransform: Literal["median", "mean"] = Field(
         default="median",
@@ -99,7 +102,8 @@ class Folds(SpecModel):
 
     type: Literal["shuffled", "stratified", "group", "time"] = Field(
         default="shuffled",
-        description="`stratified`: quantile bins of the target are spread evenly. `group`: rows "
+        description="`stratified`: quantile bins of the target, or its classes, are spread evenly; "
+        "the default for classes. `group`: rows "
         "that share a value of `column` stay together. `time`: rows are sorted by `column`, and "
         "each fold is scored by a model that saw only earlier rows. Rows of the same time stay "
         "together.",
@@ -149,11 +153,42 @@ class Holdout(SpecModel):
     fraction: float = Field(default=0.1, gt=0, lt=0.5)
 
 
+class Costs(SpecModel):
+    """What each kind of wrong decision costs, in any unit."""
+
+    false_positive: float = Field(gt=0, le=1e9)
+    false_negative: float = Field(gt=0, le=1e9)
+
+
+class Decision(SpecModel):
+    """How a model decides between two classes."""
+
+    positive: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The class that is decided for if its probability reaches the threshold. "
+        "Default: of 0 and 1, no and yes, false and true the second, otherwise the rarer class.",
+    )
+    threshold: (
+        Annotated[float, Field(gt=0, lt=1)]
+        | Literal["accuracy", "balanced_accuracy", "f1", "mcc"]
+        | Costs
+    ) = Field(
+        default=0.5,
+        description="A probability; or the metric that it should make best, or the costs that it "
+        "should make lowest, on out-of-fold predictions. Each fold's rows are scored with the "
+        "threshold of the other folds.",
+    )
+
+
 class TrainingSpec(SpecModel):
     """Everything that determines a training run, except the table."""
 
-    target: str = Field(
-        min_length=1, max_length=255, description="The column to predict; it must be numeric."
+    target: str = Field(min_length=1, max_length=255, description="The column to predict.")
+    task: Task = Field(
+        default="auto",
+        description="`regression` predicts a number, `classification` one of 2 to 1,000 classes. "
+        "`auto`: classes for words, booleans and 0/1, otherwise a number.",
     )
     features: Features = Field(default_factory=Features)
     preprocessing: Preprocessing = Field(default_factory=Preprocessing)
@@ -184,7 +219,33 @@ class TrainingSpec(SpecModel):
         le=64,
         description="Networks with different seeds that are averaged in each fold.",
     )
-    loss: Loss = "squared_error"
+    loss: Loss | None = Field(
+        default=None,
+        description="For a number `squared_error` (default), `absolute_error`, `huber`; for "
+        "classes `cross_entropy` (default), `hinge` (max(0, 1 − margin)) and `perceptron` "
+        "(max(0, −margin)). A margin is the output of the true class minus the largest other one "
+        "(Crammer and Singer 2001).",
+    )
+    label_smoothing: float = Field(
+        default=0.0,
+        ge=0,
+        lt=0.5,
+        description="Of `cross_entropy`: the share of a row's weight that is spread over all "
+        "classes. Can help accuracy and harms `roc_auc`.",
+    )
+    class_weights: Literal["balanced"] | dict[str, ClassWeight] | None = Field(
+        default=None,
+        description="Weights of the rows in the loss, by class; other classes have 1. `balanced`: "
+        "inversely proportional to the class's share of a fold's training rows. The "
+        "probabilities then follow the weights, not the classes' frequencies.",
+    )
+    rare_classes: Literal["refuse", "merge"] = Field(
+        default="refuse",
+        description="Classes with fewer rows than folds. `merge` makes them one class, `(other)`.",
+    )
+    decision: Decision = Field(
+        default_factory=Decision, description="Applies to targets of two classes."
+    )
     seed: int = Field(default=0, ge=0, lt=2**63)
 
     @model_validator(mode="before")

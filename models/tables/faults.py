@@ -14,6 +14,7 @@ WarningCode = Literal[
     "out_of_range",
     "outlier",
     "no_interval",
+    "no_set",
     "prediction_bounded",
     "more_warnings",
 ]

@@ -26,7 +26,7 @@ from models.spec.schedules import schedule_factor
 from models.training.checkpoint import pack, unpack
 from models.training.health import first_non_finite, hidden_units
 from models.training.inputs import Inputs
-from models.training.least_squares import start_at_least_squares
+from models.training.line import start_at_the_line
 from models.training.progress import Course, Interrupted, MemberEpoch, Monitor, Trouble
 from models.training.ragged import RaggedRows
 from models.training.step import Step
@@ -69,9 +69,10 @@ class Trainer:
         self.inputs = inputs
         self._device = inputs.device
         self._watches = self._spec.early_stopping is not None
+        self._stops_without_mistakes = self._spec.architecture.type == "perceptron"
         network = build_network(self.members, inputs.shape).to(self._device, inputs.dtype)
         if self._spec.architecture.type == "linear":
-            start_at_least_squares(network, self.members, inputs)
+            start_at_the_line(network, self.members, inputs)
         self._best = {name: value.clone() for name, value in network.state_dict().items()}
         self.courses = [Course() for _ in members]
         self._epoch = 1
@@ -190,6 +191,7 @@ class Trainer:
         self._counts = (rows - places * self._spec.batch_size).clamp(0, self._spec.batch_size)
         self._losses = torch.zeros(self._counts.shape, dtype=self.inputs.dtype, device=self._device)
         self._gradient_norms = torch.zeros(len(self._active), device=self._device)
+        self._updates = torch.zeros(len(self._active), dtype=torch.int64, device=self._device)
 
     def _train_block(self, order: RaggedRows, block: int) -> None:
         start, size = block * self._block_rows(), self._spec.batch_size
@@ -197,6 +199,9 @@ class Trainer:
         y = self._by_member(self._seen.targets(rows))  # (K, rows)
         counts = rows.weight.unflatten(1, (-1, size)).sum(2)  # (F, batches)
         share = self._by_member(rows.weight / counts.clamp(min=1).repeat_interleave(size, 1))
+        weights = self._seen.row_weights(rows)
+        if weights is not None:
+            share = share * self._by_member(weights)
         step = self._step
         step.noise.begin(self._epoch, block)
         for batch in self._seen.batches(rows, size, step.x):
@@ -212,6 +217,8 @@ class Trainer:
             self._losses[:, number] = step.losses
             if number == 0:
                 self._gradient_norms = step.optimizer.gradient_norms()
+            if self._stops_without_mistakes:
+                self._updates += step.optimizer.gradient_norms() > 0
             if self._device.type == "cpu" and not math.isfinite(step.losses.sum().item()):
                 self._look_for_trouble(step.losses, number, step.x)
             step.move()
@@ -242,6 +249,7 @@ class Trainer:
         units = hidden_units(self.network, self._by_member(self._seen.rows(self._probe)))
         columns = [train, watched, validation, self._gradient_norms.double()]
         columns += [share for share in (units.dead, units.saturated) if share is not None]
+        columns.append(self._updates.double())
         # The only time in an epoch that waits for the device.
         figures = torch.stack(columns).cpu().T.tolist()
         ended = self._factor(1.0)
@@ -256,7 +264,8 @@ class Trainer:
                 learning_rate=member.spec.optimizer.learning_rate * ended,
                 gradient_norm=figure[3],
                 dead_units=None if units.dead is None else figure[4],
-                saturated_units=None if units.saturated is None else figure[-1],
+                saturated_units=None if units.saturated is None else figure[-2],
+                updates=int(figure[-1]) if self._stops_without_mistakes else None,
             )
             for member, figure in zip(active, figures, strict=True)
         ]
@@ -286,6 +295,8 @@ class Trainer:
                 course.trouble = Trouble(self._epoch, self._epoch * self._batches[place], layer)
             return False
         course.note(metrics)
+        if metrics.updates == 0:
+            course.stopped_by = "no_mistakes"
         if not self._watches or watched < course.best_loss:
             course.best_epoch, course.best_loss = self._epoch, watched
             return True
@@ -313,7 +324,7 @@ class Trainer:
             part = rows.span(start, start + count)
             x, y = self._seen.rows(part), self._seen.targets(part)
             outputs = self.network.predict(self._by_member(x))  # (K, rows, outputs)
-            losses = self.inputs.loss.rows(outputs, self._by_member(y))
+            losses = self.inputs.watched_loss.rows(outputs, self._by_member(y))
             sums += torch.where(self._by_member(part.weight) > 0, losses, 0.0).sum(1)
         return sums / self._by_member(rows.weight.sum(1))
 
@@ -326,7 +337,11 @@ class Trainer:
         if not self.finished:
             stacked, steps = self._step.optimizer.state()
             weights = self.network.state_dict()
-            tensors |= {"losses": self._losses, "gradient_norms": self._gradient_norms}
+            tensors |= {
+                "losses": self._losses,
+                "gradient_norms": self._gradient_norms,
+                "updates": self._updates,
+            }
             tensors |= {f"network/{name}": value for name, value in weights.items()}
             tensors |= {f"optimizer/{name}": value for name, value in stacked.items()}
         return pack(
@@ -365,5 +380,6 @@ class Trainer:
             self._begin_epoch()
             self._losses = tensors["losses"].to(self._device)
             self._gradient_norms = tensors["gradient_norms"].to(self._device)
+            self._updates = tensors["updates"].to(self._device)
         self._active = state["active"]
         return True

@@ -49,9 +49,10 @@ class Inputs:
             bins=bins_of(spec.architecture),
         )
         self.encoder = Encoder(self.statistics, design.categorical, spec.preprocessing, dtype)
-        learning = learning_of(spec)
-        self.loss = learning.loss(spec)
-        self.target = learning.target([design.target[fold.train] for fold in folds], spec)
+        self.learning = learning_of(spec)
+        self.loss, self.watched_loss = self.learning.loss(spec), self.learning.watched_loss(spec)
+        training = [design.target[fold.train] for fold in folds]
+        self.target = self.learning.target(training, design.levels, spec)
         self.shape = Shape(self.encoder.numeric, self.encoder.width, self.target.outputs)
         self._numbers = torch.from_numpy(design.numbers).to(device)
         self._codes = torch.from_numpy(design.codes).to(device)
@@ -76,6 +77,12 @@ class Inputs:
         """(F, M) standardised targets of each fold's rows."""
         targets = self._targets.index_select(0, rows.index.reshape(-1)).view(rows.index.shape)
         return self._target.standardize(targets).to(self.dtype)
+
+    def row_weights(self, rows: RaggedRows) -> Tensor | None:
+        """(F, M) weights of each fold's rows in the loss; None if all weigh the same."""
+        targets = self._targets.index_select(0, rows.index.reshape(-1)).view(rows.index.shape)
+        weights = self._target.row_weights(targets)
+        return None if weights is None else weights.to(self.dtype)
 
     def rows(self, rows: RaggedRows) -> Tensor:
         """(F, M, D) inputs of each fold's rows."""

@@ -32,6 +32,7 @@ class MemberEpoch(FoldEpoch):
     """One member of a fold after one epoch; losses and the norm may be NaN or infinite.
 
     watched_loss : None if early stopping watches no rows
+    updates : batches that moved a perceptron; None for other architectures
     """
 
     member: Member
@@ -39,6 +40,7 @@ class MemberEpoch(FoldEpoch):
     watched_loss: float | None
     validation_loss: float
     gradient_norm: float
+    updates: int | None = None
 
 
 @dataclass
@@ -48,12 +50,13 @@ class Course:
     epochs: int = 0
     best_epoch: int = 0
     best_loss: float = math.inf
-    stopped_by: str = "max_epochs"  # or early_stopping, non_finite, keep_best
+    stopped_by: str = "max_epochs"  # or early_stopping, no_mistakes, non_finite, keep_best
     first_loss: float = math.nan
     last_loss: float = math.nan
     largest_gradient: float = 0.0  # largest examined norm
     dead_units: float | None = None  # after the last epoch, as in the next field
     saturated_units: float | None = None
+    updates: int | None = None  # in all epochs
     trouble: Trouble | None = None
 
     def note(self, metrics: MemberEpoch) -> None:
@@ -61,6 +64,8 @@ class Course:
         if math.isnan(self.first_loss):
             self.first_loss = metrics.train_loss
         self.last_loss = metrics.train_loss
+        if metrics.updates is not None:
+            self.updates = (self.updates or 0) + metrics.updates
         self.largest_gradient = max(self.largest_gradient, metrics.gradient_norm)
         self.dead_units = metrics.dead_units
         self.saturated_units = metrics.saturated_units

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
-from models.objectives.base import Answer, Answering, Column, Vector
+from models.objectives.base import Answer, Answering, Column, Outputs, Question, Vector
 from models.objectives.regression.bounds import Bounds
 from models.objectives.regression.intervals import Calibration, spread_within_folds
 from models.spec import TargetTransform
@@ -16,19 +17,38 @@ from models.tables.wording import rounded_text
 PREDICTION, LOW, HIGH, COVERAGE = "prediction", "low", "high", "coverage"
 
 
-class RegressionModel(Protocol):
-    """The fields of a manifest for a model that predicts a number."""
+class MeasuredInterval(BaseModel):
+    """A requested coverage, and the share of `rows` unseen rows whose truth was inside.
 
-    target_transform: TargetTransform
-    calibration: Calibration | None
-    bounds: Bounds | None
+    `mean_width` is on the target's own scale. None: there was no interval.
+    """
+
+    coverage: float
+    rows: int
+    measured: float | None
+    mean_width: float | None
+
+
+class RegressionModel(BaseModel):
+    """What a manifest has for a model that predicts a number. None or empty: the model is of an
+    earlier version."""
+
     spec: dict[str, Any]
+    first_served: int
+    members_per_fold: int
+    target_transform: TargetTransform = "none"
+    calibration: Calibration | None = None
+    bounds: Bounds | None = None
+    intervals: list[MeasuredInterval] = []
 
-    @property
-    def members_per_fold(self) -> int: ...
-
-    @property
-    def first_served(self) -> int: ...
+    @classmethod
+    def of(cls, manifest: Any) -> RegressionModel:
+        return cls(
+            spec=manifest.spec,
+            first_served=manifest.first_served,
+            members_per_fold=manifest.members_per_fold,
+            **(manifest.model_extra or {}),
+        )
 
 
 class RegressionAnswers(Answering):
@@ -44,7 +64,8 @@ class RegressionAnswers(Answering):
     def __init__(self, model: RegressionModel) -> None:
         self._model = model
 
-    def answer(self, values: Vector, members: Vector, coverage: float) -> Answer:
+    def answer(self, outputs: Outputs, question: Question) -> Answer:
+        values, members, coverage = outputs.values, outputs.members, question.coverage
         low, high = self._interval(values, members, coverage)
         odd: list[tuple[int, RowWarning]] = []
         if self._model.bounds is not None:

@@ -19,7 +19,6 @@ from scipy.optimize import nnls
 from models.objectives.regression.intervals import Calibration, Difficulty, transformed
 from models.spec import TargetTransform
 
-MEASURED = (0.5, 0.8, 0.9, 0.95, 0.99)
 # Intervals whose width varies by row must be shorter on average by this share, for each of these
 # coverages. Otherwise all have one width.
 WORTH = 0.99

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
-from models.objectives.base import DEFAULT_COVERAGE, Vector
-from models.objectives.learning import Assessment, Learning, Scored, Target
-from models.objectives.losses import LOSSES, RowLoss
-from models.objectives.metrics import Metrics, Units
+from models.objectives.base import DEFAULT_COVERAGE, MEASURED, Vector
+from models.objectives.learning import (
+    Assessment,
+    Baseline,
+    Learning,
+    LinearProblem,
+    Scored,
+    Target,
+)
+from models.objectives.losses import RowLoss, loss_of
+from models.objectives.metrics import Metrics
 from models.objectives.regression.calibration import (
-    MEASURED,
     Residuals,
     calibrate,
     cross_intervals,
@@ -21,34 +28,53 @@ from models.objectives.regression.calibration import (
 )
 from models.objectives.regression.intervals import Calibration, spread_within_folds
 from models.objectives.regression.metrics import fold_metrics, metric_errors, regression_metrics
+from models.objectives.regression.ridge import ridge
 from models.objectives.regression.scale import TargetScale
 from models.objectives.regression.smearing import smear
 from models.spec import TargetTransform, TrainingSpec
 
 
 class RegressionLearning(Learning):
-    def target(self, training: Sequence[Vector], spec: TrainingSpec) -> TargetScale:
+    measured = "the target's variance"
+
+    def target(
+        self,
+        training: Sequence[Vector],
+        levels: tuple[str, ...],  # noqa: ARG002
+        spec: TrainingSpec,
+    ) -> TargetScale:
         return TargetScale(training, spec)
 
     def loss(self, spec: TrainingSpec) -> RowLoss:
-        return LOSSES[spec.loss]
+        assert spec.loss is not None
+        return loss_of(spec.loss)
+
+    def line(self, problem: LinearProblem) -> tuple[Vector, Vector]:
+        return ridge(problem)
+
+    def baselines(self, levels: tuple[str, ...]) -> Mapping[str, Baseline]:  # noqa: ARG002
+        return {}
 
     def refine(
-        self, target: Target, scored: Sequence[tuple[Vector, Vector]], *, in_time: bool
+        self,
+        target: Target,
+        scored: Sequence[tuple[Vector, Tensor]],
+        spec: TrainingSpec,
+        levels: tuple[str, ...],  # noqa: ARG002
     ) -> bool:
         assert isinstance(target, TargetScale)
         if target.smeared:
-            smear(target, scored, in_time=in_time)
+            smear(target, scored, in_time=spec.folds.type == "time")
         return target.smeared
 
     def assess(self, scored: Scored) -> Assessment:
-        spec = scored.spec
+        spec, outputs = scored.spec, scored.outputs
         in_time = spec.folds.type == "time"
         transform = _transform(spec)
         residuals = Residuals(
             scored.actual,
-            scored.prediction,
-            spread_within_folds(scored.members, len(scored.members), transform),
+            outputs.values,
+            spread_within_folds(outputs.members, len(outputs.members), transform),
             scored.fold,
             transform,
             scored.column if spec.folds.type == "group" else None,
@@ -61,8 +87,8 @@ class RegressionLearning(Learning):
             for coverage, ends in zip(MEASURED, bounds, strict=True)
         ]
         low, high = bounds[MEASURED.index(DEFAULT_COVERAGE)]
-        metrics = regression_metrics(scored.actual, scored.prediction)
-        errors = metric_errors(scored.actual, scored.prediction, scored.units)
+        metrics = regression_metrics(scored.actual, outputs.values)
+        errors = metric_errors(scored.actual, outputs.values, scored.units)
         return Assessment(
             metrics,
             errors,
@@ -74,34 +100,35 @@ class RegressionLearning(Learning):
             },
             columns={
                 "actual": scored.actual,
-                "prediction": scored.prediction,
+                "prediction": outputs.values,
                 "low": low,
                 "high": high,
             },
         )
 
-    def assess_holdout(
-        self,
-        assessment: Assessment,
-        spec: TrainingSpec,
-        actual: Vector,
-        value: Vector,
-        members: Vector,
-        units: Units,
-    ) -> dict[str, Any]:
-        transform = _transform(spec)
+    def assess_holdout(self, assessment: Assessment, scored: Scored) -> dict[str, Any]:
+        transform = _transform(scored.spec)
+        actual, value = scored.actual, scored.outputs.values
         calibration: Calibration = assessment.kept["calibration"]
-        spread = spread_within_folds(members, spec.members_per_fold, transform)
+        spread = spread_within_folds(
+            scored.outputs.members, scored.spec.members_per_fold, transform
+        )
         return {
             "metrics": regression_metrics(actual, value),
-            "metrics_error": metric_errors(actual, value, units),
+            "metrics_error": metric_errors(actual, value, scored.units),
             "intervals": [
                 measure(actual, *calibration.interval(value, spread, coverage, transform), coverage)
                 for coverage in MEASURED
             ],
         }
 
-    def fold_metrics(self, actual: Vector, predicted: Vector, truths: Vector) -> Metrics:
+    def fold_metrics(
+        self,
+        target: Target,  # noqa: ARG002
+        actual: Vector,
+        predicted: Vector,
+        truths: Vector,
+    ) -> Metrics:
         return fold_metrics(actual, predicted, float(np.var(truths)))
 
     def constant_error(self, target: Target, actual: Vector) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from models.objectives.metrics import Metric, Metrics, Units, Vector, finite, jackknife
+from models.objectives.metrics import MeanMetric, Metrics, Units, Vector, finite, jackknife
 
 # R² of a fold with fewer rows than this is meaningless.
 FEWEST_R2_ROWS = 10
@@ -72,13 +72,13 @@ def _ratio(means: Vector) -> Vector:
 # `rmsle` (of log(1 + y)) needs values above −1. `mape` (a fraction, not per cent) needs non-zero
 # truths. `r2` needs truths that vary. `bias` (predictions' sum ÷ truths' sum) needs truths that do
 # not cancel.
-METRICS: Mapping[str, Metric] = {
-    "rmse": Metric(0.0, _squares, _root),
-    "rmsle": Metric(0.0, _squares_of_logs, _root),
-    "mae": Metric(0.0, _sizes, _mean),
-    "mape": Metric(0.0, _shares, _mean),
-    "r2": Metric(1.0, _squares_and_moments, _explained),
-    "bias": Metric(1.0, _totals, _ratio),
+METRICS: Mapping[str, MeanMetric] = {
+    "rmse": MeanMetric(0.0, _squares, _root),
+    "rmsle": MeanMetric(0.0, _squares_of_logs, _root),
+    "mae": MeanMetric(0.0, _sizes, _mean),
+    "mape": MeanMetric(0.0, _shares, _mean),
+    "r2": MeanMetric(1.0, _squares_and_moments, _explained),
+    "bias": MeanMetric(1.0, _totals, _ratio),
 }
 
 
@@ -110,6 +110,6 @@ def fold_metrics(actual: Vector, prediction: Vector, variance: float) -> Metrics
     return regression_metrics(actual, prediction) | {"r2": r2}
 
 
-def _terms(actual: Vector, prediction: Vector) -> list[tuple[str, Metric, Vector | None]]:
+def _terms(actual: Vector, prediction: Vector) -> list[tuple[str, MeanMetric, Vector | None]]:
     with np.errstate(over="ignore"):
         return [(name, one, one.terms(actual, prediction)) for name, one in METRICS.items()]

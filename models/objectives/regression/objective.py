@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from models.objectives.base import Objective, Vector, Yardstick
+from models.objectives.base import Codes, Objective, TargetColumn, Vector, Yardstick
 from models.objectives.regression.answers import RegressionAnswers, RegressionModel
 from models.objectives.regression.metrics import METRICS
-from models.spec import TargetTransform, TrainingSpec
+from models.spec import Decision, TargetTransform, TrainingSpec
 from models.tables.arrays import as_numbers
 from models.tables.profile import ColumnProfile
 from models.tables.wording import number_text
@@ -26,38 +27,61 @@ class Regression(Objective):
     """One output: the standardised target, or its logarithm."""
 
     metrics = METRICS
-    standalone = "models.objectives.regression.standalone"
+    headline = ("rmsle", "rmse")  # rmsle needs positive values
+    losses = ("squared_error", "absolute_error", "huber")
+    output = "value"
+    standalone = ("models.objectives.regression.standalone",)
 
-    def target_fault(self, spec: TrainingSpec, target: ColumnProfile) -> tuple[str, str] | None:
+    def faults(self, spec: TrainingSpec, target: ColumnProfile) -> list[tuple[str, str]]:
+        found = []
+        if fault := self._target_fault(target):
+            found.append(("/target", fault))
+        elif spec.preprocessing.target_transform == "log" and (target.min or 0) <= 0:
+            found.append(
+                (
+                    "/preprocessing/target_transform",
+                    f"'log' needs positive targets, but the smallest '{target.name}' is "
+                    f"{number_text(target.min or 0)}: use 'none'",
+                )
+            )
+        if spec.architecture.type == "perceptron":
+            found.append(("/architecture/type", "'perceptron' predicts classes: use 'linear'"))
+        for_classes = {
+            "label_smoothing": spec.label_smoothing > 0,
+            "class_weights": spec.class_weights is not None,
+            "rare_classes": spec.rare_classes != "refuse",
+            "decision": spec.decision != Decision(),
+        }
+        return found + [
+            (f"/{name}", f"applies to classes, and '{target.name}' is predicted as a number")
+            for name, is_given in for_classes.items()
+            if is_given
+        ]
+
+    def _target_fault(self, target: ColumnProfile) -> str | None:
         if target.storage != "number":
             what = "dates" if target.storage == "datetime" else "words"
-            return "/target", f"'{target.name}' holds {what}, and only numbers can be predicted"
+            return f"'{target.name}' holds {what}, and only numbers can be predicted by regression"
         largest = max(abs(target.min or 0), abs(target.max or 0))
         if largest > LARGEST_TARGET:
             return (
-                "/target",
                 f"'{target.name}' reaches ±{number_text(largest)}, so squares of its errors would "
-                f"overflow: use another unit, within ±{number_text(LARGEST_TARGET)}",
+                f"overflow: use another unit, within ±{number_text(LARGEST_TARGET)}"
             )
         if target.distinct < 2:
             return (
-                "/target",
                 f"'{target.name}' has {target.distinct} value, so there is nothing to learn: "
-                "choose a target that varies",
+                "choose a target that varies"
             )
         if largest < SMALLEST_TARGET:
             return (
-                "/target",
                 f"'{target.name}' stays within ±{number_text(SMALLEST_TARGET)}, so squares of its "
-                "errors would vanish: use another unit",
-            )
-        if spec.preprocessing.target_transform == "log" and (target.min or 0) <= 0:
-            return (
-                "/preprocessing/target_transform",
-                f"'log' needs positive targets, but the smallest '{target.name}' is "
-                f"{number_text(target.min or 0)}: use 'none'",
+                "errors would vanish: use another unit"
             )
         return None
+
+    def with_defaults(self, spec: TrainingSpec, target: ColumnProfile) -> TrainingSpec:  # noqa: ARG002
+        return spec.model_copy(update={"loss": spec.loss or self.losses[0]})
 
     def is_complete(self, spec: TrainingSpec) -> bool:
         return spec.preprocessing.target_transform is not None
@@ -75,24 +99,27 @@ class Regression(Objective):
     def outputs(self, target: ColumnProfile) -> int:  # noqa: ARG002
         return 1
 
-    def read(self, column: pa.ChunkedArray) -> Vector:
-        return as_numbers(column)
+    def read(self, column: pa.ChunkedArray, spec: TrainingSpec) -> TargetColumn:  # noqa: ARG002
+        return TargetColumn(as_numbers(column))
 
-    def strata(self, target: Vector, most: int) -> NDArray[np.int64]:
+    def strata(self, target: Vector, most: int) -> Codes:
         """Quantile bins."""
         edges = np.quantile(target, np.linspace(0, 1, most + 1)[1:-1])
         return np.searchsorted(edges, target)
 
-    def answering(self, manifest: RegressionModel) -> RegressionAnswers:
-        return RegressionAnswers(manifest)
+    def answering(self, manifest: Any) -> RegressionAnswers:
+        return RegressionAnswers(RegressionModel.of(manifest))
 
-    def yardstick(self, challenger: RegressionModel, champion: RegressionModel) -> Yardstick:
+    def shown(self, manifest: Any) -> dict[str, Any]:
+        return {"intervals": RegressionModel.of(manifest).intervals}
+
+    def yardstick(self, challenger: Any, champion: Any) -> Yardstick:
         """The error that both models were trained to reduce.
 
         `mae` if both have the loss `absolute_error`, otherwise `rmse`; of the logarithms if both
         have the target transform `log`, otherwise on the target's own scale.
         """
-        pair = (challenger, champion)
+        pair = [RegressionModel.of(manifest) for manifest in (challenger, champion)]
         absolute = all(model.spec["loss"] == "absolute_error" for model in pair)
         logs = all(model.target_transform == "log" for model in pair)
 

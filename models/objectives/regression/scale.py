@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from models.objectives.base import Vector
-from models.objectives.learning import Target
+from models.objectives.learning import ALL, Target
 from models.objectives.regression.bounds import Bounds
 from models.objectives.regression.intervals import transformed
 from models.spec import Preprocessing, TrainingSpec
@@ -63,15 +63,16 @@ class TargetScale(Target):
         standardised = (transformed - self.center) / self.scale
         return standardised.clamp(-LARGEST_TARGET, LARGEST_TARGET)
 
-    def restore(self, outputs: Tensor) -> Tensor:
-        """(F, N, 1) raw outputs to (F, N) predictions on the target's own scale."""
+    def restore(self, outputs: Tensor, members: slice = ALL) -> Tensor:
+        """(F, N, 1) raw outputs of these members to (F, N) predictions on the target's own
+        scale."""
         output = outputs.squeeze(2)
-        transformed = output.double() * self.scale + self.center
+        transformed = output.double() * self.scale[members] + self.center[members]
         prediction = torch.exp(transformed) if self.log else transformed
         if self.smeared:
-            prediction = prediction * self.smearing
-        bounded = torch.minimum(torch.maximum(prediction, self.low), self.high)
-        return torch.where(torch.isnan(output), self.overflow, bounded)
+            prediction = prediction * self.smearing[members]
+        bounded = torch.minimum(torch.maximum(prediction, self.low[members]), self.high[members])
+        return torch.where(torch.isnan(output), self.overflow[members], bounded)
 
     def smear(self, factors: Tensor) -> None:
         """Multiply each fold's predictions by its factor of (F,) from now on."""

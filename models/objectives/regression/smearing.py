@@ -13,26 +13,31 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import logsumexp
+from torch import Tensor
 
 from models.objectives.base import Vector
 from models.objectives.regression.scale import TargetScale
 
 
-def smear(target: TargetScale, scored: Sequence[tuple[Vector, Vector]], *, in_time: bool) -> None:
+def smear(target: TargetScale, scored: Sequence[tuple[Vector, Tensor]], *, in_time: bool) -> None:
     """Give each fold's members a factor learnt from the out-of-fold residuals of the other folds,
     so that rows do not influence the factor that they are scored with.
 
     Parameters
     ----------
-    scored : of each fold, truths (n,) and predictions (n,)
+    scored : of each fold, truths (n,) and raw outputs (m, n, 1) of its members
     in_time : from earlier folds only; the first has none and uses the later ones
     """
-    residuals = [np.log(actual) - np.log(predicted) for actual, predicted in scored]
+    members = len(target.center) // len(scored)
+    residuals = []
+    for fold, (actual, outputs) in enumerate(scored):
+        own = slice(fold * members, (fold + 1) * members)
+        predicted = target.restore(outputs, own).mean(0).numpy()
+        residuals.append(np.log(actual) - np.log(predicted))
     factors = [
         _factor(residuals[:fold] if in_time and fold > 0 else _without(residuals, fold))
         for fold in range(len(residuals))
     ]
-    members = len(target.center) // len(scored)
     target.smear(torch.tensor(factors, dtype=torch.float64).repeat_interleave(members))
 
 

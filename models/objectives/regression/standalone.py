@@ -9,10 +9,16 @@ import numpy as np
 
 
 def answer(
-    value: np.ndarray, members: np.ndarray, manifest: dict[str, Any], coverage: float
+    found: dict[str, np.ndarray],
+    numbers: np.ndarray,  # noqa: ARG001
+    codes: np.ndarray,  # noqa: ARG001
+    manifest: dict[str, Any],
+    coverage: float,
 ) -> tuple[dict[str, list[Any]], list[str]]:
     """Columns of predictions and of bounds that contain a share `coverage` of the truths, and notes
-    on them. value is (N,), members are (K, N); a bound is NaN if there is none."""
+    on them. `found`: the model's outputs for rows with numbers (N, D) and codes (N, C). A bound is
+    NaN if there is none."""
+    value, members = found["value"], found["members"]
     low, high = interval(value, members, manifest, coverage)
     rows, lowest, highest = cut_off(members, manifest)
     notes = []

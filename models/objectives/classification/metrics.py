@@ -1,0 +1,205 @@
+"""Metrics of predicted classes and of their probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.objectives.base import Codes, Vector
+from models.objectives.metrics import Metric, Metrics, Units, finite, weighted_jackknife
+
+Counts = NDArray[np.floating[Any]] | NDArray[np.integer[Any]]
+
+# Bins of equal width of the predicted class's probability, over which `ece` compares it with the
+# share that is right (Guo et al. 2017, arXiv 1706.04599).
+ECE_BINS = 10
+# The logarithm of 0 is infinite.
+LEAST = np.finfo(np.float64).tiny
+# Classes that a confusion matrix is shown for, and pairs that are named for more.
+MOST_IN_MATRIX = 50
+MOST_CONFUSED = 20
+
+# `balanced_accuracy` is the mean recall. `f1` and `roc_auc`, each class against the others, are
+# means over the classes. `brier` is the sum of squares over the classes. `average_precision` is of
+# the positive one of two classes. `mcc` is the coefficient of Matthews 1975 in the form of Gorodkin
+# 2004 (doi 10.1016/j.compbiolchem.2004.09.006).
+METRICS: Mapping[str, Metric] = {
+    "accuracy": Metric(1.0),
+    "balanced_accuracy": Metric(1.0),
+    "log_loss": Metric(0.0),
+    "brier": Metric(0.0),
+    "roc_auc": Metric(1.0),
+    "average_precision": Metric(1.0),
+    "f1": Metric(1.0),
+    "mcc": Metric(1.0),
+    "ece": Metric(0.0),
+}
+
+
+class Judged:
+    """n rows with their classes, probabilities (n, C) and predicted classes, ready to be scored
+    with any weights of the rows."""
+
+    def __init__(
+        self, actual: Codes, probabilities: Vector, predicted: Codes, positive: int | None
+    ) -> None:
+        self._classes = probabilities.shape[1]
+        self._actual, self._predicted = actual, predicted
+        self._probabilities, self._positive = probabilities, positive
+        self._log_losses = log_losses(actual, probabilities)
+        true = np.take_along_axis(probabilities, actual[:, None], 1)[:, 0]
+        self._brier = (probabilities**2).sum(1) - 2 * true + 1
+        best = probabilities.argmax(1)
+        self._surest = probabilities.max(1)
+        self._excess = self._surest - (best == actual)
+        self._bins = np.minimum((self._surest * ECE_BINS).astype(int), ECE_BINS - 1)
+        # Rows by the probability of a class, lowest first, and where equal ones end.
+        if self._classes == 2:
+            ranked = [1 if positive is None else positive]
+        else:
+            ranked = list(range(self._classes))
+        self._ranked = [(label, *_ranked(probabilities[:, label])) for label in ranked]
+
+    def metrics(self, weights: Vector | None = None) -> Metrics:
+        """Every metric; None if it is not defined, for example without a row of a class."""
+        values = self.values(np.ones(len(self._actual)) if weights is None else weights)
+        return {name: finite(value) for name, value in zip(METRICS, values.tolist(), strict=True)}
+
+    def errors(self, units: Units) -> Metrics:
+        """The standard error of each metric over the units (n,) of the rows."""
+        errors = weighted_jackknife(self.values, units)
+        if errors is None:
+            return dict.fromkeys(METRICS)
+        return {name: finite(error) for name, error in zip(METRICS, errors.tolist(), strict=True)}
+
+    def values(self, weights: Vector) -> Vector:
+        """The metrics in the order of `METRICS`, NaN if one is not defined."""
+        total = weights.sum()
+        counts = [
+            np.bincount(codes, weights, minlength=self._classes)
+            for codes in (self._actual, self._predicted)
+        ]
+        actual, predicted = counts
+        right = self._actual == self._predicted
+        hits = np.bincount(self._actual[right], weights[right], minlength=self._classes)
+        own = weights / total
+        with np.errstate(invalid="ignore", divide="ignore"):
+            accuracy = hits.sum() / total
+            gaps = np.bincount(self._bins, own * self._excess, minlength=ECE_BINS)
+            return np.array(
+                [
+                    accuracy,
+                    np.mean((hits / actual)[actual > 0]),
+                    own @ self._log_losses,
+                    own @ self._brier,
+                    self._auc(weights),
+                    self._average_precision(weights),
+                    np.mean(f1(hits, actual, predicted)),
+                    mcc(hits, actual, predicted),
+                    np.abs(gaps).sum(),
+                ]
+            )
+
+    def _auc(self, weights: Vector) -> float:
+        """The mean over the classes that some rows, but not all, have."""
+        found = []
+        for label, order, ends in self._ranked:
+            own = np.where(self._actual[order] == label, weights[order], 0.0)
+            rest = weights[order] - own
+            if own.sum() == 0 or rest.sum() == 0:
+                continue
+            # Pairs of a row of the class with others below it; equal probabilities count half.
+            own_ends, rest_ends = (np.cumsum(part)[ends] for part in (own, rest))
+            own_here, rest_here = (np.diff(part, prepend=0.0) for part in (own_ends, rest_ends))
+            below = rest_ends - rest_here / 2
+            found.append(float(own_here @ below) / (own.sum() * rest.sum()))
+        return float(np.mean(found)) if found else np.nan
+
+    def _average_precision(self, weights: Vector) -> float:
+        """Σ (R_i − R_{i−1}) P_i over the thresholds, without interpolation."""
+        if self._positive is None:
+            return np.nan
+        _, order, ends = self._ranked[0]
+        hits = np.where(self._actual[order] == self._positive, weights[order], 0.0)
+        if hits.sum() == 0:
+            return np.nan
+        # From each distinct probability upwards, the highest first.
+        starts = np.append(0, ends[:-1] + 1)[::-1]
+        above, said = (np.cumsum(part[::-1])[::-1][starts] for part in (hits, weights[order]))
+        return float(np.diff(above, prepend=0.0) @ (above / said) / hits.sum())
+
+
+def f1(hits: Counts, actual: Counts, predicted: Counts) -> Vector:
+    """(…, C) harmonic means of precision and recall; 0 for a class that is never right."""
+    found: Vector = 2 * hits / np.maximum(actual + predicted, np.finfo(float).tiny)
+    return found
+
+
+def mcc(hits: Counts, actual: Counts, predicted: Counts) -> Vector:
+    """(…,) Matthews' correlation from counts (…, C); 0 if all rows have one class."""
+    total = actual.sum(-1)
+    covariance = hits.sum(-1) * total - (actual * predicted).sum(-1)
+    spreads = (total**2 - (actual**2).sum(-1)) * (total**2 - (predicted**2).sum(-1))
+    found: Vector = np.where(spreads > 0, covariance / np.sqrt(np.maximum(spreads, 1)), 0.0)
+    return found
+
+
+def log_losses(actual: Vector | Codes, predicted: Vector) -> Vector:
+    """(n,) −log p of the true classes (n,), from probabilities (n, C)."""
+    true = np.take_along_axis(predicted, actual.astype(np.int64)[:, None], 1)[:, 0]
+    losses: Vector = -np.log(np.maximum(true, LEAST))
+    return losses
+
+
+def by_class(actual: Codes, predicted: Codes, levels: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Rows, precision, recall and F1 of each class; null if it has no rows, or is never
+    predicted."""
+    rows, said = (np.bincount(codes, minlength=len(levels)) for codes in (actual, predicted))
+    hits = np.bincount(actual[actual == predicted], minlength=len(levels))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision, recall = hits / said, hits / rows
+    scores = f1(hits, rows, said)
+    return [
+        {
+            "level": level,
+            "rows": int(rows[place]),
+            "precision": finite(precision[place]),
+            "recall": finite(recall[place]),
+            "f1": finite(scores[place]) if rows[place] else None,
+        }
+        for place, level in enumerate(levels)
+    ]
+
+
+def confusion(actual: Codes, predicted: Codes, levels: tuple[str, ...]) -> dict[str, Any]:
+    """Rows by actual and predicted class; for many classes only the pairs that are confused most
+    often."""
+    count = len(levels)
+    pairs, rows = np.unique(actual * count + predicted, return_counts=True)
+    wrong = pairs // count != pairs % count
+    worst = np.argsort(-rows[wrong], kind="stable")[:MOST_CONFUSED]
+    matrix = None
+    if count <= MOST_IN_MATRIX:
+        cells = np.zeros(count * count, np.int64)
+        cells[pairs] = rows
+        matrix = cells.reshape(count, count).tolist()
+    return {
+        "levels": list(levels) if matrix is not None else None,
+        "rows": matrix,
+        "most_confused": [
+            {"actual": levels[pair // count], "predicted": levels[pair % count], "rows": number}
+            for pair, number in zip(
+                pairs[wrong][worst].tolist(), rows[wrong][worst].tolist(), strict=True
+            )
+        ],
+    }
+
+
+def _ranked(column: Vector) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows by a probability, and the last place of each distinct value."""
+    order = np.argsort(column, kind="stable")
+    ends = np.flatnonzero(np.diff(column[order], append=np.inf))
+    return order, ends

@@ -1,0 +1,196 @@
+"""The objective of predicting one of several classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from models.objectives.base import Codes, Objective, TargetColumn, Vector, Yardstick
+from models.objectives.classification import levels
+from models.objectives.classification.answers import ClassAnswers, Classes
+from models.objectives.classification.levels import MOST_CLASSES
+from models.objectives.classification.metrics import METRICS
+from models.spec import Decision, TrainingSpec
+from models.tables.arrays import level_of
+from models.tables.faults import quoted
+from models.tables.profile import ColumnProfile
+
+# The probability that a model gave to the true class, in a table of out-of-fold predictions.
+TRUE_PROBABILITY = "probability_of_actual"
+NAMED = 5  # classes in one message
+
+
+class Classification(Objective):
+    """An output for each of 2 to 1,000 classes; softmax makes them probabilities."""
+
+    metrics = METRICS
+    headline = ("log_loss",)
+    losses = ("cross_entropy", "hinge", "perceptron")
+    checks_cells = True
+    output = "probabilities"
+    standalone = (
+        "models.objectives.classification.standalone",
+        "models.objectives.classification.sets",
+    )
+
+    def faults(self, spec: TrainingSpec, target: ColumnProfile) -> list[tuple[str, str]]:
+        found = []
+        if target.storage == "datetime":
+            found.append(("/target", f"'{target.name}' holds dates, which are not classes"))
+        elif target.distinct < 2:
+            found.append(
+                (
+                    "/target",
+                    f"'{target.name}' has {target.distinct} value, so there is nothing to learn: "
+                    "choose a target that varies",
+                )
+            )
+        elif target.distinct > MOST_CLASSES:
+            found.append(
+                (
+                    "/target",
+                    f"'{target.name}' has {target.distinct:,} distinct values, above "
+                    f"{MOST_CLASSES:,} classes: group its values"
+                    + (", or set task to 'regression'" if target.storage == "number" else ""),
+                )
+            )
+        preprocessing = spec.preprocessing
+        if preprocessing.target_transform == "log":
+            found.append(("/preprocessing/target_transform", "'log' applies to numbers"))
+        if preprocessing.retransform == "mean":
+            found.append(("/preprocessing/retransform", "'mean' applies to numbers"))
+        if spec.label_smoothing > 0 and spec.loss not in (None, "cross_entropy"):
+            found.append(("/label_smoothing", f"applies to 'cross_entropy', not to '{spec.loss}'"))
+        if spec.decision != Decision() and target.distinct > 2 and spec.rare_classes == "refuse":
+            found.append(
+                ("/decision", f"applies to two classes, and '{target.name}' has {target.distinct}")
+            )
+        return found
+
+    def faults_of_cells(self, spec: TrainingSpec, column: pa.ChunkedArray) -> list[tuple[str, str]]:
+        counts = levels.counted(column)
+        needed = levels.least_rows(spec)
+        known = set(levels.read(column, spec).levels)
+        found = []
+        if len(known) < 2:
+            return [("/rare_classes", "'merge' leaves a single class: use fewer folds")]
+        if rare := levels.rare(counts, spec):
+            if spec.rare_classes == "refuse":
+                found.append(
+                    (
+                        "/target",
+                        f"{_listed(counts, rare)} of '{spec.target}', and {needed} are needed for "
+                        f"{_folds(spec)}: use fewer folds, set rare_classes to 'merge', or leave "
+                        "these rows out",
+                    )
+                )
+            elif (rows := sum(counts[level] for level in rare)) < needed:
+                found.append(
+                    (
+                        "/rare_classes",
+                        f"'merge' gives '{levels.OTHER}' only {rows} rows, and {needed} are needed "
+                        f"for {_folds(spec)}: use fewer folds, or leave these rows out",
+                    )
+                )
+        weights = spec.class_weights if isinstance(spec.class_weights, dict) else {}
+        for level in weights:
+            if level not in known:
+                found.append((f"/class_weights/{level}", f"{_not_a_class(level, known)}"))
+        positive = spec.decision.positive
+        if positive is not None and positive not in known:
+            found.append(("/decision/positive", _not_a_class(positive, known)))
+        return found
+
+    def with_defaults(self, spec: TrainingSpec, target: ColumnProfile) -> TrainingSpec:
+        loss = "perceptron" if spec.architecture.type == "perceptron" else self.losses[0]
+        updates: dict[str, Any] = {"loss": spec.loss or loss}
+        if "type" not in spec.folds.model_fields_set:
+            updates["folds"] = spec.folds.model_copy(update={"type": "stratified"})
+        if target.distinct == 2 and spec.decision.positive is None:
+            known, rows = _two(target)
+            place = levels.positive_of(known, rows, None)
+            assert place is not None
+            updates["decision"] = spec.decision.model_copy(update={"positive": known[place]})
+        return spec.model_copy(update=updates)
+
+    def is_complete(self, spec: TrainingSpec) -> bool:  # noqa: ARG002
+        return True
+
+    def complete(
+        self,
+        spec: TrainingSpec,
+        smallest: float | None,  # noqa: ARG002
+        skewness: float | None,  # noqa: ARG002
+    ) -> TrainingSpec:
+        return spec
+
+    def outputs(self, target: ColumnProfile) -> int:
+        return target.distinct
+
+    def read(self, column: pa.ChunkedArray, spec: TrainingSpec) -> TargetColumn:
+        return levels.read(column, spec)
+
+    def strata(self, target: Vector, most: int) -> Codes:  # noqa: ARG002
+        return target.astype(np.int64)
+
+    def strata_aside(self, target: Vector) -> Codes:
+        return target.astype(np.int64)
+
+    def answering(self, manifest: Any) -> ClassAnswers:
+        return ClassAnswers(_classes(manifest))
+
+    def shown(self, manifest: Any) -> dict[str, Any]:
+        classes = _classes(manifest)
+        positive = classes.positive
+        return {
+            "classes": {
+                "levels": classes.levels,
+                "positive": None if positive is None else classes.levels[positive],
+                "threshold": classes.threshold,
+            },
+            "sets": manifest.model_extra["sets"],
+        }
+
+    def yardstick(self, challenger: Any, champion: Any) -> Yardstick:  # noqa: ARG002
+        def rows(table: pa.Table) -> Vector:
+            losses: Vector = -np.log(table[TRUE_PROBABILITY].to_numpy())
+            return losses
+
+        return Yardstick("log_loss", rows, np.positive)
+
+
+def _classes(manifest: Any) -> Classes:
+    return Classes.model_validate(manifest.model_extra["classes"])
+
+
+def _two(target: ColumnProfile) -> tuple[list[str], list[float]]:
+    """The two levels of a target, and their shares or counts."""
+    if target.top is not None:
+        pairs = sorted(target.top)
+        return [level for level, _ in pairs], [rows for _, rows in pairs]
+    assert target.min is not None
+    assert target.max is not None
+    assert target.mean is not None
+    share = (target.mean - target.min) / (target.max - target.min)
+    return [level_of(target.min), level_of(target.max)], [1 - share, share]
+
+
+def _listed(counts: dict[str, int], rare: list[str]) -> str:
+    named = ", ".join(
+        f"{quoted(level)} has {counts[level]} row{'s' * (counts[level] > 1)}"
+        for level in rare[:NAMED]
+    )
+    more = f" and {len(rare) - NAMED} more classes have few" if len(rare) > NAMED else ""
+    return f"the class {named}{more}"
+
+
+def _folds(spec: TrainingSpec) -> str:
+    return f"{spec.k_folds} folds" + (" and a holdout" if spec.holdout else "")
+
+
+def _not_a_class(level: str, known: set[str]) -> str:
+    return f"{quoted(level)} is not a class: {', '.join(map(quoted, sorted(known)[:NAMED]))}" + (
+        ", …" if len(known) > NAMED else ""
+    )

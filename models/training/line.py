@@ -1,0 +1,56 @@
+"""Initial weights of a linear model: the best line for the fold's training rows.
+
+Adam moves a weight by about its rate per step, and a small table has too few steps to get far from
+random weights. From the best line, it only has to move on to the spec's own loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from models.members import Member
+from models.networks.population import Network
+from models.objectives.base import Vector
+from models.objectives.learning import LinearProblem
+from models.training.inputs import Inputs
+from models.training.ragged import RaggedRows
+
+CHUNK_ROWS = 256
+
+
+def start_at_the_line(network: Network, members: Sequence[Member], inputs: Inputs) -> None:
+    """Fill the weights of members whose spec starts from least squares, in place."""
+    solved: dict[int, tuple[Vector, Vector]] = {}
+    [layer] = network.linear_layers()
+    for place, member in enumerate(members):
+        if member.spec.architecture.initialization != "least_squares":
+            continue
+        if member.fold not in solved:
+            own = inputs.of([member.fold])
+            solved[member.fold] = inputs.learning.line(
+                _problem(own, inputs.train_rows[member.fold])
+            )
+        weights, biases = solved[member.fold]
+        with torch.no_grad():
+            layer.weight[place] = torch.from_numpy(weights)
+            layer.bias[place] = torch.from_numpy(biases)
+
+
+def _problem(inputs: Inputs, rows: torch.Tensor) -> LinearProblem:
+    chosen = RaggedRows.pad([rows], inputs.dtype, inputs.device)
+    chunks = [chosen.span(start, start + CHUNK_ROWS) for start in range(0, len(rows), CHUNK_ROWS)]
+
+    def x(place: int) -> Vector:
+        found: Vector = inputs.rows(chunks[place])[0].double().cpu().numpy()
+        return found
+
+    return LinearProblem(
+        y=np.concatenate([inputs.targets(chunk)[0].double().cpu().numpy() for chunk in chunks]),
+        inputs=inputs.shape.inputs,
+        outputs=inputs.shape.outputs,
+        chunks=len(chunks),
+        x=x,
+    )
