@@ -16,6 +16,7 @@ NAMES = (
     "serving",
     "floods",
     "rivals",
+    "classes",
     "honesty",
     "coverage",
 )

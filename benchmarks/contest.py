@@ -79,14 +79,8 @@ def deal(rows: pa.Table, target: str, split: int) -> Contest:
     dealt, place = divmod(split, ROUND)
     splits = KFold(ROUND, shuffle=True, random_state=dealt).split(np.arange(len(rows)))
     train, unseen = list(splits)[place]
-    described = profile(TypedTable(rows.take(train), warnings=[]))
-    kinds = resolve(TrainingSpec(target=target), described).features.kinds
-    numeric = [name for name, kind in kinds.items() if kind == "numeric"]
-    categorical = [name for name, kind in kinds.items() if kind == "categorical"]
-    x = pd.DataFrame(
-        {name: as_numbers(rows[name]) for name in numeric}
-        | {name: _levels(rows[name]) for name in categorical}
-    )
+    numeric, categorical = columns_of(TrainingSpec(target=target), rows.take(train))
+    x = frame_of(rows, numeric, categorical)
     values = as_numbers(rows[target])
     log = bool(values.min() > 0)
     y = np.log(values) if log else values
@@ -101,6 +95,21 @@ def deal(rows: pa.Table, target: str, split: int) -> Contest:
         y[train],
         x.iloc[unseen],
         y[unseen],
+    )
+
+
+def columns_of(spec: TrainingSpec, rows: pa.Table) -> tuple[list[str], list[str]]:
+    """The numeric and the categorical columns that foldhouse would take of these training rows."""
+    kinds = resolve(spec, profile(TypedTable(rows, warnings=[]))).features.kinds
+    numeric = [name for name, kind in kinds.items() if kind == "numeric"]
+    return numeric, [name for name, kind in kinds.items() if kind == "categorical"]
+
+
+def frame_of(rows: pa.Table, numeric: list[str], categorical: list[str]) -> pd.DataFrame:
+    """These columns as the rivals take them."""
+    return pd.DataFrame(
+        {name: as_numbers(rows[name]) for name in numeric}
+        | {name: _levels(rows[name]) for name in categorical}
     )
 
 

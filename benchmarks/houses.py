@@ -65,7 +65,7 @@ class Task:
         )
 
     def encode(self, rows: pa.Table) -> Design:
-        """Other rows of the same columns, in the levels of this table."""
+        """Rows to predict, with this table's columns and levels; their target is not read."""
         known = self.design
         numbers = [as_numbers(rows[name]) for name in known.numeric]
         codes = [encode(as_levels(rows[own.name]), own.levels) for own in known.categorical]
@@ -73,7 +73,7 @@ class Task:
             known,
             numbers=np.array(numbers, np.float64).reshape(-1, len(rows)).T,
             codes=np.array(codes, np.int64).reshape(-1, len(rows)).T,
-            target=as_numbers(rows[self.spec.target]),
+            target=np.full(len(rows), np.nan),
             rows=np.arange(len(rows)),
         )
 
