@@ -16,8 +16,10 @@ from torch import Tensor
 
 from models.data.design import Design
 from models.data.folds import FoldRows
+from models.evaluation.baselines import score_baselines
 from models.evaluation.diagnosis import diagnose
 from models.evaluation.importance import permutation_importance
+from models.evaluation.perceptron import perceptron_report
 from models.export.served import ServedModel, predict, raw_outputs
 from models.objectives import objective_of
 from models.objectives.base import Outputs
@@ -84,6 +86,8 @@ class Scores:
     holdout: dict[str, Any] | None
     importance: list[dict[str, Any]]
     diagnosis: list[Any]
+    baselines: dict[str, Any]
+    perceptron: list[Json] | None
 
     def result(self) -> dict[str, Any]:
         """The part of a job's result with the model's scores."""
@@ -98,6 +102,8 @@ class Scores:
             "fold_std": deviations,
             "holdout": self.holdout,
             **self.assessment.result,
+            **({} if self.perceptron is None else {"perceptron": self.perceptron}),
+            "baselines": self.baselines,
             "diagnosis": self.diagnosis,
         }
 
@@ -184,6 +190,7 @@ def evaluate(
             for place, number in enumerate(served.folds)
         ]
 
+    own_rows = [folds[number] for number in served.folds]
     return Scores(
         out_of_fold=found.prediction,
         fold_of=np.array([*served.folds, -1])[found.fold],
@@ -193,8 +200,12 @@ def evaluate(
         folds=summaries,
         holdout=_score_holdout(served, spec, holdout, assessment),
         importance=permutation_importance(
-            served, spec, design, [folds[fold].validation for fold in served.folds]
+            served, spec, design, [fold.validation for fold in own_rows]
         ),
+        baselines=score_baselines(served, spec, design, own_rows, found.prediction),
+        perceptron=perceptron_report(served, design, own_rows, courses)
+        if spec.architecture.type == "perceptron"
+        else None,
         diagnosis=list(
             diagnose(
                 train_r2=explained(lambda fold: fold.train),

@@ -229,6 +229,18 @@ class Objective(ABC):
         """(n,) the stratum of each row for `stratified` folds; at most `most` strata of a
         number."""
 
+    @abstractmethod
+    def facets(self, target: Vector) -> Vector:
+        """(n, A) numbers that vary as the target (n,) does, that which shows most of it first: the
+        target itself, or whether a row has a class, for some classes."""
+
+    @abstractmethod
+    def remarks(
+        self, spec: TrainingSpec, target: ColumnProfile, column: pa.ChunkedArray
+    ) -> list[tuple[str, str]]:
+        """What a resolved spec probably does not intend, by the first cells of its target: codes
+        of warnings, and details."""
+
     def strata_aside(self, target: Vector) -> Codes | None:  # noqa: ARG002
         """(n,) the strata that must be in what is set aside and in what is left; None: rows are
         set aside at random."""

@@ -20,7 +20,7 @@ MANY_ROWS = 5_000
 # With more rows, a second member per fold and more epochs are not worth their cost.
 VERY_MANY_ROWS = 50_000
 # A perceptron stops after the first one without a mistake.
-PERCEPTRON_EPOCHS = 1_000
+PERCEPTRON_EPOCHS = 200
 
 
 def apply_recipe(spec: TrainingSpec, profile: Profile) -> TrainingSpec:

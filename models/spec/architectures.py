@@ -84,7 +84,7 @@ class PerceptronArchitecture(SpecModel):
     loss `perceptron`, plain SGD with a rate of 1, batches of 1."""
 
     type: Literal["perceptron"]
-    initialization: Literal["constant"] = "constant"
+    initialization: Initialization = "constant"
 
 
 class PiecewiseLinear(SpecModel):

@@ -20,7 +20,6 @@ from models.objectives.classification.calibration import (
     other_folds,
 )
 from models.objectives.classification.graph import add_labels
-from models.objectives.classification.levels import positive_of
 from models.objectives.classification.logistic import LogisticBaseline, MajorityBaseline, solve
 from models.objectives.classification.metrics import (
     Judged,
@@ -82,7 +81,7 @@ class ClassificationLearning(Learning):
         target: Target,
         scored: Sequence[tuple[Vector, Tensor]],
         spec: TrainingSpec,
-        levels: tuple[str, ...],
+        levels: tuple[str, ...],  # noqa: ARG002
     ) -> bool:
         assert isinstance(target, ClassTarget)
         in_time = spec.folds.type == "time"
@@ -93,9 +92,6 @@ class ClassificationLearning(Learning):
         plain = np.concatenate([fold.probabilities(1.0).mean(0) for fold in folds])
         target.uncalibrated = _calibration(actual, plain)
         calibrate(target, folds, in_time=in_time)
-        target.positive = positive_of(
-            levels, np.bincount(actual, minlength=len(levels)).tolist(), spec.decision.positive
-        )
         if target.positive is not None:
             self._choose_thresholds(target, target.positive, scored, spec)
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,10 @@ from models.tables.profile import ColumnProfile
 
 # The probability that a model gave to the true class, in a table of out-of-fold predictions.
 TRUE_PROBABILITY = "probability_of_actual"
+# Classes whose rows a review looks at one by one.
+MOST_FACETS = 20
+# A larger share of one class makes accuracy say little.
+UNEQUAL = 0.95
 NAMED = 5  # classes in one message
 
 
@@ -138,6 +143,59 @@ class Classification(Objective):
     def strata_aside(self, target: Vector) -> Codes:
         return target.astype(np.int64)
 
+    def facets(self, target: Vector) -> Vector:
+        """Of the most frequent classes, that nearest to half of the rows first."""
+        classes, rows = np.unique(target, return_counts=True)
+        frequent = np.argsort(-rows, kind="stable")[:MOST_FACETS]
+        nearest = np.argsort(np.abs(rows[frequent] / len(target) - 0.5), kind="stable")
+        facets: Vector = (target[:, None] == classes[frequent][nearest]).astype(np.float64)
+        return facets
+
+    def remarks(
+        self,
+        spec: TrainingSpec,
+        target: ColumnProfile,  # noqa: ARG002
+        column: pa.ChunkedArray,
+    ) -> list[tuple[str, str]]:
+        counts = levels.counted(column)
+        found = []
+        for group in levels.alike(list(counts))[:NAMED]:
+            found.append(
+                (
+                    "classes_alike",
+                    f"{' and '.join(map(quoted, group))} differ only by case or blanks, and are "
+                    "classes of their own: spell them alike if they are one",
+                )
+            )
+        rare = levels.rare(counts, spec) if spec.rare_classes == "merge" else []
+        if rare:
+            found.append(
+                (
+                    "rare_classes_merged",
+                    f"{len(rare)} classes with fewer than {levels.least_rows(spec)} rows are one "
+                    f"class, '{levels.OTHER}': {_named(rare)}",
+                )
+            )
+        largest = max(counts, key=counts.__getitem__, default="")
+        share = counts.get(largest, 0) / max(1, sum(counts.values()))
+        if share > UNEQUAL:
+            found.append(
+                (
+                    "classes_unequal",
+                    f"{100 * share:.1f} % of the rows are {quoted(largest)}, so a model that "
+                    "always predicts it has that accuracy: look at balanced_accuracy and log_loss",
+                )
+            )
+        if spec.class_weights is not None:
+            found.append(
+                (
+                    "probabilities_weighted",
+                    "class_weights shift the probabilities towards the classes with more weight: "
+                    "to shift decisions alone, set decision.threshold",
+                )
+            )
+        return found
+
     def answering(self, manifest: Any) -> ClassAnswers:
         return ClassAnswers(_classes(manifest))
 
@@ -191,6 +249,9 @@ def _folds(spec: TrainingSpec) -> str:
 
 
 def _not_a_class(level: str, known: set[str]) -> str:
-    return f"{quoted(level)} is not a class: {', '.join(map(quoted, sorted(known)[:NAMED]))}" + (
-        ", …" if len(known) > NAMED else ""
-    )
+    return f"{quoted(level)} is not a class: {_named(sorted(known))}"
+
+
+def _named(names: Sequence[str]) -> str:
+    more = ", …" if len(names) > NAMED else ""
+    return ", ".join(map(quoted, names[:NAMED])) + more

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from models.objectives.base import Vector
+from models.objectives.classification.levels import positive_of
 from models.objectives.classification.metrics import log_losses
 from models.objectives.learning import ALL, Target
 from models.objectives.metrics import Metrics
@@ -58,7 +59,7 @@ class ClassTarget(Target):
         self.register_buffer("threshold", 0.5 * ones)
         self.has_margins = spec.loss != "cross_entropy"
         self.scale = MARGIN_SCALE if self.has_margins else 1.0
-        self.positive: int | None = None
+        self.positive = positive_of(levels, counts.sum(0).tolist(), spec.decision.positive)
         self.served_threshold = 0.5
         self.uncalibrated: Metrics = {}
         self.register_buffer("knots", None)

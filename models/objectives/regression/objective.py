@@ -17,6 +17,8 @@ from models.tables.wording import number_text
 
 # A target whose skewness is above this trains better as its logarithm.
 LOG_SKEWNESS = 1.0
+# A target of so few whole numbers may be codes of classes.
+FEW_VALUES = 20
 # Squares of larger targets, summed over the rows, overflow float64.
 LARGEST_TARGET = 1e150
 # Squares of smaller ones vanish, so any prediction would seem perfect.
@@ -106,6 +108,26 @@ class Regression(Objective):
         """Quantile bins."""
         edges = np.quantile(target, np.linspace(0, 1, most + 1)[1:-1])
         return np.searchsorted(edges, target)
+
+    def facets(self, target: Vector) -> Vector:
+        return target[:, None]
+
+    def remarks(
+        self,
+        spec: TrainingSpec,
+        target: ColumnProfile,
+        column: pa.ChunkedArray,
+    ) -> list[tuple[str, str]]:
+        values = as_numbers(column)
+        if 2 < target.distinct <= FEW_VALUES and not (values[~np.isnan(values)] % 1).any():
+            return [
+                (
+                    "target_could_be_classes",
+                    f"'{spec.target}' has only {target.distinct} whole numbers. It is predicted as "
+                    "a number; if these are codes of classes, set task to 'classification'",
+                )
+            ]
+        return []
 
     def answering(self, manifest: Any) -> RegressionAnswers:
         return RegressionAnswers(RegressionModel.of(manifest))

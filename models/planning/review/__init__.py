@@ -14,6 +14,7 @@ from models.planning.review.leakage import leakage_suspects
 from models.planning.review.order import ordered_in_time
 from models.planning.review.sample import Sample
 from models.planning.review.settings import settings_warnings
+from models.planning.review.target import target_warnings
 from models.planning.review.warning import SpecWarning
 from models.spec import TrainingSpec
 from models.tables.profile import Profile
@@ -31,7 +32,8 @@ def review(spec: TrainingSpec, profile: Profile, parquet: Path) -> list[SpecWarn
     TableDamaged
     """
     found = settings_warnings(spec, profile)
-    sample = Sample(parquet, profile, spec.target)
+    sample = Sample(parquet, profile, spec)
+    found += target_warnings(spec, profile, sample)
     if len(sample) < FEWEST_ROWS:
         return found
     matters = [leakage_suspects]

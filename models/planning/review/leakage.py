@@ -25,10 +25,10 @@ ENOUGH_ROWS = 0.5
 
 
 def leakage_suspects(spec: TrainingSpec, profile: Profile, sample: Sample) -> Iterator[SpecWarning]:
-    """Columns that almost repeat the target of a resolved spec: linearly, in order, or by the mean
-    of each level or bin."""
+    """Columns that almost repeat the target of a resolved spec: linearly, in order, or by the mean,
+    or the classes, of each level or bin."""
     kinds = {feature.name: feature.kind for feature in select(spec, profile)}
-    target = sample.target
+    target, facets = sample.target, sample.facets
     ranks = standard_ranks(target)
     for column, cells in sample.read([c for c in profile.columns if c.name in kinds]):
         if kinds[column.name] == "categorical":
@@ -42,7 +42,7 @@ def leakage_suspects(spec: TrainingSpec, profile: Profile, sample: Sample) -> It
         means = (
             0.0
             if is_time(column)
-            else max(explained_by_means(codes, target), explained_by_means(codes, ranks))
+            else max(explained_by_means(codes, facets), explained_by_means(codes, ranks[:, None]))
         )
         if max(line, order) > SUSPECT:
             how = (
@@ -53,9 +53,9 @@ def leakage_suspects(spec: TrainingSpec, profile: Profile, sample: Sample) -> It
             )
         elif means > SUSPECT:
             how = (
-                f"gives '{spec.target}' away: the means of its "
-                f"{'levels' if kinds[column.name] == 'categorical' else 'values'} explain "
-                f"{100 * means:.1f} % of its variance, with each row left out of its own mean"
+                f"gives '{spec.target}' away: its "
+                f"{'levels' if kinds[column.name] == 'categorical' else 'values'} alone explain "
+                f"{100 * means:.1f} % of how it varies, with each row left out of its own level"
             )
         else:
             continue
@@ -79,23 +79,26 @@ def correlation(column: Numbers, target: Numbers, *, by_rank: bool = False) -> f
     return abs(float(np.corrcoef(x, y)[0, 1]))
 
 
-def explained_by_means(codes: Codes, values: Numbers) -> float:
-    """Share of the variance of (n,) values that the means of their levels explain.
+def explained_by_means(codes: Codes, facets: Numbers) -> float:
+    """Share of the variance of (n, A) facets that the means of their levels explain.
 
     Each row is left out of its own mean, so a level of few rows explains nothing by itself. 0 if
     levels of at least two rows hold fewer than half of the rows.
     """
-    size = np.abs(values).max()
-    scaled = (values - values.mean()) / size if size > 0 else values
+    size = np.abs(facets).max()
+    scaled = (facets - facets.mean(0)) / size if size > 0 else facets
     counts = np.bincount(codes)[codes]
     several = counts > 1
-    if several.sum() < max(2, ENOUGH_ROWS * len(values)):
+    if several.sum() < max(2, ENOUGH_ROWS * len(facets)):
         return 0.0
-    sums = np.bincount(codes, scaled)[codes]
-    others = (sums[several] - scaled[several]) / (counts[several] - 1)
-    rows = scaled[several]
-    total = float(np.sum((rows - rows.mean()) ** 2))
-    return 1 - float(np.sum((rows - others) ** 2)) / total if total > 0 else 0.0
+    left = total = 0.0
+    for values in scaled.T:
+        sums = np.bincount(codes, values)[codes]
+        others = (sums[several] - values[several]) / (counts[several] - 1)
+        rows = values[several]
+        total += float(np.sum((rows - rows.mean()) ** 2))
+        left += float(np.sum((rows - others) ** 2))
+    return 1 - left / total if total > 0 else 0.0
 
 
 def _bins(values: Numbers) -> Codes:

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from models.tables.arrays import as_numbers
+from models.objectives import objective_of
+from models.spec import TrainingSpec
 from models.tables.profile import ColumnProfile, Profile
 from models.tables.stored import read_first
 
@@ -26,19 +27,28 @@ Codes = NDArray[np.int64]
 class Sample:
     """The first rows of a table that have a target.
 
-    target : (n,)
+    cells : those of the target
+    facets : (n, A) the target as numbers, see `Objective.facets`
     """
 
-    def __init__(self, parquet: Path, profile: Profile, target: str) -> None:
+    def __init__(self, parquet: Path, profile: Profile, spec: TrainingSpec) -> None:
         """Raises TableDamaged."""
         self._parquet = parquet
         self._rows = min(MOST_ROWS, MOST_CELLS // len(profile.columns))
-        numbers = as_numbers(read_first(parquet, [target], self._rows)[target])
-        self._kept = np.flatnonzero(~np.isnan(numbers))
-        self.target: Numbers = numbers[self._kept]
+        cells = read_first(parquet, [spec.target], self._rows)[spec.target]
+        objective = objective_of(spec)
+        values = objective.read(cells, spec).values
+        self._kept = np.flatnonzero(~np.isnan(values))
+        self.cells: pa.ChunkedArray = cells.take(self._kept)
+        self.facets: Numbers = objective.facets(values[self._kept])
+
+    @property
+    def target(self) -> Numbers:
+        """(n,) the facet that shows most of it."""
+        return self.facets[:, 0]
 
     def __len__(self) -> int:
-        return len(self.target)
+        return len(self.cells)
 
     def read(
         self, columns: Sequence[ColumnProfile]
