@@ -25,6 +25,7 @@ from models.serving.predictor import Predictions
 from models.tables.faults import RowWarning
 
 BATCH_ROWS = 1_000
+MOST_NAMED = 20  # columns in a message
 ALL = slice(None)
 WARNINGS = "warnings"
 MOST_WARNINGS = 20  # of a row; one more says how many there are besides
@@ -42,19 +43,19 @@ class CsvLayout:
     @classmethod
     def of(cls, query: PredictQuery, columns: Sequence[Column]) -> CsvLayout:
         """The layout for a model with these columns; raises Invalid for an unknown column."""
-        known = [*(column.name for column in columns), WARNINGS]
-        usual = [*(column.name for column in columns if column.is_default), WARNINGS]
-        chosen = [part.strip() for text in query.columns for part in text.split(",")] or usual
-        unknown = [column for column in chosen if column not in known]
+        offered = [column for column in columns if column.in_csv]
+        known = dict.fromkeys([*(column.name for column in offered), WARNINGS])
+        usual = [*(column.name for column in offered if column.is_default), WARNINGS]
+        chosen = names_in(query.columns, known) or usual
+        unknown = [name for name in chosen if name not in known]
         if unknown:
+            some = ", ".join([*known][:MOST_NAMED])
+            more = ", …" if len(known) > MOST_NAMED else ""
             raise Invalid(
-                f"columns must be some of {', '.join(known)}.",
-                [
-                    Fault(column=column, detail="is not a column of the answer")
-                    for column in unknown
-                ],
+                f"columns must be some of {some}{more}.",
+                [Fault(column=name, detail="is not a column of the answer") for name in unknown],
             )
-        first = known[0]
+        first = columns[0].name
         names = [(query.name or name) if name == first else name for name in chosen]
         is_default = not query.passthrough and names == usual
         return cls(query.passthrough, chosen, names, is_default)
@@ -71,15 +72,8 @@ class CsvLayout:
         return names
 
     def copied(self, available: Collection[str]) -> list[str]:
-        """The columns to copy. A parameter that is not a column's name may list several names.
-
-        Raises
-        ------
-        Invalid: there is no such column.
-        """
-        names = []
-        for text in self.passthrough:
-            names += [text] if text in available else [part.strip() for part in text.split(",")]
+        """The columns to copy; raises Invalid if there is no such column."""
+        names = names_in(self.passthrough, available)
         absent = [name for name in names if name not in available]
         if absent:
             raise Invalid(
@@ -92,6 +86,27 @@ class CsvLayout:
         return names
 
 
+def names_in(texts: Iterable[str], known: Collection[str]) -> list[str]:
+    """The names in parameters, each of which may list several; a known name may have commas.
+
+    >>> names_in(["prediction, p(fair, dry)"], ["prediction", "p(fair, dry)"])
+    ['prediction', 'p(fair, dry)']
+    """
+    longest = max((name.count(",") for name in known), default=0) + 1
+    names = []
+    for text in texts:
+        if text in known:
+            names.append(text)
+            continue
+        parts = text.split(",")
+        while parts:
+            tried = (",".join(parts[:end]).strip() for end in range(longest, 1, -1))
+            name = next((name for name in tried if name in known), parts[0].strip())
+            names.append(name)
+            parts = parts[name.count(",") + 1 :]
+    return names
+
+
 def answer(
     predicted: Predicted, query: PredictQuery, settings: Settings, *, as_csv: bool
 ) -> Response:
@@ -100,7 +115,8 @@ def answer(
 
     Raises
     ------
-    Invalid: a CSV layout for JSON, an explanation as CSV, or columns that the rows do not have.
+    Invalid: a CSV layout for JSON, an explanation or a list of classes for a CSV, or columns that
+        the rows do not have.
     """
     layout = CsvLayout.of(query, predicted.columns)
     if not as_csv and not layout.is_default:
@@ -109,6 +125,11 @@ def answer(
         )
     if as_csv and query.explain:
         raise Invalid("Explanations need a JSON answer. Send Accept: application/json.")
+    if as_csv and query.classes:
+        raise Invalid(
+            "classes applies only to JSON answers. For a CSV, name the columns: "
+            "?columns=prediction,p(yes)."
+        )
     headers = {"Vary": "Accept"}
     if as_csv:
         first = next(predicted.blocks)
@@ -141,10 +162,12 @@ def _json(predicted: Predicted) -> Iterator[bytes]:
 
 
 def _outcomes(predicted: Predicted, found: Predictions, part: slice) -> list[dict[str, object]]:
-    """A PredictionOut or an ExplainedOut for each row."""
+    """A PredictionOut for each row."""
     members: dict[str, Sequence[object]] = {}
     inner: dict[str, dict[str, Sequence[object]]] = {}
     for column in predicted.columns:
+        if not column.path:
+            continue
         first, *rest = column.path
         cells = cells_of(found, column, part)
         if rest:
@@ -162,6 +185,7 @@ def _outcomes(predicted: Predicted, found: Predictions, part: slice) -> list[dic
                 "contributions": dict(
                     zip(predicted.features, explanation.contributions.tolist(), strict=True)
                 ),
+                "level": explanation.level,
             }
             for explanation in found.explanations[part]
         ]
@@ -181,14 +205,21 @@ def _csv_batches(
         cells: list[Sequence[Cell]] = [block.rows.column(name) for name in names]
         for name in layout.columns:
             wanted = columns.get(name)
-            cells.append(cells_of(found, wanted) if wanted else warning_texts(found))
+            cells.append(written_cells(found, wanted) if wanted else warning_texts(found))
         yield [list(row) for row in zip(*cells, strict=True)]
 
 
 def cells_of(found: Predictions, column: Column, part: slice = ALL) -> Sequence[Any]:
-    """Texts, or numbers with None for those that are not finite."""
+    """Numbers with None for those that are not finite, texts, lists of texts, or numbers by
+    name."""
     cells = found.cells[column.name][part]
     return finite(cells) if isinstance(cells, np.ndarray) else cells
+
+
+def written_cells(found: Predictions, column: Column) -> Sequence[Cell]:
+    """As one text or number each."""
+    cells = cells_of(found, column)
+    return cells if column.written is None else [column.written(cell) for cell in cells]
 
 
 def warning_texts(found: Predictions) -> list[str]:

@@ -35,7 +35,6 @@ from app.predictions.schemas import (
     PredictRequest,
 )
 from app.predictions.turns import predicted_in_turn
-from models.objectives.base import Question
 
 CSV_EXAMPLE = "Id,LotArea,Neighborhood,OverallQual,YearBuilt\n1,8450,CollgCr,7,2003\n"
 
@@ -110,7 +109,8 @@ router = APIRouter(prefix="/v1", tags=["predictions"], route_class=RowsRoute)
 )
 async def predict(request: Request) -> Response:
     """Takes rows as JSON or CSV. The answer has the format in Accept, by default that of the rows.
-    Each prediction has an interval, whose coverage was measured on rows that its model did not see.
+    Each predicted number has an interval; each predicted class has probabilities, and a set of
+    classes. Their coverage was measured on rows that the model did not see.
 
     Columns may be in any order. A missing column or cell is imputed as in training;
     `missing_columns` lists the columns, a warning on the row reports the cell. A column that the
@@ -141,7 +141,7 @@ async def predict_with_model(
 async def _answer(request: Request, model: str, query: PredictQuery) -> Response:
     # Called without FastAPI's injection, which takes a tenth of the time of a prediction.
     found, tenant = await resources(request), (await principal(request)).tenant
-    question = Question(query.coverage, query.on_unknown, query.explain)
+    question = query.question()
     accept = request.headers.get("Accept")
 
     async with received(request, found.settings, read_rows, query.separator) as body:

@@ -12,7 +12,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import chain, islice
 from typing import Annotated, Any, TypeVar
@@ -30,10 +30,10 @@ from app.http.json_document import load
 from app.http.json_text import Place
 from app.http.media import CSV, FORM, JSON, content_type, refuse_compressed
 from app.http.validation import table_faults
-from app.predictions.schemas import JsonCell, JsonRow, OnUnknown, PredictRequest
+from app.predictions.schemas import JsonCell, JsonRow, PredictRequest
 from app.predictions.spooling import Spooled, spool
 from app.settings import Settings
-from models.objectives.base import Question
+from models.objectives.base import OnUnknown, Question
 from models.serving.encoding import Given
 from models.serving.predictor import Predictions, Predictor
 from models.tables.table import Blocks, Limits, TableError
@@ -157,8 +157,8 @@ class CsvBody:
 
 
 def block_length(predictor: Predictor, cells: int) -> int:
-    """The number of rows of a block with at most `cells` cells."""
-    return max(1, min(BLOCK_ROWS, cells // len(predictor.manifest.columns)))
+    """The number of rows of a block with at most `cells` cells or outputs of the model."""
+    return max(1, min(BLOCK_ROWS, cells // predictor.cells_per_row))
 
 
 class JsonRows:
@@ -182,10 +182,10 @@ class JsonRows:
 
     def predict(self, predictor: Predictor, question: Question) -> Predictions:
         """Predict; the document's options override the query's."""
-        own = Question(
+        own = replace(
+            question,
             coverage=self._table.coverage or question.coverage,
             on_unknown=self._table.on_unknown or question.on_unknown,
-            explain=question.explain,
         )
         return predictor.predict_rows(self._rows, own, self._given)
 

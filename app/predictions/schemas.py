@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, NotRequired
 
-from pydantic import BaseModel, ConfigDict, FailFast, Field, FiniteFloat, Strict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    FailFast,
+    Field,
+    FiniteFloat,
+    Strict,
+    ValidationInfo,
+    field_validator,
+)
+from typing_extensions import TypedDict
 
 from app.http.parameters import ID_PATTERN, PRINTABLE, SEPARATOR, AsDigits
 from app.registry.names import CHAMPION
-from models.objectives.base import DEFAULT_COVERAGE, HIGHEST_COVERAGE, LOWEST_COVERAGE
+from models.objectives.base import (
+    DEFAULT_COVERAGE,
+    HIGHEST_COVERAGE,
+    LOWEST_COVERAGE,
+    OnUnknown,
+    Question,
+)
+from models.objectives.classification.cells import FEW_CLASSES
 from models.tables.faults import RowWarning
 
 MOST_EXPLAINED = 20  # rows of a request: each takes as long as thousands of predictions
 
-OnUnknown = Literal["warn", "error"]
 # Strict, and the first type that fits: finding the best of five takes twice as long.
 JsonCell = Annotated[
     Annotated[str, Strict()]
@@ -56,8 +72,8 @@ class PredictRequest(BaseModel):
         strict=True,
         ge=LOWEST_COVERAGE,
         le=HIGHEST_COVERAGE,
-        description="Share of the true values that the intervals should contain. Default: that of "
-        f"the query parameter, {DEFAULT_COVERAGE}.",
+        description="Share of the true values that the intervals, or sets of classes, should "
+        f"contain. Default: that of the query parameter, {DEFAULT_COVERAGE}.",
     )
     on_unknown: OnUnknown | None = Field(
         default=None,
@@ -76,7 +92,13 @@ class PredictQuery(BaseModel):
         default=DEFAULT_COVERAGE,
         ge=LOWEST_COVERAGE,
         le=HIGHEST_COVERAGE,
-        description="Share of the true values that the intervals should contain.",
+        description="Share of the true values that the intervals, or sets of classes, should "
+        "contain.",
+    )
+    by_class: bool = Field(
+        default=False,
+        description="Of classes: whether the sets should contain that share of the rows of each "
+        "class, instead of all rows together. Rare classes then make them larger.",
     )
     on_unknown: OnUnknown = Field(
         default="warn",
@@ -87,6 +109,22 @@ class PredictQuery(BaseModel):
         description="Adds each column's contribution to each prediction (JSON only). A row takes "
         f"as long as thousands of predictions, so a request may have at most {MOST_EXPLAINED} "
         "rows, fewer for a model with many columns or weights.",
+    )
+    explained_class: str | None = Field(
+        default=None,
+        description="Of classes, with `explain=true`: the class whose log-odds are explained. "
+        "Default: the predicted one.",
+    )
+    threshold: Annotated[float, AsDigits, Field(gt=0, lt=1)] | None = Field(
+        default=None,
+        description="Of two classes: the probability from which the positive one is predicted. "
+        "Default: the model's own, which `GET /v1/models/{id}` shows.",
+    )
+    classes: list[str] = Field(
+        default=[],
+        description="Of classes, in JSON answers: those whose probabilities each row lists; `*` "
+        "for all. Repeat it for several, because a class may have a comma in its name. Default: "
+        f"all of up to {FEW_CLASSES}; of more, the predicted one and those of the row's set.",
     )
     separator: str | None = Field(
         default=None,
@@ -106,9 +144,28 @@ class PredictQuery(BaseModel):
     )
     columns: list[str] = Field(
         default=[],
-        description="Columns of a CSV answer. Default: all, which are `prediction`, `low`, `high` "
-        "and `warnings`.",
+        description="Columns of a CSV answer. Default: of numbers `prediction`, `low`, `high` and "
+        "`warnings`, of classes `prediction`, `probability`, `set` and `warnings`. `p(yes)` is the "
+        "probability of the class yes.",
     )
+
+    def question(self) -> Question:
+        return Question(
+            coverage=self.coverage,
+            on_unknown=self.on_unknown,
+            explain=self.explain,
+            explained_class=self.explained_class,
+            threshold=self.threshold,
+            classes=tuple(self.classes),
+            by_class=self.by_class,
+        )
+
+    @field_validator("explained_class")
+    @classmethod
+    def _needs_explain(cls, level: str | None, info: ValidationInfo) -> str | None:
+        if level is not None and info.data.get("explain") is False:
+            raise ValueError("applies only with explain=true")
+        return level
 
 
 class NamedPredictQuery(PredictQuery):
@@ -131,27 +188,51 @@ class IntervalOut(BaseModel):
     coverage: float
 
 
+class SetOut(BaseModel):
+    """Contains the true class with probability `coverage`."""
+
+    levels: list[str] = Field(
+        description="The most probable first. Empty if even the predicted class would make the "
+        "sets contain more truths than requested."
+    )
+    coverage: float
+
+
 class ExplanationOut(BaseModel):
-    """What each column adds to a prediction: base + the sum of contributions = value."""
+    """What each column adds to a prediction: base + the sum of contributions = value, or the
+    log-odds of a class."""
 
     base: float = Field(description="The mean prediction of a sample of the training rows.")
     contributions: dict[str, float] = Field(
-        description="Shapley values by column, on the target's own scale."
+        description="Shapley values by column, on the target's own scale, or in log-odds."
     )
+    level: str | None = Field(description="The class that is explained; null for a number.")
 
 
-class PredictionOut(BaseModel):
-    """`value` is on the target's own scale; null if it is not a finite number."""
+class PredictionOut(TypedDict):
+    """A row's prediction: of a number with `interval`, of a class with `probabilities` and
+    `set`."""
 
-    value: float | None
-    interval: IntervalOut
+    value: Annotated[
+        float | str | None,
+        Field(
+            description="A number on the target's own scale, null if it is not finite; or a class."
+        ),
+    ]
+    interval: NotRequired[IntervalOut]
+    probabilities: NotRequired[
+        Annotated[
+            dict[str, float],
+            Field(
+                description="By class. Of more than "
+                f"{FEW_CLASSES} classes only the predicted one and those of the set, unless "
+                "`?classes=` names others."
+            ),
+        ]
+    ]
+    set: NotRequired[SetOut]
     warnings: list[RowWarning]
-
-
-class ExplainedOut(PredictionOut):
-    """A prediction with its explanation, for `explain=true`."""
-
-    explanation: ExplanationOut
+    explanation: NotRequired[Annotated[ExplanationOut, Field(description="With `?explain=true`.")]]
 
 
 class PredictionsOut(BaseModel):
@@ -169,4 +250,4 @@ class PredictionsOut(BaseModel):
         description="Columns of the rows that the model does not use."
     )
     warnings: list[RowWarning] = Field(description="Warnings that apply to all rows.")
-    predictions: list[ExplainedOut | PredictionOut]
+    predictions: list[PredictionOut]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from threading import Event
 
+from fastapi.exceptions import RequestValidationError
 from starlette.requests import ClientDisconnect
 
 from app.errors import Invalid, InvalidRows
@@ -24,7 +25,7 @@ from app.predictions.schemas import MOST_EXPLAINED
 from app.registry.names import ModelNames
 from app.resources import Resources
 from app.storage.tables import Model
-from models.objectives.base import Column, Question
+from models.objectives.base import Column, Question, Unanswerable
 from models.serving.predictor import Predictions, Predictor, RowError
 from models.tables.faults import TableFault
 
@@ -104,6 +105,11 @@ def predict(
     is set, here or when a block is requested.
     """
     model, predictor = loaded.model, loaded.predictor
+    try:
+        predictor.check(question)
+    except Unanswerable as error:
+        finding = {"type": "value_error", "loc": ("query", error.option), "input": None}
+        raise RequestValidationError([finding | {"ctx": {"error": str(error)}}]) from None
     blocks = _counted(
         resources, tenant, model.id, predictor, _blocks(resources, predictor, body, question, gone)
     )

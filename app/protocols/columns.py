@@ -11,12 +11,11 @@ from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
 from app.errors import Invalid
-from app.predictions.answers import WARNINGS, cells_of, warning_texts
+from app.predictions.answers import WARNINGS, warning_texts, written_cells
 from app.predictions.rows import JsonTable, Row
-from app.predictions.schemas import OnUnknown
 from app.predictions.service import Predicted
 from app.predictions.spooling import AnswerFiles, Spooled
-from models.objectives.base import HIGHEST_COVERAGE, LOWEST_COVERAGE, Column
+from models.objectives.base import HIGHEST_COVERAGE, LOWEST_COVERAGE, Column, OnUnknown
 from models.serving.predictor import Predictions
 
 # Unlike in /v1/predict, NaN is allowed: clients that send tables write it for a missing cell.
@@ -80,7 +79,7 @@ class Tensor:
     def cells(self, found: Predictions) -> Sequence[Any]:
         """One cell per row, or for several columns a tuple of cells."""
         columns = [
-            warning_texts(found) if column is WARNING_COLUMN else cells_of(found, column)
+            warning_texts(found) if column is WARNING_COLUMN else written_cells(found, column)
             for column in self.columns
         ]
         return columns[0] if len(columns) == 1 else [*zip(*columns, strict=True)]

@@ -77,16 +77,20 @@ class Column:
     tensor : its name if answers are tensors; None: it is not in them. Columns that share a tensor
         are side by side in it.
     is_text : whether its cells are texts or lists of texts; otherwise numbers, NaN for none
-    is_default : whether a CSV, or an answer of tensors, has it unless the request names columns
+    written : a cell as one text, for a CSV or a tensor; None: it is one already, or a number
     in_csv : whether a CSV can have it
+    is_default : whether a CSV has it unless the request names columns
+    is_default_tensor : whether an answer of tensors has it unless the request names outputs
     """
 
     name: str
     path: tuple[str, ...]
     tensor: str | None = None
     is_text: bool = False
-    is_default: bool = True
+    written: Callable[[Any], str] | None = None
     in_csv: bool = True
+    is_default: bool = True
+    is_default_tensor: bool = True
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ class Outputs:
     """A model's outputs for N rows.
 
     values : (N, …) the members' joint predictions
-    members : (K, N, …)
+    members : (K, N, …); (0, N, …) if `Answering.needs_members` is false
     numbers, codes : (N, D) and (N, C), the rows themselves
     """
 
@@ -120,7 +124,7 @@ class Outputs:
 class Answer:
     """Cells (N,) by column name, and what is odd about single rows and about all rows.
 
-    bins : (N,) the bin of each prediction among `Answering.shares`
+    bins : (N,) the bin of each prediction among `Answering.shares`, whatever the request changes
     """
 
     cells: Mapping[str, Cells]
@@ -132,9 +136,11 @@ class Answer:
 class Answering(ABC):
     """Turns one model's outputs into answers.
 
+    needs_members : whether an answer depends on the single members' predictions
     shares : of the out-of-fold predictions by their bin; empty if predictions are not counted
     """
 
+    needs_members: ClassVar[bool] = True
     columns: tuple[Column, ...]
     shares: Sequence[float] = ()
 

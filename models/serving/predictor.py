@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from math import prod
 
 import numpy as np
 import onnxruntime
@@ -37,7 +38,8 @@ class RowError(TableError):
 
 @dataclass(frozen=True)
 class Predictions:
-    """values (N, …) and members (K, N, …) on the target's own scale.
+    """values (N, …) and members (K, N, …) on the target's own scale; K is 0 if the answers do not
+    need them.
 
     cells : (N,) of each column of the answer, by the column's name
     encoded : the rows as passed to the graph, and what is odd about each
@@ -75,7 +77,15 @@ class Predictor:
         objective = OBJECTIVES[manifest.task]
         self.answering = objective.answering(manifest)
         self.columns = self.answering.columns
-        self._outputs = [objective.output, MEMBERS]
+        self._outputs = [objective.output, MEMBERS][: 1 + self.answering.needs_members]
+        numbers = {
+            output.name: prod(size for size in output.shape if isinstance(size, int))
+            for output in self._session.get_outputs()
+        }
+        # Of a row: its columns, or what the graph makes of them.
+        self.cells_per_row = max(
+            len(manifest.columns), sum(numbers[name] for name in self._outputs)
+        )
         self.memory_bytes = 2 * len(core) + SESSION_BYTES
         self.explanation_bytes = len(core) * predictions_per_explanation(len(manifest.columns))
         # Whether a row takes about a millisecond at most. Dates, and numbers that are levels, are
@@ -159,12 +169,10 @@ class Predictor:
             )
             for start in range(0, max(1, len(numbers)), CHUNK_ROWS)
         ]
-        if len(parts) == 1:
-            return parts[0][0], parts[0][1]
-        return (
-            np.concatenate([value for value, _ in parts]),
-            np.concatenate([members for _, members in parts], axis=1),
-        )
+        values = _joined([value for value, *_ in parts], axis=0)
+        if not self.answering.needs_members:
+            return values, np.empty((0, *values.shape))
+        return values, _joined([members for _, members in parts], axis=1)
 
     def _warn_of_outliers(self, encoded: EncodedRows) -> None:
         if self._outliers is None:
@@ -192,3 +200,7 @@ class Predictor:
 
             found.append(explain(predict, background, numbers, codes, level))
         return found
+
+
+def _joined(parts: Sequence[Vector], axis: int) -> Vector:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis)

@@ -110,7 +110,7 @@ def registered(
 ) -> str:
     """Puts a trained model into the registry; gives its id."""
     upload(client, built.case.cells.to_pandas().to_csv(index=False))
-    job = submit(client, target="price")
+    job = submit(client, target=built.case.spec.target)
     files = {
         "core.onnx": built.core,
         "model.onnx": built.full,
@@ -202,6 +202,7 @@ def manifest(columns: Columns = OWN_COLUMNS) -> Manifest:
         ],
         inputs={name: name for name in columns},
         members=2,
+        rows=ROWS,
         metrics={"rmse": 1.5},
         spec={
             "members_per_fold": 1,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from pydantic import BaseModel
@@ -12,21 +11,30 @@ from models.objectives.base import (
     ALL_CLASSES,
     Answer,
     Answering,
+    Codes,
     Column,
     Outputs,
     Question,
     Unanswerable,
     Vector,
 )
-from models.objectives.classification.sets import bounds, chance, decided, listed, members
+from models.objectives.classification.cells import (
+    COVERAGE,
+    FEW_CLASSES,
+    PREDICTION,
+    PROBABILITIES,
+    PROBABILITY,
+    SET,
+    Cells,
+    Levels,
+)
+from models.objectives.classification.sets import bounds, decided, joined
 from models.tables.faults import RowWarning, quoted
 
-# With more classes, an answer lists only the probabilities of those in a row's set.
-FEW_CLASSES = 20
 # The log-odds of a probability of 0 or 1 are infinite.
 CLOSEST = 1e-15
-PREDICTION, PROBABILITY, PROBABILITIES, SET = "prediction", "probability", "probabilities", "set"
-COVERAGE = "coverage"
+MOST_CACHED = 100  # coverages whose bounds are kept
+NAMED = 5  # classes in a message
 
 
 class SetBounds(BaseModel):
@@ -62,24 +70,24 @@ class Classes(BaseModel):
 class ClassAnswers(Answering):
     """A set contains the true class with the requested frequency."""
 
+    needs_members = False
+
     def __init__(self, classes: Classes) -> None:
         self._classes = classes
-        self._levels = tuple(classes.levels)
-        self._places = {level: place for place, level in enumerate(self._levels)}
+        self._levels = Levels(classes.levels)
         self._calibration = classes.calibration.model_dump()
-        self._bounds: dict[tuple[float, bool], np.ndarray] = {}
-        self._words = np.array(self._levels, object)
-        self.is_short = len(self._levels) <= FEW_CLASSES
+        self._bounds: dict[tuple[float, bool], Vector] = {}
         self.shares = classes.shares
+        is_short = len(self._levels) <= FEW_CLASSES
         self.columns = (
             Column(PREDICTION, ("value",), tensor="label", is_text=True),
             Column(PROBABILITY, (), tensor=PROBABILITY),
             Column(PROBABILITIES, (PROBABILITIES,), in_csv=False),
             *(
-                Column(column_of(level), (), tensor=PROBABILITIES, is_default=False)
-                for level in self._levels
+                Column(name, (), tensor=PROBABILITIES, is_default=False, is_default_tensor=is_short)
+                for name in self._levels.by_column
             ),
-            Column(SET, (SET, "levels"), tensor=SET, is_text=True),
+            Column(SET, (SET, "levels"), tensor=SET, is_text=True, written=joined),
             Column(COVERAGE, (SET, COVERAGE), is_default=False),
         )
 
@@ -99,57 +107,42 @@ class ClassAnswers(Answering):
             )
 
     def _place(self, level: str, option: str) -> int:
-        if level not in self._places:
-            known = ", ".join(quoted(name) for name in self._levels[:5])
-            more = ", …" if len(self._levels) > 5 else ""
+        place = self._levels.places.get(level)
+        if place is None:
+            known = ", ".join(quoted(name) for name in self._levels.names[:NAMED])
+            more = ", …" if len(self._levels) > NAMED else ""
             raise Unanswerable(option, f"{quoted(level)} is not a class: {known}{more}")
-        return self._places[level]
+        return place
 
     def answer(self, outputs: Outputs, question: Question) -> Answer:
-        classes, values = self._classes, outputs.values
-        threshold = classes.threshold if question.threshold is None else question.threshold
-        places = decided(values, classes.positive, threshold)
+        predicted = self._decided(outputs.values, question.threshold)
         largest = self._bounds_of(question)
-        inside = members(values, chance(outputs.numbers, outputs.codes), largest)
-        sets = [listed(*row, self._levels) for row in zip(values, inside, strict=True)]
-        cells: dict[str, Any] = {
-            PREDICTION: self._words[places].tolist(),
-            PROBABILITY: np.take_along_axis(values, places[:, None], 1)[:, 0],
-            PROBABILITIES: self._listed(values, sets, places, question.classes),
-            SET: sets,
-            COVERAGE: np.full(len(values), question.coverage),
-        }
-        about_all = [] if np.isfinite(largest).all() else [too_few_rows(question.coverage)]
-        return Answer(_Cells(cells, values, self._places), (), about_all, places)
+        about_all = [] if np.isfinite(largest).all() else [too_few_rows(question)]
+        return Answer(
+            Cells(self._levels, outputs, question, predicted, largest),
+            about_all=about_all,
+            bins=self._decided(outputs.values, None),
+        )
 
-    def _bounds_of(self, question: Question) -> np.ndarray:
+    def _decided(self, values: Vector, threshold: float | None) -> Codes:
+        """(N,) the places of the predicted classes."""
+        own = self._classes.threshold if threshold is None else threshold
+        return decided(values, self._classes.positive, own)
+
+    def _bounds_of(self, question: Question) -> Vector:
         key = (question.coverage, question.by_class)
-        if key not in self._bounds:
+        found = self._bounds.get(key)
+        if found is None:
+            found = bounds(
+                self._calibration,
+                self._levels.names,
+                question.coverage,
+                by_class=question.by_class,
+            )
             if len(self._bounds) > MOST_CACHED:
                 self._bounds.clear()
-            self._bounds[key] = bounds(
-                self._calibration, self._levels, question.coverage, by_class=question.by_class
-            )
-        return self._bounds[key]
-
-    def _listed(
-        self,
-        values: Vector,
-        sets: Sequence[Sequence[str]],
-        places: np.ndarray,
-        asked: tuple[str, ...],
-    ) -> list[dict[str, float]]:
-        """For each row, the probabilities that are asked for."""
-        if not asked and not self.is_short:
-            predicted = self._words[places].tolist()
-            rows = zip(values, sets, predicted, strict=True)
-            return [
-                {level: float(row[self._places[level]]) for level in dict.fromkeys((own, *levels))}
-                for row, levels, own in rows
-            ]
-        levels = self._levels if not asked or ALL_CLASSES in asked else asked
-        chosen = values[:, [self._places[level] for level in levels]].tolist()
-        return [dict(zip(levels, row, strict=True)) for row in chosen]
+            self._bounds[key] = found
+        return found
 
     def explained(
         self, values: Vector, question: Question
@@ -157,51 +150,24 @@ class ClassAnswers(Answering):
         """The log-odds of the class."""
         level = question.explained_class
         if level is None:
-            threshold = (
-                self._classes.threshold if question.threshold is None else question.threshold
-            )
-            place = int(decided(values, self._classes.positive, threshold)[0])
+            place = int(self._decided(values, question.threshold)[0])
         else:
-            place = self._places[level]
+            place = self._levels.places[level]
 
         def log_odds(values: Vector) -> Vector:
             own = np.clip(values[:, place], CLOSEST, 1 - CLOSEST)
             odds: Vector = np.log(own) - np.log1p(-own)
             return odds
 
-        return self._levels[place], log_odds
+        return self._levels.names[place], log_odds
 
 
-MOST_CACHED = 100  # coverages whose bounds are kept
-
-
-class _Cells(Mapping[str, Any]):
-    """The cells of an answer; those of single classes are views."""
-
-    def __init__(self, cells: dict[str, Any], values: Vector, places: Mapping[str, int]) -> None:
-        self._cells, self._values, self._places = cells, values, places
-
-    def __getitem__(self, name: str) -> Any:
-        if name in self._cells:
-            return self._cells[name]
-        return self._values[:, self._places[name[2:-1]]]
-
-    def __iter__(self) -> Any:
-        return iter([*self._cells, *map(column_of, self._places)])
-
-    def __len__(self) -> int:
-        return len(self._cells) + len(self._places)
-
-
-def column_of(level: str) -> str:
-    """The name of the column with a class's probability."""
-    return f"p({level})"
-
-
-def too_few_rows(coverage: float) -> RowWarning:
+def too_few_rows(question: Question) -> RowWarning:
+    whose, which = ("of some classes ", "those") if question.by_class else ("", "all")
     return RowWarning(
         "no_set",
         None,
-        f"the model has too few out-of-fold rows for sets that contain {100 * coverage:g} % of the "
-        "truths: each set has every class; request a smaller coverage",
+        f"the model has too few out-of-fold rows {whose}for sets that contain "
+        f"{100 * question.coverage:g} % of the truths: each set has {which} classes; request a "
+        "smaller coverage",
     )

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from models.objectives.base import LOWEST_COVERAGE, MEASURED, Codes, Vector
 from models.objectives.classification import sets
-from models.objectives.classification.answers import Classes, SetBounds, SetCalibration, column_of
+from models.objectives.classification.answers import Classes, SetBounds, SetCalibration
 from models.objectives.classification.calibration import (
     Fold,
     by_member,
     calibrate,
     other_folds,
 )
+from models.objectives.classification.cells import column_of
 from models.objectives.classification.graph import add_labels
 from models.objectives.classification.logistic import LogisticBaseline, MajorityBaseline, solve
 from models.objectives.classification.metrics import (
