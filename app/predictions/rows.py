@@ -71,6 +71,7 @@ class JsonTable:
 
     names : columns that any row has
     rows : returns the rows from one position to another
+    method : what to predict, among `Answering.methods`; None for the usual
     """
 
     count: int
@@ -78,6 +79,7 @@ class JsonTable:
     rows: Callable[[int, int], Sequence[Row]]
     coverage: float | None
     on_unknown: OnUnknown | None
+    method: str | None = None
 
 
 def refuse_too_many(rows: int, settings: Settings) -> None:

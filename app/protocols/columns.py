@@ -35,7 +35,8 @@ class Asked(BaseModel):
         strict=True,
         ge=LOWEST_COVERAGE,
         le=HIGHEST_COVERAGE,
-        description="Share of the true values that the intervals should contain.",
+        description="Share of the true values that the intervals, or sets of classes, should "
+        "contain.",
     )
     on_unknown: OnUnknown | None = Field(
         default=None,
@@ -72,6 +73,11 @@ class Tensor:
     @property
     def datatype(self) -> str:
         return BYTES if self.columns[0].is_text else FLOAT
+
+    @property
+    def is_default(self) -> bool:
+        """Whether an answer has it unless the request names outputs."""
+        return all(column.is_default_tensor for column in self.columns)
 
     def shape(self, rows: int) -> list[int]:
         return [rows] if len(self.columns) == 1 else [rows, len(self.columns)]

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from threading import Event
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -18,6 +19,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Discriminator,
+    Field,
     Tag,
     TypeAdapter,
     ValidationError,
@@ -26,13 +28,15 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import to_json
+from typing_extensions import TypedDict
 
-from app.errors import Invalid, ProblemDocument
+from app.errors import Fault, Invalid, ProblemDocument
 from app.http.deps import PrincipalDep, ResourcesDep
 from app.http.media import CSV, JSON
 from app.http.openapi import REF
 from app.predictions import service
 from app.predictions.rows import (
+    JsonBody,
     JsonTable,
     Row,
     RowsBody,
@@ -158,6 +162,13 @@ class DataframeSplit(BaseModel):
 class Params(Asked):
     """Of a request."""
 
+    predict_method: str | None = Field(
+        default=None,
+        description="Of classes: `predict_proba` gives the probabilities of a row's classes, in "
+        "the order in which `GET /v1/models/{id}` lists them. `predict`, the default, gives the "
+        "class.",
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _are_known(cls, params: Any) -> Any:
@@ -165,7 +176,7 @@ class Params(Asked):
         if isinstance(params, dict):
             unknown = next((name for name in params if name not in cls.model_fields), None)
             if unknown is not None:
-                known = " and ".join(cls.model_fields)
+                known = ", ".join(cls.model_fields)
                 raise ValueError(f"may have {known}, got {quoted(unknown)}")
         return params
 
@@ -194,15 +205,19 @@ class ScoringRequest(BaseModel):
         return self
 
 
-class ScoringAnswer(BaseModel):
-    """MLflow's clients read only `predictions`. `low`, `high` and `warnings` are in the same order.
-    The others are about all rows, as in `POST /v1/predict`."""
+class ScoringAnswer(TypedDict):
+    """MLflow's clients read only `predictions`: numbers, classes, or a row's probabilities. Others,
+    up to `warnings`, are in the same order: of numbers `low` and `high`, of classes `label` (with
+    `predict_proba`), `probability`, `probabilities` (up to 20 classes) and `set`. The rest is about
+    all rows, as in `POST /v1/predict`."""
 
-    model_config = ConfigDict(protected_namespaces=())
-
-    predictions: list[float | None]
-    low: list[float | None]
-    high: list[float | None]
+    predictions: list[float | str | list[float] | None]
+    low: NotRequired[list[float | None]]
+    high: NotRequired[list[float | None]]
+    label: NotRequired[list[str]]
+    probability: NotRequired[list[float]]
+    probabilities: NotRequired[list[list[float]]]
+    set: NotRequired[list[str]]
     warnings: list[str]
     model_id: str
     target: str
@@ -232,7 +247,12 @@ async def version() -> str:
 
 def _read_scoring(data: bytes, settings: Settings) -> JsonTable:
     request = validated(REQUEST, load_json(data, settings))
-    asked, split = request.params or Params(), request.dataframe_split
+    asked = request.params or Params()
+    return replace(_table(request, asked), method=asked.predict_method)
+
+
+def _table(request: ScoringRequest, asked: Params) -> JsonTable:
+    split = request.dataframe_split
     table = request.dataframe_records or request.instances or request.inputs or []
     if isinstance(table, dict):
         return of_columns(table, _length(table), asked)
@@ -286,8 +306,8 @@ async def invocations(
     request: Request, resources: ResourcesDep, principal: PrincipalDep
 ) -> Response:
     """Takes rows as `dataframe_split`, `dataframe_records`, `instances`, `inputs` or CSV. The
-    champion answers with a number per row, the bounds of its interval and its warnings, as in the
-    CSV of `POST /v1/predict`."""
+    champion answers with a number or a class per row, what belongs to it, and its warnings, as in
+    the CSV of `POST /v1/predict`."""
     async with received(request, resources.settings, _read_scoring) as body:
         tenant = principal.tenant
         score = partial(_score, resources, tenant, body)
@@ -297,10 +317,12 @@ async def invocations(
 def _score(
     resources: Resources, tenant: str, body: RowsBody, champion: service.Loaded, gone: Event
 ) -> Response:
+    first = _first_output(body, champion.predictor.answering.methods)
     predicted = service.predict(resources, tenant, champion, body, PLAIN, gone)
     with AnswerFiles(resources.settings, body.size) as files:
         outputs = tensors_of(champion.predictor.columns)
-        written = write_columns(predicted, files, dict.fromkeys(outputs, False))
+        others = (name for name, tensor in outputs.items() if tensor.is_default)
+        written = write_columns(predicted, files, dict.fromkeys([first, *others], False))
         parts: list[bytes | Spooled] = []
         for name, file in written.items():
             # MLflow's clients read the first output under this name.
@@ -310,3 +332,15 @@ def _score(
         del facts["warnings"]
         parts.append(b"," + to_json(facts)[1:])
         return files.response(parts, JSON, predicted.facts.ignored_header())
+
+
+def _first_output(body: RowsBody, methods: Mapping[str, str]) -> str:
+    """The output that the request calls predictions; raises what reading the rows does."""
+    method = body.table.method if isinstance(body, JsonBody) else None
+    if method is None:
+        return next(iter(methods.values()))
+    if method not in methods:
+        detail = f"must be {' or '.join(methods)} for this model, got {quoted(method)}"
+        pointer = "/params/predict_method"
+        raise Invalid(f"{pointer} {detail}.", [Fault(pointer=pointer, detail=detail)])
+    return methods[method]

@@ -204,8 +204,10 @@ async def infer(
     ] = None,
 ) -> Response:
     """Takes a tensor for each column, of shape [N] or [N, 1], as JSON or as bytes (the binary
-    tensor extension). Outputs are `value`, `low`, `high` and `warnings`, each [N], as in `POST
-    /v1/predict`. `parameters` may hold `coverage` and `on_unknown`."""
+    tensor extension). Outputs are those of `POST /v1/predict`: of numbers `value`, `low`, `high`
+    and `warnings`, of classes `label`, `probability`, `probabilities` [N, classes], `set` (its
+    classes with bars between them) and `warnings`. Of more than 20 classes `probabilities` must be
+    requested in `outputs`. `parameters` may hold `coverage` and `on_unknown`."""
     tenant, body = principal.tenant, TensorBody(data, json_bytes, resources.settings)
     predict = partial(_predict, resources, tenant, name, body)
     return await predicted_in_turn(request, resources, tenant, name, body, PLAIN, predict)

@@ -6,7 +6,7 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from app.errors import Invalid
 from app.predictions.rows import load_json, validated
-from app.protocols.columns import BYTES, FIRST_FAULT, LENGTH, Asked, ProtocolCell
+from app.protocols.columns import BYTES, FIRST_FAULT, LENGTH, Asked, ProtocolCell, Tensor
 from app.settings import Settings
 from models.tables.faults import quoted
 
@@ -91,10 +91,11 @@ class InferRequest(BaseModel):
     inputs: Annotated[list[InputTensor], Field(min_length=1, max_length=MOST_INPUTS), FIRST_FAULT]
     outputs: Annotated[list[RequestedOutput], Field(max_length=MOST_OUTPUTS)] | None = None
 
-    def requested(self, offered: Collection[str]) -> dict[str, bool]:
+    def requested(self, offered: Mapping[str, Tensor]) -> dict[str, bool]:
         """The outputs to return, and whether as bytes; raises Invalid."""
         if not self.outputs:
-            return dict.fromkeys(offered, self.parameters.binary_data_output)
+            usual = (name for name, tensor in offered.items() if tensor.is_default)
+            return dict.fromkeys(usual, self.parameters.binary_data_output)
         requested: dict[str, bool] = {}
         for output in self.outputs:
             if output.name not in offered:
@@ -117,7 +118,7 @@ class OutputTensor(BaseModel):
     shape: list[int]
     datatype: str
     parameters: dict[str, int] | None = None
-    data: list[float | str | None] | None = None
+    data: list[float | str | list[float | None] | None] | None = None
 
 
 REQUEST = TypeAdapter(InferRequest)

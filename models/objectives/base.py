@@ -137,10 +137,13 @@ class Answering(ABC):
     """Turns one model's outputs into answers.
 
     needs_members : whether an answer depends on the single members' predictions
+    methods : the tensor with which each method of a scikit-learn estimator would answer; the first
+        method is the usual one
     shares : of the out-of-fold predictions by their bin; empty if predictions are not counted
     """
 
     needs_members: ClassVar[bool] = True
+    methods: ClassVar[Mapping[str, str]]
     columns: tuple[Column, ...]
     shares: Sequence[float] = ()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 from pydantic import BaseModel
@@ -21,6 +22,7 @@ from models.objectives.base import (
 from models.objectives.classification.cells import (
     COVERAGE,
     FEW_CLASSES,
+    LABEL,
     PREDICTION,
     PROBABILITIES,
     PROBABILITY,
@@ -71,6 +73,7 @@ class ClassAnswers(Answering):
     """A set contains the true class with the requested frequency."""
 
     needs_members = False
+    methods: ClassVar = {"predict": LABEL, "predict_proba": PROBABILITIES}
 
     def __init__(self, classes: Classes) -> None:
         self._classes = classes
@@ -80,7 +83,7 @@ class ClassAnswers(Answering):
         self.shares = classes.shares
         is_short = len(self._levels) <= FEW_CLASSES
         self.columns = (
-            Column(PREDICTION, ("value",), tensor="label", is_text=True),
+            Column(PREDICTION, ("value",), tensor=LABEL, is_text=True),
             Column(PROBABILITY, (), tensor=PROBABILITY),
             Column(PROBABILITIES, (PROBABILITIES,), in_csv=False),
             *(

@@ -14,6 +14,7 @@ from models.objectives.classification.sets import chance, listed, members
 
 PREDICTION, PROBABILITY, PROBABILITIES, SET = "prediction", "probability", "probabilities", "set"
 COVERAGE = "coverage"
+LABEL = "label"  # the predictions in tensors and in model.onnx
 # With more classes, a row lists only the probabilities of those in its set.
 FEW_CLASSES = 20
 

@@ -6,8 +6,8 @@ import onnx
 from onnx import TensorProto, helper
 
 from models.objectives.classification.answers import Classes
+from models.objectives.classification.cells import LABEL, PROBABILITIES
 
-PROBABILITIES, LABEL = "probabilities", "label"
 PREFIX = "foldhouse:label:"
 
 

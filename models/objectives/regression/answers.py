@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import BaseModel
@@ -15,6 +15,7 @@ from models.tables.faults import RowWarning
 from models.tables.wording import rounded_text
 
 PREDICTION, LOW, HIGH, COVERAGE = "prediction", "low", "high", "coverage"
+VALUE = "value"  # the predictions in tensors and in model.onnx
 
 
 class MeasuredInterval(BaseModel):
@@ -54,8 +55,9 @@ class RegressionModel(BaseModel):
 class RegressionAnswers(Answering):
     """low, high : bounds of an interval with the requested coverage; NaN if there is none."""
 
+    methods: ClassVar = {"predict": VALUE}
     columns = (
-        Column(PREDICTION, ("value",), tensor="value"),
+        Column(PREDICTION, ("value",), tensor=VALUE),
         Column(LOW, ("interval", "low"), tensor="low"),
         Column(HIGH, ("interval", "high"), tensor="high"),
         Column(COVERAGE, ("interval", "coverage"), is_default=False),

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 
 import pytest
-import uvicorn
 from fastapi.testclient import TestClient
 from house_api import serving, train
-from polling import free_port, wait_until
+from listening import listening
 
-from app.main import create_app
 from app.settings import Settings
 from app.storage.migrate import upgrade
 
@@ -35,12 +32,5 @@ def client(trained: Settings) -> Iterator[TestClient]:
 @pytest.fixture(scope="module")
 def port(trained: Settings) -> Iterator[int]:
     """Where the protocols' own clients find the application."""
-    port = free_port()
-    config = uvicorn.Config(create_app(trained), port=port, ws="none", log_level="error")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    wait_until(lambda: server.started)
-    yield port
-    server.should_exit = True
-    thread.join(timeout=10)
+    with listening(trained) as port:
+        yield port

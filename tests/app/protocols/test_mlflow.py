@@ -125,6 +125,10 @@ WRONG: dict[str, tuple[Any, str]] = {
     "none of the columns": ({"inputs": {"x": [1]}}, "none of the columns"),
     "another parameter": ({"inputs": ROWS, "params": {"coverge": 0.9}}, "'coverge'"),
     "a coverage in per cent": ({"inputs": ROWS, "params": {"coverage": 90}}, "/params/coverage"),
+    "probabilities of a number": (
+        {"inputs": ROWS, "params": {"predict_method": "predict_proba"}},
+        "/params/predict_method must be predict for this model",
+    ),
 }
 
 
