@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -11,10 +11,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.objectives.base import Answer, Answering, Column, Objective, Vector, Yardstick
-from models.objectives.learning import Assessment, Learning, Scored, Target
+from models.objectives.base import (
+    Answer,
+    Answering,
+    Column,
+    Objective,
+    Outputs,
+    Question,
+    TargetColumn,
+    Vector,
+    Yardstick,
+)
+from models.objectives.learning import (
+    ALL,
+    Assessment,
+    Baseline,
+    Learning,
+    LinearProblem,
+    Scored,
+    Target,
+)
 from models.objectives.losses import RowLoss
-from models.objectives.metrics import Metric, Metrics, Units, jackknife
+from models.objectives.metrics import Metric, Metrics, jackknife
+from models.objectives.regression.ridge import ridge
 from models.spec import TrainingSpec
 from models.tables.arrays import as_numbers
 from models.tables.profile import ColumnProfile
@@ -47,8 +66,9 @@ class Scale(Target):
     def standardize(self, target: Tensor) -> Tensor:
         return (target - self.center) / self.scale
 
-    def restore(self, outputs: Tensor) -> Tensor:
-        restored = outputs.double() * self.scale.unsqueeze(2) + self.center.unsqueeze(2)
+    def restore(self, outputs: Tensor, members: slice = ALL) -> Tensor:
+        center, scale = (each[members].unsqueeze(2) for each in (self.center, self.scale))
+        restored = outputs.double() * scale + center
         return torch.nan_to_num(restored, 0.0)
 
     def row_errors(self, actual: Vector, predicted: Vector) -> Vector:
@@ -64,30 +84,43 @@ def outside(actual: Vector, predicted: Vector) -> Vector:
     return np.maximum(0, below) + np.maximum(0, above)
 
 
-METRICS = {"outside": Metric(0.0, lambda *_: None, lambda means: means)}
+METRICS = {"outside": Metric(0.0)}
 
 
 class BandAnswers(Answering):
+    needs_members = False
+    methods: ClassVar = {"predict": "band"}
     columns = (
         Column("lower", ("band", "lower"), tensor="band"),
         Column("upper", ("band", "upper"), tensor="band"),
         Column("width", ("width",), tensor="width"),
     )
 
-    def answer(self, values: Vector, members: Vector, coverage: float) -> Answer:  # noqa: ARG002
-        lower, upper = values.T
+    def answer(self, outputs: Outputs, question: Question) -> Answer:  # noqa: ARG002
+        lower, upper = outputs.values.T
         return Answer({"lower": lower, "upper": upper, "width": upper - lower})
 
-    def explained(self, values: Vector) -> Vector:
-        return values.mean(axis=1)
+    def explained(
+        self,
+        values: Vector,  # noqa: ARG002
+        question: Question,  # noqa: ARG002
+    ) -> tuple[str | None, Callable[[Vector], Vector]]:
+        """The middle."""
+        return None, lambda values: values.mean(axis=1)
 
 
 class Band(Objective):
     metrics = METRICS
-    standalone = "models.objectives.regression.standalone"
+    headline = ("outside",)
+    losses = ("squared_error",)
+    output = "band"
+    standalone = ("models.objectives.regression.standalone",)
 
-    def target_fault(self, spec: TrainingSpec, target: ColumnProfile) -> tuple[str, str] | None:  # noqa: ARG002
-        return None
+    def faults(self, spec: TrainingSpec, target: ColumnProfile) -> list[tuple[str, str]]:  # noqa: ARG002
+        return []
+
+    def with_defaults(self, spec: TrainingSpec, target: ColumnProfile) -> TrainingSpec:  # noqa: ARG002
+        return spec.model_copy(update={"loss": spec.loss or self.losses[0]})
 
     def is_complete(self, spec: TrainingSpec) -> bool:  # noqa: ARG002
         return True
@@ -103,39 +136,66 @@ class Band(Objective):
     def outputs(self, target: ColumnProfile) -> int:  # noqa: ARG002
         return len(SHARES)
 
-    def read(self, column: pa.ChunkedArray) -> Vector:
-        return as_numbers(column)
+    def read(self, column: pa.ChunkedArray, spec: TrainingSpec) -> TargetColumn:  # noqa: ARG002
+        return TargetColumn(as_numbers(column))
 
     def strata(self, target: Vector, most: int) -> NDArray[np.int64]:
         return np.argsort(np.argsort(target)) * most // len(target)
 
-    def yardstick(self, challenger: Any, champion: Any) -> Yardstick:
-        raise NotImplementedError
+    def facets(self, target: Vector) -> Vector:
+        return target[:, None]
+
+    def remarks(
+        self,
+        spec: TrainingSpec,  # noqa: ARG002
+        target: ColumnProfile,  # noqa: ARG002
+        column: pa.ChunkedArray,  # noqa: ARG002
+    ) -> list[tuple[str, str]]:
+        return []
 
     def answering(self, manifest: Any) -> BandAnswers:  # noqa: ARG002
         return BandAnswers()
 
+    def shown(self, manifest: Any) -> dict[str, Any]:
+        return {"shares": manifest.model_extra["shares"]}
+
+    def yardstick(self, challenger: Any, champion: Any) -> Yardstick:
+        raise NotImplementedError
+
 
 class BandLearning(Learning):
-    def target(self, training: Sequence[Vector], spec: TrainingSpec) -> Scale:  # noqa: ARG002
+    measured = "the target's spread"
+
+    def target(
+        self,
+        training: Sequence[Vector],
+        levels: tuple[str, ...],  # noqa: ARG002
+        spec: TrainingSpec,  # noqa: ARG002
+    ) -> Scale:
         return Scale(training)
 
     def loss(self, spec: TrainingSpec) -> RowLoss:  # noqa: ARG002
         return Pinball()
 
+    def line(self, problem: LinearProblem) -> tuple[Vector, Vector]:
+        return ridge(problem)
+
+    def baselines(self, levels: tuple[str, ...]) -> Mapping[str, Baseline]:  # noqa: ARG002
+        return {}
+
     def refine(
         self,
         target: Target,  # noqa: ARG002
-        scored: Sequence[tuple[Vector, Vector]],  # noqa: ARG002
-        *,
-        in_time: bool,  # noqa: ARG002
+        scored: Sequence[tuple[Vector, Tensor]],  # noqa: ARG002
+        spec: TrainingSpec,  # noqa: ARG002
+        levels: tuple[str, ...],  # noqa: ARG002
     ) -> bool:
         return False
 
     def assess(self, scored: Scored) -> Assessment:
-        errors = outside(scored.actual, scored.prediction)
+        errors = outside(scored.actual, scored.outputs.values)
         deviation = jackknife(errors[:, None], lambda means: means[..., 0], scored.units)
-        lower, upper = scored.prediction.T
+        lower, upper = scored.outputs.values.T
         return Assessment(
             {"outside": float(errors.mean())},
             {"outside": deviation},
@@ -147,15 +207,18 @@ class BandLearning(Learning):
     def assess_holdout(
         self,
         assessment: Assessment,  # noqa: ARG002
-        spec: TrainingSpec,  # noqa: ARG002
-        actual: Vector,
-        value: Vector,
-        members: Vector,  # noqa: ARG002
-        units: Units,  # noqa: ARG002
+        scored: Scored,
     ) -> dict[str, Any]:
-        return {"metrics": self.fold_metrics(actual, value, actual)}
+        values = scored.outputs.values
+        return {"metrics": self.fold_metrics(scored.target, scored.actual, values, values)}
 
-    def fold_metrics(self, actual: Vector, predicted: Vector, truths: Vector) -> Metrics:  # noqa: ARG002
+    def fold_metrics(
+        self,
+        target: Target,  # noqa: ARG002
+        actual: Vector,
+        predicted: Vector,
+        truths: Vector,  # noqa: ARG002
+    ) -> Metrics:
         return {"outside": float(outside(actual, predicted).mean())}
 
     def constant_error(self, target: Target, actual: Vector) -> float:  # noqa: ARG002

@@ -176,6 +176,6 @@ def test_all_roads_lead_to_the_same_prices(
             found, same = (np.array(each[name], float) for each in (answer, expected))
             np.testing.assert_allclose(found, same, rtol=1e-6, err_msg=f"{name} {interface}")
     told = {odd.split()[0] for row in expected["warnings"] for odd in row.split("; ") if odd}
-    assert told == codes - {"more_warnings", "no_interval", "prediction_bounded"}
+    assert told == codes - {"more_warnings", "no_interval", "no_set", "prediction_bounded"}
     assert np.isfinite(expected["value"]).all()
     assert [low is None for low in expected["low"]] == ["no_interval" in codes] * ROWS
