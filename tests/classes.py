@@ -33,8 +33,10 @@ def state_model() -> Built:
 
 @cache
 def let_model() -> Built:
-    """A model of no and yes, which says yes from the threshold that its F1 prefers."""
-    return _built("let", "state", decision={"threshold": "f1"})
+    """A model of no and yes, which says yes from the threshold that its F1 prefers; with a
+    holdout."""
+    decision, holdout = {"threshold": "f1"}, {"fraction": 0.1}
+    return _built("let", "state", decision=decision, holdout=holdout)
 
 
 def _built(target: str, other: str, **spec: Any) -> Built:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel
+from pydantic import TypeAdapter
 
 from app.http.csv_text import Cell, csv_lines
 from app.http.media import CSV, JSON, wants_csv
@@ -25,12 +25,12 @@ def table_response(
     return StreamingResponse(_json_lines(columns, batches), media_type=JSON, headers=headers)
 
 
-def table_content(row: type[BaseModel], header: str) -> dict[int | str, dict[str, Any]]:
-    """The 200 response of such an operation, in both formats."""
+def table_content(row: Any, header: str) -> dict[int | str, dict[str, Any]]:
+    """The 200 response of such an operation, in both formats; `row`: the type of a row."""
     schema = {
         "type": "object",
         "required": ["data"],
-        "properties": {"data": {"type": "array", "items": row.model_json_schema()}},
+        "properties": {"data": {"type": "array", "items": TypeAdapter(row).json_schema()}},
     }
     return {
         200: {

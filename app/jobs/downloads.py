@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from operator import attrgetter
 
 import pyarrow.parquet as pq
@@ -18,8 +19,11 @@ from app.storage.tables import FINISHED, Job, Model, State
 from models import artifacts
 from models.epochs import COLUMNS
 from models.evaluation.comparison import UNIT
+from models.objectives import OBJECTIVES
 
 BATCH_ROWS = 5_000
+# Columns that are there for comparisons of models, and say nothing else.
+COMPARED = {UNIT, *chain.from_iterable(objective.compared for objective in OBJECTIVES.values())}
 
 
 def epoch_batches(database: Database, job_id: str) -> Iterator[Sequence[Sequence[Cell]]]:
@@ -62,7 +66,7 @@ def out_of_fold(model: Model, blobs: Blobs) -> tuple[list[str], Iterator[Sequenc
     """The names of the columns, and batches of rows; raises ArtifactCorrupt."""
     name = artifacts.OUT_OF_FOLD
     file = pq.ParquetFile(blobs.open_artifact(model.folder, name, model.artifacts[name]))
-    columns = [column for column in file.schema_arrow.names if column != UNIT]
+    columns = [column for column in file.schema_arrow.names if column not in COMPARED]
     return columns, _batches(file, columns)
 
 

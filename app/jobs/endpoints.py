@@ -124,8 +124,8 @@ def show_job(resources: ResourcesDep, principal: PrincipalDep, job_id: JobId) ->
 def list_epochs(
     resources: ResourcesDep, principal: PrincipalDep, job_id: JobId, accept: Accept = None
 ) -> StreamingResponse:
-    """For each fold: losses, on the standardised target's scale, gradient norms, and shares of dead
-    and saturated hidden units."""
+    """For each fold: losses (of numbers on the standardised target's scale, of classes those of the
+    spec's `loss`), gradient norms, and shares of dead and saturated hidden units."""
     with resources.database.reading() as session:
         job, _ = repository.get(session, principal.tenant, job_id)
     batches = downloads.epoch_batches(resources.database, job.id)
@@ -144,8 +144,9 @@ def list_epochs(
 def list_out_of_fold(
     resources: ResourcesDep, principal: PrincipalDep, job_id: JobId, accept: Accept = None
 ) -> StreamingResponse:
-    """Each row's prediction by the one fold model that did not train on it. `row` counts from 0,
-    like a data frame's index."""
+    """Each row's prediction by the one fold model that did not train on it: of a number with its
+    interval, of a class with the probabilities of all classes. `row` counts from 0, like a data
+    frame's index."""
     with resources.database.reading() as session:
         job, _ = repository.get(session, principal.tenant, job_id)
         model = downloads.out_of_fold_model(session, job)

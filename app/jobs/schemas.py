@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from statistics import fmean
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, NotRequired, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
+from typing_extensions import TypedDict
 
 from app.errors import ProblemDocument
 from app.http.paging import Identified
 from app.http.parameters import ID_PATTERN, PRINTABLE
+from app.jobs.results import ResultOut
 from app.storage.tables import FINISHED, Job, Shard, State
 from models.epochs import FoldEpoch
-from models.objectives.regression.answers import MeasuredInterval
 from models.planning.review import SpecWarning
 from models.spec import TrainingSpec
 
@@ -28,15 +29,6 @@ SPEC_EXAMPLE: dict[str, Any] = {
     "k_folds": 5,
     "max_epochs": 60,
 }
-
-
-MetricErrors = Annotated[
-    dict[str, float | None],
-    Field(
-        description="Each metric's standard error over rows, over groups in `group` folds, or over "
-        "blocks of rows in `time` folds. Empty for a job of an earlier version."
-    ),
-]
 
 
 class JobCreate(TrainingSpec):
@@ -105,69 +97,6 @@ class ProgressOut(BaseModel):
     eta_s: float | None
 
 
-class FoldOut(BaseModel):
-    """The result of one fold."""
-
-    fold: int
-    rows_train: int
-    rows_validation: int
-    epochs: int
-    best_epoch: int
-    stopped_by: str
-    metrics: dict[str, float | None]
-
-
-class HoldoutOut(BaseModel):
-    """The finished model's scores on the rows that no fold saw."""
-
-    rows: int
-    metrics: dict[str, float | None]
-    metrics_error: MetricErrors = {}
-    intervals: list[MeasuredInterval] = Field(
-        default=[],
-        description="Coverage of the finished model's intervals; empty for a job of an earlier "
-        "version.",
-    )
-
-
-class FindingOut(BaseModel):
-    """One thing that the losses show about the fit, and what to try."""
-
-    code: str
-    evidence: str
-    advice: str
-
-
-class ResultOut(BaseModel):
-    """The result of a succeeded job. `metrics` are over the pooled out-of-fold predictions."""
-
-    model_config = ConfigDict(extra="allow", protected_namespaces=())  # an objective's own members
-
-    model_id: str
-    metrics: dict[str, float | None] = Field(
-        description="`mape` is a fraction; `bias` is the sum of predictions divided by the sum of "
-        "true values."
-    )
-    metrics_error: MetricErrors = {}
-    folds: list[FoldOut]
-    fold_mean: dict[str, float | None]
-    fold_std: dict[str, float | None]
-    holdout: HoldoutOut | None
-    intervals: list[MeasuredInterval] | None = Field(
-        default=None,
-        description="For each coverage, the share of out-of-fold rows whose true value lay inside "
-        "an interval made from the residuals of the other folds. Null for a job of an earlier "
-        "version.",
-    )
-    warnings: list[SpecWarning] = Field(
-        default=[],
-        description="The warnings of `validate`; empty for a job of an earlier version.",
-    )
-    diagnosis: list[FindingOut]
-    seconds: dict[str, float]
-    receipt: dict[str, Any] = Field(description="What is needed to train the same model again.")
-
-
 class JobOut(Identified):
     """A job."""
 
@@ -219,18 +148,35 @@ EpochOut = create_model(
 )
 
 
-class OutOfFoldOut(BaseModel):
-    """A row, and its prediction by the fold model that did not see it."""
+class OutOfFoldOut(TypedDict):
+    """A row, and its prediction by the fold model that did not see it. Of classes also `p(LEVEL)`,
+    the probability of each, unless there are more than 100."""
 
-    row: int = Field(description="Counts from 0 below the header, like a data frame's index.")
-    fold: int
-    actual: float
-    prediction: float | None = Field(description="Null if it is not a finite number.")
-    low: float | None = Field(
-        description="Bound of a 90 % interval made from the residuals of the other folds; null if "
-        "these are too few."
+    __pydantic_config__ = ConfigDict(  # type: ignore[misc]
+        json_schema_extra={"additionalProperties": {"type": "number"}}
     )
-    high: float | None
+
+    row: Annotated[
+        int, Field(description="Counts from 0 below the header, like a data frame's index.")
+    ]
+    fold: int
+    actual: float | str
+    prediction: Annotated[
+        float | str | None, Field(description="Null if it is not a finite number.")
+    ]
+    low: NotRequired[
+        Annotated[
+            float | None,
+            Field(
+                description="Of a number: bound of a 90 % interval made from the residuals of the "
+                "other folds; null if these are too few."
+            ),
+        ]
+    ]
+    high: NotRequired[float | None]
+    probability: NotRequired[
+        Annotated[float, Field(description="Of a class: the predicted one's probability.")]
+    ]
 
 
 def _progress(job: Job, shards: Sequence[Shard]) -> dict[str, Any]:

@@ -189,6 +189,7 @@ class Objective(ABC):
     checks_cells : whether `faults_of_cells` can find any
     output : the name of the predictions in the exported graphs
     standalone : the modules that write the answers of an exported folder, `answer` in the first
+    compared : columns of the table of out-of-fold predictions that only `yardstick` needs
     """
 
     metrics: ClassVar[Mapping[str, Metric]]
@@ -197,6 +198,7 @@ class Objective(ABC):
     checks_cells: ClassVar[bool] = False
     output: ClassVar[str]
     standalone: ClassVar[tuple[str, ...]]
+    compared: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def faults(self, spec: TrainingSpec, target: ColumnProfile) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from models.objectives.base import Codes, Objective, TargetColumn, Vector, Yardstick
 from models.objectives.classification import levels
 from models.objectives.classification.answers import ClassAnswers, Classes
+from models.objectives.classification.cells import PROBABILITIES
 from models.objectives.classification.levels import MOST_CLASSES
 from models.objectives.classification.metrics import METRICS
 from models.spec import Decision, TrainingSpec
@@ -34,11 +35,12 @@ class Classification(Objective):
     headline = ("log_loss",)
     losses = ("cross_entropy", "hinge", "perceptron")
     checks_cells = True
-    output = "probabilities"
+    output = PROBABILITIES
     standalone = (
         "models.objectives.classification.standalone",
         "models.objectives.classification.sets",
     )
+    compared = (TRUE_PROBABILITY,)
 
     def faults(self, spec: TrainingSpec, target: ColumnProfile) -> list[tuple[str, str]]:
         found = []

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from models.objectives.base import Codes, Objective, TargetColumn, Vector, Yardstick
-from models.objectives.regression.answers import RegressionAnswers, RegressionModel
+from models.objectives.regression.answers import VALUE, RegressionAnswers, RegressionModel
 from models.objectives.regression.metrics import METRICS
 from models.spec import Decision, TargetTransform, TrainingSpec
 from models.tables.arrays import as_numbers
@@ -31,7 +31,7 @@ class Regression(Objective):
     metrics = METRICS
     headline = ("rmsle", "rmse")  # rmsle needs positive values
     losses = ("squared_error", "absolute_error", "huber")
-    output = "value"
+    output = VALUE
     standalone = ("models.objectives.regression.standalone",)
 
     def faults(self, spec: TrainingSpec, target: ColumnProfile) -> list[tuple[str, str]]:

@@ -1,0 +1,210 @@
+"""The result of a job, as the API shows it."""
+
+from __future__ import annotations
+
+from operator import not_
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.objectives.regression.answers import MeasuredInterval
+from models.planning.review import SpecWarning
+
+Metrics = dict[str, float | None]
+MetricErrors = Annotated[
+    Metrics,
+    Field(
+        description="Each metric's standard error over rows, over groups in `group` folds, or over "
+        "blocks of rows in `time` folds. Empty for a job of an earlier version."
+    ),
+]
+
+
+class _Part(BaseModel):
+    """What an objective reports; it may add figures."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class FoldOut(BaseModel):
+    """The result of one fold."""
+
+    fold: int
+    rows_train: int
+    rows_validation: int
+    epochs: int
+    best_epoch: int
+    stopped_by: str = Field(
+        description="`max_epochs`, `early_stopping`, `no_mistakes` (of a perceptron: an epoch "
+        "without an update), `keep_best` or `non_finite`."
+    )
+    metrics: Metrics
+
+
+class MeasuredSetOut(_Part):
+    """For a requested coverage, the share of `rows` unseen rows whose class was in its set. Null
+    without such rows."""
+
+    coverage: float
+    rows: int
+    measured: float | None
+    mean_size: float | None = Field(description="Mean number of classes in a set.")
+    empty: float | None = Field(description="Share of the sets that have no class.")
+    by_class: dict[str, float | None] = Field(
+        description="The measured share of the rows of each class."
+    )
+
+
+MeasuredSets = Annotated[
+    list[MeasuredSetOut],
+    Field(
+        exclude_if=not_,
+        description="Of classes: for each coverage, the share of rows whose true class was in its "
+        "set. Out of fold, a set is made from the rows of the other folds.",
+    ),
+]
+
+
+class HoldoutOut(BaseModel):
+    """The finished model's scores on the rows that no fold saw."""
+
+    rows: int
+    metrics: Metrics
+    metrics_error: MetricErrors = {}
+    intervals: list[MeasuredInterval] = Field(
+        default=[],
+        description="Of numbers: coverage of the finished model's intervals; empty for a job of an "
+        "earlier version.",
+    )
+    sets: MeasuredSets = []
+
+
+class FindingOut(BaseModel):
+    """One thing that the losses show about the fit, and what to try."""
+
+    code: str
+    evidence: str
+    advice: str
+
+
+class ClassScoreOut(_Part):
+    """One class against the others, out of fold. Null without rows, or if it is never predicted."""
+
+    level: str
+    rows: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+class ConfusedOut(_Part):
+    """Rows of one class that were predicted as another."""
+
+    actual: str
+    predicted: str
+    rows: int
+
+
+class ConfusionOut(_Part):
+    """Out-of-fold rows by actual and predicted class."""
+
+    levels: list[str] | None = Field(description="Null for more than 50 classes, like `rows`.")
+    rows: list[list[int]] | None = Field(description="`rows[actual][predicted]`.")
+    most_confused: list[ConfusedOut]
+
+
+class DecisionOut(_Part):
+    """Of two classes: the positive one is predicted from this probability on."""
+
+    positive: str
+    threshold: float
+    by_fold: list[float] = Field(
+        description="The thresholds with which each fold's rows were scored, chosen on the rows of "
+        "the other folds."
+    )
+
+
+class CalibrationOut(_Part):
+    """How the networks' outputs became probabilities."""
+
+    method: str
+    temperatures: list[float] = Field(description="Of each fold, learnt on the other folds' rows.")
+    before: Metrics = Field(description="Metrics of the uncalibrated probabilities.")
+    after: Metrics
+
+
+class BaselineOut(_Part):
+    """A simple model on the same folds, or why there is none."""
+
+    metrics: Metrics = Field(default={}, exclude_if=not_)
+    difference: float | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="The networks' mean error minus the baseline's.",
+    )
+    standard_error: float | None = Field(default=None, exclude_if=lambda value: value is None)
+    skipped: str | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="Why it was left out, if it was.",
+    )
+
+
+class PerceptronOut(_Part):
+    """What a perceptron did in one fold, and what Novikoff's bound says."""
+
+    fold: int
+    updates: int
+    epochs: int
+    converged: bool = Field(description="Whether its last epoch had no mistake.")
+    margin: float = Field(description="Below 0 if some training rows are on the wrong side.")
+    radius: float
+    bound: float | None = Field(
+        description="(radius / margin)², the most updates that separating the rows can take. Null "
+        "unless they are separated."
+    )
+    summary: str
+
+
+class ResultOut(BaseModel):
+    """The result of a succeeded job. `metrics` are over the pooled out-of-fold predictions."""
+
+    model_config = ConfigDict(extra="allow", protected_namespaces=())  # an objective's own members
+
+    model_id: str
+    metrics: Metrics = Field(
+        description="Of numbers: `mape` is a fraction; `bias` is the sum of predictions divided by "
+        "the sum of true values. Of classes: `brier` is summed over the classes, `roc_auc` and "
+        "`f1` are means over them, `ece` is the calibration error."
+    )
+    metrics_error: MetricErrors = {}
+    folds: list[FoldOut]
+    fold_mean: Metrics
+    fold_std: Metrics
+    holdout: HoldoutOut | None
+    intervals: list[MeasuredInterval] | None = Field(
+        default=None,
+        description="Of numbers: for each coverage, the share of out-of-fold rows whose true value "
+        "lay inside an interval made from the residuals of the other folds. Null for classes, and "
+        "for a job of an earlier version.",
+    )
+    classes: list[ClassScoreOut] = Field(
+        default=[], exclude_if=not_, description="Of classes: how well each is recognised."
+    )
+    confusion: ConfusionOut | None = Field(default=None, exclude_if=not_)
+    decision: DecisionOut | None = Field(default=None, exclude_if=not_)
+    calibration: CalibrationOut | None = Field(default=None, exclude_if=not_)
+    sets: MeasuredSets = []
+    perceptron: list[PerceptronOut] = Field(
+        default=[], exclude_if=not_, description="Of the architecture `perceptron`."
+    )
+    baselines: dict[str, BaselineOut] = Field(
+        default={}, exclude_if=not_, description="Simple models on the same folds."
+    )
+    warnings: list[SpecWarning] = Field(
+        default=[],
+        description="The warnings of `validate`; empty for a job of an earlier version.",
+    )
+    diagnosis: list[FindingOut]
+    seconds: dict[str, float]
+    receipt: dict[str, Any] = Field(description="What is needed to train the same model again.")
