@@ -28,16 +28,17 @@ from models.export.served import ServedModel
 from models.members import Member
 from models.objectives import objective_of
 from models.objectives.trained import learning_of
-from models.planning.review import review
+from models.planning.review import SpecWarning, review
 from models.serving.manifest import describe
 from models.spec import TrainingSpec
+from models.tables.faults import quoted
 from models.tables.profile import Profile
 from models.tables.stored import TableDamaged
 from models.training.progress import Course, Interrupted, MemberEpoch, Monitor
 from models.training.runs import train_many
 
 StopReason = Literal["cancel", "release", "keep_best"]
-# Members whose trouble is reported if all have failed.
+# Members whose trouble is reported if all have failed, and classes that a fold lacks.
 EXAMPLES = 3
 # Seconds between reports without metrics.
 REPORT_INTERVAL = 1.0
@@ -136,6 +137,7 @@ def run(
             f"the rows with a target cannot be split into folds: {error}"
         ) from error
     folds = [_trainable(spec, design, fold) for fold in assigned]
+    warnings += _unseen_classes(spec, design, folds)
     clock.lap("prepare")
 
     try:
@@ -296,6 +298,27 @@ def _trainable(spec: TrainingSpec, design: Design, fold: FoldRows) -> FoldRows:
             "that are mostly missing"
         )
     return kept
+
+
+def _unseen_classes(
+    spec: TrainingSpec, design: Design, folds: Sequence[FoldRows]
+) -> list[SpecWarning]:
+    """Classes that a fold's model cannot learn, which `group` and `time` folds may cause."""
+    unseen: dict[str, list[int]] = {}
+    for number, fold in enumerate(folds):
+        seen = {*design.target[fold.train].tolist()}
+        for place, level in enumerate(design.levels):
+            if place not in seen:
+                unseen.setdefault(level, []).append(number)
+    return [
+        SpecWarning(
+            "class_unseen",
+            f"{quoted(level)} is in no training row of fold {', '.join(map(str, numbers))}, whose "
+            "model never predicts it: use stratified folds, or more rows of the class",
+            spec.target,
+        )
+        for level, numbers in list(unseen.items())[:EXAMPLES]
+    ]
 
 
 def _stop_if_requested(callbacks: Callbacks) -> None:

@@ -23,8 +23,8 @@ from models.objectives.base import Vector
 from models.objectives.classification.metrics import log_losses
 from models.objectives.classification.probabilities import ClassTarget
 
-# Rows that a temperature is learnt from: it is one number.
-MOST_ROWS = 20_000
+# Outputs that a temperature is learnt from: it is one number.
+MOST_OUTPUTS = 500_000
 # Standard deviation of a temperature's logarithm before any row is seen, and its bound.
 DEVIATION = 0.5
 FARTHEST = 7.0
@@ -128,7 +128,7 @@ def _rows(folds: Sequence[Fold]) -> int:
 
 
 def _sample(folds: Sequence[Fold]) -> list[Fold]:
-    step = -(-_rows(folds) // MOST_ROWS)
+    step = -(-sum(fold.outputs.size for fold in folds) // MOST_OUTPUTS)
     return [Fold(fold.actual[::step], fold.outputs[:, ::step]) for fold in folds]
 
 

@@ -56,12 +56,8 @@ class Judged:
         self._surest = probabilities.max(1)
         self._excess = self._surest - (best == actual)
         self._bins = np.minimum((self._surest * ECE_BINS).astype(int), ECE_BINS - 1)
-        # Rows by the probability of a class, lowest first, and where equal ones end.
-        if self._classes == 2:
-            ranked = [1 if positive is None else positive]
-        else:
-            ranked = list(range(self._classes))
-        self._ranked = [(label, *_ranked(probabilities[:, label])) for label in ranked]
+        # (n,) how much each row moves `roc_auc`, and its value.
+        self._pulls, self._auc = self._placements()
 
     def metrics(self, weights: Vector | None = None) -> Metrics:
         """Every metric; None if it is not defined, for example without a row of a class."""
@@ -73,10 +69,14 @@ class Judged:
         errors = weighted_jackknife(self.values, units)
         if errors is None:
             return dict.fromkeys(METRICS)
-        return {name: finite(error) for name, error in zip(METRICS, errors.tolist(), strict=True)}
+        found = {name: finite(error) for name, error in zip(METRICS, errors.tolist(), strict=True)}
+        by_unit = np.bincount(np.unique(units, return_inverse=True)[1], self._pulls)
+        error = finite(np.sqrt((by_unit**2).sum()) / len(self._actual))
+        return found | {"roc_auc": None if np.isnan(self._auc) else error}
 
     def values(self, weights: Vector) -> Vector:
-        """The metrics in the order of `METRICS`, NaN if one is not defined."""
+        """The metrics in the order of `METRICS`, NaN if one is not defined. Of `roc_auc`, that of
+        equal weights."""
         total = weights.sum()
         counts = [
             np.bincount(codes, weights, minlength=self._classes)
@@ -95,7 +95,7 @@ class Judged:
                     np.mean((hits / actual)[actual > 0]),
                     own @ self._log_losses,
                     own @ self._brier,
-                    self._auc(weights),
+                    self._auc,
                     self._average_precision(weights),
                     np.mean(f1(hits, actual, predicted)),
                     mcc(hits, actual, predicted),
@@ -103,26 +103,32 @@ class Judged:
                 ]
             )
 
-    def _auc(self, weights: Vector) -> float:
-        """The mean over the classes that some rows, but not all, have."""
-        found = []
-        for label, order, ends in self._ranked:
-            own = np.where(self._actual[order] == label, weights[order], 0.0)
-            rest = weights[order] - own
-            if own.sum() == 0 or rest.sum() == 0:
+    def _placements(self) -> tuple[Vector, float]:
+        """The influence (n,) of rows on the area under the ROC curve, the mean over the classes
+        that some rows, but not all, have; and the area.
+
+        Each row of a class is placed among the others, and each of the others among them (DeLong,
+        DeLong and Clarke-Pearson 1988, doi 10.2307/2531595). Of two classes one says all.
+        """
+        pulls, areas = np.zeros(len(self._actual)), []
+        for label in range(self._classes - (self._classes == 2)):
+            own = self._actual == label
+            if own.all() or not own.any():
                 continue
-            # Pairs of a row of the class with others below it; equal probabilities count half.
-            own_ends, rest_ends = (np.cumsum(part)[ends] for part in (own, rest))
-            own_here, rest_here = (np.diff(part, prepend=0.0) for part in (own_ends, rest_ends))
-            below = rest_ends - rest_here / 2
-            found.append(float(own_here @ below) / (own.sum() * rest.sum()))
-        return float(np.mean(found)) if found else np.nan
+            column = self._probabilities[:, label]
+            above, below = (_share_below(column[rows], column) for rows in (own, ~own))
+            area = float(below[own].mean())
+            areas.append(area)
+            pulls += np.where(own, (below - area) / own.mean(), (1 - above - area) / (~own).mean())
+        return pulls / max(1, len(areas)), float(np.mean(areas)) if areas else np.nan
 
     def _average_precision(self, weights: Vector) -> float:
         """Σ (R_i − R_{i−1}) P_i over the thresholds, without interpolation."""
         if self._positive is None:
             return np.nan
-        _, order, ends = self._ranked[0]
+        column = self._probabilities[:, self._positive]
+        order = np.argsort(column, kind="stable")
+        ends = np.flatnonzero(np.diff(column[order], append=np.inf))
         hits = np.where(self._actual[order] == self._positive, weights[order], 0.0)
         if hits.sum() == 0:
             return np.nan
@@ -198,8 +204,9 @@ def confusion(actual: Codes, predicted: Codes, levels: tuple[str, ...]) -> dict[
     }
 
 
-def _ranked(column: Vector) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The rows by a probability, and the last place of each distinct value."""
-    order = np.argsort(column, kind="stable")
-    ends = np.flatnonzero(np.diff(column[order], append=np.inf))
-    return order, ends
+def _share_below(values: Vector, asked: Vector) -> Vector:
+    """(n,) the share of `values` below each of `asked` (n,); equal ones count half."""
+    ordered = np.sort(values)
+    sides = [np.searchsorted(ordered, asked, side) for side in ("left", "right")]
+    share: Vector = (sides[0] + sides[1]) / (2 * len(values))
+    return share

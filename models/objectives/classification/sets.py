@@ -28,15 +28,19 @@ INCREMENT, FIRST, SECOND = (
 def chance(numbers: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """(N,) in (0, 1), uniform over different rows: numbers (N, D) float64, codes (N, C) int64."""
     cells = np.where(np.isnan(numbers), np.nan, numbers + 0.0)  # one NaN, and no −0
-    words = [*np.ascontiguousarray(cells.T).view(np.uint64), *codes.T.astype(np.uint64)]
-    state = np.full(len(numbers), INCREMENT)
+    words = np.concatenate([cells.view(np.uint64), codes.astype(np.uint64)], axis=1)
     with np.errstate(over="ignore"):
-        for word in words:
-            state = (state ^ word) + INCREMENT
-            state = (state ^ (state >> np.uint64(30))) * FIRST
-            state = (state ^ (state >> np.uint64(27))) * SECOND
-            state = state ^ (state >> np.uint64(31))
+        # Each column's own increment, so that equal cells in two columns do not look alike.
+        mixed = _mixed(words + INCREMENT * np.arange(1, words.shape[1] + 1, dtype=np.uint64))
+        state = _mixed(mixed.sum(axis=1, dtype=np.uint64))
     return ((state >> np.uint64(12)).astype(np.float64) + 0.5) / 2.0**52
+
+
+def _mixed(words: np.ndarray) -> np.ndarray:
+    words = (words ^ (words >> np.uint64(30))) * FIRST
+    words = (words ^ (words >> np.uint64(27))) * SECOND
+    mixed: np.ndarray = words ^ (words >> np.uint64(31))
+    return mixed
 
 
 def scores(probabilities: np.ndarray, shares: np.ndarray) -> np.ndarray:
