@@ -138,7 +138,7 @@ def test_the_threshold_moves_the_decision_of_two_classes(client: TestClient) -> 
     usual = predicted(client, "let")
     yes = [row["probabilities"]["yes"] for row in usual]
     assert [row["value"] for row in usual] == [ANSWERS[p >= own["threshold"]] for p in yes]
-    for threshold in np.quantile(yes, (0.2, 0.8)).round(3):
+    for threshold in np.quantile(yes, (0.2, 0.8)).round(3).tolist():
         moved = predicted(client, "let", threshold=threshold)
         assert [row["value"] for row in moved] == [ANSWERS[p >= threshold] for p in yes]
         assert {row["value"] for row in moved} == {*ANSWERS}
