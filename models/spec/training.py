@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from models.spec.architectures import Architecture, MlpArchitecture
 from models.spec.base import SpecModel, rename
@@ -20,6 +20,19 @@ Loss = Literal["squared_error", "absolute_error", "huber", "cross_entropy", "hin
 ClassWeight = Annotated[float, Field(gt=0, le=1e6)]
 
 SHORT_NAMES = {"wd": "weight_decay", "k": "k_folds"}
+
+
+def _form(given: Any) -> str:
+    return "object" if isinstance(given, dict | SpecModel) else "text"
+
+
+def _form_or_number(given: Any) -> str:
+    is_number = isinstance(given, int | float) and not isinstance(given, bool)
+    return "number" if is_number else _form(given)
+
+
+# So that an error names one branch of a union instead of each.
+_by_form, _by_form_or_number = Discriminator(_form), Discriminator(_form_or_number)
 
 
 def _pair_of_names(given: Any) -> Any:
@@ -169,11 +182,12 @@ class Decision(SpecModel):
         description="The class that is decided for if its probability reaches the threshold. "
         "Default: of 0 and 1, no and yes, false and true the second, otherwise the rarer class.",
     )
-    threshold: (
-        Annotated[float, Field(gt=0, lt=1)]
-        | Literal["accuracy", "balanced_accuracy", "f1", "mcc"]
-        | Costs
-    ) = Field(
+    threshold: Annotated[
+        Annotated[float, Field(gt=0, lt=1), Tag("number")]
+        | Annotated[Literal["accuracy", "balanced_accuracy", "f1", "mcc"], Tag("text")]
+        | Annotated[Costs, Tag("object")],
+        _by_form_or_number,
+    ] = Field(
         default=0.5,
         description="A probability; or the metric that it should make best, or the costs that it "
         "should make lowest, on out-of-fold predictions. Each fold's rows are scored with the "
@@ -233,7 +247,14 @@ class TrainingSpec(SpecModel):
         description="Of `cross_entropy`: the share of a row's weight that is spread over all "
         "classes. Can help accuracy and harms `roc_auc`.",
     )
-    class_weights: Literal["balanced"] | dict[str, ClassWeight] | None = Field(
+    class_weights: (
+        Annotated[
+            Annotated[Literal["balanced"], Tag("text")]
+            | Annotated[dict[str, ClassWeight], Tag("object")],
+            _by_form,
+        ]
+        | None
+    ) = Field(
         default=None,
         description="Weights of the rows in the loss, by class; other classes have 1. `balanced`: "
         "inversely proportional to the class's share of a fold's training rows. The "
