@@ -9,7 +9,7 @@ from typing import Literal
 from models.data.aside import groups_needed, seen_rows, times_needed
 from models.objectives import objective_of, task_for
 from models.planning.recipe import apply_recipe
-from models.spec import Features, TrainingSpec
+from models.spec import Features, Task, TrainingSpec
 from models.tables import coordinates
 from models.tables.columns import LOOKALIKES
 from models.tables.profile import ColumnProfile, Profile
@@ -55,8 +55,7 @@ def resolve(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
     """
     target = _column(profile, spec.target)
     if target is not None:
-        task = task_for(target) if spec.task == "auto" else spec.task
-        spec = spec.model_copy(update={"task": task})
+        spec = spec.model_copy(update={"task": _task(spec, profile, target)})
     faults = list(_faults(spec, profile))
     if faults:
         raise SpecError(faults)
@@ -89,6 +88,15 @@ def resolve(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
     if fault := _dropped_rows_fault(resolved, profile):
         raise SpecError([fault])
     return resolved
+
+
+def _task(spec: TrainingSpec, profile: Profile, target: ColumnProfile) -> Task:
+    """Many words that mostly look like numbers are more likely misread numbers than classes."""
+    if spec.task != "auto":
+        return spec.task
+    if target.kind == "text" and _remedy(profile, target.name):
+        return "regression"
+    return task_for(target)
 
 
 def _default_kind(column: ColumnProfile) -> Literal["numeric", "categorical"]:

@@ -134,6 +134,12 @@ def test_dropout_below_one_is_taken() -> None:
         ({"holdout": {"fraction": 0}}, ("holdout", "fraction")),
         ({"seed": -1}, ("seed",)),
         ({"members_per_fold": 0}, ("members_per_fold",)),
+        ({"label_smoothing": 0.5}, ("label_smoothing",)),
+        ({"label_smoothing": -0.1}, ("label_smoothing",)),
+        ({"class_weights": {"yes": 0}}, None),
+        ({"decision": {"positive": ""}}, ("decision", "positive")),
+        ({"decision": {"threshold": 1.0}}, None),
+        ({"decision": {"threshold": {"false_positive": 0, "false_negative": 1}}}, None),
         ({"architecture": {"hidden_sizes": []}}, ("architecture",)),  # without a type
         ({"architecture": {"type": "mlp", "hidden_sizes": []}}, None),
         ({"architecture": {"type": "mlp", "hidden_sizes": [0]}}, None),
@@ -148,10 +154,13 @@ def test_numbers_have_bounds(spec: dict[str, Any], place: tuple[str, ...] | None
 @pytest.mark.parametrize(
     "spec",
     [
-        {"architecture": {"type": "perceptron"}},
+        {"architecture": {"type": "boosted_trees"}},
         {"architecture": {"type": "mlp", "numeric_embedding": {"type": "one_hot"}}},
-        {"loss": "cross_entropy"},
-        {"loss": "hinge"},
+        {"architecture": {"type": "perceptron", "initialization": "kaiming_normal"}},
+        {"task": "ranking"},
+        {"loss": "focal"},
+        {"rare_classes": "drop"},
+        {"class_weights": "inverse"},
         {"optimizer": {"schedule": "linear"}},
     ],
 )

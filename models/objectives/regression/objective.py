@@ -62,8 +62,12 @@ class Regression(Objective):
 
     def _target_fault(self, target: ColumnProfile) -> str | None:
         if target.storage != "number":
-            what = "dates" if target.storage == "datetime" else "words"
-            return f"'{target.name}' holds {what}, and only numbers can be predicted by regression"
+            if target.storage == "datetime":
+                return f"'{target.name}' holds dates, and regression predicts only numbers"
+            return (
+                f"'{target.name}' holds words, and regression predicts only numbers; to predict "
+                "classes, set task to 'classification'"
+            )
         largest = max(abs(target.min or 0), abs(target.max or 0))
         if largest > LARGEST_TARGET:
             return (

@@ -14,6 +14,7 @@ from houses import lay
 
 from models.data.aside import set_holdout_aside
 from models.data.folds import FoldRows, split_rows
+from models.objectives import objective_of
 from models.planning.resolve import SpecError
 from models.spec import TrainingSpec
 
@@ -54,7 +55,8 @@ def deal(kind: str, rows: int, k: int, seed: int = 0, **given: Any) -> tuple[Spl
 
 def split_of(spec: TrainingSpec, target: np.ndarray, column: np.ndarray | None) -> Split:
     """As a run does it: the holdout first."""
-    seen, holdout = set_holdout_aside(spec, len(target), column)
+    strata = objective_of(spec).strata_aside(target)
+    seen, holdout = set_holdout_aside(spec, len(target), column, strata)
     laid = split_rows(spec, target[seen], None if column is None else column[seen])
     return Split(
         [FoldRows(seen[f.train], seen[f.watched], seen[f.validation]) for f in laid], holdout

@@ -46,7 +46,7 @@ def learn_one(column: list[float], missing: str = "mean", scaling: str = "standa
 def learnt_of(case: Case, fold: int) -> dict[str, bytes]:
     learnt = learn(case.spec.preprocessing, case.design, [f.train for f in case.folds], BINS)
     target = learning_of(case.spec).target(
-        [case.design.target[f.train] for f in case.folds], case.spec
+        [case.design.target[f.train] for f in case.folds], (), case.spec
     )
     of_target = {name: value[fold].numpy().tobytes() for name, value in target.state_dict().items()}
     return bits_of(learnt, fold, case) | of_target

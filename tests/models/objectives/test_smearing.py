@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from houses import Case, lay, score, train
 
 from models.objectives.regression.scale import TargetScale
@@ -49,7 +50,7 @@ def test_totals_are_those_of_the_truth_and_intervals_hold(tmp_path: Path) -> Non
 def test_a_fold_takes_its_factor_from_other_folds(in_time: bool) -> None:
     chance = np.random.default_rng(0)
     truths = [chance.lognormal(size=40) for _ in range(5)]
-    scored = [(truth, chance.lognormal(size=40)) for truth in truths]
+    scored = [(truth, torch.from_numpy(chance.normal(size=(1, 40, 1)))) for truth in truths]
     spec = TrainingSpec.model_validate(
         {"target": "price", "preprocessing": {"target_transform": "log", "retransform": "mean"}}
     )

@@ -151,8 +151,41 @@ REFUSALS: dict[str, tuple[dict[str, Any], str, str]] = {
         "dates",
     ),
     "no such target": ({"target": "Price"}, "/target", "'Price'"),
-    "target of words": ({"target": "quarter"}, "/target", "holds words"),
+    "target of words": ({"target": "quarter", "task": "regression"}, "/target", "holds words"),
     "target of dates": ({"target": "sold"}, "/target", "holds dates"),
+    "classes of dates": ({"target": "sold", "task": "classification"}, "/target", "holds dates"),
+    "one class": ({"target": "country"}, "/target", "nothing to learn"),
+    "perceptron of a number": ({"architecture": {"type": "perceptron"}}, "/architecture/type", ""),
+    "loss of classes for a number": ({"loss": "hinge"}, "/loss", "'squared_error'"),
+    "loss of a number for classes": (
+        {"target": "quarter", "loss": "huber"},
+        "/loss",
+        "'cross_entropy'",
+    ),
+    "smoothing of a number": ({"label_smoothing": 0.1}, "/label_smoothing", "applies to classes"),
+    "weights of a number": ({"class_weights": "balanced"}, "/class_weights", "applies to classes"),
+    "rare classes of a number": ({"rare_classes": "merge"}, "/rare_classes", "applies to classes"),
+    "decision for a number": ({"decision": {"threshold": 0.2}}, "/decision", "applies to classes"),
+    "smoothing of a margin": (
+        {"target": "quarter", "loss": "hinge", "label_smoothing": 0.1},
+        "/label_smoothing",
+        "'hinge'",
+    ),
+    "decision between four": (
+        {"target": "quarter", "decision": {"positive": "mill"}},
+        "/decision",
+        "two classes",
+    ),
+    "log of classes": (
+        {"target": "quarter", "preprocessing": {"target_transform": "log"}},
+        "/preprocessing/target_transform",
+        "numbers",
+    ),
+    "mean of classes": (
+        {"target": "quarter", "preprocessing": {"retransform": "mean"}},
+        "/preprocessing/retransform",
+        "numbers",
+    ),
     "log of a negative": (
         {"target": "loss", "preprocessing": {"target_transform": "log"}},
         "/preprocessing/target_transform",
@@ -197,8 +230,16 @@ def test_a_refusal_names_its_place(houses: Profile, name: str) -> None:
 def test_a_target_with_too_many_words_names_one() -> None:
     prices = ["on request" if row % 5 == 0 else f"${row}.50" for row in range(ROWS)]
     table = profile_of(pd.DataFrame({"area": np.arange(ROWS) * 1.5, "price": prices}))
-    with pytest.raises(SpecError, match="'on request'"):
+    with pytest.raises(SpecError, match="set task to 'classification'.*'on request'"):
         resolve(spec_of(), table)
+    assert resolve(spec_of(task="classification"), table).loss == "cross_entropy"
+
+
+def test_a_few_levels_that_look_like_numbers_are_classes() -> None:
+    rooms = ["1", "2", "3 or more", "unknown"] * (ROWS // 4)
+    table = profile_of(pd.DataFrame({"area": np.arange(ROWS) * 1.5, "price": rooms}))
+    assert any(warning.code == "mixed_numbers" for warning in table.warnings)
+    assert resolve(spec_of(), table).task == "classification"
 
 
 def test_a_constant_target_is_refused() -> None:
