@@ -41,7 +41,7 @@ ACTIVATIONS: dict[str, nn.Module] = {
     "sigmoid": nn.Sigmoid(),
     "identity": nn.Identity(),
 }
-LOSSES: dict[Loss, Callable[..., Tensor]] = {
+NUMBERS: dict[Loss, Callable[..., Tensor]] = {
     "squared_error": functional.mse_loss,
     "absolute_error": functional.l1_loss,
     "huber": functional.huber_loss,
@@ -79,7 +79,10 @@ def inputs_of(case: Case, fold: int) -> tuple[np.ndarray, np.ndarray]:
         for level in range(len(vocabulary.levels)):
             seen = level in codes[train]
             columns.append((codes == level).astype(float) * seen)
-    target = np.log(case.design.target)
+    target = case.design.target
+    if case.design.levels:
+        return np.column_stack(columns), target
+    target = np.log(target)
     return np.column_stack(columns), (target - target[train].mean()) / target[train].std()
 
 
@@ -251,7 +254,7 @@ class PlainTabm(nn.Module):
         self.activation = ACTIVATIONS[architecture.activation]
 
     def forward(self, x: Tensor, keep: Keep) -> Tensor:
-        """(B, E)"""
+        """(B, E, outputs)"""
         hidden = [self.embedding(x)] * self.ensemble
         parts = zip(self.shared, self.before, self.after, self.bias, strict=True)
         for shared, before, after, bias in parts:
@@ -263,16 +266,59 @@ class PlainTabm(nn.Module):
         predictions = [
             hidden[e] @ self.head_weight[e] + self.head_bias[e] for e in range(self.ensemble)
         ]
-        return torch.cat(predictions, 1)
+        return torch.stack(predictions, 1)
 
 
 PLAIN: dict[str, Callable[..., nn.Module]] = {
     "linear": PlainLinear,
+    "perceptron": PlainLinear,
     "mlp": PlainMlp,
     "resnet": PlainResNet,
     "realmlp": PlainRealMlp,
     "tabm": PlainTabm,
 }
+
+
+# Losses.
+
+
+def losses_of(spec: TrainingSpec, outputs: Tensor, y: Tensor, smoothing: float) -> Tensor:
+    """(B, E) of outputs (B, E, outputs): each of an ensemble's E predicts the row's target."""
+    assert spec.loss is not None
+    if spec.loss in NUMBERS:  # each output predicts the one target
+        expanded = y[:, None, None].expand_as(outputs)
+        return NUMBERS[spec.loss](outputs, expanded, reduction="none").sum(2)
+    classes = y.long()[:, None].expand(outputs.shape[:2])
+    if spec.loss == "cross_entropy":
+        flat = functional.cross_entropy(
+            outputs.flatten(0, 1), classes.flatten(), reduction="none", label_smoothing=smoothing
+        )
+        return flat.view(outputs.shape[:2])
+    return margin_loss(outputs, classes, {"hinge": 1.0, "perceptron": 0.0}[spec.loss])
+
+
+def margin_loss(outputs: Tensor, classes: Tensor, least: float) -> Tensor:
+    """max(0, least − margin), which still falls where the margin is `least`. Of rivals that are
+    equal the first one counts."""
+    is_true = functional.one_hot(classes, outputs.shape[-1]).bool()
+    others = outputs.detach().masked_fill(is_true, -math.inf)
+    rival = torch.from_numpy(others.numpy().argmax(-1))
+    is_rival = functional.one_hot(rival, outputs.shape[-1]).bool()
+    margin = (outputs * is_true).sum(-1) - (outputs * is_rival).sum(-1)
+    return torch.where(margin <= least, least - margin, torch.zeros_like(margin))
+
+
+def weights_of(case: Case, fold: int, y: np.ndarray) -> np.ndarray:
+    """(n,) weights of the rows in the loss, on average 1 over the fold's training rows."""
+    weights, train = case.spec.class_weights, case.laid[fold].train
+    if weights == "balanced":
+        classes, counts = np.unique(y[train], return_counts=True)
+        of_class = dict(zip(classes, len(train) / (len(classes) * counts), strict=True))
+        return np.array([of_class.get(value, 0.0) for value in y])
+    if weights is None:
+        return np.ones(len(y))
+    given = np.array([weights.get(case.design.levels[int(value)], 1.0) for value in y])
+    return given / given[train].mean()
 
 
 # Training.
@@ -303,11 +349,15 @@ def groups_of(spec: TrainingSpec, network: nn.Module) -> Iterator[dict[str, Any]
         yield {"params": [parameter], "share": share, "weight_decay": decay, "lr": 0.0}
 
 
-def train_alone(case: Case, member: Member, state: State, outputs: int = 1) -> Alone:
+def train_alone(case: Case, member: Member, state: State) -> Alone:
     """The textbook loop from a member's first weights, in their precision."""
     spec, fold = member.spec, case.laid[member.fold]
     dtype = next(iter(state.values())).dtype
-    x_all, y_all = (torch.tensor(array, dtype=dtype) for array in inputs_of(case, member.fold))
+    inputs, targets = inputs_of(case, member.fold)
+    x_all, y_all, weight_all = (
+        torch.tensor(array, dtype=dtype)
+        for array in (inputs, targets, weights_of(case, member.fold, targets))
+    )
     network = PLAIN[spec.architecture.type](spec.architecture, state)
     groups = list(groups_of(spec, network))
     if spec.optimizer.name == "sgd":
@@ -324,19 +374,18 @@ def train_alone(case: Case, member: Member, state: State, outputs: int = 1) -> A
         mask = noise.keep(math.prod(ensemble) * size, units) if network.training else None
         return hidden if mask is None else hidden * mask.view(*ensemble, size, units)[..., :rows, :]
 
-    def mean_loss(predictions: Tensor, y: Tensor) -> Tensor:
-        """The sum over several outputs, each of which predicts the target."""
-        loss = LOSSES[spec.loss](predictions, y[:, None].expand_as(predictions))
-        return loss * outputs
+    def predicted(rows: np.ndarray | Tensor) -> Tensor:
+        """(B, E, outputs)"""
+        outputs: Tensor = network(x_all[rows], keep)
+        return outputs if outputs.ndim == 3 else outputs.unsqueeze(1)
 
     @torch.no_grad()
     def loss_of(rows: np.ndarray) -> float:
+        """Of an ensemble's mean, with no smoothing and no weights."""
         network.eval()
-        predictions = network(x_all[rows], keep)
+        predictions = predicted(rows).mean(1, keepdim=True)
         network.train()
-        if outputs == 1:  # the mean of an ensemble's
-            predictions = predictions.mean(1, keepdim=True)
-        return float(mean_loss(predictions, y_all[rows]))
+        return float(losses_of(spec, predictions, y_all[rows], 0.0).mean())
 
     best = Alone(network, [], 0)
     best_loss = math.inf
@@ -346,7 +395,7 @@ def train_alone(case: Case, member: Member, state: State, outputs: int = 1) -> A
     for epoch in range(1, spec.max_epochs + 1):
         seed = stream_seed(spec.seed, "order", member.fold, epoch)
         order = torch.randperm(len(fold.train), generator=torch.Generator().manual_seed(seed))
-        total = 0.0
+        total, mistakes = 0.0, 0
         for step, batch in enumerate(torch.tensor(fold.train)[order].split(size)):
             if step % per_block == 0:
                 noise.begin(epoch, step // per_block)
@@ -355,9 +404,10 @@ def train_alone(case: Case, member: Member, state: State, outputs: int = 1) -> A
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["share"]
             optimizer.zero_grad()
-            predictions = network(x_all[batch], keep)
-            loss = mean_loss(predictions, y_all[batch])
+            losses = losses_of(spec, predicted(batch), y_all[batch], spec.label_smoothing)
+            loss = (losses.mean(1) * weight_all[batch]).mean()
             loss.backward()
+            mistakes += any(bool(parameter.grad.any()) for parameter in network.parameters())
             if spec.optimizer.gradient_clip is not None:
                 nn.utils.clip_grad_norm_(network.parameters(), spec.optimizer.gradient_clip)
             if spec.optimizer.name == "sgd":
@@ -370,5 +420,7 @@ def train_alone(case: Case, member: Member, state: State, outputs: int = 1) -> A
         if spec.early_stopping is None or watched < best_loss:
             best, best_loss = Alone(copy.deepcopy(network).eval(), history, epoch), watched
         elif epoch - best.best_epoch >= spec.early_stopping.patience:
+            break
+        if spec.architecture.type == "perceptron" and mistakes == 0:
             break
     return best

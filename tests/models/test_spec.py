@@ -156,7 +156,6 @@ def test_numbers_have_bounds(spec: dict[str, Any], place: tuple[str, ...] | None
     [
         {"architecture": {"type": "boosted_trees"}},
         {"architecture": {"type": "mlp", "numeric_embedding": {"type": "one_hot"}}},
-        {"architecture": {"type": "perceptron", "initialization": "kaiming_normal"}},
         {"task": "ranking"},
         {"loss": "focal"},
         {"rare_classes": "drop"},

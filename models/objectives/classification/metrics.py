@@ -156,7 +156,11 @@ def mcc(hits: Counts, actual: Counts, predicted: Counts) -> Vector:
 def log_losses(actual: Vector | Codes, predicted: Vector) -> Vector:
     """(n,) −log p of the true classes (n,), from probabilities (n, C)."""
     true = np.take_along_axis(predicted, actual.astype(np.int64)[:, None], 1)[:, 0]
-    losses: Vector = -np.log(np.maximum(true, LEAST))
+    return negative_logs(true)
+
+
+def negative_logs(probabilities: Vector) -> Vector:
+    losses: Vector = -np.log(np.maximum(probabilities, LEAST))
     return losses
 
 

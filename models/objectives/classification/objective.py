@@ -13,7 +13,7 @@ from models.objectives.classification import levels
 from models.objectives.classification.answers import ClassAnswers, Classes
 from models.objectives.classification.cells import PROBABILITIES
 from models.objectives.classification.levels import MOST_CLASSES
-from models.objectives.classification.metrics import METRICS
+from models.objectives.classification.metrics import METRICS, negative_logs
 from models.spec import Decision, TrainingSpec
 from models.tables.arrays import level_of
 from models.tables.faults import quoted
@@ -215,8 +215,7 @@ class Classification(Objective):
 
     def yardstick(self, challenger: Any, champion: Any) -> Yardstick:  # noqa: ARG002
         def rows(table: pa.Table) -> Vector:
-            losses: Vector = -np.log(table[TRUE_PROBABILITY].to_numpy())
-            return losses
+            return negative_logs(table[TRUE_PROBABILITY].to_numpy())
 
         return Yardstick("log_loss", rows, np.positive)
 

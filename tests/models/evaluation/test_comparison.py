@@ -12,13 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from models.evaluation.comparison import UNIT, Comparison, compare
-from models.objectives import OBJECTIVES, REGRESSION
+from models.objectives import CLASSIFICATION, OBJECTIVES, REGRESSION
 from models.objectives.base import Yardstick
+from models.objectives.classification.objective import TRUE_PROBABILITY
 from models.serving.manifest import Manifest
 
 
 def of_loss(loss: str) -> Yardstick:
-    model = Manifest(target="price", spec={"loss": loss}, **NOTHING)
+    model = Manifest(target="price", spec={"loss": loss, "members_per_fold": 1}, **NOTHING)
     return OBJECTIVES[REGRESSION].yardstick(model, model)
 
 
@@ -104,6 +105,31 @@ def test_the_standard_error_is_that_of_repeated_tables() -> None:
         found.append(pair)
     spread = np.std([pair.difference for pair in found])
     assert np.median([pair.standard_error for pair in found]) == pytest.approx(spread, rel=0.2)
+
+
+def test_classes_are_compared_by_log_loss() -> None:
+    """A probability of 0 for the true class is as bad as one can be, but not infinitely bad."""
+    model = Manifest(task=CLASSIFICATION, target="species", spec={}, **NOTHING)
+    yardstick = OBJECTIVES[CLASSIFICATION].yardstick(model, model)
+
+    def file(probabilities: np.ndarray) -> bytes:
+        found = io.BytesIO()
+        rows = np.arange(len(probabilities))
+        columns = {"row": rows, "fold": rows % FOLDS, TRUE_PROBABILITY: probabilities}
+        pq.write_table(pa.table(columns), found)
+        return found.getvalue()
+
+    ours, theirs = np.linspace(0.5, 1, ROWS), np.linspace(0.2, 1, ROWS)
+    found = compare(file(ours), file(theirs), yardstick)
+    assert found is not None
+    assert found.metric == "log_loss"
+    assert found.challenger == pytest.approx(-np.log(ours).mean())
+    assert found.champion == pytest.approx(-np.log(theirs).mean())
+    assert found.is_better
+    wrong = compare(file(ours), file(np.where(theirs < 0.3, 0.0, theirs)), yardstick)
+    assert wrong is not None
+    assert np.isfinite([wrong.champion, wrong.difference, wrong.standard_error]).all()
+    assert wrong.champion > found.champion
 
 
 def test_equal_models_differ_by_nothing() -> None:

@@ -41,6 +41,7 @@ GOOD: dict[str, Any] = {
     "parameters": 500,
     "train_rows": 1_000,
     "scored_rows": 200,
+    "measured": "the target's variance",
 }
 TROUBLE: dict[str, dict[str, Any]] = {
     "overfitting": {"train_r2": [0.98, 0.99, 0.98]},
@@ -88,6 +89,13 @@ def test_the_evidence_names_the_numbers() -> None:
     (finding,) = diagnose(**(GOOD | TROUBLE["stopped_too_soon"]))
     assert "2 of 3 folds" in finding["evidence"]
     assert "max_epochs" in finding["advice"]
+
+
+@pytest.mark.parametrize("code", ["good_fit", "overfitting", "underfitting", "folds_disagree"])
+def test_the_evidence_names_what_is_explained(code: str) -> None:
+    numbers = GOOD | TROUBLE.get(code, {}) | {"measured": "the uncertainty about the class"}
+    (finding,) = diagnose(**numbers)
+    assert "the uncertainty about the class" in finding["evidence"]
 
 
 def test_networks_that_are_worse_than_the_mean_are_in_trouble() -> None:

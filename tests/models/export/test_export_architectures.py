@@ -6,13 +6,15 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from houses import Built, build, house_frame, lay
 
 from models.export.graph import session, verify
 from models.export.served import predict
-from models.serving.manifest import OUTPUTS
+from models.objectives import CLASSIFICATION, objective_of
+from models.serving.manifest import MEMBERS
 
 FOLDS = 3
 PIECEWISE = {"type": "piecewise_linear", "bins": 4}
@@ -54,20 +56,34 @@ VARIANTS: dict[str, dict[str, Any]] = {
         },
         "members_per_fold": 2,
     },
+    "classes by tabm, two members a fold": {
+        "task": CLASSIFICATION,
+        "architecture": {"type": "tabm", "hidden_sizes": [6], "ensemble_size": 3},
+        "members_per_fold": 2,
+    },
+    "classes by a line": {"task": CLASSIFICATION, "architecture": {"type": "linear"}},
+    "classes by a perceptron": {
+        "task": CLASSIFICATION,
+        "architecture": {"type": "perceptron"},
+        "optimizer": {"learning_rate": 1.0},
+    },
 }
 
 
 @pytest.fixture(scope="module", params=VARIANTS)
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
-    spec = BASE | VARIANTS[request.param]
-    return build(lay(tmp_path_factory.mktemp("export"), house_frame(), **spec))
+    spec, frame = BASE | VARIANTS[request.param], house_frame()
+    if "task" in spec:
+        frame["price"] = pd.qcut(frame["price"], 3, labels=["cheap", "fair", "dear"])
+    return build(lay(tmp_path_factory.mktemp("export"), frame, **spec))
 
 
 def members_of_rows(model: Built, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(value, members) of core.onnx for rows of the design."""
+    """The predictions, and those of the members, of core.onnx for rows of the design."""
     design = model.case.design
     inputs = {"numbers": design.numbers[rows], "codes": design.codes[rows]}
-    value, members = session(model.core).run(OUTPUTS, inputs)
+    names = [objective_of(model.case.spec).output, MEMBERS]
+    value, members = session(model.core).run(names, inputs)
     return value, members
 
 
@@ -79,7 +95,7 @@ def test_the_members_of_a_fold_give_its_out_of_fold_predictions(model: Built) ->
     validation = [rows.validation for rows in case.folds]
     for fold, rows in enumerate(validation):
         _, members = members_of_rows(model, rows)
-        assert members.shape == (FOLDS * replicas, len(rows))
+        assert members.shape[:2] == (FOLDS * replicas, len(rows))
         own = members[fold * replicas : (fold + 1) * replicas]
         np.testing.assert_allclose(own.mean(0), model.scores.out_of_fold[rows], rtol=1e-4)
     verify(model.core, model.full, case.design, model.served, validation, model.scores.out_of_fold)
@@ -95,7 +111,7 @@ def test_each_member_is_the_network_of_its_place(model: Built) -> None:
         served = model.served.fold(fold)
         with torch.no_grad():
             _, own = served(torch.from_numpy(design.numbers), torch.from_numpy(design.codes))
-        assert own.shape == (replicas, len(design))
+        assert own.shape[:2] == (replicas, len(design))
         found = members[fold * replicas : (fold + 1) * replicas]
         np.testing.assert_allclose(found, own.numpy(), rtol=1e-4)
         value, _ = predict(served, design.numbers[rows], design.codes[rows])

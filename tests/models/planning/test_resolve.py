@@ -230,7 +230,7 @@ def test_a_refusal_names_its_place(houses: Profile, name: str) -> None:
 def test_a_target_with_too_many_words_names_one() -> None:
     prices = ["on request" if row % 5 == 0 else f"${row}.50" for row in range(ROWS)]
     table = profile_of(pd.DataFrame({"area": np.arange(ROWS) * 1.5, "price": prices}))
-    with pytest.raises(SpecError, match="set task to 'classification'.*'on request'"):
+    with pytest.raises(SpecError, match=r"set task to 'classification'.*'on request'"):
         resolve(spec_of(), table)
     assert resolve(spec_of(task="classification"), table).loss == "cross_entropy"
 

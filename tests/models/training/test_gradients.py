@@ -5,17 +5,21 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from models.members import Member, members_of
 from models.networks import build_network
 from models.networks.population import Network, Shape
-from models.objectives.losses import LOSSES
-from models.spec import Loss, TrainingSpec
+from models.objectives.classification.objective import Classification
+from models.objectives.losses import RowLoss, loss_of
+from models.objectives.regression.objective import Regression
+from models.spec import TrainingSpec
 from models.spec.architectures import Activation
 from models.training.dropout import PopulationNoise
 from models.training.gradients import (
@@ -26,7 +30,7 @@ from models.training.gradients import (
 )
 
 INPUTS, ROWS = 5, 7
-SQUARED = LOSSES["squared_error"]
+SQUARED = loss_of("squared_error")
 FOLDS = 3
 MLP: dict[str, Any] = {"type": "mlp", "hidden_sizes": [4, 3]}
 
@@ -41,9 +45,12 @@ class Batch:
 
 
 def spec_of(**spec: Any) -> TrainingSpec:
-    return TrainingSpec.model_validate(
-        {"target": "price", "k_folds": FOLDS, "architecture": MLP, "dropout": 0.0} | spec
-    )
+    resolved = {"loss": "squared_error", "k_folds": FOLDS, "architecture": MLP, "dropout": 0.0}
+    return TrainingSpec.model_validate({"target": "price"} | resolved | spec)
+
+
+def of_classes(spec: TrainingSpec) -> bool:
+    return spec.loss in Classification.losses
 
 
 def places_of(members: Sequence[Member]) -> Tensor:
@@ -61,14 +68,19 @@ def network_of(members: Sequence[Member], outputs: int = 1) -> Network:
     return network
 
 
-def batch_of(fold_of: Tensor, present: Sequence[int], rows: int = ROWS, seed: int = 0) -> Batch:
-    """`present`: rows of each fold, the rest of `rows` is padding."""
+def batch_of(
+    fold_of: Tensor, present: Sequence[int], rows: int = ROWS, seed: int = 0, classes: int = 0
+) -> Batch:
+    """`present`: rows of each fold, the rest of `rows` is padding. Targets are numbers, or indices
+    of so many classes."""
     generator = torch.Generator().manual_seed(seed)
     counts = torch.tensor(present).unsqueeze(1)
     share = (torch.arange(rows) < counts) / counts.clamp(min=1)
     x = torch.randn(len(present), rows, INPUTS, generator=generator, dtype=torch.float64)
     # Far enough from the predictions for both branches of the Huber loss.
     y = 3 * torch.randn(len(present), rows, generator=generator, dtype=torch.float64)
+    if classes:
+        y = torch.randint(classes, y.shape, generator=generator).double()
     return Batch(x, y[fold_of], share.double()[fold_of])
 
 
@@ -104,8 +116,9 @@ def compare(
 ) -> list[tuple[Tensor, dict[str, Tensor]]]:
     """Both ways over batches of these sizes, to rounding; gives what was found by hand."""
     members = members_of(trials) if members is None else members
-    fold_of, loss = places_of(members), LOSSES[trials[0].loss]
-    batches = [batch_of(fold_of, present, count, seed) for seed, count in enumerate(rows)]
+    fold_of, loss = places_of(members), loss_of(trials[0].loss, trials[0].label_smoothing)
+    classes = outputs if of_classes(trials[0]) else 0
+    batches = [batch_of(fold_of, present, count, seed, classes) for seed, count in enumerate(rows)]
     by_hand, by_graph = network_of(members, outputs), network_of(members, outputs)
     stack = by_hand.dense_stack()
     assert stack is not None
@@ -133,10 +146,83 @@ def test_every_activation(activation: Activation, dropout: float) -> None:
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
-@pytest.mark.parametrize("loss", get_args(Loss))
-@pytest.mark.parametrize("outputs", [1, 3])
-def test_every_loss(loss: Loss, dropout: float, outputs: int) -> None:
-    compare([spec_of(loss=loss, dropout=dropout)], outputs=outputs)
+@pytest.mark.parametrize(
+    ("outputs", "spec"),
+    [
+        *product((1, 3), [{"loss": name} for name in Regression.losses]),
+        *product((2, 4), [{"loss": name} for name in Classification.losses]),
+        *product((2, 4), [{"loss": "cross_entropy", "label_smoothing": 0.3}]),
+    ],
+    ids=str,
+)
+def test_every_loss(spec: dict[str, Any], dropout: float, outputs: int) -> None:
+    compare([spec_of(dropout=dropout, **spec)], outputs=outputs)
+
+
+MARGINS = (loss_of("hinge"), 1.0), (loss_of("perceptron"), 0.0)
+
+
+def slopes_of(loss: RowLoss, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """By hand and by autograd."""
+    followed = outputs.clone().requires_grad_()
+    loss.rows(followed, targets).sum().backward()
+    assert followed.grad is not None
+    return loss.slopes(outputs, targets), followed.grad
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.45])
+@pytest.mark.parametrize("classes", [2, 5])
+def test_cross_entropy_is_torch_s(classes: int, smoothing: float) -> None:
+    generator = torch.Generator().manual_seed(classes)
+    outputs = 4 * torch.randn(2, 50, classes, generator=generator, dtype=torch.float64)
+    targets = torch.randint(classes, (2, 50), generator=generator)
+    loss = loss_of("cross_entropy", smoothing)
+    expected = functional.cross_entropy(
+        outputs.flatten(0, 1), targets.flatten(), reduction="none", label_smoothing=smoothing
+    )
+    torch.testing.assert_close(loss.rows(outputs, targets.double()).flatten(), expected)
+    by_hand, by_graph = slopes_of(loss, outputs, targets.double())
+    torch.testing.assert_close(by_hand, by_graph)
+
+
+def test_cross_entropy_of_large_outputs_is_finite() -> None:
+    outputs = torch.tensor([[1e30, -1e30], [-1e30, 1e30]])
+    loss, targets = loss_of("cross_entropy", 0.0), torch.zeros(2)
+    assert loss.rows(outputs, targets).tolist() == pytest.approx([0, 2e30])
+    assert loss.slopes(outputs, targets).tolist() == [[0, 0], [-1, 1]]
+
+
+@pytest.mark.parametrize(("loss", "least"), MARGINS)
+def test_margins_are_those_to_the_nearest_rival(loss: RowLoss, least: float) -> None:
+    outputs = torch.tensor([[0.5, 2.0, 1.7], [0.5, 2.0, 1.7], [5.0, 2.0, -1.0]])
+    targets = torch.tensor([1.0, 2.0, 0.0])  # margins of 0.3, −0.3 and 3
+    found = loss.rows(outputs, targets).tolist()
+    assert found == pytest.approx([max(0, least - margin) for margin in (0.3, -0.3, 3)])
+    by_hand, by_graph = slopes_of(loss, outputs, targets)
+    assert torch.equal(by_hand, by_graph)
+    pulled = [0, -1, 1] if least > 0.3 else [0, 0, 0]
+    assert by_hand.tolist() == [pulled, [0, 1, -1], [0, 0, 0]]
+
+
+@pytest.mark.parametrize(("loss", "least"), MARGINS)
+def test_two_classes_are_the_binary_losses(loss: RowLoss, least: float) -> None:
+    """max(0, least − y·f), with y = ±1 and f the difference of the outputs."""
+    generator = torch.Generator().manual_seed(0)
+    outputs = 2 * torch.randn(200, 2, generator=generator, dtype=torch.float64)
+    targets = torch.randint(2, (200,), generator=generator).double()
+    signed = (2 * targets - 1) * (outputs[:, 1] - outputs[:, 0])
+    torch.testing.assert_close(loss.rows(outputs, targets), (least - signed).clamp(min=0))
+
+
+@pytest.mark.parametrize(("loss", "least"), MARGINS)
+def test_a_margin_at_the_bend_still_moves(loss: RowLoss, least: float) -> None:
+    """A perceptron starts from zero, where every margin is 0."""
+    outputs = torch.tensor([[1.0, 1.0 - least, -3.0]])
+    targets = torch.zeros(1)
+    assert loss.rows(outputs, targets).tolist() == [0]
+    for slopes in slopes_of(loss, outputs, targets):
+        assert slopes.tolist() == [[-1, 1, 0]]
+    assert loss.slopes(torch.zeros(1, 3), targets).tolist() == [[-1, 1, 0]]
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.4])

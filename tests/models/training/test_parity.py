@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from alone import ACTIVATIONS, inputs_of, train_alone
@@ -21,7 +23,7 @@ from models.objectives.regression.scale import TargetScale
 from models.objectives.trained import LEARNING
 from models.spec import TrainingSpec
 from models.training.engine import BLOCK_ROWS
-from models.training.progress import MemberEpoch, Monitor
+from models.training.progress import Course, MemberEpoch, Monitor
 
 SCALED = {"target_transform": "log", "numeric_scaling": "standard"}
 SMALL: dict[str, Any] = {"type": "mlp", "hidden_sizes": [6]}
@@ -37,7 +39,7 @@ class Recorder(Monitor):
         self.losses += losses
 
 
-def compare(case: Case, dtype: torch.dtype, tolerance: float, outputs: int = 1) -> None:
+def compare(case: Case, dtype: torch.dtype, tolerance: float) -> list[Course]:
     """Losses of every epoch, and what the best weights predict for every row of the table."""
     trainer = trainer_of(case, dtype)
     first = copy.deepcopy(trainer.network.state_dict())
@@ -45,7 +47,7 @@ def compare(case: Case, dtype: torch.dtype, tolerance: float, outputs: int = 1) 
     trained = trainer.train(recorder)
     for place, member in enumerate(trainer.members):
         state = {name: value[place] for name, value in first.items()}
-        alone = train_alone(case, member, state, outputs)
+        alone = train_alone(case, member, state)
         fused = [
             (row.train_loss, row.validation_loss) for row in recorder.losses if row.member == member
         ]
@@ -56,6 +58,7 @@ def compare(case: Case, dtype: torch.dtype, tolerance: float, outputs: int = 1) 
             found = trained.network(x.expand(len(trainer.members), -1, -1))[place]
             expected = alone.network(x, lambda hidden: hidden).view(found.shape)
         np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+    return trained.courses
 
 
 CASES: dict[str, dict[str, Any]] = {
@@ -193,11 +196,110 @@ def test_every_architecture_equals_members_trained_alone(tmp_path: Path, name: s
     compare(case, torch.float64, 1e-6 if drifts else 1e-9)
 
 
+CLASSES: dict[str, dict[str, Any]] = {
+    "linear": {"architecture": {"type": "linear"}},
+    "mlp": {"architecture": {"type": "mlp", "hidden_sizes": [8, 5]}, "dropout": 0.3},
+    "linear path": {"architecture": SMALL | {"linear_path": True}},
+    "resnet": {"architecture": RESNET, "optimizer": SGD},
+    "realmlp": {"architecture": REALMLP, "weight_decay": 0.1},
+    "tabm": {"architecture": TABM, "weight_decay": 0.1},
+}
+# Slopes of margins are ±1, so that gradients of days can cancel out but for their rounding errors,
+# which Adam scales up.
+SLOW = {"name": "sgd", "learning_rate": 0.05}
+OF_CLASSES: dict[str, dict[str, Any]] = {
+    "cross entropy": {},
+    "smoothed": {"label_smoothing": 0.2},
+    "balanced": {"class_weights": "balanced"},
+    "weighed, smoothed": {"class_weights": {"dear": 3.0, "cheap": 0.5}, "label_smoothing": 0.1},
+    "hinge": {"loss": "hinge", "optimizer": SLOW},
+    "hinge, balanced": {"loss": "hinge", "class_weights": "balanced", "optimizer": SLOW},
+    "perceptron": {"loss": "perceptron", "optimizer": SLOW},
+}
+THREE, TWO = ("cheap", "fair", "dear"), ("cheap", "dear")
+# The first two have their gradients by hand and by autograd.
+LEARNT = [
+    *product(("mlp", "tabm"), OF_CLASSES, (THREE,)),
+    *product(("mlp", "tabm"), ("cross entropy", "hinge", "perceptron"), (TWO,)),
+    *product(
+        ("linear", "linear path", "resnet", "realmlp"),
+        ("cross entropy", "weighed, smoothed", "hinge, balanced", "perceptron"),
+        (THREE,),
+    ),
+]
+WATCHED = [
+    *product(CLASSES, ("smoothed", "balanced", "hinge"), ("time",)),
+    *product(("mlp", "tabm"), ("smoothed", "balanced", "hinge"), ("stratified",)),
+]
+
+
+def lay_classes(folder: Path, rows: int, levels: Sequence[str], **spec: Any) -> Case:
+    """Houses with a class of their price: the lowest fifth is cheap."""
+    frame = house_frame(rows)
+    edges = [0.0, 0.2, 1.0] if len(levels) == 2 else [0.0, 0.2, 0.65, 1.0]
+    frame["price"] = pd.qcut(frame["price"], edges, labels=list(levels)).astype(str)
+    case = lay(folder, frame, **(spec | {"preprocessing": {"numeric_scaling": "standard"}}))
+    assert set(case.design.levels) == set(levels)
+    return case
+
+
+@pytest.mark.parametrize(("name", "loss", "levels"), LEARNT, ids=str)
+def test_classes_are_learnt_as_by_members_alone(
+    tmp_path: Path, name: str, loss: str, levels: Sequence[str]
+) -> None:
+    case = lay_classes(tmp_path, 66, levels, **(RAGGED | CLASSES[name] | OF_CLASSES[loss]))
+    assert trainer_of(case).inputs.shape.outputs == len(levels)
+    compare(case, torch.float64, 1e-9)
+
+
+@pytest.mark.parametrize(("name", "loss", "folds"), WATCHED)
+def test_classes_are_watched_by_their_plain_loss(
+    tmp_path: Path, name: str, loss: str, folds: str
+) -> None:
+    """Neither smoothing nor weights count for the watched rows."""
+    column = {"column": "sold"} if folds == "time" else {}
+    spec = RAGGED | STOPPING | CLASSES[name] | OF_CLASSES[loss]
+    spec["folds"] = {"type": folds, **column}
+    courses = compare(lay_classes(tmp_path, 66, THREE, **spec), torch.float64, 1e-9)
+    assert any(course.stopped_by == "early_stopping" for course in courses)
+
+
+@pytest.mark.parametrize("levels", [TWO, THREE], ids=len)
+@pytest.mark.parametrize("change", [{}, {"batch_size": 4}, {"class_weights": "balanced"}], ids=str)
+def test_the_perceptron_is_the_textbook_one(
+    tmp_path: Path, levels: Sequence[str], change: dict[str, Any]
+) -> None:
+    """From zero, a row at a time, at a rate of 1."""
+    spec = {"architecture": {"type": "perceptron"}, "k_folds": 3, "max_epochs": 6} | change
+    case = lay_classes(tmp_path, 67, levels, **spec)
+    trainer = trainer_of(case, torch.float64)
+    assert not any(weights.any() for weights in trainer.network.state_dict().values())
+    assert case.spec.batch_size == change.get("batch_size", 1)
+    assert (case.spec.optimizer.name, case.spec.optimizer.learning_rate) == ("sgd", 1.0)
+    compare(case, torch.float64, 1e-9)
+
+
+def test_a_perceptron_stops_after_an_epoch_without_mistakes(tmp_path: Path) -> None:
+    """Rosenblatt's rule finds a line if there is one."""
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    side = x[:, 0] - 0.5 * x[:, 1]
+    frame = pd.DataFrame(x, columns=["a", "b"]).assign(price=np.where(side > 0, "yes", "no"))
+    frame = frame[np.abs(side) > 0.1]
+    scaled = {"numeric_scaling": "standard"}
+    perceptron = {"type": "perceptron"}
+    case = lay(tmp_path, frame, architecture=perceptron, k_folds=3, preprocessing=scaled)
+    for course in compare(case, torch.float64, 1e-9):
+        assert course.stopped_by == "no_mistakes"
+        assert 1 < course.epochs == course.best_epoch < case.spec.max_epochs
+
+
 class ThreeOutputs(RegressionLearning):
     """Each of them predicts the target."""
 
-    def target(self, training: Sequence[Vector], spec: TrainingSpec) -> TargetScale:
-        target = super().target(training, spec)
+    def target(
+        self, training: Sequence[Vector], levels: tuple[str, ...], spec: TrainingSpec
+    ) -> TargetScale:
+        target = super().target(training, levels, spec)
         target.outputs = 3
         return target
 
@@ -220,7 +322,7 @@ def test_three_outputs(
     monkeypatch.setitem(LEARNING, REGRESSION, ThreeOutputs())
     case = lay(tmp_path, house_frame(66), **(RAGGED | {"architecture": architecture}))
     assert trainer_of(case).inputs.shape.outputs == 3
-    compare(case, torch.float64, 1e-9, outputs=3)
+    compare(case, torch.float64, 1e-9)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ BASE: dict[str, Any] = {
     "max_epochs": 8,
     "early_stopping": {"patience": 1, "fraction": 0.2},
     "preprocessing": {"target_transform": "log"},
+    "loss": "squared_error",
 }
 # Architecture to the initialisations of its trials.
 ARCHITECTURES: dict[str, tuple[dict[str, Any], tuple[str, str, str]]] = {
@@ -180,6 +181,14 @@ def test_the_order_of_members() -> None:
 def test_specs_that_can_train_together() -> None:
     for architecture in ARCHITECTURES:
         assert len({population_key(trial) for trial in trials_of(architecture)}) == 1
+    for architecture in ({"type": "perceptron"}, {"type": "realmlp"}):  # of one initialisation
+        trials = [
+            TrainingSpec.model_validate(
+                {"target": "price", "architecture": architecture, "weight_decay": decay}
+            )
+            for decay in (0.0, 0.1)
+        ]
+        assert len({population_key(trial) for trial in trials}) == 1
 
 
 @pytest.mark.parametrize(
@@ -199,6 +208,11 @@ def test_specs_that_can_train_together() -> None:
         {"features": {"exclude": ["area"]}},
         {"preprocessing": {"target_transform": "none"}},
         {"loss": "huber"},
+        {"label_smoothing": 0.1},
+        {"class_weights": "balanced"},
+        {"rare_classes": "merge"},
+        {"decision": {"threshold": 0.2}},
+        {"task": "classification"},
         {"seed": 1},
         {"members_per_fold": 2},
         {"optimizer": {"name": "sgd"}},
