@@ -134,7 +134,7 @@ class ClassificationLearning(Learning):
         measured = _crossed_sets(scored, actual, scores)
         words = np.array(levels, object)
         calibration = {
-            "method": "temperature" if target.knots is None else "temperature and isotonic",
+            "method": target.method,
             "temperatures": target.temperature[::members, 0].tolist(),
             "before": target.uncalibrated,
             "after": _calibration(actual, outputs.values),

@@ -51,7 +51,11 @@ class Classification(Objective):
                 (
                     "/target",
                     f"'{target.name}' has {target.distinct} value, so there is nothing to learn: "
-                    "choose a target that varies",
+                    + (
+                        "write a word in its missing cells"
+                        if target.missing
+                        else "choose a target that varies"
+                    ),
                 )
             )
         elif target.distinct > MOST_CLASSES:

@@ -65,6 +65,14 @@ class ClassTarget(Target):
         self.register_buffer("knots", None)
         self.register_buffer("heights", None)
 
+    @property
+    def method(self) -> str:
+        """How the probabilities were calibrated."""
+        if self.knots is not None:
+            return "isotonic"
+        is_plain = not self.has_margins and bool((self.temperature == self.scale).all())
+        return "none" if is_plain else "temperature"
+
     def standardize(self, target: Tensor) -> Tensor:
         return target
 
