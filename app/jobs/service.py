@@ -30,7 +30,7 @@ from app.storage.tables import FINISHED, Dataset, Job
 from models.data.design import cell_faults, complete_spec
 from models.data.features import select
 from models.machine import core_rate
-from models.objectives import objective_of
+from models.objectives import REGRESSION, objective_of
 from models.planning.estimate import FLOAT_BYTES, Estimate, Machine, estimate, parameters
 from models.planning.resolve import SpecError, resolve
 from models.planning.review import review
@@ -197,7 +197,8 @@ def delete(session: Session, tenant: str, job_id: str) -> None:
 def _stored_spec(job: Job) -> TrainingSpec:
     """Raises InvalidSpec for a spec that this version no longer takes."""
     try:
-        return TrainingSpec.model_validate(job.spec)
+        # An earlier version had no other task.
+        return TrainingSpec.model_validate({"task": REGRESSION, **job.spec})
     except ValidationError as error:
         faults = [
             Fault(pointer=to_pointer(finding["loc"]), detail=finding["msg"])

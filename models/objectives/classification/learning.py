@@ -134,6 +134,7 @@ class ClassificationLearning(Learning):
         measured = _crossed_sets(scored, actual, scores)
         words = np.array(levels, object)
         calibration = {
+            "outputs": "margins" if target.has_margins else "log_odds",
             "method": target.method,
             "temperatures": target.temperature[::members, 0].tolist(),
             "before": target.uncalibrated,
