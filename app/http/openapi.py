@@ -47,6 +47,11 @@ def problems(*kinds: type[Problem]) -> dict[int | str, dict[str, Any]]:
     }
 
 
+def is_none(value: object) -> bool:
+    """For `exclude_if`: some answers do not have the member."""
+    return value is None
+
+
 def complete(app: FastAPI, *models: type[BaseModel]) -> None:
     """Add the models that operations refer to by name and FastAPI does not see in their signatures,
     and an example of each answer."""

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.http.openapi import is_none
+from models.objectives.classification.answers import MeasuredSet
 from models.objectives.regression.answers import MeasuredInterval
 from models.planning.review import SpecWarning
 
@@ -41,22 +43,8 @@ class FoldOut(BaseModel):
     metrics: Metrics
 
 
-class MeasuredSetOut(_Part):
-    """For a requested coverage, the share of `rows` unseen rows whose class was in its set. Null
-    without such rows."""
-
-    coverage: float
-    rows: int
-    measured: float | None
-    mean_size: float | None = Field(description="Mean number of classes in a set.")
-    empty: float | None = Field(description="Share of the sets that have no class.")
-    by_class: dict[str, float | None] = Field(
-        description="The measured share of the rows of each class."
-    )
-
-
 MeasuredSets = Annotated[
-    list[MeasuredSetOut],
+    list[MeasuredSet],
     Field(
         exclude_if=not_,
         description="Of classes: for each coverage, the share of rows whose true class was in its "
@@ -139,13 +127,13 @@ class BaselineOut(_Part):
     metrics: Metrics = Field(default={}, exclude_if=not_)
     difference: float | None = Field(
         default=None,
-        exclude_if=lambda value: value is None,
+        exclude_if=is_none,
         description="The networks' mean error minus the baseline's.",
     )
-    standard_error: float | None = Field(default=None, exclude_if=lambda value: value is None)
+    standard_error: float | None = Field(default=None, exclude_if=is_none)
     skipped: str | None = Field(
         default=None,
-        exclude_if=lambda value: value is None,
+        exclude_if=is_none,
         description="Why it was left out, if it was.",
     )
 

@@ -80,6 +80,9 @@ def _compare(challenger: Model, champion: Model, blobs: Blobs) -> Comparison:
     ours, theirs = service.manifest(challenger, blobs), service.manifest(champion, blobs)
     if ours.task != theirs.task:
         raise Conflict(f"{pair}: one is a {ours.task}, the other a {theirs.task}.")
+    objective = OBJECTIVES[ours.task]
+    if (difference := objective.unlike(ours, theirs)) is not None:
+        raise Conflict(f"{pair}: {difference}.")
     first, second = _folds(ours), _folds(theirs)
     if first != second:
         raise Conflict(
@@ -89,7 +92,7 @@ def _compare(challenger: Model, champion: Model, blobs: Blobs) -> Comparison:
     comparison = compare(
         service.read_file(challenger, blobs, artifacts.OUT_OF_FOLD),
         service.read_file(champion, blobs, artifacts.OUT_OF_FOLD),
-        OBJECTIVES[ours.task].yardstick(ours, theirs),
+        objective.yardstick(ours, theirs),
     )
     if comparison is None:
         raise Conflict(f"{pair}: no row has an out-of-fold prediction from both.")

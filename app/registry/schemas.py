@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
+from operator import not_
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.http.openapi import is_none
 from app.http.paging import Identified
 from app.http.parameters import ID_PATTERN
 from app.storage.tables import Alias, AliasChange, Model
 from models.evaluation.comparison import Comparison
 from models.objectives import OBJECTIVES
 from models.objectives.base import Error
+from models.objectives.classification.answers import MeasuredSet
+from models.objectives.regression.answers import MeasuredInterval
 from models.planning.review import SpecWarning
 from models.serving.manifest import (
     CategoricalFeature,
@@ -48,12 +52,34 @@ class ModelOut(Identified):
         )
 
 
+class ClassesOut(BaseModel):
+    """The classes that a model predicts."""
+
+    levels: list[str] = Field(description="In the order of a row's probabilities.")
+    positive: str | None = Field(description="Of two classes; null of more.")
+    threshold: float = Field(
+        description="The probability from which the positive one of two classes is predicted. Of "
+        "more classes the most probable one is."
+    )
+
+
 class ModelDetail(ModelOut):
-    """A model, the columns that it uses and their importance. Of a number also `intervals`, of
-    classes `classes` and `sets`, with their measured coverage."""
+    """A model, the columns that it uses and their importance."""
 
-    model_config = ConfigDict(extra="allow", protected_namespaces=())
+    model_config = ConfigDict(extra="allow", protected_namespaces=())  # an objective's own members
 
+    intervals: list[MeasuredInterval] | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="Of numbers: the measured coverage of intervals; empty for a model of an "
+        "earlier version.",
+    )
+    classes: ClassesOut | None = Field(default=None, exclude_if=is_none, description="Of classes.")
+    sets: list[MeasuredSet] = Field(
+        default=[],
+        exclude_if=not_,
+        description="Of classes: the measured coverage of sets.",
+    )
     numeric: list[NumericFeature]
     categorical: list[CategoricalFeature]
     metrics_error: dict[str, float | None] = Field(
@@ -118,9 +144,10 @@ class ComparisonOut(BaseModel):
     """The errors of two models on the same rows, out of fold."""
 
     metric: Error = Field(
-        description="The error that both were trained to minimise: `mae` if both have the loss "
-        "`absolute_error`, otherwise `rmse`; on logarithms (`_log`) if both have the target "
-        "transform `log`."
+        description="The error that both were trained to minimise. Of numbers: `mae` if both have "
+        "the loss `absolute_error`, otherwise `rmse`; on logarithms (`_log`) if both have the "
+        "target transform `log`. Of classes: `log_loss`, the mean of −log of the probability of "
+        "the true class."
     )
     rows: int
     challenger: float = Field(description="Error of the model that the alias now points at.")

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from app.errors import Conflict, Invalid
 from app.http.parameters import LATEST
 from app.registry import history, repository, versions
+from app.registry.readme import readme
 from app.storage import idempotency, removals
 from app.storage.blobs import CHUNK, Blobs, artifacts_key
 from app.storage.database import Database
@@ -34,25 +35,6 @@ ANSWERS = "answers.py"
 # What the script imports; another objective's takes its place.
 REGRESSION_ANSWERS = "models.objectives.regression.standalone"
 READER = ("header.py", "dialect.py", "quoting.py", "faults.py")
-
-README = """\
-predict.py           Predicts the rows of a CSV file, each with an interval that contains 90 % of
-                     the true values. It needs only numpy and onnxruntime. Read it and change it:
-
-                         python predict.py houses.csv > prices.csv
-
-answers.py           Turns the model's outputs into predictions and intervals.
-header.py and the    Read a CSV exactly as the service does.
-three that it needs
-
-model.onnx           The model with its preprocessing, for any ONNX runtime. One input per column,
-                     [N, 1]: double (NaN is missing) or string (empty is missing). Outputs:
-                     value [N] and members [K, N], on the scale of the target.
-manifest.json        The model's columns with their levels and ranges, its metrics, its training
-                     spec, and the scores from which intervals are computed.
-weights.safetensors  The model's weights by name.
-oof.parquet          The out-of-fold predictions from which its metrics were computed.
-"""
 
 
 def manifest(model: Model, blobs: Blobs) -> Manifest:
@@ -151,8 +133,9 @@ def export_zip(model: Model, blobs: Blobs) -> BinaryIO:
     with ExitStack() as unless_it_fails:
         target = unless_it_fails.enter_context(tempfile.TemporaryFile())
         with zipfile.ZipFile(target, "w") as archive:
-            archive.writestr("README.txt", README)
-            answering = OBJECTIVES[manifest(model, blobs).task].standalone
+            objective = OBJECTIVES[manifest(model, blobs).task]
+            archive.writestr("README.txt", readme(objective.guide))
+            answering = objective.standalone
             for name, module in [("predict.py", SCRIPT), *_modules(answering)]:
                 archive.writestr(name, _beside_each_other(module, answering))
             for name in READER:

@@ -180,6 +180,26 @@ class Yardstick:
     value: Callable[[Vector], Vector]
 
 
+@dataclass(frozen=True)
+class Guide:
+    """What the README of an exported model says of its predictions, in phrases.
+
+    example : the arguments of predict.py
+    each : what each predicted row comes with
+    answers : what the model's outputs become
+    outputs : those of model.onnx
+    kept : what the manifest keeps for the answers
+    modules : what further modules do, by file name
+    """
+
+    example: str
+    each: str
+    answers: str
+    outputs: str
+    kept: str
+    modules: Mapping[str, str] = field(default_factory=dict)
+
+
 class Objective(ABC):
     """A kind of target and its answers, such as a number with an interval.
 
@@ -189,6 +209,7 @@ class Objective(ABC):
     checks_cells : whether `faults_of_cells` can find any
     output : the name of the predictions in the exported graphs
     standalone : the modules that write the answers of an exported folder, `answer` in the first
+    guide : to an exported folder
     compared : columns of the table of out-of-fold predictions that only `yardstick` needs
     """
 
@@ -198,6 +219,7 @@ class Objective(ABC):
     checks_cells: ClassVar[bool] = False
     output: ClassVar[str]
     standalone: ClassVar[tuple[str, ...]]
+    guide: ClassVar[Guide]
     compared: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
@@ -264,6 +286,11 @@ class Objective(ABC):
     @abstractmethod
     def shown(self, manifest: Any) -> dict[str, Any]:
         """Members of the manifest that the model's page has besides those that all models have."""
+
+    def unlike(self, challenger: Any, champion: Any) -> str | None:  # noqa: ARG002
+        """Why the errors of the models that these manifests describe cannot be compared; None:
+        they can."""
+        return None
 
     @abstractmethod
     def yardstick(self, challenger: Any, champion: Any) -> Yardstick:

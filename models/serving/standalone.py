@@ -1,4 +1,4 @@
-"""Predict the rows of a CSV file: python predict.py houses.csv > prices.csv
+"""Predict the rows of a CSV file: python predict.py rows.csv > predictions.csv
 
 Needs Python 3.11, numpy and onnxruntime, and the files beside it: the model and the CSV reader. Odd
 rows are reported on standard error.

@@ -54,6 +54,23 @@ class SetCalibration(SetBounds):
     by_class: dict[str, SetBounds] = {}
 
 
+class MeasuredSet(BaseModel):
+    """A requested coverage, and the share of `rows` unseen rows whose true class was in its set.
+    None without such rows.
+
+    mean_size : number of classes in a set
+    empty : share of the sets without a class
+    by_class : the measured share of the rows of each class
+    """
+
+    coverage: float
+    rows: int
+    measured: float | None
+    mean_size: float | None
+    empty: float | None
+    by_class: dict[str, float | None]
+
+
 class Classes(BaseModel):
     """The member `classes` of a manifest.
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from models.objectives.base import Codes, Objective, TargetColumn, Vector, Yardstick
+from models.objectives.base import Codes, Guide, Objective, TargetColumn, Vector, Yardstick
 from models.objectives.classification import levels
 from models.objectives.classification.answers import ClassAnswers, Classes
 from models.objectives.classification.cells import PROBABILITIES
@@ -39,6 +39,15 @@ class Classification(Objective):
     standalone = (
         "models.objectives.classification.standalone",
         "models.objectives.classification.sets",
+    )
+    guide = Guide(
+        example="rows.csv > predictions.csv",
+        each="the class's probability, and a set of classes that contains 90 % of the true ones",
+        answers="predictions, probabilities and sets",
+        outputs="label [N] (string), probabilities [N, C] and members [K, N, C], the probabilities "
+        "of each fold model; the C classes are in the order of the manifest's classes.levels.",
+        kept="the scores from which sets are computed",
+        modules={"sets.py": "Computes sets of classes."},
     )
     compared = (TRUE_PROBABILITY,)
 
@@ -216,6 +225,12 @@ class Classification(Objective):
             },
             "sets": manifest.model_extra["sets"],
         }
+
+    def unlike(self, challenger: Any, champion: Any) -> str | None:
+        first, second = (_classes(manifest).levels for manifest in (challenger, champion))
+        if set(first) == set(second):
+            return None
+        return f"one predicts the classes {_named(first)}, the other {_named(second)}"
 
     def yardstick(self, challenger: Any, champion: Any) -> Yardstick:  # noqa: ARG002
         def rows(table: pa.Table) -> Vector:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from models.objectives.base import Codes, Objective, TargetColumn, Vector, Yardstick
+from models.objectives.base import Codes, Guide, Objective, TargetColumn, Vector, Yardstick
 from models.objectives.regression.answers import VALUE, RegressionAnswers, RegressionModel
 from models.objectives.regression.metrics import METRICS
 from models.spec import Decision, TargetTransform, TrainingSpec
@@ -33,6 +33,13 @@ class Regression(Objective):
     losses = ("squared_error", "absolute_error", "huber")
     output = VALUE
     standalone = ("models.objectives.regression.standalone",)
+    guide = Guide(
+        example="houses.csv > prices.csv",
+        each="an interval that contains 90 % of the true values",
+        answers="predictions and intervals",
+        outputs="value [N] and members [K, N], on the scale of the target.",
+        kept="the scores from which intervals are computed",
+    )
 
     def faults(self, spec: TrainingSpec, target: ColumnProfile) -> list[tuple[str, str]]:
         found = []

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
+from exported import run
 from fastapi.testclient import TestClient
 from foldhouse_client import Foldhouse
 from house_api import registered
@@ -20,20 +19,6 @@ from houses import build, house_frame, lay
 
 PRICE = {"Content-Type": "text/csv", "Accept": "text/csv"}
 COLUMNS = ["prediction", "low", "high"]
-# Fails where more is imported than the export promises to need.
-ALONE = """
-import os, runpy, sys
-sys.argv = sys.argv[1:]
-sys.path[0] = os.path.dirname(sys.argv[0])
-runpy.run_path(sys.argv[0], run_name="__main__")
-unwanted = {"app", "models", "onnx", "pandas", "pyarrow", "pydantic", "torch"} & set(sys.modules)
-assert not unwanted, unwanted
-"""
-
-
-def run(script: Path, *arguments: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", ALONE, script, *arguments]
-    return subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=60)
 
 
 def exported(client: TestClient, model_id: str, folder: Path) -> Path:
@@ -137,7 +122,7 @@ def test_the_script_tells_what_it_needs_and_what_is_odd(client: TestClient, tmp_
         assert found.returncode == 1
         assert told in found.stderr
         assert "Traceback" not in found.stderr
-    assert "python predict.py houses.csv" in run(script).stderr
+    assert "python predict.py rows.csv" in run(script).stderr
     assert "cannot be read" in run(script, tmp_path / "nothing.csv").stderr
 
     houses.write_text("area,Year,quarter,sold\n80,1990,mill,2020-01-05\nbig,1980,moon,soon\n")
