@@ -135,7 +135,9 @@ class Judged:
         # From each distinct probability upwards, the highest first.
         starts = np.append(0, ends[:-1] + 1)[::-1]
         above, said = (np.cumsum(part[::-1])[::-1][starts] for part in (hits, weights[order]))
-        return float(np.diff(above, prepend=0.0) @ (above / said) / hits.sum())
+        gained = np.diff(above, prepend=0.0)
+        some = said > 0  # the first rows may weigh nothing
+        return float(gained[some] @ (above[some] / said[some]) / hits.sum())
 
 
 def f1(hits: Counts, actual: Counts, predicted: Counts) -> Vector:
