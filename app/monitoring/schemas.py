@@ -11,9 +11,9 @@ Drift = Literal["none", "moderate", "large"]
 
 
 class ColumnDrift(BaseModel):
-    """How far a column of the predicted rows has drifted from the training rows."""
+    """How far a column of the predicted rows, or their predictions, have drifted from training."""
 
-    column: str
+    column: str = Field(description="The target for predictions.")
     psi: float = Field(
         description="Population stability index: Σ (p − q)·ln(p / q) over the column's bins, p the "
         "shares of the predicted rows and q those of training; half a row is added to each "
@@ -49,4 +49,8 @@ class ModelMonitoring(BaseModel):
     rows: int
     latency_seconds: Latency
     warnings: dict[str, int] = Field(description="Number of rows by warning code.")
+    predictions: ColumnDrift | None = Field(
+        description="How far the predicted classes have drifted from those out of fold, with the "
+        "model's own threshold; null without rows, and for models of numbers."
+    )
     columns: list[ColumnDrift] = Field(description="Largest drift first; empty without rows.")

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from app.monitoring.schemas import ColumnDrift, Drift, Latency, ModelMonitoring
 from app.monitoring.usage import SECONDS
 from app.storage.tables import Model, ModelUsage
+from models.objectives import OBJECTIVES
 from models.serving.manifest import Manifest
 
 # Siddiqi 2006, Credit Risk Scorecards, chapter 8.
@@ -56,6 +57,13 @@ def summarize(
             p50=_quantile(seconds, 0.5), p90=_quantile(seconds, 0.9), p99=_quantile(seconds, 0.99)
         ),
         warnings=dict(warnings),
+        predictions=drift_of(
+            manifest.target,
+            OBJECTIVES[manifest.task].answering(manifest).shares,
+            rows,
+            usage,
+            has_others=False,
+        ),
         columns=sorted(drifts, key=lambda drift: drift.by_chance - drift.psi),
     )
 
@@ -66,9 +74,17 @@ def stability_index(seen: np.ndarray, trained: np.ndarray) -> float:
 
 
 def drift_of(
-    name: str, shares: list[float], rows: int, usage: Sequence[ModelUsage]
+    name: str,
+    shares: Sequence[float],
+    rows: int,
+    usage: Sequence[ModelUsage],
+    *,
+    has_others: bool = True,
 ) -> ColumnDrift | None:
-    """None: no rows were predicted, or the model's version stored no shares."""
+    """None: no rows were predicted, or the model has no shares.
+
+    has_others : whether the last bin counts missing or unknown cells
+    """
     if not shares:
         return None
     trained = np.array(shares)
@@ -82,7 +98,7 @@ def drift_of(
     # counted with the levels that training had once, whose share estimates that of unseen levels
     # in new rows (Good 1953, doi 10.1093/biomet/40.3-4.237).
     rare = trained * min(total, rows) < LEAST_EXPECTED
-    rare[-1] |= rare.any()
+    rare[-1] |= has_others and bool(rare.any())
     counts = np.append(counts[~rare], counts[rare].sum())
     trained = np.append(trained[~rare], trained[rare].sum())
     bins = len(counts)

@@ -20,6 +20,7 @@ from app.ids import new_id
 from app.storage.database import Database, upsert
 from app.storage.tables import Model, ModelUsage
 from models.data.design import Codes, Numbers
+from models.objectives import OBJECTIVES
 from models.serving.encoding import EncodedRows
 from models.serving.manifest import Manifest
 
@@ -32,14 +33,18 @@ FEW = (
     100  # smaller requests leave counting to the writing thread: one row costs as much as hundreds
 )
 INTERVAL = 10.0  # s between two writes
+NONE = np.empty(0, np.int64)
 
 
 class Bins:
-    """Counts a model's rows: numbers by their column's bins, codes one by one. It takes all columns
-    at once, because a loop over two thousand delays a row's prediction by 30 ms."""
+    """Counts a model's rows: numbers by their column's bins, codes one by one, and predictions if
+    the model has shares of them. It takes all columns at once, because a loop over two thousand
+    delays a row's prediction by 30 ms."""
 
     def __init__(self, manifest: Manifest) -> None:
         self._numeric, self._categorical = manifest.numeric, manifest.categorical
+        self._target = manifest.target
+        self._predicted = len(OBJECTIVES[manifest.task].answering(manifest).shares)
         most = max((len(feature.edges) for feature in self._numeric), default=0)
         self._edges = np.full((most, len(self._numeric)), np.inf)
         for place, feature in enumerate(self._numeric):
@@ -52,18 +57,20 @@ class Bins:
         """The counts of no rows."""
         return self.count(np.empty((0, len(self._numeric))), np.empty((0, len(self._starts)), int))
 
-    def count(self, numbers: Numbers, codes: Codes) -> Counts:
-        """numbers (N, D) and codes (N, C)."""
+    def count(self, numbers: Numbers, codes: Codes, predicted: Codes = NONE) -> Counts:
+        """numbers (N, D), codes (N, C) and the bins of predictions (N,)."""
         known = len(numbers) - np.isnan(numbers).sum(0)
         above = [(numbers > edge).sum(0) for edge in self._edges]
         # Bin b is (edge b - 1, edge b]; bins beyond a column's own edges stay empty.
         bins = -np.diff([known, *above, np.zeros_like(known)], axis=0)
         size = int(self._ends[-1]) if len(self._ends) else 0
         levels = np.bincount((codes + self._starts).ravel(), minlength=size)
-        return Counts(bins, len(numbers) - known, levels)
+        predictions = np.bincount(predicted, minlength=self._predicted)
+        return Counts(bins, len(numbers) - known, levels, predictions)
 
     def by_column(self, counts: Counts) -> dict[str, list[int]]:
-        """Counts in the order of the manifest's `shares`: missing and unknown come last."""
+        """Counts in the order of the model's `shares`: missing and unknown come last. Those of the
+        predictions have the target's name, which no column has."""
         found = {}
         for feature, own, missing in zip(
             self._numeric, counts.bins.T.tolist(), counts.missing.tolist(), strict=True
@@ -74,20 +81,27 @@ class Bins:
             self._categorical, self._starts.tolist(), self._ends.tolist(), strict=True
         ):
             found[level.name] = levels[start:end]
+        if self._predicted:
+            found[self._target] = counts.predictions.tolist()
         return found
 
 
 @dataclass(frozen=True)
 class Counts:
-    """bins (B, D) and missing (D,) of numeric columns; levels of all others, concatenated."""
+    """bins (B, D) and missing (D,) of numeric columns; levels of all others, concatenated; and the
+    predictions (P,)."""
 
     bins: np.ndarray
     missing: np.ndarray
     levels: np.ndarray
+    predictions: np.ndarray
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(
-            self.bins + other.bins, self.missing + other.missing, self.levels + other.levels
+            self.bins + other.bins,
+            self.missing + other.missing,
+            self.levels + other.levels,
+            self.predictions + other.predictions,
         )
 
 
@@ -101,7 +115,7 @@ class _Day:
         self.seconds = [0] * (len(SECONDS) + 1)
         self.warnings: Counter[str] = Counter()
         self.counts = self.bins.nothing()
-        self.waiting: list[tuple[Numbers, Codes]] = []
+        self.waiting: list[tuple[Numbers, Codes, Codes]] = []
         self.changed = True
 
 
@@ -137,8 +151,10 @@ class Usage:
         manifest: Manifest,
         rows: EncodedRows,
         of_all: Iterable[str] = (),
+        predicted: Codes | None = None,
     ) -> None:
-        """`of_all`: codes of the warnings that apply to all rows."""
+        """`of_all`: codes of the warnings that apply to all rows; predicted (N,): the bins of the
+        predictions, if the model has shares of them."""
         warned: Counter[str] = Counter(
             code for odd in rows.warnings if odd for code in {one.code for one in odd}
         )
@@ -147,7 +163,7 @@ class Usage:
             day = self._day(tenant, model_id, manifest)
             day.rows += len(rows.numbers)
             day.warnings.update(warned)
-            day.waiting.append((rows.numbers, rows.codes))
+            day.waiting.append((rows.numbers, rows.codes, NONE if predicted is None else predicted))
             day.rows_waiting += len(rows.numbers)
             is_due = day.rows_waiting >= PUT_ASIDE
         if not is_due:
@@ -217,8 +233,7 @@ class Usage:
             waiting, day.waiting, day.rows_waiting = day.waiting, [], 0
         if not waiting:
             return
-        numbers, codes = map(np.concatenate, zip(*waiting, strict=True))
-        counts = day.bins.count(numbers, codes)
+        counts = day.bins.count(*map(np.concatenate, zip(*waiting, strict=True)))
         with self._lock:
             day.counts += counts
             day.changed = True

@@ -136,7 +136,8 @@ def _counted(
         found = block.predictions
         of_all = [warning.code for warning in found.about_all]
         lacking = [MISSING_COLUMN] if found.given.missing else []
-        usage.add_rows(tenant, model_id, manifest, found.encoded, [*of_all, *lacking])
+        codes = [*of_all, *lacking]
+        usage.add_rows(tenant, model_id, manifest, found.encoded, codes, found.bins)
         yield block
     usage.add_request(tenant, model_id, manifest, time.perf_counter() - began)
 

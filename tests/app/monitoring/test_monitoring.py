@@ -211,10 +211,10 @@ def test_single_rows_are_counted_by_the_writing_thread(
     threads: set[str] = set()
     count = Bins.count
 
-    def noting(self: Bins, numbers: np.ndarray, codes: np.ndarray) -> object:
+    def noting(self: Bins, numbers: np.ndarray, *others: np.ndarray) -> object:
         if len(numbers):
             threads.add(threading.current_thread().name)
-        return count(self, numbers, codes)
+        return count(self, numbers, *others)
 
     monkeypatch.setattr(Bins, "count", noting)
     usage, model_id = resources_of(client)[Usage], "mdl_row"
