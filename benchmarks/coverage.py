@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from benchmarks.contest import deal, train
 from benchmarks.houses import rows_of, table_arguments
 from models.export.served import predict
+from models.objectives.conformal import rank
 from models.objectives.regression.calibration import Residuals, calibrate
-from models.objectives.regression.intervals import rank, spread_within_folds
+from models.objectives.regression.intervals import spread_within_folds
 
 COVERAGES = (0.8, 0.9, 0.95)
 Vector = NDArray[np.float64]

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from models.objectives import conformal
 from models.objectives.metrics import Metric
 from models.spec import Loss, TrainingSpec
 from models.tables.faults import RowWarning
@@ -24,7 +25,7 @@ Vector = NDArray[np.float64]
 Codes = NDArray[np.int64]
 # Coverages that uncertainty is calibrated and measured for.
 DEFAULT_COVERAGE = 0.9
-LOWEST_COVERAGE, HIGHEST_COVERAGE = 0.5, 0.99
+LOWEST_COVERAGE, HIGHEST_COVERAGE = conformal.LOWEST_COVERAGE, 0.99
 MEASURED = (0.5, 0.8, 0.9, 0.95, 0.99)
 # Errors by which models are compared.
 Error = Literal["rmse_log", "rmse", "mae_log", "mae", "log_loss"]

@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.objectives.base import LOWEST_COVERAGE, MEASURED, Codes, Vector
+from models.objectives.base import MEASURED, Codes, Vector
 from models.objectives.classification import sets
 from models.objectives.classification.answers import Classes, SetBounds, SetCalibration
 from models.objectives.classification.calibration import (
@@ -31,6 +31,7 @@ from models.objectives.classification.metrics import (
 from models.objectives.classification.objective import TRUE_PROBABILITY
 from models.objectives.classification.probabilities import ClassTarget
 from models.objectives.classification.thresholds import best_threshold
+from models.objectives.conformal import bound, upper_scores
 from models.objectives.learning import (
     Assessment,
     Baseline,
@@ -45,8 +46,6 @@ from models.spec import TrainingSpec
 
 # Probabilities of all classes are kept out of fold, unless there are very many.
 MOST_KEPT = 100
-# Order statistics kept for a larger table.
-KEPT_SCORES = 2_000
 # Rows of each class, at least, for sets that hold class by class.
 FEWEST_CLASS_ROWS = 50
 
@@ -252,19 +251,12 @@ def _set_calibration(true: Vector, actual: Codes, levels: tuple[str, ...]) -> Se
     own = [true[actual == place] for place in range(len(levels))]
     enough = min(map(len, own)) >= FEWEST_CLASS_ROWS
     return SetCalibration(
-        **_bounds(true).model_dump(),
-        by_class={level: _bounds(part) for level, part in zip(levels, own, strict=True)}
+        **upper_scores(true),
+        by_class={
+            level: SetBounds(**upper_scores(part)) for level, part in zip(levels, own, strict=True)
+        }
         if enough
         else {},
-    )
-
-
-def _bounds(scores: Vector) -> SetBounds:
-    lowest = min(max(1, sets.rank(len(scores), LOWEST_COVERAGE)), len(scores))
-    count = min(KEPT_SCORES, len(scores) - lowest + 1)
-    ranks = np.linspace(lowest, len(scores), count).round().astype(int)
-    return SetBounds(
-        rows=len(scores), ranks=ranks.tolist(), scores=np.sort(scores)[ranks - 1].tolist()
     )
 
 
@@ -282,7 +274,7 @@ def _crossed_sets(scored: Scored, actual: Codes, scores: Vector) -> list[dict[st
             others = scored.fold < fold if in_time else ~own
             if not others.any():
                 continue
-            largest = sets.bound(_bounds(true[others]).model_dump(), coverage)
+            largest = bound(upper_scores(true[others]), coverage)
             inside[own] = scores[own] <= largest
             known |= own & np.isfinite(largest)
         found.append(_measure(actual[known], inside[known], coverage, scored.levels))

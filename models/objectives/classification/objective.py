@@ -39,6 +39,7 @@ class Classification(Objective):
     standalone = (
         "models.objectives.classification.standalone",
         "models.objectives.classification.sets",
+        "models.objectives.conformal",
     )
     guide = Guide(
         example="rows.csv > predictions.csv",
@@ -47,7 +48,10 @@ class Classification(Objective):
         outputs="label [N] (string), probabilities [N, C] and members [K, N, C], the probabilities "
         "of each fold model; the C classes are in the order of the manifest's classes.levels.",
         kept="the scores from which sets are computed",
-        modules={"sets.py": "Computes sets of classes."},
+        modules={
+            "sets.py": "Computes sets of classes.",
+            "conformal.py": "Finds the scores that bound them.",
+        },
     )
     compared = (TRUE_PROBABILITY,)
 

@@ -1,9 +1,9 @@
 """Sets of classes that contain the truth with a requested frequency, with numpy only.
 
 Adaptive prediction sets of Romano, Sesia and Candès 2020, arXiv 2006.02544: the score of a class is
-the probability of all classes above it plus a random share of its own. The ⌈(n + 1)·c⌉-th smallest
-score of the true classes of n rows that a model did not see bounds a new row's with probability c
-or more. The random share is a function of the row's cells, so that an answer repeats.
+the probability of all classes above it plus a random share of its own. A set has the classes whose
+score is within the bound of the true classes' scores. The random share is a function of the row's
+cells, so that an answer repeats.
 
 A set may be empty: if the model is nearly always right, sets with one class each would contain more
 truths than requested.
@@ -11,12 +11,12 @@ truths than requested.
 
 from __future__ import annotations
 
-import math
-from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from models.objectives.conformal import bound
 
 # Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators": the constants of its
 # mixing function (variant 13).
@@ -53,26 +53,12 @@ def scores(probabilities: np.ndarray, shares: np.ndarray) -> np.ndarray:
     return found
 
 
-def rank(rows: int, coverage: float) -> int:
-    """⌈(n + 1)·c⌉, from 1."""
-    return math.ceil((rows + 1) * coverage - 1e-9)
-
-
-def bound(known: dict[str, Any], coverage: float) -> float:
-    """The largest score in a set; inf, for every class, if the rows are too few.
-
-    known : "rows" with the upper "scores" of the true classes in ascending order, and their "ranks"
-    """
-    place = bisect_left(known["ranks"], rank(known["rows"], coverage))
-    return float(known["scores"][place]) if place < len(known["scores"]) else math.inf
-
-
 def bounds(
     known: dict[str, Any], levels: Sequence[str], coverage: float, *, by_class: bool
 ) -> np.ndarray:
     """(C,) the largest score with which each class is in a set.
 
-    known : as for `bound`, and the same for each class in "by_class"
+    known : a calibration (`models.objectives.conformal`), and that of each class in "by_class"
     """
     if by_class:
         return np.array([bound(known["by_class"][level], coverage) for level in levels])

@@ -1,23 +1,15 @@
-"""Prediction intervals: bounds that contain the truth with a requested frequency.
-
-Conformal prediction (Vovk et al. 2005): the scores of n rows that a model did not see are ordered,
-and the ⌈(n + 1)·c⌉-th smallest bounds the score of a new row with probability c or more.
-"""
+"""Prediction intervals: bounds that contain the truth with a requested frequency."""
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from models.objectives.base import LOWEST_COVERAGE
+from models.objectives import conformal
 from models.spec import TargetTransform
-
-# Order statistics kept for a larger table; a rank between two uses the wider one.
-KEPT = 2_000
 
 Vector = NDArray[np.float64]
 
@@ -64,15 +56,10 @@ class Calibration(BaseModel):
         shift: float = 0.0,
     ) -> Calibration:
         """Build from all n scores, in any order."""
-        lowest = min(max(1, rank(len(scores), LOWEST_COVERAGE)), len(scores))
-        count = min(KEPT, len(scores) - lowest + 1)
-        ranks = np.linspace(lowest, len(scores), count).round().astype(int)
         return cls(
-            rows=len(scores),
+            **conformal.upper_scores(scores),
             groups=groups,
             measured=measured,
-            ranks=ranks.tolist(),
-            scores=np.sort(scores)[ranks - 1].tolist(),
             difficulty=difficulty,
             shift=shift,
         )
@@ -82,8 +69,9 @@ class Calibration(BaseModel):
         few rows or groups."""
         if self.units < self.units_needed(coverage):
             return None
-        place = bisect_left(self.ranks, rank(self.rows, coverage))
-        return self.scores[place] if place < len(self.scores) else None
+        known = {"rows": self.rows, "ranks": self.ranks, "scores": self.scores}
+        found = conformal.bound(known, coverage)
+        return found if math.isfinite(found) else None
 
     def interval(
         self, value: Vector, spread: Vector, coverage: float, transform: TargetTransform
@@ -118,11 +106,6 @@ class Calibration(BaseModel):
 def transformed(values: Vector, transform: TargetTransform) -> Vector:
     """The values on the learnt scale."""
     return np.log(values) if transform == "log" else values
-
-
-def rank(rows: int, coverage: float) -> int:
-    """⌈(n + 1)·c⌉, from 1."""
-    return math.ceil((rows + 1) * coverage - 1e-9)
 
 
 def spread_within_folds(members: Vector, per_fold: int, transform: TargetTransform) -> Vector:

@@ -32,13 +32,14 @@ class Regression(Objective):
     headline = ("rmsle", "rmse")  # rmsle needs positive values
     losses = ("squared_error", "absolute_error", "huber")
     output = VALUE
-    standalone = ("models.objectives.regression.standalone",)
+    standalone = ("models.objectives.regression.standalone", "models.objectives.conformal")
     guide = Guide(
         example="houses.csv > prices.csv",
         each="an interval that contains 90 % of the true values",
         answers="predictions and intervals",
         outputs="value [N] and members [K, N], on the scale of the target.",
         kept="the scores from which intervals are computed",
+        modules={"conformal.py": "Finds the score that bounds an interval."},
     )
 
     def faults(self, spec: TrainingSpec, target: ColumnProfile) -> list[tuple[str, str]]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from models.objectives.conformal import bound, rank
+
 
 def answer(
     found: dict[str, np.ndarray],
@@ -39,14 +41,14 @@ def interval(
     calibration = manifest.get("calibration")
     if calibration is None:  # trained by a version without intervals
         return np.full(len(value), math.nan), np.full(len(value), math.nan)
-    rank = math.ceil((calibration["rows"] + 1) * coverage - 1e-9)
-    scores = zip(calibration["ranks"], calibration["scores"], strict=True)
-    bound = next((score for place, score in scores if place >= rank), math.nan)
+    largest = bound(calibration, coverage)
     units = calibration.get("measured")  # None in a model of an earlier version
     if units is None:
-        units = calibration["groups"] or rank
+        units = calibration["groups"] or rank(calibration["rows"], coverage)
     if units < coverage / (1 - coverage) - 1e-9:
-        bound = math.nan  # few groups are little evidence, even with many rows
+        largest = math.inf  # few groups are little evidence, even with many rows
+    if math.isinf(largest):
+        largest = math.nan
     is_log = manifest["target_transform"] == "log"
     scale = np.log(members) if is_log else members
     per_fold = manifest["spec"]["members_per_fold"]
@@ -55,7 +57,7 @@ def interval(
     by_fold = scale.reshape(-1, per_fold, len(value))
     spread = by_fold.std(axis=1).mean(axis=0)
     difficulty = calibration["difficulty"]
-    radius = (difficulty["constant"] + difficulty["spread"] * spread) * bound
+    radius = (difficulty["constant"] + difficulty["spread"] * spread) * largest
     if is_log:
         shift = calibration.get("shift", 0.0)
         low, high = value * np.exp(shift - radius), value * np.exp(shift + radius)

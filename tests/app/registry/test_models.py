@@ -145,6 +145,7 @@ def test_exports(client: TestClient, tmp_path: Path) -> None:
         assert archive.read("model.onnx") == alone.content
     assert set(names) == {
         "README.txt",
+        "conformal.py",
         "predict.py",
         service.ANSWERS,
         *service.READER,

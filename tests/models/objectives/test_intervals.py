@@ -5,12 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.objectives.regression.intervals import (
-    KEPT,
-    Calibration,
-    Difficulty,
-    spread_within_folds,
-)
+from models.objectives.conformal import MOST_SCORES
+from models.objectives.regression.intervals import Calibration, Difficulty, spread_within_folds
 
 COVERAGES = (0.5, 0.8, 0.9, 0.95, 0.99)
 
@@ -42,10 +38,10 @@ def test_one_row_is_enough_for_a_coin() -> None:
 def test_a_large_table_keeps_few_scores_and_its_coverage() -> None:
     rows = 100_000
     kept = calibration(rows)
-    assert len(kept.scores) == KEPT
+    assert len(kept.scores) == MOST_SCORES
     for coverage in COVERAGES:
         exact = np.ceil((rows + 1) * coverage)
-        assert exact <= kept.bound(coverage) <= exact + rows / KEPT
+        assert exact <= kept.bound(coverage) <= exact + rows / MOST_SCORES
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9])
