@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.segment import Segment
 from rich.table import Table
 
 from app.operations.printed import printable
+from models.objectives import OBJECTIVES
 
 Json = dict[str, Any]
 
@@ -40,8 +41,11 @@ STYLES = {
 
 EPOCH = datetime(1970, 1, 1)
 FEW_LEVELS = 5  # levels of a column that are shown
-FOLD_METRICS = 5  # metrics of a fold that fit into 80 characters; all pooled ones are shown
-HEADLINE_METRICS = ("rmsle", "rmse")  # the first that the job has; rmsle needs positive values
+# Of the metrics of a fold, those that fit beside its other columns into 80 characters. All pooled
+# ones are shown.
+FOLD_METRICS, METRICS_WIDTH, NUMBER_WIDTH = 5, 41, 7
+CONFUSED_CLASSES = 8  # the most whose table is shown
+HEADLINES = [name for objective in OBJECTIVES.values() for name in objective.headline]
 
 
 def one_line(text: str) -> str:
@@ -179,7 +183,7 @@ def headline(job: Json) -> str:
 
 
 def best_known(values: Json) -> str:
-    name = next((name for name in HEADLINE_METRICS if values.get(name) is not None), "")
+    name = next((name for name in HEADLINES if values.get(name) is not None), "")
     return f"{name} {number(values[name])}" if name else ""
 
 
@@ -198,6 +202,11 @@ def result(result: Json) -> None:
     if holdout := result["holdout"]:
         rows = holdout["rows"]
         say(f"Holdout, {rows:,} rows that no fold saw: [bold]{metrics(holdout)}[/]")
+    for line in details(result):
+        say(one_line(line))
+    counts = result.get("confusion") or {}
+    if counts.get("rows") is not None and len(counts["levels"]) <= CONFUSED_CLASSES:
+        console.print(confusion(counts))
     found = {finding["code"] for finding in result["diagnosis"]}
     warnings(warning for warning in result["warnings"] if warning["code"] not in found)
     for finding in result["diagnosis"]:
@@ -205,9 +214,39 @@ def result(result: Json) -> None:
     say(f"Model {result['model_id']} after {result['seconds']['total']:.1f} s")
 
 
+def details(result: Json) -> Iterator[str]:
+    """What only some jobs report, a line each."""
+    for name, baseline in result.get("baselines", {}).items():
+        if reason := baseline.get("skipped"):
+            yield f"Baseline {name} was skipped: {reason}"
+            continue
+        gap, error = baseline["difference"], baseline.get("standard_error")
+        yield (
+            f"Baseline {name}: {best_known(baseline['metrics'])}; the networks err "
+            f"{number(abs(gap))}{deviation(error)} {'less' if gap < 0 else 'more'}"
+        )
+    if decision := result.get("decision"):
+        yield (
+            f"{decision['positive']} is predicted from a probability of "
+            f"{number(decision['threshold'])}"
+        )
+    for fold in result.get("perceptron", []):
+        yield f"Fold {fold['fold']}: {fold['summary']}"
+
+
+def confusion(counts: Json) -> Table:
+    """Out-of-fold rows: a row for each actual class, a column for each predicted one."""
+    table = Table("actual \\ predicted", box=None, pad_edge=False)
+    for level in counts["levels"]:
+        table.add_column(one_line(level), justify="right")
+    for level, rows in zip(counts["levels"], counts["rows"], strict=True):
+        table.add_row(one_line(level), *(f"{rows_of:,}" for rows_of in rows))
+    return table
+
+
 def folds(result: Json) -> Table:
     """One row per fold; below them the mean and the standard deviation over the folds."""
-    names = list(result["metrics"])[:FOLD_METRICS]
+    names = fitting(result["metrics"])
     table = Table("fold", box=None, pad_edge=False, collapse_padding=True)
     for header in ("train", "scored", "epochs"):
         table.add_column(header, justify="right")
@@ -228,14 +267,29 @@ def folds(result: Json) -> Table:
     return table
 
 
+def fitting(names: Iterable[str]) -> list[str]:
+    """The first metrics whose columns fit."""
+    chosen: list[str] = []
+    left = METRICS_WIDTH
+    for name in names:
+        width = max(len(name), NUMBER_WIDTH) + 1
+        if width <= left and len(chosen) < FOLD_METRICS:
+            chosen.append(name)
+            left -= width
+    return chosen
+
+
 def metrics(scored: Json) -> str:
     """Each metric, with its standard error if there is one."""
     errors = scored.get("metrics_error", {})  # an earlier version had none
     return ", ".join(
-        f"{name} {number(value)}"
-        + (f" ± {number(error, 2)}" if (error := errors.get(name)) else "")
+        f"{name} {number(value)}{deviation(errors.get(name))}"
         for name, value in scored["metrics"].items()
     )
+
+
+def deviation(error: float | None) -> str:
+    return f" ± {number(error, 2)}" if error else ""
 
 
 def number(value: float | None, digits: int = 4) -> str:

@@ -71,7 +71,8 @@ def jobs(
     sort: Annotated[
         str | None,
         typer.Option(
-            help="Sort by a metric, such as rmsle, and show the fields in which specs differ."
+            help="Sort by a metric, such as rmsle or log_loss, and show the fields in which specs "
+            "differ."
         ),
     ] = None,
     as_json: AsJson = False,

@@ -20,6 +20,8 @@ def best_first(listed: Sequence[Json], metric: str) -> list[Json]:
     known = {name for job in listed if job["result"] for name in job["result"]["metrics"]}
     if known and metric not in known:
         refuse(f"--sort {metric}: the jobs have {', '.join(sorted(known))}")
+    if known and metric not in METRICS:
+        refuse(f"--sort {metric}: this version does not know whether more of it is better")
 
     def place(job: Json) -> tuple[bool, float]:
         value = job["result"]["metrics"].get(metric) if job["result"] else None

@@ -73,7 +73,20 @@ def predict(
     ] = None,
     coverage: Annotated[
         float | None,
-        typer.Option(help="Share of the true values that intervals should contain, 0.5 to 0.99."),
+        typer.Option(
+            help="Share of the true values that intervals or sets should contain, 0.5 to 0.99."
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Of two classes: predict the positive one from this probability."),
+    ] = None,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Class whose probability to write, `*` for all; may be repeated. Default: only "
+            "that of the predicted one."
+        ),
     ] = None,
     url: Url = None,
 ) -> None:
@@ -88,6 +101,8 @@ def predict(
             name=name,
             columns=columns or (),
             coverage=coverage,
+            threshold=threshold,
+            classes=classes or (),
         )
     expected = [*copied, facts["target"]]
     unused = [column for column in facts["ignored_columns"] if column not in expected]

@@ -41,11 +41,11 @@ class CsvLayout:
     is_default: bool
 
     @classmethod
-    def of(cls, query: PredictQuery, columns: Sequence[Column]) -> CsvLayout:
-        """The layout for a model with these columns; raises Invalid for an unknown column."""
-        offered = [column for column in columns if column.in_csv]
-        known = dict.fromkeys([*(column.name for column in offered), WARNINGS])
-        usual = [*(column.name for column in offered if column.is_default), WARNINGS]
+    def of(cls, query: PredictQuery, predicted: Predicted) -> CsvLayout:
+        """Raises Invalid for an unknown column."""
+        offered = [column.name for column in predicted.columns if column.in_csv]
+        known = dict.fromkeys([*offered, WARNINGS])
+        usual = [*(column.name for column in predicted.usual), WARNINGS]
         chosen = names_in(query.columns, known) or usual
         unknown = [name for name in chosen if name not in known]
         if unknown:
@@ -55,7 +55,7 @@ class CsvLayout:
                 f"columns must be some of {some}{more}.",
                 [Fault(column=name, detail="is not a column of the answer") for name in unknown],
             )
-        first = columns[0].name
+        first = offered[0]
         names = [(query.name or name) if name == first else name for name in chosen]
         is_default = not query.passthrough and names == usual
         return cls(query.passthrough, chosen, names, is_default)
@@ -115,20 +115,19 @@ def answer(
 
     Raises
     ------
-    Invalid: a CSV layout for JSON, an explanation or a list of classes for a CSV, or columns that
-        the rows do not have.
+    Invalid: a CSV layout for JSON, an explanation as CSV, or columns that the rows do not have.
     """
-    layout = CsvLayout.of(query, predicted.columns)
+    layout = CsvLayout.of(query, predicted)
     if not as_csv and not layout.is_default:
         raise Invalid(
             "passthrough, name and columns apply only to CSV answers. Send Accept: text/csv."
         )
     if as_csv and query.explain:
         raise Invalid("Explanations need a JSON answer. Send Accept: application/json.")
-    if as_csv and query.classes:
+    if query.classes and query.columns:
         raise Invalid(
-            "classes applies only to JSON answers. For a CSV, name the columns: "
-            "?columns=prediction,p(yes)."
+            "Give classes or columns, not both: a column p(yes) has the probability of the class "
+            "yes."
         )
     headers = {"Vary": "Accept"}
     if as_csv:

@@ -122,9 +122,10 @@ class PredictQuery(BaseModel):
     )
     classes: list[str] = Field(
         default=[],
-        description="Of classes, in JSON answers: those whose probabilities each row lists; `*` "
-        "for all. Repeat it for several, because a class may have a comma in its name. Default: "
-        f"all of up to {FEW_CLASSES}; of more, the predicted one and those of the row's set.",
+        description="Of classes: those whose probabilities an answer lists, in a CSV as columns; "
+        "`*` for all. Repeat it for several, because a class may have a comma in its name. "
+        f"Default: in JSON all of up to {FEW_CLASSES}, and of more the predicted one and those of "
+        "the row's set; in a CSV the predicted one.",
     )
     separator: str | None = Field(
         default=None,

@@ -50,12 +50,14 @@ class Predicted:
 
     facts : facts about all rows
     columns : columns of the answer
+    usual : those that a CSV has unless the request names columns
     features : columns that the model uses
     request_bytes : size of the rows in the request
     """
 
     facts: Facts
     columns: tuple[Column, ...]
+    usual: list[Column]
     features: list[str]
     request_bytes: int
     blocks: Iterator[Block]
@@ -122,8 +124,14 @@ def predict(
         ignored_columns=first.predictions.given.ignored,
         warnings=first.predictions.about_all,
     )
-    features = predictor.manifest.columns
-    return Predicted(facts, predictor.columns, features, body.size, chain([first], blocks))
+    return Predicted(
+        facts=facts,
+        columns=predictor.columns,
+        usual=predictor.answering.usual(question),
+        features=predictor.manifest.columns,
+        request_bytes=body.size,
+        blocks=chain([first], blocks),
+    )
 
 
 def _counted(

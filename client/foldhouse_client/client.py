@@ -18,7 +18,7 @@ import httpx
 from foldhouse_client.cells import csv_bytes, is_frame, rows_of
 from foldhouse_client.errors import FoldhouseError, Unreachable, from_response, job_error
 from foldhouse_client.files import unpack, writing
-from foldhouse_client.predictions import Predictions, facts_of
+from foldhouse_client.predictions import Predictions, facts_of, given
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 FINISHED = ("succeeded", "failed", "cancelled")
@@ -258,25 +258,41 @@ class Foldhouse:
         coverage: float | None = None,
         on_unknown: str | None = None,
         explain: bool = False,
+        explained_class: str | None = None,
+        threshold: float | None = None,
+        classes: Sequence[str] = (),
+        by_class: bool = False,
     ) -> Predictions:
-        """Predict each row; `value` is on the target's own scale.
+        """Predict each row; `value` is a number on the target's own scale, or a class.
 
         Parameters
         ----------
         rows: mappings by column, or a pandas data frame. NaN, NaT, NA and None are missing.
-        coverage: share of the true values that the intervals should contain, 0.5 to 0.99.
+        coverage: share of the true values that the intervals, or sets of classes, should contain,
+            0.5 to 0.99.
         on_unknown: "error" refuses unknown levels, wrong types and missing cells.
         explain: adds what each column contributes.
+        explained_class: the class to explain; by default the predicted one.
+        threshold: of two classes, from which probability the positive one is predicted.
+        classes: those whose probabilities each row lists, "*" for all; by default all, or those of
+            its set if there are more than 20.
+        by_class: sets contain that share of the rows of each class, instead of all rows together.
 
         Raises
         ------
         FoldhouseError: with the row (from 1) and column of each cell at fault.
         """
         cells = rows_of(rows)
-        asked = {"model": model, "coverage": coverage, "on_unknown": on_unknown}
-        params: Json = {name: value for name, value in asked.items() if value is not None}
-        if explain:
-            params["explain"] = "true"
+        params = given(
+            model=model,
+            coverage=coverage,
+            on_unknown=on_unknown,
+            explain=explain,
+            explained_class=explained_class,
+            threshold=threshold,
+            classes=list(classes),
+            by_class=by_class,
+        )
         found: list[Json] = []
         facts: Json = {}
         names = dict.fromkeys(chain.from_iterable(cells))
@@ -304,6 +320,9 @@ class Foldhouse:
         columns: Sequence[str] = (),
         coverage: float | None = None,
         on_unknown: str | None = None,
+        threshold: float | None = None,
+        classes: Sequence[str] = (),
+        by_class: bool = False,
     ) -> Json:
         """Predict the rows of a CSV file into another, in the same order.
 
@@ -313,15 +332,24 @@ class Foldhouse:
         passthrough: columns of `source` to copy to the front.
         name: header of the prediction column.
         columns: the columns to write; by default all.
-        coverage, on_unknown: as in `predict`.
+        coverage, on_unknown, threshold, by_class: as in `predict`.
+        classes: adds the columns of their probabilities, "*" those of all.
 
         Returns
         -------
         `model_id`, `target`, `alias`, `missing_columns`, `ignored_columns`, `warnings` (codes).
         """
-        params: Json = {"model": model, "passthrough": list(passthrough), "columns": list(columns)}
-        asked = {"name": name, "coverage": coverage, "on_unknown": on_unknown}
-        params |= {key: value for key, value in asked.items() if value is not None}
+        params = given(
+            model=model,
+            passthrough=list(passthrough),
+            columns=list(columns),
+            name=name,
+            coverage=coverage,
+            on_unknown=on_unknown,
+            threshold=threshold,
+            classes=list(classes),
+            by_class=by_class,
+        )
         with Path(source).open("rb") as file:
             headers = self._download(
                 target,

@@ -18,6 +18,19 @@ class Predictions(list[dict[str, Any]]):
         self.facts = dict(facts)
 
 
+def given(**options: Any) -> dict[str, Any]:
+    """The options that were given, as query parameters.
+
+    >>> given(coverage=None, explain=True, by_class=False, classes=["no", "yes"])
+    {'explain': 'true', 'classes': ['no', 'yes']}
+    """
+    return {
+        name: "true" if value is True else value
+        for name, value in options.items()
+        if value is not None and value is not False
+    }
+
+
 def facts_of(headers: Mapping[str, str]) -> dict[str, Any]:
     """The facts of a CSV answer, from its headers; None or [] for those without a value."""
     names = ("missing_columns", "ignored_columns", "warnings")

@@ -42,8 +42,8 @@ class Question:
     explain : whether each row is explained; for classes, `explained_class` or the predicted one
     threshold : of two classes, from which probability the positive one is predicted; None: the
         model's own
-    classes : those whose probabilities a row's answer lists, `ALL_CLASSES` for all; if there are
-        none, those of its set if the model has many
+    classes : those whose probabilities an answer lists, `ALL_CLASSES` for all. If there are none,
+        JSON lists those of a row's set if the model has many, and a CSV only the predicted one's.
     by_class : whether a set contains the truth with probability `coverage` for each class, instead
         of over all classes
     """
@@ -147,6 +147,10 @@ class Answering(ABC):
     methods: ClassVar[Mapping[str, str]]
     columns: tuple[Column, ...]
     shares: Sequence[float] = ()
+
+    def usual(self, question: Question) -> list[Column]:  # noqa: ARG002
+        """The columns of a CSV unless the request names columns."""
+        return [column for column in self.columns if column.in_csv and column.is_default]
 
     def check(self, question: Question) -> None:
         """Raise Unanswerable for options that do not apply."""

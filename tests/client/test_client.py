@@ -457,3 +457,25 @@ def test_what_is_asked_beside_the_rows_goes_into_the_address() -> None:
 
     rows = [{"a": 1}]
     answering(handler).predict(rows, "mdl_1", coverage=0.8, on_unknown="error", explain=True)
+
+
+def test_options_of_classes_go_into_the_address(tmp_path: Path) -> None:
+    asked: list[list[tuple[str, str]]] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.params.multi_items())
+        is_csv = request.headers["Content-Type"] == "text/csv"
+        return httpx.Response(200) if is_csv else echo(request)
+
+    client = answering(handler)
+    classes = {"threshold": 0.3, "classes": ["yes, sure", "no"], "by_class": True}
+    client.predict([{"a": 1}], "mdl_1", explain=True, explained_class="no", **classes)
+    source = tmp_path / "in.csv"
+    source.write_bytes(b"a\n1\n")
+    client.predict_csv(source, BytesIO(), "mdl_1", columns=["prediction"], **classes)
+
+    own = [("threshold", "0.3"), ("classes", "yes, sure"), ("classes", "no"), ("by_class", "true")]
+    assert asked == [
+        [("model", "mdl_1"), ("explain", "true"), ("explained_class", "no"), *own],
+        [("model", "mdl_1"), ("columns", "prediction"), *own],
+    ]

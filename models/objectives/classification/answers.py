@@ -29,6 +29,7 @@ from models.objectives.classification.cells import (
     SET,
     Cells,
     Levels,
+    column_of,
 )
 from models.objectives.classification.sets import bounds, decided, joined
 from models.tables.faults import RowWarning, quoted
@@ -110,6 +111,17 @@ class ClassAnswers(Answering):
             Column(SET, (SET, "levels"), tensor=SET, is_text=True, written=joined),
             Column(COVERAGE, (SET, COVERAGE), is_default=False),
         )
+
+    def usual(self, question: Question) -> list[Column]:
+        """With the columns of the classes that the request names."""
+        asked = question.classes
+        named = self._levels.names if ALL_CLASSES in asked else asked
+        names = {column_of(name) for name in named}
+        return [
+            column
+            for column in self.columns
+            if column.in_csv and (column.is_default or column.name in names)
+        ]
 
     def check(self, question: Question) -> None:
         if question.threshold is not None and self._classes.positive is None:

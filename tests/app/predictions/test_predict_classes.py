@@ -161,7 +161,12 @@ def test_only_the_named_classes_are_listed(client: TestClient) -> None:
     assert "query parameter 'classes' 'great' is not a class" in refused(
         client, "state", classes=["good", "great"]
     )
-    assert "only to JSON answers" in refused(client, "state", "text/csv", classes="good")
+    [line, *_] = table(client, "state", classes=["poor|damp", "good"])
+    added = ["p(good)", "p(poor|damp)"]
+    assert [*line] == ["prediction", "probability", *added, "set", "warnings"]
+    [line, *_] = table(client, "state", classes="*")
+    assert [*line][2:5] == [f"p({level})" for level in STATES]
+    assert "not both" in refused(client, "state", classes="good", columns="prediction")
 
 
 def test_sets_can_hold_class_by_class(client: TestClient) -> None:
