@@ -137,7 +137,7 @@ def test_a_job_shows_its_decision_baselines_and_confusion(
         "Baseline logistic_regression was skipped: it would take about 90 s, more than 20",
         "yes is predicted from a probability of 0.35",
         "Fold 0: converged: 7 updates in 3 epochs, then none",
-        "actual \\ predicted     no  y\\x1bes",
+        "actual \\ predicted     no  y�es",
         "no                  1,200      34",
     ]
 
