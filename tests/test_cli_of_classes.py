@@ -138,7 +138,7 @@ def test_a_job_shows_its_decision_baselines_and_confusion(
         "yes is predicted from a probability of 0.35",
         "Fold 0: converged: 7 updates in 3 epochs, then none",
         "actual \\ predicted     no  y�es",
-        "no                  1,200      34",
+        "no                  1,200    34",
     ]
 
 
