@@ -1,7 +1,8 @@
 """What is trained if a spec leaves out `architecture`.
 
-The values were chosen by measurement (docs/decisions/0001-default-spec.md). They depend only on the
-number of rows that the folds may see. A value in the spec takes precedence.
+The values were chosen by measurement: docs/decisions/0001-default-spec.md for numbers, and
+0010-classes-recipe.md for classes. They depend only on the task and on the number of rows that the
+folds may see. A value in the spec takes precedence.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from models.data.aside import seen_rows
+from models.objectives import CLASSIFICATION, task_of
 from models.spec import TrainingSpec
 from models.spec.architectures import MlpArchitecture, PiecewiseLinear
 from models.tables.profile import Profile
@@ -33,21 +35,24 @@ def apply_recipe(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
         return spec
     optimizer: dict[str, Any] = {"learning_rate": 1e-3, "schedule": "cosine"}
     chosen: dict[str, Any] = {"max_epochs": 60, "members_per_fold": 2}
-    bins = 16
+    codes: PiecewiseLinear | None = _codes(16)
     rows = seen_rows(spec, profile)
     if rows >= MANY_ROWS:
-        bins = 32
+        codes = _codes(32)
         optimizer["learning_rate"] = 1.5e-3
         chosen |= {"batch_size": 128, "early_stopping": None}
+    elif task_of(spec) == CLASSIFICATION:
+        # A line through several columns often separates few rows. More and longer steps find it;
+        # codes of single columns hide it.
+        codes = None
+        optimizer["learning_rate"] = 2e-3
+        chosen["batch_size"] = 32
     if rows >= VERY_MANY_ROWS:
         optimizer["learning_rate"] = 3e-3
         chosen |= {"batch_size": 512, "max_epochs": 30, "members_per_fold": 1}
     if spec.optimizer.name == "sgd":  # the recipe's rates are for Adam
         del optimizer["learning_rate"]
-    chosen["architecture"] = MlpArchitecture(
-        hidden_sizes=HIDDEN_SIZES,
-        numeric_embedding=PiecewiseLinear(type="piecewise_linear", bins=bins),
-    )
+    chosen["architecture"] = MlpArchitecture(hidden_sizes=HIDDEN_SIZES, numeric_embedding=codes)
     kept = _without(optimizer, spec.optimizer.model_fields_set)
     chosen["optimizer"] = spec.optimizer.model_copy(update=kept)
     return spec.model_copy(update=_without(chosen, spec.model_fields_set - {"optimizer"}))
@@ -84,6 +89,10 @@ def _as_taught(spec: TrainingSpec) -> TrainingSpec:
         scaled = {"numeric_scaling": "standard"}
         updates["preprocessing"] = spec.preprocessing.model_copy(update=scaled)
     return spec.model_copy(update=updates)
+
+
+def _codes(bins: int) -> PiecewiseLinear:
+    return PiecewiseLinear(type="piecewise_linear", bins=bins)
 
 
 def _without(values: dict[str, Any], given: set[str]) -> dict[str, Any]:

@@ -209,8 +209,8 @@ class TrainingSpec(SpecModel):
     architecture: Architecture = Field(
         default_factory=MlpArchitecture,
         description="If left out, a recipe is used that was chosen by measurement and depends on "
-        "the number of rows: an `mlp` on piecewise-linear codes, with a schedule and a number of "
-        "epochs and members per fold, unless the spec sets them.",
+        "the task and the number of rows: an `mlp`, mostly on piecewise-linear codes, with a "
+        "schedule and a number of epochs and members per fold, unless the spec sets them.",
     )
     dropout: float = Field(default=0.3, ge=0, description="Probability of zeroing a hidden unit.")
     weight_decay: float = Field(

@@ -43,6 +43,15 @@ def test_it_follows_the_size_of_the_table(houses: Profile) -> None:
     assert large.early_stopping is huge.early_stopping is None
 
 
+def test_few_rows_of_classes_get_more_steps_and_no_codes(houses: Profile) -> None:
+    few, many = (recipe(houses, n, task="classification") for n in (MANY_ROWS - 1, MANY_ROWS))
+    assert few.architecture.model_dump()["numeric_embedding"] is None
+    assert (few.batch_size, few.optimizer.learning_rate, few.max_epochs) == (32, 2e-3, 60)
+    assert (few.members_per_fold, few.early_stopping) == (2, EarlyStopping())
+    numbers = recipe(houses, MANY_ROWS)
+    assert many == numbers.model_copy(update={"task": "classification"})
+
+
 def test_only_rows_that_folds_may_see_count(houses: Profile) -> None:
     """Neither those without a target nor the holdout's make a table large."""
     columns = [
