@@ -56,8 +56,9 @@ DESCRIPTION = """\
 Turns a CSV of houses, or any table, into an honestly cross-validated neural network and serves it.
 
 The examples below work unchanged, in order, with `examples/ames.csv`: upload it, check a spec,
-submit it, wait until the job has succeeded, and predict a house's price. `latest` names the newest
-dataset or job, `champion` the model that serves.
+submit it, wait until the job has succeeded, and predict a house's price. Where you submit a spec,
+the example `classes` predicts a class instead. `latest` names the newest dataset, job or model,
+`champion` the model that serves.
 
 Errors are problem documents (RFC 9457).
 """

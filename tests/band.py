@@ -15,6 +15,7 @@ from models.objectives.base import (
     Answer,
     Answering,
     Column,
+    Guide,
     Objective,
     Outputs,
     Question,
@@ -115,6 +116,7 @@ class Band(Objective):
     losses = ("squared_error",)
     output = "band"
     standalone = ("models.objectives.regression.standalone",)
+    guide = Guide("rows.csv", "a band", "bands", "band [N, 2]", "nothing")
 
     def faults(self, spec: TrainingSpec, target: ColumnProfile) -> list[tuple[str, str]]:  # noqa: ARG002
         return []

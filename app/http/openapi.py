@@ -12,6 +12,8 @@ from pydantic import BaseModel
 from app.errors import PROBLEM_MEDIA_TYPE, Problem, ProblemDocument
 
 RECORDED = resources.files("app.http") / "openapi_examples.json"
+# Examples for two kinds of jobs: the first for all operations, the second where it differs.
+NUMBERS, CLASSES = "numbers", "classes"
 REF = "#/components/schemas/{model}"
 
 # Operations that remove something come last, so that the examples work when clicked in order.
@@ -72,10 +74,15 @@ def complete(app: FastAPI, *models: type[BaseModel]) -> None:
 def _add_examples(document: dict[str, Any]) -> None:
     """Answers recorded from a real service; `make openapi-examples` records them again."""
     recorded = json.loads(RECORDED.read_text())
-    for operation, examples in recorded.items():
+    for operation, answers in recorded[NUMBERS].items():
         method, path = operation.split(" ")
+        of_classes = recorded[CLASSES].get(operation, {})
         responses = document["paths"][path][method.lower()]["responses"]
         for status, response in responses.items():
             for media_type, content in response.get("content", {}).items():
-                if status.startswith("2") and media_type in examples:
-                    content["example"] = examples[media_type]
+                if not status.startswith("2") or media_type not in answers:
+                    continue
+                content.pop("example", None)
+                content["examples"] = {NUMBERS: {"value": answers[media_type]}}
+                if media_type in of_classes:
+                    content["examples"][CLASSES] = {"value": of_classes[media_type]}

@@ -33,7 +33,7 @@ from app.jobs import downloads, repository, service
 from app.jobs.schemas import (
     CancelRequest,
     EpochOut,
-    JobCreate,
+    JobBody,
     JobOut,
     OutOfFoldOut,
     ValidationOut,
@@ -59,9 +59,7 @@ KEY_PROBLEMS = (IdempotencyMismatch, TooManyQueued)
 
 
 @router.post(":validate", summary="Check a spec", responses=problems(*SPEC_PROBLEMS))
-def validate_job(
-    resources: ResourcesDep, principal: PrincipalDep, body: JobCreate
-) -> ValidationOut:
+def validate_job(resources: ResourcesDep, principal: PrincipalDep, body: JobBody) -> ValidationOut:
     """Shows what the spec would train, with every default filled in. Nothing is created."""
     found = service.plan(resources, principal.tenant, body.dataset_id, body.spec())
     return service.validate(resources.blobs, found)
@@ -76,7 +74,7 @@ def validate_job(
 async def submit_job(
     resources: ResourcesDep,
     principal: PrincipalDep,
-    body: JobCreate,
+    body: JobBody,
     response: Response,
     background: BackgroundTasks,
     idempotency_key: IdempotencyKeyHeader = None,

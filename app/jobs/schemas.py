@@ -7,10 +7,12 @@ from datetime import datetime
 from statistics import fmean
 from typing import Annotated, Any, Literal, NotRequired, get_type_hints
 
+from fastapi import Body
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from typing_extensions import TypedDict
 
 from app.errors import ProblemDocument
+from app.http.openapi import CLASSES, NUMBERS
 from app.http.paging import Identified
 from app.http.parameters import ID_PATTERN, PRINTABLE
 from app.jobs.results import ResultOut
@@ -31,6 +33,18 @@ SPEC_EXAMPLE: dict[str, Any] = {
 }
 
 
+CLASSES_EXAMPLE: dict[str, Any] = {
+    "dataset_id": "latest",
+    "target": "CentralAir",
+    "task": "classification",
+    "name": "no central air",
+    "architecture": {"type": "mlp", "hidden_sizes": [64]},
+    "decision": {"positive": "N", "threshold": "f1"},
+    "k_folds": 5,
+    "max_epochs": 30,
+}
+
+
 class JobCreate(TrainingSpec):
     """A training spec and its dataset. `wd`, `k` and `lr` are short names of fields."""
 
@@ -43,6 +57,17 @@ class JobCreate(TrainingSpec):
         """Only the spec. Fields that were left out remain unset."""
         given = self.model_dump(exclude={"dataset_id", "name"}, exclude_unset=True)
         return TrainingSpec.model_validate(given)
+
+
+JobBody = Annotated[
+    JobCreate,
+    Body(
+        openapi_examples={
+            NUMBERS: {"summary": "A price", "value": SPEC_EXAMPLE},
+            CLASSES: {"summary": "Whether a house has air conditioning", "value": CLASSES_EXAMPLE},
+        }
+    ),
+]
 
 
 class CancelRequest(BaseModel):

@@ -3,8 +3,12 @@ number `x` is the most probable."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
 from onnx import TensorProto, helper
 
 from models.objectives.classification.answers import Classes, SetCalibration
@@ -31,13 +35,39 @@ def probabilities(x: float, count: int) -> np.ndarray:
     return found
 
 
-def manifest(count: int) -> Manifest:
+def files(folder: Path, count: int, column: str = "x") -> list[Path]:
+    """All files of such a model, written into a new folder."""
+    folder.mkdir()
+    graph = core(count)
+    contents = {
+        "core.onnx": graph,
+        "model.onnx": graph,
+        "manifest.json": manifest(count, column).model_dump_json().encode(),
+        "weights.safetensors": b"weights",
+    }
+    for name, data in contents.items():
+        (folder / name).write_bytes(data)
+    words = names(count)
+    table = {
+        "row": range(count),
+        "fold": [0] * count,
+        "unit": range(count),
+        "actual": words,
+        "prediction": words,
+        "probability": [0.5] * count,
+        "probability_of_actual": [0.5] * count,
+    }
+    pq.write_table(pa.table(table), folder / "oof.parquet")
+    return [folder / name for name in (*contents, "oof.parquet")]
+
+
+def manifest(count: int, column: str = "x") -> Manifest:
     return Manifest(
         task="classification",
         target="kind",
-        numeric=[NumericFeature(kind="numeric", name="x", low=0, high=count)],
+        numeric=[NumericFeature(kind="numeric", name=column, low=0, high=count)],
         categorical=[],
-        inputs={"x": "x"},
+        inputs={column: column},
         members=MEMBERS,
         metrics={"accuracy": 0.5},
         spec={"members_per_fold": 1, "folds": {"type": "stratified", "column": None}},

@@ -21,11 +21,14 @@ def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]
     return sorted(found, key=lambda entry: tags.index(entry[2]["tags"][0]))
 
 
-def example_of(operation: dict[str, Any], document: dict[str, Any]) -> Any:
+def example_of(operation: dict[str, Any], document: dict[str, Any], kind: str = "numbers") -> Any:
+    """The body to send; `kind`: of job, where there are several."""
     content = operation.get("requestBody", {}).get("content", {})
     if "application/json" not in content:
         return None
     media = content["application/json"]
+    if "examples" in media:
+        return media["examples"][kind]["value"]
     schema = media["schema"]
     if "$ref" in schema:
         schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]

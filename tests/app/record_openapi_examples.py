@@ -3,7 +3,8 @@
     make openapi-examples
 
 starts a service, sends the requests of the OpenAPI document in order, trains the job that they
-submit, and keeps the answers with their long lists cut.
+submit, and keeps the answers with their long lists cut. Then it trains the example job of classes,
+and keeps the answers that differ in what they hold.
 """
 
 from __future__ import annotations
@@ -28,6 +29,18 @@ LONGEST_LIST = 3  # items of an example
 LONGEST_OBJECT = 30  # members of an object that maps names of columns
 TEXT_LINES = 4  # of a CSV
 FINISHED = ("succeeded", "failed", "cancelled")
+OF_CLASSES = (
+    "POST /v1/jobs:validate",
+    "GET /v1/jobs/{job_id}",
+    "GET /v1/jobs/{job_id}/oof",
+    "GET /v1/models/{model_id}",
+    "POST /v1/predict",
+    "POST /v1/models/{model_id}/predict",
+    "GET /v1/models/{model_id}/monitoring",
+    "POST /invocations",
+    "GET /v2/models/{name}",
+    "POST /v2/models/{name}/infer",
+)
 
 Examples = dict[str, dict[str, Any]]
 
@@ -35,7 +48,7 @@ Examples = dict[str, dict[str, Any]]
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder) / "data") as (_, url):
         with httpx.Client(base_url=url, timeout=120) as client:
-            examples = record(client)
+            examples = {"numbers": record(client), "classes": record_classes(client)}
     TARGET.write_text(json.dumps(examples, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -45,20 +58,15 @@ def record(client: httpx.Client) -> Examples:
     examples: Examples = {}
     for method, path, operation in operations(document):
         name = f"{method} {path}"
-        url = path.format(
-            **{
-                parameter["name"]: next(iter(parameter["examples"].values()))["value"]
-                for parameter in operation.get("parameters", [])
-                if parameter["in"] == "path"
-            }
-        )
+        url = address_of(path, operation)
         if name == "POST /v1/jobs/{job_id}/cancel":
             client.post("/v1/jobs/latest/retry")  # a finished one cannot be cancelled
         if name == "POST /v1/aliases/{alias}/rollback":  # to another model
             wait(client, client.post("/v1/jobs/latest/retry").json()["id"])
             client.put(url.removesuffix("/rollback"), json={"model_id": "latest"})
         for media_type in success_types(operation):
-            answer = send(client, method, url, operation, document, media_type)
+            body = example_of(operation, document)
+            answer = send(client, method, url, body, media_type)
             if answer.is_success and answer.content:
                 kept = shortened(answer, media_type)
                 examples.setdefault(name, {})[media_type] = kept
@@ -67,19 +75,48 @@ def record(client: httpx.Client) -> Examples:
     return examples
 
 
+def record_classes(client: httpx.Client) -> Examples:
+    """The same for the example job of classes, whose model becomes the champion."""
+    document = client.get("/openapi.json").json()
+    found = {f"{method} {path}": one for method, path, one in operations(document)}
+    body = example_of(found["POST /v1/jobs"], document, "classes")
+    wait(client, client.post("/v1/jobs", json=body).json()["id"])
+    promoted = {"model_id": "latest", "force": True}
+    client.put("/v1/aliases/champion", json=promoted).raise_for_status()
+    examples: Examples = {}
+    for name in OF_CLASSES:
+        method, path = name.split(" ")
+        operation = found[name]
+        for media_type in success_types(operation):
+            body = example_of(operation, document, "classes")
+            answer = send(client, method, address_of(path, operation), body, media_type)
+            answer.raise_for_status()
+            examples.setdefault(name, {})[media_type] = shortened(answer, media_type)
+    return examples
+
+
+def address_of(path: str, operation: dict[str, Any]) -> str:
+    """With the examples of its parameters."""
+    return path.format(
+        **{
+            parameter["name"]: next(iter(parameter["examples"].values()))["value"]
+            for parameter in operation.get("parameters", [])
+            if parameter["in"] == "path"
+        }
+    )
+
+
 def send(
     client: httpx.Client,
     method: str,
     url: str,
-    operation: dict[str, Any],
-    document: dict[str, Any],
+    body: Any,
     media_type: str,
 ) -> httpx.Response:
     headers = {"Accept": media_type}
     if (method, url) == ("POST", "/v1/datasets"):
         file = {"file": ("ames.csv", AMES.read_bytes())}
         return client.request(method, url, files=file, headers=headers)
-    body = example_of(operation, document)
     return client.request(method, url, json=body, headers=headers)
 
 

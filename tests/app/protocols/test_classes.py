@@ -14,7 +14,7 @@ from classes import STATES, class_frame, state_model
 from fastapi.testclient import TestClient
 from house_api import register, registered, resources_of, serving, submit, upload
 from listening import listening
-from many_classes import core, manifest, names, probabilities
+from many_classes import files, names, probabilities
 from test_open_inference import texts
 
 from app.protocols.columns import bytes_of
@@ -56,12 +56,8 @@ def client(trained: Settings) -> Iterator[TestClient]:
 
 
 def with_many_classes(client: TestClient, folder: Path) -> str:
-    folder.mkdir()
-    (folder / "core.onnx").write_bytes(core(MANY))
-    (folder / "manifest.json").write_text(manifest(MANY).model_dump_json())
     upload(client)
-    files = [folder / "core.onnx", folder / "manifest.json"]
-    return register(resources_of(client), submit(client)["id"], files)
+    return register(resources_of(client), submit(client)["id"], files(folder, MANY))
 
 
 @pytest.fixture

@@ -14,7 +14,9 @@ from fastapi.testclient import TestClient
 from house_api import finish, manifest, resources_of, submit, train
 
 from app.registry import service
+from app.registry.readme import INDENT, readme
 from app.storage.blobs import Blobs
+from models.objectives import OBJECTIVES
 
 
 def test_the_first_model_is_champion_and_tells_its_columns(
@@ -156,3 +158,12 @@ def test_exports(client: TestClient, tmp_path: Path) -> None:
     }
     assert f'filename="{model_id}.onnx"' in alone.headers["Content-Disposition"]
     onnxruntime.InferenceSession(alone.content)
+
+
+@pytest.mark.parametrize("task", [*OBJECTIVES])
+def test_the_readme_describes_every_module_of_an_export(task: str) -> None:
+    objective = OBJECTIVES[task]
+    described = {line[:INDENT].strip() for line in readme(objective.guide).splitlines()}
+    files = {f"{module.rpartition('.')[2]}.py" for module in objective.standalone[1:]}
+    assert files | {"predict.py", service.ANSWERS, "model.onnx", "oof.parquet"} <= described
+    assert set(objective.guide.modules) == files
