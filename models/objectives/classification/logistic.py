@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from models.objectives.base import Vector
 from models.objectives.classification.metrics import log_losses
+from models.objectives.classification.probabilities import SMOOTHING
 from models.objectives.learning import LinearProblem
 
 # Larger problems, by rows · inputs · classes, take more than a few seconds.
@@ -24,9 +25,10 @@ CHOOSING = 0.2
 
 def solve(problem: LinearProblem) -> tuple[Vector, Vector]:
     """Softmax regression with an L2 penalty of half the squared weights; zeros for a problem that
-    is too large."""
+    is too large, or has a single class."""
     shape = (problem.inputs, problem.outputs)
-    if len(problem) * problem.inputs * problem.outputs > MOST_PRODUCTS:
+    is_large = len(problem) * problem.inputs * problem.outputs > MOST_PRODUCTS
+    if is_large or np.ptp(problem.y) == 0:
         return np.zeros(shape), np.zeros(problem.outputs)
     x = np.concatenate([problem.x(chunk) for chunk in range(problem.chunks)])
     fitted = _fit(x, problem.y, 1.0)
@@ -53,29 +55,34 @@ class LogisticBaseline:
         cut = round(CHOOSING * len(y))
         judged, learnt = order[:cut], order[cut:]
         losses = [
-            log_losses(y[judged], self._predict(_fit(x[learnt], y[learnt], c), x[judged])).mean()
-            for c in STRENGTHS
+            log_losses(y[judged], self._predict(x[learnt], y[learnt], strength, x[judged])).mean()
+            for strength in STRENGTHS
         ]
-        return self._predict(_fit(x, y, STRENGTHS[int(np.argmin(losses))]), asked)
+        return self._predict(x, y, STRENGTHS[int(np.argmin(losses))], asked)
 
     def seconds(self, rows: int, inputs: int, outputs: int) -> float:
         return (len(STRENGTHS) + 1) * PRODUCT_SECONDS * rows * inputs * outputs
 
-    def _predict(self, fitted: LogisticRegression, x: Vector) -> Vector:
-        found = np.zeros((len(x), self._classes))
-        found[:, fitted.classes_.astype(int)] = fitted.predict_proba(x)
-        return found
+    def _predict(self, x: Vector, y: Vector, inverse_strength: float, asked: Vector) -> Vector:
+        """A class that no row has gets a part of a row's share."""
+        seen = np.unique(y).astype(int)
+        found = np.full((len(asked), self._classes), SMOOTHING / len(y))
+        found[:, seen] = 1
+        if len(seen) > 1:
+            found[:, seen] = _fit(x, y, inverse_strength).predict_proba(asked)
+        shares: Vector = found / found.sum(1, keepdims=True)
+        return shares
 
 
 class MajorityBaseline:
-    """The classes' shares of the training rows: always the largest class."""
+    """The classes' shares of the training rows, none of them 0: always the largest class."""
 
     def __init__(self, classes: int) -> None:
         self._classes = classes
 
     def predict(self, x: Vector, y: Vector, asked: Vector, seed: int) -> Vector:  # noqa: ARG002
-        shares = np.bincount(y.astype(int), minlength=self._classes) / len(y)
-        return np.tile(shares, (len(asked), 1))
+        rows = np.bincount(y.astype(int), minlength=self._classes) + SMOOTHING
+        return np.tile(rows / rows.sum(), (len(asked), 1))
 
     def seconds(self, rows: int, inputs: int, outputs: int) -> float:  # noqa: ARG002
         return 0.0

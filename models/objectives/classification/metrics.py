@@ -97,7 +97,7 @@ class Judged:
                     own @ self._brier,
                     self._auc,
                     self._average_precision(weights),
-                    np.mean(f1(hits, actual, predicted)),
+                    np.mean(f1(hits, actual, predicted)[actual + predicted > 0]),
                     mcc(hits, actual, predicted),
                     np.abs(gaps).sum(),
                 ]

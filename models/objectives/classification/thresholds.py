@@ -19,7 +19,8 @@ def best_threshold(decision: Decision, positive: Vector, probability: Vector) ->
     if isinstance(wanted, float):
         return wanted
     tried = np.unique(np.quantile(probability, np.linspace(0, 1, MOST_TRIED)))
-    # Between two probabilities, so that rounding moves no row.
+    # Between two probabilities, so that rounding moves no row; below and above all of them.
+    tried = np.concatenate([[0.0], tried, [1.0]])
     tried = np.unique([0.5, *(tried[1:] + tried[:-1]) / 2])
     order = np.argsort(probability)
     hits = np.append(np.cumsum(positive[order][::-1])[::-1], 0.0)

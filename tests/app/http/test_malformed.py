@@ -114,7 +114,26 @@ SPECS: dict[str, tuple[dict[str, Any], str]] = {
     "no target": ({"target": None}, "/target"),
     "an empty target": ({"target": ""}, "/target"),
     "an absent target": ({"target": "Prize"}, "/target"),
-    "a target of words": ({"target": "Zone"}, "/target"),
+    "a number of words": ({"target": "Zone", "task": "regression"}, "/target"),
+    "a task that is not there": ({"task": "ranking"}, "/task"),
+    "a loss of numbers for classes": ({"target": "Zone", "loss": "huber"}, "/loss"),
+    "a loss of classes for a number": ({"loss": "hinge"}, "/loss"),
+    "a class that is not there": (
+        {"target": "Zone", "decision": {"positive": "east"}},
+        "/decision/positive",
+    ),
+    "a weight of no class": (
+        {"target": "Zone", "class_weights": {"east": 2}},
+        "/class_weights/east",
+    ),
+    "a weight of nothing": (
+        {"target": "Zone", "class_weights": {"south": 0}},
+        "/class_weights/south",
+    ),
+    "too few rows of a class": (
+        {"target": "Quality", "task": "classification", "k_folds": 20},
+        "/target",
+    ),
     "a name with a NUL": ({"name": "a\0b"}, "/name"),
     "an endless name": ({"name": "x" * 1000}, "/name"),
     "an unknown field": ({"epochs": 3}, "/epochs"),
