@@ -313,12 +313,20 @@ def _unseen_classes(
     return [
         SpecWarning(
             "class_unseen",
-            f"{quoted(level)} is in no training row of fold {', '.join(map(str, numbers))}, whose "
-            "model never predicts it: use stratified folds, or more rows of the class",
+            f"{_listed(unseen)} in no training row of a fold, whose model never predicts what it "
+            "has not seen: use stratified folds, or more rows of the class",
             spec.target,
         )
+    ] * bool(unseen)
+
+
+def _listed(unseen: dict[str, list[int]]) -> str:
+    named = [
+        f"{quoted(level)} (fold {', '.join(map(str, numbers))})"
         for level, numbers in list(unseen.items())[:EXAMPLES]
     ]
+    more = f" and {len(unseen) - EXAMPLES} more" if len(unseen) > EXAMPLES else ""
+    return f"{', '.join(named)}{more} {'is' if len(unseen) == 1 else 'are'}"
 
 
 def _stop_if_requested(callbacks: Callbacks) -> None:

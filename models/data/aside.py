@@ -61,6 +61,8 @@ def set_holdout_aside(
     if spec.holdout is None:
         return every, every[:0]
     keep = groups_needed(spec) if spec.folds.type == "group" else times_needed(spec)
+    if spec.folds.type not in ("group", "time"):
+        keep = spec.k_folds
     fraction = spec.holdout.fraction
     seen, holdout = set_aside(spec, every, column, strata, fraction, "holdout", keep)
     return np.sort(seen), np.sort(holdout)
@@ -78,8 +80,8 @@ def set_aside(
     """Split off a fraction of the rows: (kept, set aside).
 
     `strata` (n,), by row of the table: rows of shuffled and stratified folds are split within
-    them; of each, at least one row is kept. `keep`: how many groups of `group` folds, or times of
-    `time` folds, must be left.
+    them. `keep`: how many groups of `group` folds, times of `time` folds, or rows of each stratum
+    must be left.
 
     Raises
     ------
@@ -110,23 +112,24 @@ def set_aside(
             # The order of scikit-learn's `train_test_split`, which the API does not import.
             shuffled = rows[np.random.RandomState(seed).permutation(len(rows))]
             if strata is not None:
-                aside = _spread(strata[shuffled], count)
+                aside = _spread(strata[shuffled], count, keep)
                 return shuffled[~aside], shuffled[aside]
             return shuffled[count:], shuffled[:count]
 
 
-def _spread(strata: Rows, count: int) -> NDArray[np.bool_]:
-    """(n,) `count` rows, about as many of each stratum as its share, but never all of one."""
+def _spread(strata: Rows, count: int, keep: int) -> NDArray[np.bool_]:
+    """(n,) `count` rows at the most: about as many of each stratum as its share, at least one of
+    each while `count` allows, and never one of its last `keep`."""
     order = np.argsort(strata, kind="stable")
     sizes = np.bincount(strata)
-    place = np.empty(len(strata))  # of a row in its stratum, as a share
     starts = np.cumsum(sizes) - sizes
     own = strata[order]
-    place[order] = (np.arange(len(strata)) - starts[own] + 0.5) / sizes[own]
-    last = np.zeros(len(strata), bool)
-    last[order[np.cumsum(sizes)[sizes > 0] - 1]] = True
+    number = np.empty(len(strata), np.int64)  # of a row in its stratum, from 0
+    number[order] = np.arange(len(strata)) - starts[own]
+    share = np.where(number == 0, 0.0, (number + 0.5) / sizes[strata])
+    free = np.flatnonzero(number < sizes[strata] - keep)
     chosen = np.zeros(len(strata), bool)
-    chosen[np.argsort(np.where(last, 2.0, place), kind="stable")[:count]] = True
+    chosen[free[np.argsort(share[free], kind="stable")[:count]]] = True
     return chosen
 
 

@@ -106,8 +106,9 @@ def _too_long(
     expected = baseline.seconds(learnt, inputs, served.target.outputs)
     if expected > MOST_SECONDS:
         return f"it would take about {expected:.0f} s, more than {MOST_SECONDS:.0f}"
-    if NUMBER_BYTES * len(design) * inputs > MOST_BYTES:
-        return f"its {inputs:,} inputs would take too much memory"
+    outputs = served.target.outputs
+    if NUMBER_BYTES * len(design) * max(inputs, outputs) > MOST_BYTES:
+        return f"its {inputs:,} inputs and {outputs:,} outputs would take too much memory"
     return None
 
 

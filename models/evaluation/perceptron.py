@@ -20,19 +20,26 @@ from numpy.typing import NDArray
 from models.data.design import Design
 from models.data.folds import FoldRows
 from models.export.served import ServedModel
+from models.spec import TrainingSpec
 from models.training.progress import Course
 
 Vector = NDArray[np.float64]
 
 
 def perceptron_report(
-    served: ServedModel, design: Design, folds: Sequence[FoldRows], courses: Sequence[Course]
+    served: ServedModel,
+    spec: TrainingSpec,
+    design: Design,
+    folds: Sequence[FoldRows],
+    courses: Sequence[Course],
 ) -> list[dict[str, Any]]:
     """A row for each member of the served folds.
 
-    fold, updates and epochs; converged: whether the last epoch had no mistake; margin ρ, negative
-    if some training rows are on the wrong side; radius R; bound (R / ρ)², None unless separated.
+    fold, updates and epochs; converged: whether the last epoch had no mistake, and the weights
+    separate the rows; margin ρ, negative if some training rows are on the wrong side; radius R;
+    bound (R / ρ)², None unless they are separated by the rule that it is about.
     """
+    is_taught = _as_taught(spec)
     report = []
     per_fold = served.members_per_fold
     for place, fold in enumerate(folds):
@@ -48,35 +55,53 @@ def perceptron_report(
             margin, size = _margin(x, y, weights), radius
             if weights.shape[1] > 2:
                 size *= np.sqrt(2)
-            separated = margin > 0
+            converged = course.stopped_by == "no_mistakes" and margin > 0
+            bound = (size / margin) ** 2 if margin > 0 and is_taught else None
             report.append(
                 {
                     "fold": served.folds[place],
                     "updates": course.updates,
                     "epochs": course.epochs,
-                    "converged": course.stopped_by == "no_mistakes",
+                    "converged": converged,
                     "margin": margin,
                     "radius": float(size),
-                    "bound": float((size / margin) ** 2) if separated else None,
-                    "summary": _summary(course, margin, float(size)),
+                    "bound": None if bound is None else float(bound),
+                    "summary": _summary(course, margin, float(size), bound, converged=converged),
                 }
             )
     return report
 
 
-def _summary(course: Course, margin: float, radius: float) -> str:
+def _as_taught(spec: TrainingSpec) -> bool:
+    """Whether the settings are those of the rule that Novikoff's bound is about."""
+    optimizer = spec.optimizer
+    return (
+        spec.batch_size == 1
+        and (optimizer.name, optimizer.schedule, optimizer.momentum) == ("sgd", "constant", 0)
+        and optimizer.gradient_clip is None
+        and spec.weight_decay == 0
+        and spec.class_weights is None
+        and spec.architecture.initialization == "constant"
+        and spec.early_stopping is None
+    )
+
+
+def _summary(
+    course: Course, margin: float, radius: float, bound: float | None, *, converged: bool
+) -> str:
     did = f"{course.updates:,} updates in {course.epochs:,} epochs"
-    if course.stopped_by == "no_mistakes" and margin > 0:
+    if converged:
+        allows = "" if bound is None else f", which allows at most {bound:,.0f} updates"
         return (
             f"converged: {did}, then none; the training rows are separated with a margin of "
-            f"{margin:.4g}, which allows at most {(radius / margin) ** 2:,.0f} updates"
+            f"{margin:.4g}{allows}"
         )
     if margin > 0:
-        return f"not converged: {did}, although the last weights separate the training rows"
+        return f"not converged: {did}, although the weights separate the training rows"
+    most = radius / max(1, course.updates or 0) ** 0.5
     return (
-        f"not converged: {did}, and the last weights leave training rows on the wrong side "
-        f"(margin {margin:.4g}); either a plane cannot separate them, or only with a margin below "
-        f"{radius / max(1, course.updates or 0) ** 0.5:.4g}"
+        f"not converged: {did}, and the weights leave training rows on the wrong side (margin "
+        f"{margin:.4g}); either no plane separates them, or only one with a margin below {most:.4g}"
     )
 
 

@@ -135,7 +135,7 @@ def refine(
         for place, own in enumerate(rows)
     ]
     scored = [(design.target[own], found) for own, found in zip(rows, outputs, strict=True)]
-    learning_of(spec).refine(served.target, scored, spec, design.levels)
+    learning_of(spec).refine(served.target, scored, spec)
     return OutOfFold.of(served, design, folds, outputs)
 
 
@@ -206,7 +206,7 @@ def evaluate(
             served, spec, design, [fold.validation for fold in own_rows]
         ),
         baselines=score_baselines(served, spec, design, own_rows, found.prediction),
-        perceptron=perceptron_report(served, design, own_rows, courses)
+        perceptron=perceptron_report(served, spec, design, own_rows, courses)
         if spec.architecture.type == "perceptron"
         else None,
         diagnosis=list(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from models.members import Member
 from models.networks.population import DenseStack, Linear, Network, Noise, Shape
 from models.spec import TrainingSpec
 
@@ -24,6 +25,10 @@ class LinearNetwork(Network):
 
     def output_layers(self) -> list[Linear]:
         return [self.output]
+
+    def line(self, member: Member) -> Linear | None:
+        own = member.spec.architecture
+        return self.output if own.initialization == "least_squares" else None
 
     def dense_stack(self) -> DenseStack:
         return DenseStack([self.output], "identity")

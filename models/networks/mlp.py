@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from models.members import Member
 from models.networks.embedding import PlainInputs, embed_inputs
 from models.networks.normalization import normalization
 from models.networks.population import (
@@ -60,6 +61,11 @@ class Mlp(Network):
 
     def output_layers(self) -> list[Linear]:
         return [self.output] if self.shortcut is None else [self.output, self.shortcut]
+
+    def line(self, member: Member) -> Linear | None:
+        architecture = member.spec.architecture
+        assert isinstance(architecture, MlpArchitecture)
+        return self.shortcut if architecture.linear_path == "least_squares" else None
 
     def dense_stack(self) -> DenseStack | None:
         if not self.plain:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from models.members import Member
 from models.spec.architectures import Activation
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
@@ -99,6 +100,10 @@ class Network(nn.Module):
     def output_layers(self) -> list[Linear]:
         """The affine maps that compute the outputs; their biases start at zero."""
         raise NotImplementedError
+
+    def line(self, member: Member) -> Linear | None:  # noqa: ARG002
+        """The affine map of the inputs that starts from the best line; None: none does."""
+        return None
 
     def linear_layers(self) -> list[Linear]:
         """Every affine map."""

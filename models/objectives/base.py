@@ -276,8 +276,8 @@ class Objective(ABC):
     def remarks(
         self, spec: TrainingSpec, target: ColumnProfile, column: pa.ChunkedArray
     ) -> list[tuple[str, str]]:
-        """What a resolved spec probably does not intend, by the first cells of its target: codes
-        of warnings, and details."""
+        """What a resolved spec probably does not intend, by the cells of its target: codes of
+        warnings, and details."""
 
     def strata_aside(self, target: Vector) -> Codes | None:  # noqa: ARG002
         """(n,) the strata that must be in what is set aside and in what is left; None: rows are

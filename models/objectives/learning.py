@@ -169,11 +169,9 @@ class Learning(ABC):
         target: Target,
         scored: Sequence[tuple[Vector, Tensor]],
         spec: TrainingSpec,
-        levels: tuple[str, ...],
-    ) -> bool:
+    ) -> None:
         """Let the folds' targets, one for each member, learn from each fold's truths (n,) and raw
-        out-of-fold outputs (m, n, outputs) of its members. True if that changed the
-        predictions."""
+        out-of-fold outputs (m, n, outputs) of its members."""
 
     @abstractmethod
     def assess(self, scored: Scored) -> Assessment: ...

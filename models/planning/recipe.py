@@ -12,7 +12,7 @@ from typing import Any
 from models.data.aside import seen_rows
 from models.objectives import CLASSIFICATION, task_of
 from models.spec import TrainingSpec
-from models.spec.architectures import MlpArchitecture, PiecewiseLinear
+from models.spec.architectures import LinearPath, MlpArchitecture, PiecewiseLinear
 from models.tables.profile import Profile
 
 HIDDEN_SIZES = [256, 128, 64]
@@ -36,15 +36,16 @@ def apply_recipe(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
     optimizer: dict[str, Any] = {"learning_rate": 1e-3, "schedule": "cosine"}
     chosen: dict[str, Any] = {"max_epochs": 60, "members_per_fold": 2}
     codes: PiecewiseLinear | None = _codes(16)
+    line: LinearPath = False
     rows = seen_rows(spec, profile)
     if rows >= MANY_ROWS:
         codes = _codes(32)
         optimizer["learning_rate"] = 1.5e-3
         chosen |= {"batch_size": 128, "early_stopping": None}
     elif task_of(spec) == CLASSIFICATION:
-        # A line through several columns often separates few rows. More and longer steps find it;
-        # codes of single columns hide it.
-        codes = None
+        # A line through several columns often separates few rows. So training starts from the best
+        # one, and the network learns what it leaves; codes of single columns would hide it.
+        codes, line = None, "least_squares"
         optimizer["learning_rate"] = 2e-3
         chosen["batch_size"] = 32
     if rows >= VERY_MANY_ROWS:
@@ -52,7 +53,9 @@ def apply_recipe(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
         chosen |= {"batch_size": 512, "max_epochs": 30, "members_per_fold": 1}
     if spec.optimizer.name == "sgd":  # the recipe's rates are for Adam
         del optimizer["learning_rate"]
-    chosen["architecture"] = MlpArchitecture(hidden_sizes=HIDDEN_SIZES, numeric_embedding=codes)
+    chosen["architecture"] = MlpArchitecture(
+        hidden_sizes=HIDDEN_SIZES, numeric_embedding=codes, linear_path=line
+    )
     kept = _without(optimizer, spec.optimizer.model_fields_set)
     chosen["optimizer"] = spec.optimizer.model_copy(update=kept)
     return spec.model_copy(update=_without(chosen, spec.model_fields_set - {"optimizer"}))

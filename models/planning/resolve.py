@@ -13,6 +13,7 @@ from models.spec import Features, Task, TrainingSpec
 from models.tables import coordinates
 from models.tables.columns import LOOKALIKES
 from models.tables.profile import ColumnProfile, Profile
+from models.tables.wording import pointer_part
 
 # Scored rows that a fold needs for a meaningful error.
 MIN_ROWS_PER_FOLD = 2
@@ -203,7 +204,7 @@ def _faults(spec: TrainingSpec, profile: Profile) -> list[SpecFault]:
         refuse("/features/coordinates", "the two columns must be different")
     for name, kind in spec.features.kinds.items():
         column = _column(profile, name)
-        pointer = f"/features/kinds/{_escape(name)}"
+        pointer = f"/features/kinds/{pointer_part(name)}"
         if column is None:
             refuse(pointer, f"the table has no column '{name}'")
         elif name == spec.target:
@@ -238,7 +239,7 @@ def _target_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None
         objective = objective_of(spec)
         if spec.loss not in (None, *objective.losses):
             known = ", ".join(f"'{name}'" for name in objective.losses)
-            refuse("/loss", f"'{spec.loss}' is not for {spec.task}: use one of {known}")
+            refuse("/loss", f"'{spec.loss}' does not apply to {spec.task}: use one of {known}")
         for pointer, detail in objective.faults(spec, target):
             at_target = pointer == "/target"
             refuse(pointer, detail + (_remedy(profile, spec.target) if at_target else ""))
@@ -290,8 +291,3 @@ def _remedy(profile: Profile, name: str) -> str:
         if warning.column == name and warning.code in (*LOOKALIKES, "mixed_numbers"):
             return f": {warning.detail.removesuffix('.')}"
     return ""
-
-
-def _escape(name: str) -> str:
-    """A name escaped for a JSON pointer (RFC 6901)."""
-    return name.replace("~", "~0").replace("/", "~1")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from models.spec.base import SpecModel
 
@@ -74,7 +74,7 @@ class LinearArchitecture(SpecModel):
     initialization: LinearInitialization = Field(
         default="least_squares",
         description="`least_squares` starts from the ridge regression on the fold's training rows; "
-        "for classes from the logistic regression, which is least squares, reweighted.",
+        "for classes from logistic regression.",
     )
 
 
@@ -114,6 +114,9 @@ class Periodic(SpecModel):
 NumericEmbedding = Annotated[PiecewiseLinear | Periodic, Field(discriminator="type")]
 
 
+LinearPath = bool | Literal["least_squares"]
+
+
 class MlpArchitecture(SpecModel):
     """A multilayer perceptron."""
 
@@ -127,10 +130,21 @@ class MlpArchitecture(SpecModel):
     numeric_embedding: NumericEmbedding | None = Field(
         default=None, description="Added to the scaled numbers; learnt per fold."
     )
-    linear_path: bool = Field(
+    linear_path: LinearPath = Field(
         default=False,
-        description="Adds a linear model of the inputs to the output.",
+        description="Adds a linear model of the inputs to the output. With `least_squares` it "
+        "starts from the best line (see `linear`) and the layers beside it from zero outputs, so "
+        "that they learn what the line leaves.",
     )
+
+    @model_validator(mode="after")
+    def _line_of_inputs(self) -> MlpArchitecture:
+        if self.linear_path == "least_squares" and isinstance(self.numeric_embedding, Periodic):
+            raise ValueError(
+                "linear_path 'least_squares' needs fixed inputs, and a periodic embedding learns "
+                "its own: use 'piecewise_linear', null, or linear_path true"
+            )
+        return self
 
 
 class ResNetArchitecture(SpecModel):

@@ -39,3 +39,8 @@ def moment_text(seconds: float) -> str:
     if not math.isfinite(seconds):
         return number_text(seconds)
     return _MIDNIGHT.sub("", str(np.datetime64(round(seconds * 1e6), "us")))
+
+
+def pointer_part(name: str) -> str:
+    """A name escaped for a JSON pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")

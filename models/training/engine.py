@@ -71,8 +71,7 @@ class Trainer:
         self._watches = self._spec.early_stopping is not None
         self._stops_without_mistakes = self._spec.architecture.type == "perceptron"
         network = build_network(self.members, inputs.shape).to(self._device, inputs.dtype)
-        if self._spec.architecture.type == "linear":
-            start_at_the_line(network, self.members, inputs)
+        start_at_the_line(network, self.members, inputs)
         self._best = {name: value.clone() for name, value in network.state_dict().items()}
         self.courses = [Course() for _ in members]
         self._epoch = 1

@@ -1,4 +1,4 @@
-"""Initial weights of a linear model: the best line for the fold's training rows.
+"""Initial weights of a line, alone or beside a network: the best one for the fold's training rows.
 
 Adam moves a weight by about its rate per step, and a small table has too few steps to get far from
 random weights. From the best line, it only has to move on to the spec's own loss.
@@ -22,11 +22,12 @@ CHUNK_ROWS = 256
 
 
 def start_at_the_line(network: Network, members: Sequence[Member], inputs: Inputs) -> None:
-    """Fill the weights of members whose spec starts from least squares, in place."""
+    """Fill the weights of members whose spec starts from least squares, in place. Other layers add
+    nothing to the line before they have learned."""
     solved: dict[int, tuple[Vector, Vector]] = {}
-    [layer] = network.linear_layers()
     for place, member in enumerate(members):
-        if member.spec.architecture.initialization != "least_squares":
+        line = network.line(member)
+        if line is None:
             continue
         if member.fold not in solved:
             own = inputs.of([member.fold])
@@ -35,8 +36,10 @@ def start_at_the_line(network: Network, members: Sequence[Member], inputs: Input
             )
         weights, biases = solved[member.fold]
         with torch.no_grad():
-            layer.weight[place] = torch.from_numpy(weights)
-            layer.bias[place] = torch.from_numpy(biases)
+            for layer in network.output_layers():
+                layer.weight[place] = 0.0
+            line.weight[place] = torch.from_numpy(weights)
+            line.bias[place] = torch.from_numpy(biases)
 
 
 def _problem(inputs: Inputs, rows: torch.Tensor) -> LinearProblem:

@@ -30,7 +30,7 @@ DEVIATION = 0.5
 FARTHEST = 7.0
 # Where a monotone function bends: evenly spaced log-odds.
 KNOTS = np.concatenate([[0.0], expit(np.linspace(-6, 6, 25)), [1.0]])
-# Rows of a fold's others below which a monotone function follows chance.
+# With fewer rows a monotone function follows chance.
 FEWEST_ISOTONIC_ROWS = 1_000
 
 
@@ -52,22 +52,23 @@ class Fold:
 
 
 def calibrate(target: ClassTarget, folds: Sequence[Fold], *, in_time: bool) -> None:
-    """Give each fold's members what the other folds teach; in time, the earlier ones. Outputs of a
-    margin loss get a temperature in any case."""
+    """Give each fold's members what the other folds teach; in time, the earlier ones, so that the
+    first learns nothing. Outputs of a margin loss get a temperature in any case."""
     others = [other_folds(folds, fold, in_time=in_time) for fold in range(len(folds))]
-    if not all(others):
-        return
     plain = [fold.probabilities(target.scale) for fold in folds]
-    temperatures = [temperature_of(rest, target.scale) for rest in others]
+    temperatures = [temperature_of(rest, target.scale) if rest else target.scale for rest in others]
     scaled = [fold.probabilities(one) for fold, one in zip(folds, temperatures, strict=True)]
     if target.has_margins or _is_better(folds, scaled, plain):
         target.temperature = by_member(temperatures, target, len(folds))
         plain = scaled
     else:
         temperatures = [target.scale] * len(folds)
-    if target.outputs != 2 or min(map(_rows, others)) < FEWEST_ISOTONIC_ROWS:
+    if target.outputs != 2 or _rows(folds) < FEWEST_ISOTONIC_ROWS:
         return
-    curves = [isotonic(rest, one) for rest, one in zip(others, temperatures, strict=True)]
+    curves = [
+        isotonic(rest, one) if rest else KNOTS
+        for rest, one in zip(others, temperatures, strict=True)
+    ]
     curved = []
     for found, heights in zip(plain, curves, strict=True):
         second = np.interp(found[..., 1], KNOTS, heights)
@@ -117,10 +118,8 @@ def isotonic(folds: Sequence[Fold], temperature: float) -> Vector:
 
 
 def other_folds(folds: Sequence[Part], fold: int, *, in_time: bool) -> list[Part]:
-    """The folds that teach one; in time, the earlier ones, and the later ones for the first."""
-    if in_time and fold > 0:
-        return list(folds[:fold])
-    return [*folds[:fold], *folds[fold + 1 :]]
+    """The folds that teach one; in time, the earlier ones."""
+    return [*folds[:fold], *(() if in_time else folds[fold + 1 :])]
 
 
 def _rows(folds: Sequence[Fold]) -> int:

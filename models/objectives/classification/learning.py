@@ -25,6 +25,7 @@ from models.objectives.classification.logistic import LogisticBaseline, Majority
 from models.objectives.classification.metrics import (
     Judged,
     by_class,
+    calibration_error,
     confusion,
     log_losses,
 )
@@ -81,8 +82,7 @@ class ClassificationLearning(Learning):
         target: Target,
         scored: Sequence[tuple[Vector, Tensor]],
         spec: TrainingSpec,
-        levels: tuple[str, ...],  # noqa: ARG002
-    ) -> bool:
+    ) -> None:
         assert isinstance(target, ClassTarget)
         in_time = spec.folds.type == "time"
         folds = [
@@ -94,7 +94,6 @@ class ClassificationLearning(Learning):
         calibrate(target, folds, in_time=in_time)
         if target.positive is not None:
             self._choose_thresholds(target, target.positive, scored, spec)
-        return True
 
     def _choose_thresholds(
         self,
@@ -104,6 +103,7 @@ class ClassificationLearning(Learning):
         spec: TrainingSpec,
     ) -> None:
         """Each fold's from the rows of the others, and the served one from all."""
+        given = spec.decision.threshold
         members = len(target.prior) // len(scored)
         found = []
         for fold, (actual, outputs) in enumerate(scored):
@@ -112,6 +112,8 @@ class ClassificationLearning(Learning):
             found.append(((actual == positive).astype(float), probability))
 
         def best(parts: Sequence[tuple[Vector, Vector]]) -> float:
+            if not parts:
+                return given if isinstance(given, float) else 0.5
             truths, probabilities = map(np.concatenate, zip(*parts, strict=True))
             return best_threshold(spec.decision, truths, probabilities)
 
@@ -241,9 +243,10 @@ def _of_truth(by_class: Vector, codes: Codes) -> Vector:
 
 
 def _calibration(actual: Codes, probabilities: Vector) -> Metrics:
-    judged = Judged(actual, probabilities, probabilities.argmax(1), None)
-    found = judged.metrics()
-    return {name: found[name] for name in ("log_loss", "ece")}
+    return {
+        "log_loss": float(log_losses(actual, probabilities).mean()),
+        "ece": calibration_error(actual, probabilities),
+    }
 
 
 def _set_calibration(true: Vector, actual: Codes, levels: tuple[str, ...]) -> SetCalibration:

@@ -43,11 +43,13 @@ def read(column: pa.ChunkedArray, spec: TrainingSpec) -> TargetColumn:
     """Classes as indices; rare ones are merged if the spec says so."""
     counts = counted(column)
     merged = set(rare(counts, spec)) if spec.rare_classes == "merge" else set()
-    levels = [level for level in counts if level not in merged] + [OTHER] * bool(merged)
+    levels = [level for level in counts if level not in merged]
+    if merged and OTHER not in levels:
+        levels.append(OTHER)
     places = {level: place for place, level in enumerate(levels)}
     texts = as_levels(column)
     known = list(counts)
-    codes = np.array([places.get(level, len(levels) - 1) for level in known] + [-1])
+    codes = np.array([places[OTHER if level in merged else level] for level in known] + [-1])
     found = pc.fill_null(pc.index_in(texts, value_set=pa.array(known, pa.string())), len(known))
     values = codes[found.to_numpy()].astype(np.float64)
     values[values < 0] = np.nan

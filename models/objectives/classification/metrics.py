@@ -52,10 +52,11 @@ class Judged:
         self._log_losses = log_losses(actual, probabilities)
         true = np.take_along_axis(probabilities, actual[:, None], 1)[:, 0]
         self._brier = (probabilities**2).sum(1) - 2 * true + 1
-        best = probabilities.argmax(1)
-        self._surest = probabilities.max(1)
-        self._excess = self._surest - (best == actual)
-        self._bins = np.minimum((self._surest * ECE_BINS).astype(int), ECE_BINS - 1)
+        self._bins, self._excess = _confidence(actual, probabilities)
+        if positive is not None:  # the rows by its probability, and where equal ones end
+            column = probabilities[:, positive]
+            self._order = np.argsort(column, kind="stable")
+            self._ends = np.flatnonzero(np.diff(column[self._order], append=np.inf))
         # (n,) how much each row moves `roc_auc`, and its value.
         self._pulls, self._auc = self._placements()
 
@@ -126,9 +127,7 @@ class Judged:
         """Σ (R_i − R_{i−1}) P_i over the thresholds, without interpolation."""
         if self._positive is None:
             return np.nan
-        column = self._probabilities[:, self._positive]
-        order = np.argsort(column, kind="stable")
-        ends = np.flatnonzero(np.diff(column[order], append=np.inf))
+        order, ends = self._order, self._ends
         hits = np.where(self._actual[order] == self._positive, weights[order], 0.0)
         if hits.sum() == 0:
             return np.nan
@@ -208,6 +207,20 @@ def confusion(actual: Codes, predicted: Codes, levels: tuple[str, ...]) -> dict[
             )
         ],
     }
+
+
+def calibration_error(actual: Codes, probabilities: Vector) -> float:
+    """`ece` of probabilities (n, C)."""
+    bins, excess = _confidence(actual, probabilities)
+    return float(np.abs(np.bincount(bins, excess)).sum() / len(actual))
+
+
+def _confidence(actual: Codes, probabilities: Vector) -> tuple[Codes, Vector]:
+    """(n,) the bin of the most probable class's probability, and by how much that exceeds 1 if the
+    class is right, 0 if not."""
+    surest = probabilities.max(1)
+    excess: Vector = surest - (probabilities.argmax(1) == actual)
+    return np.minimum((surest * ECE_BINS).astype(int), ECE_BINS - 1), excess
 
 
 def _share_below(values: Vector, asked: Vector) -> Vector:

@@ -17,7 +17,8 @@ from models.objectives.classification.metrics import METRICS, negative_logs
 from models.spec import Decision, TrainingSpec
 from models.tables.arrays import level_of
 from models.tables.faults import quoted
-from models.tables.profile import ColumnProfile
+from models.tables.profile import SHOWN_CHARACTERS, ColumnProfile
+from models.tables.wording import pointer_part
 
 # The probability that a model gave to the true class, in a table of out-of-fold predictions.
 TRUE_PROBABILITY = "probability_of_actual"
@@ -85,6 +86,10 @@ class Classification(Objective):
             found.append(("/preprocessing/target_transform", "'log' applies to numbers"))
         if preprocessing.retransform == "mean":
             found.append(("/preprocessing/retransform", "'mean' applies to numbers"))
+        if spec.architecture.type == "perceptron" and spec.loss not in (None, "perceptron"):
+            found.append(
+                ("/loss", f"'{spec.loss}' is for other architectures: use 'linear' or 'perceptron'")
+            )
         if spec.label_smoothing > 0 and spec.loss not in (None, "cross_entropy"):
             found.append(("/label_smoothing", f"applies to 'cross_entropy', not to '{spec.loss}'"))
         if spec.decision != Decision() and target.distinct > 2 and spec.rare_classes == "refuse":
@@ -121,7 +126,8 @@ class Classification(Objective):
         weights = spec.class_weights if isinstance(spec.class_weights, dict) else {}
         for level in weights:
             if level not in known:
-                found.append((f"/class_weights/{level}", f"{_not_a_class(level, known)}"))
+                pointer = f"/class_weights/{pointer_part(level)}"
+                found.append((pointer, _not_a_class(level, known)))
         positive = spec.decision.positive
         if positive is not None and positive not in known:
             found.append(("/decision/positive", _not_a_class(positive, known)))
@@ -132,8 +138,9 @@ class Classification(Objective):
         updates: dict[str, Any] = {"loss": spec.loss or loss}
         if "type" not in spec.folds.model_fields_set:
             updates["folds"] = spec.folds.model_copy(update={"type": "stratified"})
-        if target.distinct == 2 and spec.decision.positive is None:
-            known, rows = _two(target)
+        known, rows = _two(target) if target.distinct == 2 else ([], [])
+        is_whole = all(len(level) < SHOWN_CHARACTERS for level in known)
+        if known and is_whole and spec.decision.positive is None:
             place = levels.positive_of(known, rows, None)
             assert place is not None
             updates["decision"] = spec.decision.model_copy(update={"positive": known[place]})

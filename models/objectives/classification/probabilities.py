@@ -54,11 +54,11 @@ class ClassTarget(Target):
         self.register_buffer("prior", torch.from_numpy(smooth / smooth.sum(1, keepdims=True)))
         weights = [_weights(spec, levels, rows) for rows in counts]
         self.register_buffer("weights", torch.from_numpy(np.stack(weights)))
-        ones = torch.ones(len(training), 1, dtype=torch.float64)
-        self.register_buffer("temperature", ones)
-        self.register_buffer("threshold", 0.5 * ones)
         self.has_margins = spec.loss != "cross_entropy"
         self.scale = MARGIN_SCALE if self.has_margins else 1.0
+        ones = torch.ones(len(training), 1, dtype=torch.float64)
+        self.register_buffer("temperature", self.scale * ones)
+        self.register_buffer("threshold", 0.5 * ones)
         self.positive = positive_of(levels, counts.sum(0).tolist(), spec.decision.positive)
         self.served_threshold = 0.5
         self.uncalibrated: Metrics = {}

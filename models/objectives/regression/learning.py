@@ -60,12 +60,10 @@ class RegressionLearning(Learning):
         target: Target,
         scored: Sequence[tuple[Vector, Tensor]],
         spec: TrainingSpec,
-        levels: tuple[str, ...],  # noqa: ARG002
-    ) -> bool:
+    ) -> None:
         assert isinstance(target, TargetScale)
         if target.smeared:
             smear(target, scored, in_time=spec.folds.type == "time")
-        return target.smeared
 
     def assess(self, scored: Scored) -> Assessment:
         spec, outputs = scored.spec, scored.outputs

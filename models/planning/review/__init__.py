@@ -31,9 +31,8 @@ def review(spec: TrainingSpec, profile: Profile, parquet: Path) -> list[SpecWarn
     ------
     TableDamaged
     """
-    found = settings_warnings(spec, profile)
+    found = settings_warnings(spec, profile) + target_warnings(spec, profile, parquet)
     sample = Sample(parquet, profile, spec)
-    found += target_warnings(spec, profile, sample)
     if len(sample) < FEWEST_ROWS:
         return found
     matters = [leakage_suspects]

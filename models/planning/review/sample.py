@@ -27,7 +27,6 @@ Codes = NDArray[np.int64]
 class Sample:
     """The first rows of a table that have a target.
 
-    cells : those of the target
     facets : (n, A) the target as numbers, see `Objective.facets`
     """
 
@@ -39,7 +38,6 @@ class Sample:
         objective = objective_of(spec)
         values = objective.read(cells, spec).values
         self._kept = np.flatnonzero(~np.isnan(values))
-        self.cells: pa.ChunkedArray = cells.take(self._kept)
         self.facets: Numbers = objective.facets(values[self._kept])
 
     @property
@@ -48,7 +46,7 @@ class Sample:
         return self.facets[:, 0]
 
     def __len__(self) -> int:
-        return len(self.cells)
+        return len(self.facets)
 
     def read(
         self, columns: Sequence[ColumnProfile]

@@ -9,9 +9,12 @@ import pandas as pd
 import pytest
 import torch
 from houses import Case, house_frame, lay, score, train, trainer_of
-from sklearn.linear_model import LinearRegression, Ridge
+from pydantic import ValidationError
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+from models.spec.architectures import MlpArchitecture
 
 LINEAR = {"architecture": {"type": "linear"}}
 
@@ -68,3 +71,29 @@ def test_another_start_is_left_alone(tmp_path: Path) -> None:
     case = lay(tmp_path, house_frame(), architecture=architecture)
     _, _, found = first_outputs(case, 0)
     assert np.ptp(found) == 0
+
+
+def test_a_network_beside_a_line_begins_as_the_line(tmp_path: Path) -> None:
+    """Also of classes: the line alone decides before the first step."""
+    frame = house_frame(200)
+    frame["price"] = np.where(frame.price > frame.price.median(), "dear", "cheap")
+    architecture = {"type": "mlp", "hidden_sizes": [8], "linear_path": "least_squares"}
+    case = lay(tmp_path, frame, architecture=architecture)
+    trainer = trainer_of(case, torch.float64)
+    numbers, codes = torch.from_numpy(case.design.numbers), torch.from_numpy(case.design.codes)
+    inputs = trainer.inputs.encoder(numbers.unsqueeze(0), codes.unsqueeze(0))
+    outputs = trainer.network.predict(inputs).detach().numpy()
+    rows = case.folds[1].train
+    own = inputs[1].numpy()[rows]
+    expected = LogisticRegression(C=1.0, max_iter=1_000).fit(own, case.design.target[rows])
+    found = outputs[1][rows]
+    np.testing.assert_allclose(
+        found[:, 1] - found[:, 0], expected.decision_function(own), atol=1e-2
+    )
+
+
+def test_a_line_needs_inputs_that_are_not_learnt() -> None:
+    with pytest.raises(ValidationError, match="periodic"):
+        MlpArchitecture.model_validate(
+            {"linear_path": "least_squares", "numeric_embedding": {"type": "periodic"}}
+        )
