@@ -91,8 +91,8 @@ class TrainingFailed(Exception):
 class Outcome:
     """The outcome of a run: the job's `result` without its model id, the folds, the files.
 
-    `result`: metrics, metrics_error, folds, fold_mean, fold_std, intervals, holdout, diagnosis,
-    warnings, seconds, receipt.
+    `result`: metrics, metrics_error, baselines, folds, fold_mean, fold_std, holdout, diagnosis,
+    warnings, seconds, receipt, and the objective's own, such as intervals.
     `artifacts`: file name to path; the names are in `models.artifacts`.
     """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,13 @@ import pytest
 import safetensors.torch
 import torch
 from houses import Case, house_frame, lay
+from runs import SHA256, FakeCallbacks, start
 from torch import Tensor
 
-from models.epochs import FoldEpoch
 from models.experiment import (
     Outcome,
-    Progress,
     Stopped,
-    StopReason,
     TrainingFailed,
-    run,
 )
 from models.networks.population import Network, Noise
 from models.objectives.regression.metrics import fold_metrics, regression_metrics
@@ -34,7 +31,6 @@ from models.serving.predictor import Predictor
 from models.spec import Loss
 from models.training.gradients import Gradients, gradients_of
 
-SHA256 = "0" * 64
 SMALL: dict[str, Any] = {
     "architecture": {"type": "mlp", "hidden_sizes": [8]},
     "batch_size": 16,
@@ -42,51 +38,6 @@ SMALL: dict[str, Any] = {
     "optimizer": {"learning_rate": 0.02},
 }
 FILES = {"core.onnx", "model.onnx", "manifest.json", "weights.safetensors", "oof.parquet"}
-
-
-class FakeCallbacks:
-    """Keeps what it is told, and asks to stop after a number of questions."""
-
-    def __init__(
-        self,
-        stop: StopReason | None = None,
-        after: int = 0,
-        earlier: list[bytes] | None = None,
-    ) -> None:
-        self.stop = stop
-        self.left = after
-        self.earlier = earlier or []
-        self.progress: list[Progress] = []
-        self.rows: list[FoldEpoch] = []
-        self.saved: list[bytes] = []
-
-    def report(self, progress: Progress, rows: list[FoldEpoch]) -> None:
-        self.progress.append(progress)
-        self.rows += rows
-
-    def stop_requested(self) -> StopReason | None:
-        self.left -= 1
-        return self.stop if self.left < 0 else None
-
-    def save_checkpoint(self, data: bytes) -> None:
-        self.saved.append(data)
-
-    def checkpoints(self) -> Iterator[bytes]:
-        yield from self.earlier
-
-
-def start(case: Case, workdir: Path, callbacks: FakeCallbacks | None = None) -> Outcome:
-    workdir.mkdir(exist_ok=True)
-    return run(
-        case.parquet,
-        case.profile,
-        case.spec,
-        dataset_sha256=SHA256,
-        parquet_sha256=SHA256[::-1],
-        workdir=workdir,
-        device="cpu",
-        callbacks=callbacks or FakeCallbacks(),
-    )
 
 
 def out_of_fold(outcome: Outcome) -> pd.DataFrame:
@@ -174,6 +125,7 @@ def test_the_result_is_json(outcome: Outcome) -> None:
     assert outcome.result.keys() == {
         "metrics",
         "metrics_error",
+        "baselines",
         "folds",
         "fold_mean",
         "fold_std",

@@ -14,7 +14,7 @@ from houses import lay
 
 from models.data.aside import set_holdout_aside
 from models.data.folds import FoldRows, split_rows
-from models.objectives import objective_of
+from models.objectives import CLASSIFICATION, objective_of
 from models.planning.resolve import SpecError
 from models.spec import TrainingSpec
 
@@ -158,6 +158,85 @@ def test_stratified_folds_of_a_target_with_few_values() -> None:
     target = np.repeat([0.0, 1.0], [90, 10])
     for fold in split_rows(spec_of("stratified", 5), target):
         assert target[fold.validation].sum() == 2
+
+
+SHARES = [(0.9, 0.1), (0.5, 0.3, 0.2), (0.6, 0.3, 0.05, 0.05)]
+
+
+def classes_of(rows: int, k: int, shares: tuple[float, ...], seed: int) -> np.ndarray:
+    """Classes in random order, each with a row more than there are folds, at least."""
+    sizes = np.maximum(k + 1, (np.array(shares) * rows).astype(int))
+    return np.random.default_rng(seed).permutation(np.repeat(np.arange(len(shares)), sizes)) * 1.0
+
+
+@pytest.mark.parametrize("shares", SHARES)
+@pytest.mark.parametrize("holdout", [None, {"fraction": 0.1}, {"fraction": 0.49}])
+@pytest.mark.parametrize("watched", [None, {"fraction": 0.1}, {"fraction": 0.49}])
+@pytest.mark.parametrize("kind", ["stratified", "shuffled"])
+def test_every_fold_trains_on_every_class(
+    kind: str,
+    watched: dict[str, Any] | None,
+    holdout: dict[str, Any] | None,
+    shares: tuple[float, ...],
+) -> None:
+    """What is set aside never takes the last row of a class, and has about the share of each."""
+    for (rows, k), seed in product([(40, 2), (60, 3), (200, 5)], range(3)):
+        target = classes_of(rows, k, shares, seed)
+        spec = spec_of(
+            kind, k, seed=seed, task=CLASSIFICATION, holdout=holdout, early_stopping=watched
+        )
+        split = split_of(spec, target, None)
+        everyone = np.bincount(target.astype(int))
+        seen = np.bincount(np.delete(target, split.holdout).astype(int), minlength=len(shares))
+        assert (seen > 0).all()
+        if holdout:
+            held = everyone - seen
+            assert held.sum() == round(holdout["fraction"] * len(target))
+            assert (seen >= k).all()  # a row that each fold may score
+            common = everyone > 2 * k
+            assert np.abs(held - holdout["fraction"] * everyone)[common].max() <= 2
+        for fold in split.folds:
+            train, aside = (
+                np.bincount(target[part].astype(int), minlength=len(shares))
+                for part in (fold.train, fold.watched)
+            )
+            if kind == "stratified":
+                assert (train > 0).all()
+            else:  # the scored rows may have all of a rare class
+                assert ((train > 0) | (aside == 0)).all()
+            if watched:
+                # At least one of each, if there are enough, at the cost of the others.
+                assert np.abs(aside - watched["fraction"] * (train + aside)).max() <= 2
+
+
+def test_a_class_of_one_row_is_never_set_aside() -> None:
+    target = np.array([0.0] * 30 + [1.0] * 30 + [2.0])
+    for seed in range(20):
+        spec = spec_of("stratified", 2, seed=seed, task=CLASSIFICATION, holdout={"fraction": 0.49})
+        seen, holdout = set_holdout_aside(spec, 61, None, target.astype(int))
+        assert 60 in seen
+        assert len(holdout) == 30
+
+
+def test_which_rows_of_a_class_are_set_aside_is_random() -> None:
+    target = np.repeat([0.0, 1.0], [50, 50])
+    times = np.zeros(100)
+    for seed in range(200):
+        spec = spec_of("stratified", 2, seed=seed, task=CLASSIFICATION, holdout={"fraction": 0.2})
+        _, holdout = set_holdout_aside(spec, 100, None, target.astype(int))
+        times[holdout] += 1
+    assert times.min() > 15  # of 40 on average
+    assert times.max() < 70
+
+
+def test_classes_of_stratified_folds_are_spread_evenly() -> None:
+    target = classes_of(200, 5, (0.7, 0.2, 0.1), 0)
+    spec = spec_of("stratified", 5, task=CLASSIFICATION)
+    counts = [
+        np.bincount(target[fold.validation].astype(int), minlength=3)
+        for fold in split_rows(spec, target)
+    ]
+    assert np.ptp(counts, axis=0).max() <= 1
 
 
 def test_groups_never_straddle() -> None:

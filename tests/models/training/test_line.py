@@ -1,4 +1,4 @@
-"""A linear model begins, and with its defaults stays, at ridge regression."""
+"""A linear model begins, and with its defaults stays, at ridge or logistic regression."""
 
 from __future__ import annotations
 
@@ -64,6 +64,36 @@ def test_points_that_a_line_parts_are_parted(tmp_path: Path) -> None:
     case = lay(tmp_path, pd.DataFrame(x, columns=["a", "b"]).assign(price=side), **LINEAR)
     found = score(case, train(case)).out_of_fold
     assert (np.sign(found) == side).mean() > 0.95
+
+
+@pytest.mark.parametrize("levels", [2, 3])
+def test_of_classes_it_begins_at_logistic_regression(tmp_path: Path, levels: int) -> None:
+    frame = house_frame(200)
+    frame["price"] = pd.qcut(frame["price"], levels, labels=["a", "b", "c"][:levels])
+    case = lay(tmp_path, frame, **LINEAR)
+    trainer = trainer_of(case, torch.float64)
+    numbers, codes = torch.from_numpy(case.design.numbers), torch.from_numpy(case.design.codes)
+    inputs = trainer.inputs.encoder(numbers.unsqueeze(0), codes.unsqueeze(0))
+    layer = trainer.network.linear_layers()[0]
+    for fold, rows in enumerate(case.folds):
+        x, y = inputs[fold][rows.train], case.design.target[rows.train]
+        outputs = x @ layer.weight[fold].detach() + layer.bias[fold].detach()
+        rival = LogisticRegression(max_iter=1_000).fit(x.numpy(), y)
+        expected = rival.predict_proba(x.numpy())
+        np.testing.assert_allclose(torch.softmax(outputs, 1), expected, atol=2e-3)
+
+
+def test_a_fold_that_knows_one_class_begins_at_zero(tmp_path: Path) -> None:
+    """The earliest rows are all alike."""
+    frame = house_frame(90)
+    frame["price"] = np.where(np.arange(90) < 40, "old", np.where(np.arange(90) % 2, "new", "old"))
+    folds = {"type": "time", "column": "sold"}
+    case = lay(tmp_path, frame, folds=folds, k_folds=3, max_epochs=3, **LINEAR)
+    assert len(np.unique(case.design.target[case.folds[0].train])) == 1
+    layer = trainer_of(case).network.linear_layers()[0]
+    assert not layer.weight[0].any()
+    assert layer.weight[2].any()
+    assert np.isfinite(score(case, train(case)).out_of_fold[case.folds[0].validation]).all()
 
 
 def test_another_start_is_left_alone(tmp_path: Path) -> None:

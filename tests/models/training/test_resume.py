@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from houses import Case, house_frame, lay, trainer_of
 from torch import Tensor
 
 from models.members import Member
+from models.objectives import CLASSIFICATION
 from models.spec import TrainingSpec
 from models.training.checkpoint import pack, unpack
 from models.training.engine import TrainedPopulation
@@ -62,9 +64,12 @@ def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def stopping_case(folder: Path, **spec: Any) -> Case:
     """Dropout, and folds that stop at different epochs."""
+    frame = house_frame()
+    if spec.get("task") == CLASSIFICATION:
+        frame["price"] = pd.qcut(frame["price"], 3, labels=["cheap", "fair", "dear"])
     return lay(
         folder,
-        house_frame(),
+        frame,
         **{
             "architecture": {"type": "mlp", "hidden_sizes": [16]},
             "batch_size": 16,
@@ -105,6 +110,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "tabm": {"architecture": TABM},
     "schedule": {"optimizer": ADAM | {"schedule": "multi_cosine"}},
     "two members a fold": {"members_per_fold": 2},
+    "classes": {"task": CLASSIFICATION, "class_weights": "balanced", "label_smoothing": 0.1},
+    # It counts its mistakes, also from one block of an epoch to the next.
+    "perceptron": {
+        "task": CLASSIFICATION,
+        "architecture": {"type": "perceptron"},
+        "optimizer": {"name": "sgd"},
+    },
 }
 # Trials that differ in all that they may differ in, and stop at epochs of their own.
 TRIALS: list[dict[str, Any]] = [
