@@ -42,29 +42,30 @@ class Judgement:
 class _Reading:
     """Number of cells in the header and in each row under a dialect.
 
-    `is_clean`: every quoted cell closes right before a separator.
+    `is_clean`: every quoted cell closes right before a separator. `is_closed`: it closes at all.
     """
 
     dialect: Dialect
     header: int
     rows: list[int]
     is_clean: bool
+    is_closed: bool = True
 
     @property
     def fits(self) -> bool:
-        return set(self.rows) == {self.header}
+        return self.is_closed and set(self.rows) == {self.header}
 
     @property
     def splits_rows(self) -> bool:
         return len(set(self.rows)) == 1 and self.rows[0] > 1
 
     @property
-    def agreement(self) -> tuple[int, bool, int, bool]:
-        """Higher is better: rows that match the header, a header of several cells, rows that match
-        each other, clean quotes."""
+    def agreement(self) -> tuple[bool, int, bool, int]:
+        """Higher is better: a header of several cells with clean quotes, rows that match the header,
+        a header of several cells, rows that match each other."""
         usual = max(Counter(count for count in self.rows if count > 1).values(), default=0)
         alike = self.rows.count(self.header) if self.header > 1 else 0
-        return alike, self.header > 1, usual, self.is_clean
+        return self.header > 1 and self.is_clean, alike, self.header > 1, usual
 
 
 def judge(sample: bytes, separator: str | None, *, is_whole: bool) -> Judgement:
@@ -136,7 +137,7 @@ def _measure(sample: bytes, dialect: Dialect, *, is_whole: bool) -> _Reading:
     header, *rows = [dialect.count(record) for record in plain.split(b"\n") if record]
     if not is_closed and not is_whole:  # the cell ends after the sample
         return _Reading(dialect, header, rows[:-1], is_clean)
-    return _Reading(dialect, header, rows, is_clean and is_closed)
+    return _Reading(dialect, header, rows, is_clean and is_closed, is_closed)
 
 
 def _ambiguous(sample: bytes, fitting: Sequence[_Reading]) -> TableError:
