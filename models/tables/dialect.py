@@ -61,8 +61,8 @@ class _Reading:
 
     @property
     def agreement(self) -> tuple[bool, int, bool, int]:
-        """Higher is better: a header of several cells with clean quotes, rows that match the header,
-        a header of several cells, rows that match each other."""
+        """Higher is better: a header of several cells with clean quotes, rows that match it, a
+        header of several cells, rows that match each other."""
         usual = max(Counter(count for count in self.rows if count > 1).values(), default=0)
         alike = self.rows.count(self.header) if self.header > 1 else 0
         return self.header > 1 and self.is_clean, alike, self.header > 1, usual
