@@ -187,12 +187,11 @@ class BandLearning(Learning):
 
     def refine(
         self,
-        target: Target,  # noqa: ARG002
-        scored: Sequence[tuple[Vector, Tensor]],  # noqa: ARG002
-        spec: TrainingSpec,  # noqa: ARG002
-        levels: tuple[str, ...],  # noqa: ARG002
-    ) -> bool:
-        return False
+        target: Target,
+        scored: Sequence[tuple[Vector, Tensor]],
+        spec: TrainingSpec,
+    ) -> None:
+        """Nothing is learnt."""
 
     def assess(self, scored: Scored) -> Assessment:
         errors = outside(scored.actual, scored.outputs.values)

@@ -142,7 +142,7 @@ def _evaluated(case: Case, served: ServedModel, trained: TrainedPopulation) -> S
 def build(case: Case) -> Built:
     """Train, score and export a case, without checking the export."""
     trained = train(case)
-    served = ServedModel.of(trained, latest_alone=case.spec.folds.type == "time")
+    served = ServedModel.of(trained)
     scores = _evaluated(case, served, trained)
     learning = learning_of(case.spec)
     core = core_graph(served, case.design, objective_of(case.spec).output)

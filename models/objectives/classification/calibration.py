@@ -30,7 +30,7 @@ DEVIATION = 0.5
 FARTHEST = 7.0
 # Where a monotone function bends: evenly spaced log-odds.
 KNOTS = np.concatenate([[0.0], expit(np.linspace(-6, 6, 25)), [1.0]])
-# With fewer rows a monotone function follows chance.
+# Rows that teach a fold below which a monotone function follows chance.
 FEWEST_ISOTONIC_ROWS = 1_000
 
 
@@ -63,7 +63,8 @@ def calibrate(target: ClassTarget, folds: Sequence[Fold], *, in_time: bool) -> N
         plain = scaled
     else:
         temperatures = [target.scale] * len(folds)
-    if target.outputs != 2 or _rows(folds) < FEWEST_ISOTONIC_ROWS:
+    teaching = [_rows(rest) for rest in others if rest]
+    if target.outputs != 2 or min(teaching, default=0) < FEWEST_ISOTONIC_ROWS:
         return
     curves = [
         isotonic(rest, one) if rest else KNOTS

@@ -91,7 +91,7 @@ def test_where_a_field_belongs(
         ({"k_folds": 20_205_800}, "must be at least 2 and at most 50, got 20205800"),
         (
             {"architecture": {"type": "mlp", "linear_path": "yes"}},
-            'must be a valid boolean, got "yes"',
+            "must be a valid boolean or 'least_squares', got \"yes\"",
         ),
     ],
 )

@@ -147,7 +147,7 @@ def test_members_of_a_fold_share_its_temperature() -> None:
     ("in_time", "taught"),
     [
         (False, [True, True, False, True, True]),
-        (True, [True, False, False, True, True]),  # the first has no earlier one
+        (True, [False, False, False, True, True]),  # the first has no earlier one
     ],
 )
 def test_a_fold_is_calibrated_by_other_folds(in_time: bool, taught: list[bool]) -> None:

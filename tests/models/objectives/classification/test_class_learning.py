@@ -46,7 +46,7 @@ def drawn(seed: int = 0, rows: int = ROWS) -> list[tuple[np.ndarray, torch.Tenso
 
 def refined(scored: list[tuple[np.ndarray, torch.Tensor]], spec: TrainingSpec) -> ClassTarget:
     target = LEARNING.target([actual for actual, _ in scored], TWO, spec)
-    LEARNING.refine(target, scored, spec, TWO)
+    LEARNING.refine(target, scored, spec)
     return target
 
 
