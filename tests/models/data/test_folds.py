@@ -193,6 +193,7 @@ def test_every_fold_trains_on_every_class(
             held = everyone - seen
             assert held.sum() == round(holdout["fraction"] * len(target))
             assert (seen >= k).all()  # a row that each fold may score
+            assert (held > 0).all() or held.sum() < len(shares)
             common = everyone > 2 * k
             assert np.abs(held - holdout["fraction"] * everyone)[common].max() <= 2
         for fold in split.folds:

@@ -159,9 +159,16 @@ def test_a_fold_is_calibrated_by_other_folds(in_time: bool, taught: list[bool]) 
     assert (before != after).flatten().tolist() == taught
 
 
-def test_a_single_fold_has_no_others() -> None:
-    target = calibrated(drawn(scale=4.0)[:1])
-    assert target.temperature.tolist() == [[1]]
+def test_a_fold_that_no_other_teaches_stays_as_it_is() -> None:
+    assert calibrated(drawn(scale=4.0)[:1]).temperature.tolist() == [[1]]
+    in_time = calibrated(drawn(scale=4.0), in_time=True)
+    assert in_time.temperature[0] == 1
+    np.testing.assert_allclose(in_time.temperature[1:], 4, rtol=0.3)
+    margins = calibrated(drawn(scale=4.0), in_time=True, loss="hinge")
+    assert margins.temperature[0] == MARGIN_SCALE
+    bends = calibrated(bent(1_000), in_time=True)
+    assert bends.knots is not None
+    np.testing.assert_array_equal(bends.heights[0], KNOTS)
 
 
 # A monotone function.
