@@ -35,11 +35,17 @@ class Noise(Protocol):
 @dataclass(frozen=True)
 class Shape:
     """Sizes of a network's ends: `inputs` columns, the first `numeric` of them scaled numbers, and
-    `outputs` values per row (1 for a number)."""
+    `outputs` values per row (1 for a number).
+
+    columns : (inputs,) the column of the table that each input comes from, numeric ones first
+    rows : the most training rows of a fold
+    """
 
     numeric: int
     inputs: int
     outputs: int
+    columns: tuple[int, ...] = ()
+    rows: int = 0
 
 
 class Linear(nn.Module):
