@@ -98,6 +98,8 @@ class Cells(Mapping[str, Any]):
                 {level: float(row[places[level]]) for level in dict.fromkeys((own, *levels))}
                 for row, levels, own in rows
             ]
-        names = self._levels.names if not asked or ALL_CLASSES in asked else asked
+        every = not asked or ALL_CLASSES in asked
+        # A URL can name one class thousands of times.
+        names = self._levels.names if every else tuple(dict.fromkeys(asked))
         chosen = values[:, [places[name] for name in names]].tolist()
         return [dict(zip(names, row, strict=True)) for row in chosen]

@@ -158,12 +158,16 @@ def test_only_the_named_classes_are_listed(client: TestClient) -> None:
     assert [*first["probabilities"]] == ["good", "fair, dry"]
     [first, *_] = predicted(client, "state", classes=["good", "*"])
     assert [*first["probabilities"]] == [*STATES]
+    [first, *_] = predicted(client, "state", classes=["good", "poor|damp", "good"])
+    assert [*first["probabilities"]] == ["good", "poor|damp"]
     assert "query parameter 'classes' 'great' is not a class" in refused(
         client, "state", classes=["good", "great"]
     )
     [line, *_] = table(client, "state", classes=["poor|damp", "good"])
     added = ["p(good)", "p(poor|damp)"]
     assert [*line] == ["prediction", "probability", *added, "set", "warnings"]
+    [line, *_] = table(client, "state", classes=["good", "good"])
+    assert [*line] == ["prediction", "probability", "p(good)", "set", "warnings"]
     [line, *_] = table(client, "state", classes="*")
     assert [*line][2:5] == [f"p({level})" for level in STATES]
     assert "not both" in refused(client, "state", classes="good", columns="prediction")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,17 @@ def test_too_few_rows_give_every_class_and_say_so() -> None:
 def test_requested_classes_alone_are_listed() -> None:
     assert cells(THREE, classes=("c", "a"))["probabilities"][0] == {"c": 0.1, "a": 0.6}
     assert cells(THREE, classes=("c", "*"))["probabilities"][0] == {"a": 0.6, "b": 0.3, "c": 0.1}
+
+
+def test_a_class_named_many_times_takes_the_memory_of_one() -> None:
+    found = cells(THREE, classes=("c", "a") * 100_000)
+    tracemalloc.start()
+    try:
+        assert [*found["probabilities"][0].items()] == [("c", 0.1), ("a", 0.6)]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 100_000  # bytes
 
 
 @pytest.mark.parametrize(
