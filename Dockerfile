@@ -28,6 +28,9 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=20s CMD ["python", "-c", 
 CMD ["foldhouse", "api", "--host", "0.0.0.0", "--port", "8000"]
 
 FROM base AS worker
+# LightGBM's wheel has no OpenMP of its own.
+RUN apt-get update && apt-get install --yes --no-install-recommends libgomp1 \
+    && rm --recursive --force /var/lib/apt/lists/*
 ARG TORCH_INDEX_URL=""
 RUN pip install --constraint constraints.txt \
     ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} ./client '.[worker]'

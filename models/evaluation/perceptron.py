@@ -21,6 +21,7 @@ from models.data.design import Design
 from models.data.folds import FoldRows
 from models.export.served import ServedModel
 from models.spec import TrainingSpec
+from models.spec.architectures import PerceptronArchitecture
 from models.training.progress import Course
 
 Vector = NDArray[np.float64]
@@ -81,6 +82,7 @@ def _as_taught(spec: TrainingSpec) -> bool:
         and optimizer.gradient_clip is None
         and spec.weight_decay == 0
         and spec.class_weights is None
+        and isinstance(spec.architecture, PerceptronArchitecture)
         and spec.architecture.initialization == "constant"
         and spec.early_stopping is None
     )

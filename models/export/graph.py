@@ -19,6 +19,7 @@ from onnx import TensorProto, compose, helper
 
 from models.data.design import Design
 from models.export.served import ServedModel
+from models.networks.boosted_trees import fill_placeholders
 from models.networks.population import take
 from models.objectives.learning import TOLERANCE, Target
 from models.serving.manifest import MEMBERS, PREFIX, input_names
@@ -59,6 +60,7 @@ def core_graph(served: ServedModel, design: Design, output: str) -> onnx.ModelPr
             verbose=False,
         )
     assert program is not None
+    fill_placeholders(program.model_proto, served)
     return program.model_proto
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from models.members import Member
+from models.networks.boosted_trees import BoostedTrees
+from models.networks.fitted import FittedNetwork
 from models.networks.initialization import initialize
 from models.networks.linear import LinearNetwork
 from models.networks.mlp import Mlp
@@ -20,12 +22,15 @@ ARCHITECTURES: dict[str, type[Network]] = {
     "resnet": ResNet,
     "realmlp": RealMlp,
     "tabm": Tabm,
+    "boosted_trees": BoostedTrees,
 }
 
 
 def build_network(members: Sequence[Member], shape: Shape) -> Network:
-    """A population of the members' architecture, initialised by each member's own spec."""
+    """A population of the members' architecture, initialised by each member's own spec, or zero
+    until it is fitted."""
     spec = members[0].spec
     network = ARCHITECTURES[spec.architecture.type](len(members), shape, spec)
-    initialize(network, members)
+    if not isinstance(network, FittedNetwork):
+        initialize(network, members)
     return network

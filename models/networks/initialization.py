@@ -14,6 +14,7 @@ from models.networks.population import Network
 from models.spec.architectures import (
     Activation,
     ConstantWeights,
+    FittedArchitecture,
     Initialization,
     LinearInitialization,
     NormalWeights,
@@ -59,6 +60,7 @@ def initialize(network: Network, members: Sequence[Member]) -> None:
     layers, outputs = network.linear_layers(), network.output_layers()
     for place, member in enumerate(members):
         architecture = member.spec.architecture
+        assert not isinstance(architecture, FittedArchitecture)
         activation: Activation = getattr(architecture, "activation", "identity")
         generator = torch.Generator().manual_seed(member.initial_seed)
         for layer in layers:

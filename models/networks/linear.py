@@ -7,6 +7,7 @@ from torch import Tensor
 from models.members import Member
 from models.networks.population import DenseStack, Linear, Network, Noise, Shape
 from models.spec import TrainingSpec
+from models.spec.architectures import LinearArchitecture, PerceptronArchitecture
 
 
 class LinearNetwork(Network):
@@ -28,6 +29,7 @@ class LinearNetwork(Network):
 
     def line(self, member: Member) -> Linear | None:
         own = member.spec.architecture
+        assert isinstance(own, LinearArchitecture | PerceptronArchitecture)
         return self.output if own.initialization == "least_squares" else None
 
     def dense_stack(self) -> DenseStack:

@@ -11,6 +11,7 @@ from models.objectives import objective_of
 from models.spec import TrainingSpec
 from models.spec.architectures import (
     Architecture,
+    BoostedTreesArchitecture,
     LinearArchitecture,
     MlpArchitecture,
     PerceptronArchitecture,
@@ -248,5 +249,8 @@ def layer_widths(architecture: Architecture, inputs: int, outputs: int) -> list[
         case ResNetArchitecture():
             blocks = [architecture.block_width, architecture.width] * architecture.blocks
             return [inputs, architecture.width, *blocks, outputs]
+        case BoostedTreesArchitecture():
+            # A row meets each tree once, whatever the number of inputs.
+            return [inputs, architecture.iterations, outputs]
         case MlpArchitecture() | RealMlpArchitecture() | TabmArchitecture():
             return [inputs, *architecture.hidden_sizes, outputs]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -67,7 +67,19 @@ LinearInitialization = Annotated[
 ]
 
 
-class LinearArchitecture(SpecModel):
+class ArchitectureModel(SpecModel):
+    """The settings of an architecture.
+
+    is_fitted : whether a fold is solved (`models.networks.fitted`) instead of trained in epochs
+    levels : how inputs tell a categorical column's level: one input a level, or the level's place
+        among the column's levels by frequency
+    """
+
+    is_fitted: ClassVar[bool] = False
+    levels: ClassVar[Literal["one_hot", "codes"]] = "one_hot"
+
+
+class LinearArchitecture(ArchitectureModel):
     """Linear or logistic regression: inputs to outputs, no hidden layer."""
 
     type: Literal["linear"]
@@ -78,7 +90,7 @@ class LinearArchitecture(SpecModel):
     )
 
 
-class PerceptronArchitecture(SpecModel):
+class PerceptronArchitecture(ArchitectureModel):
     """The perceptron of Rosenblatt 1958 (doi 10.1037/h0042519): one layer that starts at zero,
     moves only when it is wrong, and stops after an epoch without a mistake. Default settings: the
     loss `perceptron`, plain SGD with a rate of 1, batches of 1."""
@@ -117,7 +129,7 @@ NumericEmbedding = Annotated[PiecewiseLinear | Periodic, Field(discriminator="ty
 LinearPath = bool | Literal["least_squares"]
 
 
-class MlpArchitecture(SpecModel):
+class MlpArchitecture(ArchitectureModel):
     """A multilayer perceptron."""
 
     type: Literal["mlp"] = "mlp"
@@ -147,7 +159,7 @@ class MlpArchitecture(SpecModel):
         return self
 
 
-class ResNetArchitecture(SpecModel):
+class ResNetArchitecture(ArchitectureModel):
     """The residual network for tables of Gorishniy et al. 2021, arXiv 2106.11959."""
 
     type: Literal["resnet"]
@@ -160,7 +172,7 @@ class ResNetArchitecture(SpecModel):
     numeric_embedding: NumericEmbedding | None = None
 
 
-class RealMlpArchitecture(SpecModel):
+class RealMlpArchitecture(ArchitectureModel):
     """RealMLP of Holzmüller et al. 2024, arXiv 2407.04491."""
 
     type: Literal["realmlp"]
@@ -174,7 +186,7 @@ class RealMlpArchitecture(SpecModel):
     )
 
 
-class TabmArchitecture(SpecModel):
+class TabmArchitecture(ArchitectureModel):
     """TabM of Gorishniy et al. 2024, arXiv 2410.24210."""
 
     type: Literal["tabm"]
@@ -189,12 +201,49 @@ class TabmArchitecture(SpecModel):
     numeric_embedding: NumericEmbedding | None = None
 
 
+class BoostedTreesArchitecture(ArchitectureModel):
+    """Gradient boosted regression trees (Friedman 2001, doi 10.1214/aos/1013203451), grown leaf by
+    leaf on histograms by LightGBM (Ke et al. 2017)."""
+
+    is_fitted: ClassVar[bool] = True
+    levels: ClassVar[Literal["one_hot", "codes"]] = "codes"
+
+    type: Literal["boosted_trees"]
+    iterations: int = Field(
+        default=1_000,
+        ge=1,
+        le=5_000,
+        description="Trees. With three or more classes, each iteration has one for each.",
+    )
+    learning_rate: float = Field(
+        default=0.03, gt=0, le=1, description="Share of its best step that a tree takes."
+    )
+    leaves: int | None = Field(
+        default=None,
+        ge=2,
+        le=256,
+        description="Most leaves of a tree. Default: 16, and 48 from 5,000 training rows.",
+    )
+    leaf_rows: int = Field(
+        default=10, ge=1, le=10_000, description="Fewest training rows in a leaf."
+    )
+    column_share: float = Field(
+        default=0.25,
+        gt=0,
+        le=1,
+        description="Share of the columns, at random, that a tree sees; at least eight of them.",
+    )
+
+
+FittedArchitecture = BoostedTreesArchitecture
+
 Architecture = Annotated[
     LinearArchitecture
     | MlpArchitecture
     | ResNetArchitecture
     | RealMlpArchitecture
     | TabmArchitecture
+    | BoostedTreesArchitecture
     | PerceptronArchitecture,
     Field(discriminator="type"),
 ]

@@ -90,6 +90,9 @@ class Classification(Objective):
             found.append(
                 ("/loss", f"'{spec.loss}' is for other architectures: use 'linear' or 'perceptron'")
             )
+        if spec.architecture.type == "boosted_trees" and spec.loss not in (None, "cross_entropy"):
+            detail = f"'{spec.loss}' is for networks: 'boosted_trees' has 'cross_entropy'"
+            found.append(("/loss", detail))
         if spec.label_smoothing > 0 and spec.loss not in (None, "cross_entropy"):
             found.append(("/label_smoothing", f"applies to 'cross_entropy', not to '{spec.loss}'"))
         if spec.decision != Decision() and target.distinct > 2 and spec.rare_classes == "refuse":
