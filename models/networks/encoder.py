@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -27,12 +29,21 @@ class Encoder(nn.Module):
     -----
     numbers : (F or 1, N, D) float64, NaN is missing
     codes : (F or 1, N, C) int64
+    extra : (F, N, E) further features, scaled already
 
     Output
     ------
-    (F, N, D + R + P + W) in the network's dtype: scaled numbers, the R turned axes of coordinates,
-    piecewise-linear codes of all these, then one column per level. R and P may be 0. A level that a
-    fold has not seen in training is zero there.
+    (F, N, D + R + P + E + W) in the network's dtype: scaled numbers, the R turned axes of
+    coordinates, piecewise-linear codes of all these, the further features, then one column per
+    level. R, P and E may be 0. A level that a fold has not seen in training is zero there.
+
+    With `levels="codes"`, each categorical column is one input instead (W = C): the level's code,
+    or the number of levels for one that the fold has not seen.
+
+    Attributes
+    ----------
+    columns : (inputs,) the column of the table that each input comes from: numeric ones from 0, the
+        first coordinate for turned axes, categorical ones from D, further features from D + C
     """
 
     fill: Tensor  # (F, 1, D) float64
@@ -56,8 +67,12 @@ class Encoder(nn.Module):
         vocabularies: list[Vocabulary],
         preprocessing: Preprocessing,
         dtype: torch.dtype = torch.float32,
+        *,
+        extras: int = 0,
+        levels: Literal["one_hot", "codes"] = "one_hot",
     ) -> None:
         super().__init__()
+        self.one_hot = levels == "one_hot"
         self.scaling = preprocessing.numeric_scaling
         self.dtype = dtype
 
@@ -86,18 +101,22 @@ class Encoder(nn.Module):
         self.register_buffer("directions", torch.from_numpy(directions()), persistent=False)
         self.levels = sum(sizes)
         self.numeric = statistics.center.shape[1]
-        self.width = self.numeric + len(statistics.bin_columns) + self.levels
+        self.columns = _columns(statistics, sizes if self.one_hot else [1] * len(sizes), extras)
+        self.width = len(self.columns)
 
-    def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
+    def forward(self, numbers: Tensor, codes: Tensor, extra: Tensor | None = None) -> Tensor:
         fill = self.fill
         filled = torch.where(torch.isnan(numbers), fill, numbers)
         if len(self.pair) > 0:
             fill = torch.cat([fill, self._turned(fill)], dim=-1)
             filled = torch.cat([filled, self._turned(filled)], dim=-1)
             numbers = filled
-        parts = [self._scaled(filled), self._one_hot(codes)]
+        parts = [self._scaled(filled)]
         if len(self.bin_columns) > 0:
-            parts.insert(1, self._piecewise(numbers, fill))
+            parts.append(self._piecewise(numbers, fill))
+        if extra is not None:
+            parts.append(extra.to(self.dtype))
+        parts.append(self._one_hot(codes) if self.one_hot else self._seen_codes(codes))
         return torch.cat(parts, dim=-1)
 
     def _turned(self, filled: Tensor) -> Tensor:
@@ -161,3 +180,24 @@ class Encoder(nn.Module):
         )
         ones = torch.ones_like(places, dtype=self.dtype)
         return wide.scatter(-1, places, ones)[..., : self.levels] * self.seen
+
+    def _seen_codes(self, codes: Tensor) -> Tensor:
+        """(F, N, C)"""
+        folds, (rows, columns) = len(self.seen), codes.shape[1:]
+        places = torch.where(codes < self.unknown, codes + self.offsets, self.levels)
+        places = places.flatten(1).expand(folds, rows * columns)
+        seen = torch.cat([self.seen.squeeze(1), self.seen.new_zeros(folds, 1)], -1)
+        known = seen.gather(-1, places).view(folds, rows, columns) > 0
+        return torch.where(known, codes, self.unknown).to(self.dtype)
+
+
+def _columns(statistics: FoldStatistics, widths: list[int], extras: int) -> tuple[int, ...]:
+    """The table's column of each input; `widths`: how many inputs a categorical column has."""
+    numeric = statistics.fill.shape[1]
+    scaled = list(range(numeric))
+    if statistics.coordinates is not None:
+        scaled += [statistics.coordinates[0]] * (statistics.center.shape[1] - numeric)
+    binned = [scaled[place] for place in statistics.bin_columns]
+    further = [numeric + len(widths) + place for place in range(extras)]
+    levels = [numeric + place for place, width in enumerate(widths) for _ in range(width)]
+    return (*scaled, *binned, *further, *levels)
