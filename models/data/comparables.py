@@ -43,7 +43,7 @@ FEWEST_GROUPS = 8
 MOST_INTEGERS = 50
 # Largest degrees of latitude and longitude.
 DEGREES = np.array([90.0, 180.0])
-FARTHEST_PLACE = 100.0
+FARTHEST_PLACE = 10.0
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,8 @@ class KnownRows:
             mean = contributions[self.level[references, place]].mean(0) if len(references) else 0.0
             contributions[own] -= mean
         contributions = contributions.astype(np.float32).astype(np.float64)
-        by_level = contributions[self.level[references]].reshape(len(references), -1)
+        by_level = contributions[self.level[references]]
+        by_level = by_level.reshape(len(references), self.codes.shape[1] * outputs)
         attributes = np.column_stack([self.scaled[references] * factor, by_level])
         spread = attributes.var(0) if len(references) else np.zeros(attributes.shape[1])
         chosen = np.sort(np.argsort(-spread, kind="stable")[:MOST_ATTRIBUTES])

@@ -22,11 +22,11 @@ CELLS_SEARCHED = 24
 # of several such rows was found.
 TIE = 1e-5
 # Added to a sum of weights. Rows that are all equally far say nothing: their mean is 0.
-NO_WEIGHT = 1e-3
+NO_WEIGHT = 1e-2
 # The logarithm of a distance stays finite.
 NEAREST = 1e-3
 # References from which the scale of the features is learnt, and how many at a time.
-SCALE_ROWS = 2_048
+SCALE_ROWS = 1_024
 CHUNK_ROWS = 256
 # Standardised features are clipped here.
 LARGEST_FEATURE = 5.0
@@ -122,11 +122,12 @@ class Comparables(nn.Module):
         size = max(CELL_ROWS, *(len(order) for order in orders))
         orders = [np.append(order, np.full(size - len(order), -1)) for order in orders]
         placed = np.stack([_placed(p, o, FAR) for p, o in zip(points, orders, strict=True)])
-        shared = [_shared(p, v.reshape(len(v), -1)) for p, v in zip(points, values, strict=True)]
+        self.outputs = values[0].shape[2]
+        flat = [fold.reshape(len(fold), 2 * self.outputs) for fold in values]
+        shared = [_shared(p, v) for p, v in zip(points, flat, strict=True)]
         known = np.stack([_placed(v, o, 0.0) for v, o in zip(shared, orders, strict=True)])
         self.search = PlaneSearch(placed) if on_map else ProductSearch(placed)
         self.register_buffer("values", torch.from_numpy(known.astype(np.float32)))
-        self.outputs = values[0].shape[2]
         self.width = 7 * self.outputs + 3
         center, scale = self._own_scale(placed, orders)
         self.register_buffer("center", center)
@@ -159,19 +160,27 @@ class Comparables(nn.Module):
     def _own_scale(self, placed: Numbers, orders: Sequence[Codes]) -> tuple[Tensor, Tensor]:
         """Mean and deviation of features of each fold's references, without themselves."""
         slots = [np.flatnonzero(order >= 0) for order in orders]
-        count = min(SCALE_ROWS, max(len(own) for own in slots))
-        if min(len(own) for own in slots) == 0:
-            return torch.zeros(len(placed), 1, self.width), torch.ones(len(placed), 1, self.width)
-        even = [own[np.arange(count) * len(own) // count] for own in slots]
+        counts = [min(SCALE_ROWS, len(own)) for own in slots]
+        center = torch.zeros(len(placed), 1, self.width)
+        scale = torch.ones(len(placed), 1, self.width)
+        if min(counts) == 0:
+            return center, scale
+        # Some references, evenly in their order; a fold with fewer repeats its last one.
+        even = [
+            own[np.minimum(np.arange(max(counts)), count - 1) * len(own) // count]
+            for own, count in zip(slots, counts, strict=True)
+        ]
         asked = np.stack([p[own] for p, own in zip(placed, even, strict=True)])
         queries, own = torch.from_numpy(asked.astype(np.float32)), torch.from_numpy(np.stack(even))
         found = []
         for some, place in zip(queries.split(CHUNK_ROWS, 1), own.split(CHUNK_ROWS, 1), strict=True):
             index, distance = self.search(some, MOST + 1)
             found.append(self._without(index, distance, place.unsqueeze(-1)))
-        features = torch.cat(found, 1)
-        spread = features.std(1, keepdim=True, correction=0)
-        return features.mean(1, keepdim=True), torch.where(spread > 1e-6, spread, 1.0)
+        for fold, (features, count) in enumerate(zip(torch.cat(found, 1), counts, strict=True)):
+            spread = features[:count].std(0, correction=0)
+            center[fold] = features[:count].mean(0)
+            scale[fold] = torch.where(spread > 1e-6, spread, 1.0)
+        return center, scale
 
     def _without(self, index: Tensor, distance: Tensor, own: Tensor) -> Tensor:
         """Features from all references found but one; if it was not found, the last one."""

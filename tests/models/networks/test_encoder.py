@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -252,3 +253,38 @@ def test_a_table_of_words_alone() -> None:
     encoder = Encoder(learn(settings, design, [np.arange(6)]), VOCABULARIES, settings)
     encoded = encoder(torch.from_numpy(design.numbers)[None], torch.from_numpy(CODES)[None])
     assert encoded.shape == (1, 6, 5)
+
+
+def test_a_level_can_be_its_code_alone() -> None:
+    """One input per categorical column; the number of levels, if the fold has not seen it."""
+    settings = Preprocessing()
+    design = array_design(np.arange(6.0)[:, None], CODES, VOCABULARIES)
+    learnt = learn(settings, design, [np.array([0, 3]), np.array([1, 2])])
+    encoder = Encoder(learnt, VOCABULARIES, settings, levels="codes")
+    encoded = encoder(torch.from_numpy(design.numbers)[None], torch.from_numpy(CODES)[None])
+    assert encoder.width == encoded.shape[2] == 3
+    assert encoder.columns == (0, 1, 2)
+    assert encoded[0, :, 1:].tolist() == [[0, 0], [3, 1], [3, 0], [3, 1], [3, 2], [3, 2]]
+    assert encoded[1, :, 1:].tolist() == [[3, 0], [1, 1], [2, 0], [3, 1], [1, 2], [3, 2]]
+
+
+def test_further_features_come_after_all_that_numbers_become() -> None:
+    settings = Preprocessing()
+    numbers = np.random.default_rng(0).normal(size=(6, 2))
+    design = replace(array_design(numbers, CODES, VOCABULARIES), coordinates=(1, 0))
+    learnt = learn(settings, design, [np.arange(6), np.arange(4)], bins=2)
+    cells = torch.from_numpy(numbers)[None], torch.from_numpy(CODES)[None]
+    extra = torch.arange(36, dtype=torch.float64).view(2, 6, 3)
+    plain = Encoder(learnt, VOCABULARIES, settings)
+    encoder = Encoder(learnt, VOCABULARIES, settings, extras=3)
+    encoded = encoder(*cells, extra)
+    bins = len(learnt.bin_columns)
+    assert encoded.shape == (2, 6, encoder.width) == (2, 6, 8 + bins + 3 + 5)
+    assert encoder.numeric == plain.numeric == 8
+    first = 8 + bins
+    assert torch.equal(encoded[..., first : first + 3], extra.float())
+    others = torch.cat([encoded[..., :first], encoded[..., first + 3 :]], -1)
+    assert torch.equal(others, plain(*cells))
+    binned = [(0, 1, 1, 1, 1, 1, 1, 1)[place] for place in learnt.bin_columns]
+    assert encoder.columns == (0, 1, *[1] * 6, *binned, 4, 5, 6, 2, 2, 2, 3, 3)
+    assert plain.columns == (0, 1, *[1] * 6, *binned, 2, 2, 2, 3, 3)
