@@ -60,8 +60,9 @@ def core_graph(served: ServedModel, design: Design, output: str) -> onnx.ModelPr
             verbose=False,
         )
     assert program is not None
-    fill_placeholders(program.model_proto, served)
-    return program.model_proto
+    graph = program.model_proto  # a new one at each call
+    fill_placeholders(graph, served)
+    return graph
 
 
 def full_graph(core: onnx.ModelProto, design: Design) -> onnx.ModelProto:

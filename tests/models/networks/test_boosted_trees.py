@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from typing import Any
 
 import lightgbm
@@ -11,11 +10,11 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from torch import Tensor, nn
+from exporting import Stacked, graph_of
 
 from models.members import Member
 from models.networks import build_network
-from models.networks.boosted_trees import BoostedTrees, fill_placeholders, rounded_down
+from models.networks.boosted_trees import BoostedTrees, rounded_down
 from models.networks.fitted import Problem
 from models.networks.population import Shape, take
 from models.spec import TrainingSpec
@@ -213,44 +212,17 @@ def test_predictions_follow_the_state() -> None:
     assert np.array_equal(predicted(network, x)[0], both[1])
 
 
-class Served(nn.Module):
-    """Two populations in one model."""
-
-    def __init__(self, parts: list[BoostedTrees]) -> None:
-        super().__init__()
-        self.parts = nn.ModuleList(parts)
-
-    def forward(self, numbers: Tensor) -> Tensor:
-        outputs = []
-        for part in self.parts:
-            x = numbers.float().expand(len(part.feature), -1, -1)
-            outputs.append(part.predict(x))
-        return torch.cat(outputs)
-
-
 @pytest.mark.parametrize("outputs", [1, 2, 3])
 def test_the_exported_graph_predicts_the_same(outputs: int) -> None:
     parts = [network_of(2, outputs), network_of(1, outputs, iterations=3)]
     for part, place in ((parts[0], 0), (parts[0], 1), (parts[1], 0)):
         part.fit(place, problem_of(place, outputs=outputs))
-    served = Served(parts)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            served.eval(),
-            (torch.zeros(2, INPUTS, dtype=torch.float64),),
-            dynamo=True,
-            opset_version=18,
-            dynamic_shapes={"numbers": {0: torch.export.Dim("N")}},
-            verbose=False,
-        )
-    assert program is not None
-    graph = program.model_proto
-    fill_placeholders(graph, served)
+    served = Stacked([*parts], [2, 1])
+    graph = graph_of(served, INPUTS)
     session = onnxruntime.InferenceSession(graph.SerializeToString())
     assert {node.op_type for node in graph.graph.node if node.domain} == {"TreeEnsembleRegressor"}
     for rows in (1, 2, 300):
         x = problem_of(9, rows).x.astype(np.float64)
-        (found,) = session.run(None, {session.get_inputs()[0].name: x})
+        (found,) = session.run(None, {"rows": x})
         assert found.shape == (3, rows, outputs)
         np.testing.assert_allclose(found, served(torch.from_numpy(x)).numpy(), atol=1e-6)
