@@ -34,7 +34,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from benchmarks.contest import Vector, columns_of, frame_of
 from benchmarks.houses import CORES, LIMITS, stored
 from models.evaluation.scores import refine
-from models.export.served import ServedModel, predict
+from models.export.served import predict
 from models.spec import TrainingSpec
 from models.tables.arrays import as_levels
 from models.tables.table import read_table
@@ -197,10 +197,10 @@ def foldhouse(contest: ClassContest) -> Vector:
     """The default spec, calibrated as a job is."""
     with stored(contest.train, contest.target) as table:
         task = table.load(table.resolve(task="classification"))
-        served = ServedModel.of(task.train(CORES))
+        served = task.serve(CORES)
         refine(served, task.spec, task.design, task.folds)
     unseen = task.encode(contest.unseen)
-    found = predict(served, unseen.numbers, unseen.codes)[0]
+    found = predict(served, unseen.numbers, unseen.codes).values
     return found[:, [task.design.levels.index(level) for level in contest.levels]]
 
 

@@ -21,7 +21,6 @@ from models.spec import TrainingSpec
 from models.tables.arrays import as_levels, as_numbers
 from models.tables.profile import profile
 from models.tables.table import TypedTable
-from models.training.engine import TrainedPopulation
 
 ROUND = 5  # splits, from 0 on
 MISSING = "missing"
@@ -57,7 +56,6 @@ class Trained:
     """What foldhouse makes of a contest's training rows."""
 
     task: Task
-    population: TrainedPopulation
     served: ServedModel
 
     def predict(self, contest: Contest) -> Vector:
@@ -71,7 +69,7 @@ class Trained:
 
     def _predict(self, contest: Contest, served: ServedModel) -> Vector:
         unseen = self.task.encode(contest.unseen)
-        return contest.learnt(predict(served, unseen.numbers, unseen.codes)[0])
+        return contest.learnt(predict(served, unseen.numbers, unseen.codes).values)
 
 
 def deal(rows: pa.Table, target: str, split: int) -> Contest:
@@ -118,8 +116,7 @@ def train(contest: Contest, cores: int = CORES, **spec: object) -> Trained:
     transform = {"target_transform": "log" if contest.log else "none"}
     with stored(contest.train, contest.target) as table:
         task = table.load(table.resolve(**{"preprocessing": transform, **spec}))
-        population = task.train(cores)
-    return Trained(task, population, ServedModel.of(population))
+        return Trained(task, task.serve(cores))
 
 
 def error(actual: Vector, predicted: Vector) -> float:

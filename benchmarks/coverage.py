@@ -41,16 +41,17 @@ def main(arguments: list[str] | None = None) -> None:
         price, spread = np.empty(len(design)), np.empty(len(design))
         for place, fold in enumerate(trained.task.folds):
             own = fold.validation
-            value, members = predict(served.fold(place), design.numbers[own], design.codes[own])
-            fold_of[own], price[own] = place, value
-            spread[own] = spread_within_folds(members, per_fold, transform)
+            scored = predict(served.fold(place), design.numbers[own], design.codes[own])
+            fold_of[own], price[own] = place, scored.values
+            spread[own] = spread_within_folds(scored, per_fold, transform)
         residuals = Residuals(design.target, price, spread, fold_of, transform)
         calibration = calibrate(residuals)
 
         unseen = trained.task.encode(contest.unseen)
-        value, members = predict(served, unseen.numbers, unseen.codes)
+        outputs = predict(served, unseen.numbers, unseen.codes)
+        value, members = outputs.values, outputs.members
         by_fold = learnt(members.reshape(-1, per_fold, len(value)).mean(1))
-        spread = spread_within_folds(members, per_fold, transform)
+        spread = spread_within_folds(outputs, per_fold, transform)
         for coverage in COVERAGES:
             low, high = calibration.interval(value, spread, coverage, transform)
             radius = np.quantile(residuals.errors, coverage)

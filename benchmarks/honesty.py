@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from benchmarks import plots
 from benchmarks.contest import ROUND, Contest, Vector, deal, error, train
 from benchmarks.houses import CORES, rows_of, table_arguments
-from models.evaluation.scores import evaluate
+from models.evaluation.scores import refine
 
 FOLDS = 5
 EPOCHS = 60  # of the loop
@@ -130,15 +130,8 @@ def foldhouse(contest: Contest, seed: int) -> Claim:
     """Its default spec, and the report of a job."""
     trained = train(contest, cores=1, k_folds=FOLDS, seed=seed)
     task = trained.task
-    scores = evaluate(
-        trained.served,
-        task.spec,
-        task.design,
-        task.folds,
-        task.holdout,
-        trained.population.courses,
-    )
-    out_of_fold, actual = contest.learnt(scores.out_of_fold), contest.learnt(task.design.target)
+    found = refine(trained.served, task.spec, task.design, task.folds)
+    out_of_fold, actual = contest.learnt(found.prediction), contest.learnt(task.design.target)
     return Claim(
         error(actual, out_of_fold),
         error(contest.y_unseen, np.stack(trained.predict_by_fold(contest))),

@@ -21,7 +21,10 @@ import torch
 from models.data.design import Design, complete_spec, load_design
 from models.data.features import select
 from models.data.folds import FoldRows, split_rows
+from models.evaluation.blend import blend
+from models.export.served import ServedModel
 from models.machine import core_rate
+from models.members import trials_of
 from models.objectives import objective_of
 from models.planning.estimate import PROCESS_BYTES, Machine, estimate
 from models.planning.resolve import resolve
@@ -47,9 +50,11 @@ class Task:
     holdout: Design
     folds: list[FoldRows]
 
-    def train(self, cores: int = CORES) -> TrainedPopulation:
-        (trained,) = self.train_trials([self.spec], cores)
-        return trained
+    def serve(self, cores: int = CORES) -> ServedModel:
+        """Train the spec, or the members of its blend."""
+        trained = self.train_trials(trials_of(self.spec), cores)
+        served, _ = blend(self.spec, trained, self.design, self.folds)
+        return served
 
     def train_trials(
         self, trials: Sequence[TrainingSpec], cores: int = CORES

@@ -22,10 +22,10 @@ from models.data.features import select
 from models.data.folds import FoldRows, split_rows
 from models.data.preprocessing import trainable_rows
 from models.epochs import FoldEpoch
+from models.evaluation.blend import blend
 from models.evaluation.scores import evaluate
 from models.export.graph import ExportMismatch, core_graph, full_graph, verify
-from models.export.served import ServedModel
-from models.members import Member
+from models.members import Member, trials_of
 from models.objectives import objective_of
 from models.objectives.trained import learning_of
 from models.planning.review import SpecWarning, review
@@ -141,8 +141,8 @@ def run(
     clock.lap("prepare")
 
     try:
-        (trained,) = train_many(
-            [spec],
+        trained = train_many(
+            trials_of(spec),
             design,
             folds,
             device=torch.device(device),
@@ -152,14 +152,14 @@ def run(
         )
     except Interrupted as interruption:
         raise Stopped(callbacks.stop_requested() or "release") from interruption
-    _refuse_untrained(trained.courses)
+    _refuse_untrained([course for population in trained for course in population.courses])
     _stop_if_requested(callbacks)
     clock.lap("train")
 
     learning = learning_of(spec)
-    served = ServedModel.of(trained, latest_alone=spec.folds.type == "time")
+    served, blended = blend(spec, trained, design, folds)
     scored = [folds[fold].validation for fold in served.folds]
-    scores = evaluate(served, spec, design, folds, holdout, trained.courses)
+    scores = evaluate(served, spec, design, folds, holdout, trained)
     _stop_if_requested(callbacks)
     clock.lap("evaluate")
 
@@ -200,11 +200,15 @@ def run(
         (workdir / name).write_bytes(data)
     scores.write_out_of_fold(workdir / artifacts.OUT_OF_FOLD)
     clock.lap("export")
-    result = scores.result() | {
-        "warnings": [asdict(warning) for warning in warnings],
-        "seconds": clock.seconds(),
-        "receipt": receipt,
-    }
+    result = (
+        scores.result()
+        | blended
+        | {
+            "warnings": [asdict(warning) for warning in warnings],
+            "seconds": clock.seconds(),
+            "receipt": receipt,
+        }
+    )
     return Outcome(result, {name: workdir / name for name in (*files, artifacts.OUT_OF_FOLD)})
 
 
@@ -214,6 +218,12 @@ class _CallbackMonitor(Monitor):
     def __init__(self, callbacks: Callbacks, spec: TrainingSpec) -> None:
         self._callbacks = callbacks
         self._spec = spec
+        trials = trials_of(spec)
+        # The first that trains in epochs, if any does.
+        self._shown = min(
+            range(len(trials)), key=lambda trial: trials[trial].architecture.is_fitted
+        )
+        self._max_epochs = max(trial.max_epochs for trial in trials)
         self._fraction = 0.0
         self._epoch = 0
         self._folds_active = spec.k_folds
@@ -226,15 +236,18 @@ class _CallbackMonitor(Monitor):
         self._fraction, self._epoch = fraction, epoch
         now = time.monotonic()
         if self._first is None:
-            is_fresh = fraction * self._spec.max_epochs <= 1
+            is_fresh = fraction * self._max_epochs <= 1
             self._first = (self._began, 0.0) if is_fresh else (now, fraction)
         if now - self._reported_at > REPORT_INTERVAL:
             self._report([])
 
     def epoch_ended(self, metrics: list[MemberEpoch], active: Sequence[Member]) -> None:
+        """Of a blend, only the epochs of one member are reported."""
         self._folds_active = len({member.fold for member in active})
         by_epoch: dict[tuple[int, int], list[MemberEpoch]] = {}
         for row in metrics:
+            if row.member.trial != self._shown:
+                continue
             by_epoch.setdefault((row.member.fold, row.epoch), []).append(row)
         self._report([FoldEpoch.mean(rows) for rows in by_epoch.values()])
 
@@ -244,7 +257,7 @@ class _CallbackMonitor(Monitor):
             Progress(
                 fraction=self._fraction,
                 epoch=self._epoch,
-                max_epochs=self._spec.max_epochs,
+                max_epochs=self._max_epochs,
                 folds_total=self._spec.k_folds,
                 folds_active=self._folds_active,
                 eta_s=self._eta(),
@@ -306,7 +319,7 @@ def _unseen_classes(
     """Classes that a fold's model cannot learn, which `group` and `time` folds may cause."""
     unseen: dict[str, list[int]] = {}
     for number, fold in enumerate(folds):
-        seen = {*design.target[fold.train].tolist()}
+        seen = {*design.target[fold.known].tolist()}
         for place, level in enumerate(design.levels):
             if place not in seen:
                 unseen.setdefault(level, []).append(number)

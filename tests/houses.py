@@ -17,10 +17,11 @@ from models.data.design import Design, Vocabulary, complete_spec, load_design
 from models.data.features import select
 from models.data.folds import FoldRows, split_rows
 from models.data.preprocessing import trainable_rows
+from models.evaluation.blend import blend
 from models.evaluation.scores import Scores, evaluate
 from models.export.graph import core_graph, full_graph
 from models.export.served import ServedModel
-from models.members import members_of
+from models.members import members_of, trials_of
 from models.objectives import objective_of
 from models.objectives.trained import learning_of
 from models.planning.resolve import resolve
@@ -33,6 +34,7 @@ from models.tables.table import Blocks, Limits
 from models.training.engine import TrainedPopulation, Trainer
 from models.training.inputs import Inputs
 from models.training.progress import Monitor
+from models.training.runs import train_many
 
 LIMITS = Limits(max_rows=100_000, max_columns=1_000)
 
@@ -63,12 +65,17 @@ class Built:
     """A case trained, scored and exported."""
 
     case: Case
-    trained: TrainedPopulation
+    populations: list[TrainedPopulation]  # one, or those of a blend's members
     served: ServedModel
     scores: Scores
     core: bytes
     full: bytes
     manifest: Manifest
+
+    @property
+    def trained(self) -> TrainedPopulation:
+        (population,) = self.populations
+        return population
 
     @property
     def predictor(self) -> Predictor:
@@ -132,29 +139,30 @@ def train(case: Case, monitor: Monitor | None = None) -> TrainedPopulation:
 
 
 def score(case: Case, trained: TrainedPopulation) -> Scores:
-    return _evaluated(case, ServedModel.of(trained), trained)
+    return _evaluated(case, ServedModel.of(trained), [trained])
 
 
-def _evaluated(case: Case, served: ServedModel, trained: TrainedPopulation) -> Scores:
-    return evaluate(served, case.spec, case.design, case.folds, case.holdout, trained.courses)
+def _evaluated(case: Case, served: ServedModel, trained: list[TrainedPopulation]) -> Scores:
+    return evaluate(served, case.spec, case.design, case.folds, case.holdout, trained)
 
 
 def build(case: Case) -> Built:
     """Train, score and export a case, without checking the export."""
-    trained = train(case)
-    served = ServedModel.of(trained)
+    trained = train_many(
+        trials_of(case.spec), case.design, case.folds, device=torch.device("cpu"), monitor=Monitor()
+    )
+    served, _ = blend(case.spec, trained, case.design, case.folds)
     scores = _evaluated(case, served, trained)
     learning = learning_of(case.spec)
     core = core_graph(served, case.design, objective_of(case.spec).output)
     full = full_graph(core, case.design)
     learning.finish(full, scores.assessment.kept)
-    members = len(case.folds) * case.spec.members_per_fold
     manifest = describe(
         case.design,
         case.spec,
         kept=scores.assessment.manifest() | learning.kept(served.target),
         importance=scores.importance,
-        members=members,
+        members=served.members,
         rows=int((scores.fold_of >= 0).sum()),
         receipt={},
         warnings=[],

@@ -32,7 +32,7 @@ def groups_needed(spec: TrainingSpec) -> int:
 
     With early stopping, each fold trains on at least one group and watches another.
     """
-    return 4 if spec.k_folds == 2 and spec.early_stopping is not None else spec.k_folds
+    return 4 if spec.k_folds == 2 and spec.watched_fraction is not None else spec.k_folds
 
 
 def times_needed(spec: TrainingSpec) -> int:
@@ -42,7 +42,7 @@ def times_needed(spec: TrainingSpec) -> int:
 
 def times_trained(spec: TrainingSpec) -> int:
     """The fewest times in a fold's training rows. Early stopping watches the last of them."""
-    return 1 if spec.early_stopping is None else 2
+    return 1 if spec.watched_fraction is None else 2
 
 
 def set_holdout_aside(

@@ -29,6 +29,15 @@ class FoldRows:
     watched: Rows  # early stopping's slice, taken from the fold's training rows
     validation: Rows  # scored out of fold, not used before that
 
+    @property
+    def known(self) -> Rows:
+        """All rows that the fold may learn from."""
+        return np.concatenate([self.train, self.watched])
+
+    def without_watching(self) -> FoldRows:
+        """The fold if early stopping watches no rows."""
+        return FoldRows(self.known, self.watched[:0], self.validation)
+
 
 def split_rows(
     spec: TrainingSpec, target: NDArray[np.float64], column: np.ndarray | None = None
@@ -50,8 +59,8 @@ def split_rows(
     folds = []
     for fold, (train, validation) in enumerate(_folds(spec, target, column)):
         watched = train[:0]
-        if spec.early_stopping is not None:
-            fraction = spec.early_stopping.fraction
+        if spec.watched_fraction is not None:
+            fraction = spec.watched_fraction
             strata = objective_of(spec).strata_aside(target)
             train, watched = set_aside(
                 spec, train, column, strata, fraction, f"watched/{fold}", keep=1

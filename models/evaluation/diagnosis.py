@@ -24,7 +24,7 @@ DISAGREEMENT = 0.5
 
 def diagnose(
     *,
-    train_r2: Sequence[float],
+    train_r2: Sequence[float] | None,
     validation_r2: Sequence[float],
     best_epochs: Sequence[int],
     max_epochs: int,
@@ -40,18 +40,20 @@ def diagnose(
 
     `courses` are those of the members of all `folds`. The smallest fold trains on `train_rows` and
     is scored on `scored_rows`. R² is the explained share of what is `measured`, with dropout off,
-    over all scored rows. `watched`: early stopping chose the best epochs, so they are meaningful.
+    over all scored rows; on training rows None for models that repeat them, such as trees.
+    `watched`: early stopping chose the best epochs, so they are meaningful.
     """
-    fitted, scored = float(np.mean(train_r2)), float(np.mean(validation_r2))
+    scored = float(np.mean(validation_r2))
+    fitted = scored if train_r2 is None else float(np.mean(train_r2))
     unexplained, train_unexplained = 1 - scored, max(1 - fitted, 1e-12)
-    findings = numerical_findings(courses, folds, fitted)
+    findings = numerical_findings(courses, folds, fitted) if courses else []
     in_trouble = any(finding["code"] == "numerical_trouble" for finding in findings)
     if fitted < UNDERFITTING_R2 and not in_trouble:
         findings.append(
             {
                 "code": "underfitting",
                 "evidence": f"the networks explain {max(fitted, 0):.0%} of {measured} "
-                "on the rows they were trained on",
+                + ("out of fold" if train_r2 is None else "on the rows they were trained on"),
                 "advice": "more hidden units or layers, more epochs, less weight_decay and "
                 "dropout, a higher learning rate; or the columns do not explain the target",
             }
@@ -102,8 +104,9 @@ def diagnose(
             0,
             {
                 "code": "good_fit",
-                "evidence": f"the networks explain {fitted:.1%} of {measured} on training rows "
-                f"and {scored:.1%} out of fold",
+                "evidence": "the networks explain "
+                + ("" if train_r2 is None else f"{fitted:.1%} of {measured} on training rows and ")
+                + f"{scored:.1%} out of fold",
                 "advice": "nothing stands out; compare other specs with this one",
             },
         )

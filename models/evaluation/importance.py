@@ -90,7 +90,7 @@ def _row_errors(member: ServedModel, design: Design, rows: Rows, donors: Rows) -
             elif column >= 0:
                 numbers[copy, :, column] = design.numbers[donors[column], column]
         cells = len(block) * len(rows)
-        value, _ = predict(member, numbers.reshape(cells, -1), codes.reshape(cells, -1))
+        value = predict(member, numbers.reshape(cells, -1), codes.reshape(cells, -1)).values
         truths = np.tile(design.target[rows], len(block))
         errors.append(member.target.row_errors(truths, value).reshape(len(block), -1))
     return np.concatenate(errors)

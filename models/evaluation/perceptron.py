@@ -48,7 +48,7 @@ def perceptron_report(
         x = _inputs(own, design, fold.train)
         y = design.target[fold.train].astype(np.int64)
         radius = float(np.sqrt((x**2).sum(1).max()))
-        [layer] = own.network.linear_layers()
+        [layer] = own.parts[0].network.linear_layers()
         first = served.folds[place] * per_fold
         for replica, course in enumerate(courses[first : first + per_fold]):
             parts = (layer.weight[replica], layer.bias[replica])
@@ -110,7 +110,7 @@ def _summary(
 def _inputs(own: ServedModel, design: Design, rows: NDArray[np.int64]) -> Vector:
     """(n, inputs + 1) of a fold's encoder, with a 1 for the bias."""
     numbers, codes = torch.from_numpy(design.numbers[rows]), torch.from_numpy(design.codes[rows])
-    found = own.encoder(numbers.unsqueeze(0), codes.unsqueeze(0))[0].double().numpy()
+    found = own.parts[0].encoder(numbers.unsqueeze(0), codes.unsqueeze(0))[0].double().numpy()
     return np.column_stack([found, np.ones(len(rows))])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,14 @@ from models.evaluation.diagnosis import diagnose
 from models.evaluation.importance import permutation_importance
 from models.evaluation.perceptron import perceptron_report
 from models.export.served import ServedModel, predict, raw_outputs
+from models.members import trials_of
 from models.objectives import objective_of
 from models.objectives.base import Outputs
 from models.objectives.learning import Assessment, Learning, Scored
 from models.objectives.metrics import Metrics, Units, mean_and_deviation, units
 from models.objectives.trained import learning_of
 from models.spec import TrainingSpec
+from models.training.engine import TrainedPopulation
 from models.training.progress import Course
 
 # Rows of a fold that show how much its model explains.
@@ -39,7 +41,7 @@ Vector = NDArray[np.float64]
 @dataclass(frozen=True)
 class OutOfFold:
     """Predictions (n, …) of the design's rows by models that did not see them, NaN for a row that
-    no fold scored, and members (m, n, …) of the row's own fold.
+    no fold scored, and members (m, n, …) of the row's own fold, with their spread (n,).
 
     fold : (n,) the place of the fold that scored a row among the served ones, −1 for none
     """
@@ -47,6 +49,7 @@ class OutOfFold:
     prediction: Vector
     members: Vector
     fold: NDArray[np.int64]
+    spread: Vector | None
 
     @classmethod
     def of(
@@ -54,20 +57,24 @@ class OutOfFold:
         served: ServedModel,
         design: Design,
         folds: Sequence[FoldRows],
-        outputs: Sequence[Tensor],
+        outputs: Sequence[tuple[Tensor, Vector | None]],
     ) -> OutOfFold:
-        """`outputs`: of each served fold, the raw ones of its members (m, n, …)."""
+        """`outputs`: of each served fold, the raw ones of its members (m, n, …), and the spread."""
         fold_of = np.full(len(design), -1)
         value = members = np.empty(0)
+        spread = np.full(len(design), np.nan) if served.has_spread else None
         for place, number in enumerate(served.folds):
             rows = folds[number].validation
-            each = served.target.restore(outputs[place], served.own(place)).numpy()
+            raw, own_spread = outputs[place]
+            each = served.target.restore(raw, served.own(place)).numpy()
             own = each.mean(0)
             if place == 0:
                 value = np.full((len(design), *own.shape[1:]), np.nan)
                 members = np.full((len(each), len(design), *own.shape[1:]), np.nan)
             value[rows], members[:, rows], fold_of[rows] = own, each, place
-        return cls(value, members, fold_of)
+            if spread is not None:
+                spread[rows] = own_spread
+        return cls(value, members, fold_of, spread)
 
 
 @dataclass(frozen=True)
@@ -134,7 +141,7 @@ def refine(
         raw_outputs(served.fold(place), design.numbers[own], design.codes[own])
         for place, own in enumerate(rows)
     ]
-    scored = [(design.target[own], found) for own, found in zip(rows, outputs, strict=True)]
+    scored = [(design.target[own], found) for own, (found, _) in zip(rows, outputs, strict=True)]
     learning_of(spec).refine(served.target, scored, spec)
     return OutOfFold.of(served, design, folds, outputs)
 
@@ -145,7 +152,7 @@ def evaluate(
     design: Design,
     folds: list[FoldRows],
     holdout: Design,
-    courses: list[Course],
+    trained: Sequence[TrainedPopulation],
 ) -> Scores:
     """Predict every fold's validation rows with its own model, and the holdout with all models.
 
@@ -167,6 +174,7 @@ def evaluate(
                 found.members[:, scored],
                 design.numbers[scored],
                 design.codes[scored],
+                None if found.spread is None else found.spread[scored],
             ),
             found.fold[scored],
             column,
@@ -177,7 +185,7 @@ def evaluate(
     truths = design.target[np.concatenate([fold.validation for fold in folds])]
     summaries = []
     for number, fold in enumerate(folds):
-        own = courses[number * served.members_per_fold :][: served.members_per_fold]
+        own = [course for population in trained for course in population.own_courses(number)]
         metrics: Metrics = dict.fromkeys(objective_of(spec).metrics)
         if number in served.folds:
             rows = fold.validation
@@ -206,25 +214,42 @@ def evaluate(
             served, spec, design, [fold.validation for fold in own_rows]
         ),
         baselines=score_baselines(served, spec, design, own_rows, found.prediction),
-        perceptron=perceptron_report(served, spec, design, own_rows, courses)
+        perceptron=perceptron_report(served, spec, design, own_rows, trained[0].courses)
         if spec.architecture.type == "perceptron"
         else None,
         diagnosis=list(
             diagnose(
-                train_r2=explained(lambda fold: fold.train),
+                train_r2=explained(lambda fold: fold.train) if served.learns_smoothly else None,
                 validation_r2=explained(lambda fold: fold.validation),
                 best_epochs=[summaries[fold]["best_epoch"] for fold in served.folds],
                 max_epochs=spec.max_epochs,
-                watched=spec.early_stopping is not None,
-                courses=courses,
+                watched=spec.members is None and spec.early_stopping is not None,
+                courses=_of_networks(trials_of(spec), trained, len(folds)),
                 folds=len(folds),
-                parameters=sum(p[0].numel() for p in served.network.parameters()),
+                parameters=served.largest_network(),
                 train_rows=min(len(fold.train) for fold in folds),
                 scored_rows=min(len(fold.validation) for fold in folds),
                 measured=learning.measured,
             )
         ),
     )
+
+
+def _of_networks(
+    trials: Sequence[TrainingSpec], trained: Sequence[TrainedPopulation], folds: int
+) -> list[Course]:
+    """The courses of members that train in epochs, fold by fold."""
+    networks = [
+        population
+        for trial, population in zip(trials, trained, strict=True)
+        if not trial.architecture.is_fitted
+    ]
+    return [
+        course
+        for fold in range(folds)
+        for population in networks
+        for course in population.own_courses(fold)
+    ]
 
 
 def _summary(number: int, fold: FoldRows, courses: list[Course], metrics: Metrics) -> Json:
@@ -252,13 +277,13 @@ def _score_holdout(
 ) -> dict[str, Any] | None:
     if len(holdout) == 0:
         return None
-    value, members = predict(served, holdout.numbers, holdout.codes)
+    outputs = predict(served, holdout.numbers, holdout.codes)
     scored = Scored(
         spec,
         served.target,
         holdout.levels,
         holdout.target,
-        Outputs(value, members[served.first_served :], holdout.numbers, holdout.codes),
+        replace(outputs, members=outputs.members[served.first_served :]),
         np.full(len(holdout), -1),
         holdout.fold_column,
         units(spec, holdout.fold_column, len(holdout)),
@@ -272,7 +297,7 @@ def _explained(
     """R² of a fold's model on some of the rows, on the learnt scale; 0 if the truths do not
     vary."""
     rows = rows[:: -(-len(rows) // MOST_EXPLAINED_ROWS)]
-    predicted, _ = predict(model, design.numbers[rows], design.codes[rows])
+    predicted = predict(model, design.numbers[rows], design.codes[rows]).values
     errors = model.target.row_errors(design.target[rows], predicted)
     constant = learning.constant_error(model.target, truths)
     return 1 - float(np.mean(errors)) / constant if constant > 0 else 0.0

@@ -22,7 +22,7 @@ from models.export.served import ServedModel
 from models.networks.boosted_trees import fill_placeholders
 from models.networks.population import take
 from models.objectives.learning import TOLERANCE, Target
-from models.serving.manifest import MEMBERS, PREFIX, input_names
+from models.serving.manifest import MEMBERS, PREFIX, SPREAD, input_names
 
 OPSET = 18
 ML_OPSET = 3
@@ -39,7 +39,8 @@ class ExportMismatch(Exception):
 
 def core_graph(served: ServedModel, design: Design, output: str) -> onnx.ModelProto:
     """The graph with the inputs `numbers` (N, D) and `codes` (N, C), and the outputs `output`, the
-    predictions, and `members`."""
+    predictions, `members`, and `spread` if the model has one."""
+    names = [output, MEMBERS, *([SPREAD] if served.has_spread else [])]
     example = (
         torch.zeros(2, len(design.numeric), dtype=torch.float64),
         torch.zeros(2, len(design.categorical), dtype=torch.int64),
@@ -55,7 +56,7 @@ def core_graph(served: ServedModel, design: Design, output: str) -> onnx.ModelPr
             dynamo=True,
             opset_version=OPSET,
             input_names=["numbers", "codes"],
-            output_names=[output, MEMBERS],
+            output_names=names,
             dynamic_shapes={"numbers": {0: rows}, "codes": {0: rows}},
             verbose=False,
         )
@@ -160,7 +161,7 @@ def verify(
         for start in range(0, len(rows), CHECK_ROWS):
             part = rows[start : start + CHECK_ROWS]
             numbers, codes = design.numbers[part], design.codes[part]
-            value, members = core_session.run(None, {"numbers": numbers, "codes": codes})
+            value, members, *spread = core_session.run(None, {"numbers": numbers, "codes": codes})
             raw_value, raw_members, *more = full_session.run(
                 None, _raw_inputs(design, numbers, codes)
             )
@@ -169,12 +170,14 @@ def verify(
             compare(value, mean, f"core.onnx, mean of rows of fold {fold}")
             compare(raw_members, members, f"model.onnx, fold {fold}")
             compare(raw_value, value, f"model.onnx, mean of rows of fold {fold}")
+            if spread and not np.allclose(more[0], spread[0], atol=TOLERANCE):
+                raise ExportMismatch(f"model.onnx, fold {fold}: the members' spread differs")
             if fault := added(raw_value, more):
                 raise ExportMismatch(f"model.onnx, fold {fold}: {fault}")
     numbers = np.repeat(ODD_NUMBERS[:, None], len(design.numeric), axis=1)
     unknown = [vocabulary.unknown for vocabulary in design.categorical]
     codes = np.tile(np.array(unknown, np.int64), (len(numbers), 1))
-    value, _ = core_session.run(None, {"numbers": numbers, "codes": codes})
+    value, *_ = core_session.run(None, {"numbers": numbers, "codes": codes})
     raw_value, *_ = full_session.run(None, _raw_inputs(design, numbers, codes))
     compare(raw_value, value, "model.onnx, a row with every cell missing or odd")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -10,16 +10,48 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.networks.encoder import Encoder
+from models.networks.fitted import FittedNetwork
 from models.networks.population import Network, take
+from models.objectives.base import Outputs
 from models.objectives.learning import Target
 from models.training.engine import TrainedPopulation
 
 # Rows per call.
 CHUNK_ROWS = 256
 
+Vector = NDArray[np.float64]
+
+
+class Part(nn.Module):
+    """What the trained networks of one spec give to F folds.
+
+    encoder : of the folds
+    network : of F·m members, fold f owns members f·m … f·m + m − 1
+    """
+
+    def __init__(self, encoder: Encoder, network: Network, per_fold: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.network = network
+        self.per_fold = per_fold
+
+    def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
+        """(F·m, N, outputs), raw."""
+        inputs = self.encoder(numbers.unsqueeze(0), codes.unsqueeze(0))  # (F, N, inputs)
+        if self.per_fold > 1:
+            inputs = inputs.repeat_interleave(self.per_fold, 0)
+        return self.network.predict(inputs)
+
+    def fold(self, place: int) -> Part:
+        own = torch.arange(place * self.per_fold, (place + 1) * self.per_fold)
+        encoder = take(self.encoder, torch.tensor([place]))
+        return Part(encoder, take(self.network, own), self.per_fold)
+
 
 class ServedModel(nn.Module):
-    """The networks of F folds with m members each, with preprocessing and inverse target transform.
+    """The networks of F folds, with preprocessing and inverse target transform.
+
+    A fold has m members. Those of a blend are one: the weighted sum of its parts' raw outputs.
 
     Input
     -----
@@ -31,24 +63,27 @@ class ServedModel(nn.Module):
     value : (N, …) float64, on the target's own scale: the mean of the members; with folds in time
         only of the last fold's, because the first folds know only the oldest rows
     members : (F·m, N, …) float64, fold f owns members f·m … f·m + m − 1
+    spread : (N,) only of blends whose objective has one (`Target.spread`)
     """
+
+    weights: Tensor | None  # (F, parts) of a blend
 
     def __init__(
         self,
-        encoder: Encoder,  # of the folds
-        network: Network,  # of the members
+        parts: Sequence[Part],
         target: Target,  # of the members
         folds: list[int],
         *,
+        weights: Tensor | None = None,
         latest_alone: bool = False,
     ) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.network = network
+        self._parts = nn.ModuleList(parts)
         self.target = target
         self.folds = folds  # their numbers
-        self.members = len(next(network.parameters()))
-        self.members_per_fold = self.members // len(folds)
+        self.register_buffer("weights", weights)
+        self.members_per_fold = parts[0].per_fold if weights is None else 1
+        self.members = len(folds) * self.members_per_fold
         self.first_served = self.members - self.members_per_fold if latest_alone else 0
 
     @classmethod
@@ -72,24 +107,49 @@ class ServedModel(nn.Module):
         if not folds:
             raise ValueError("no member of the population has weights to serve")
         kept, members = torch.tensor(folds), torch.tensor(places)
-        return cls(
-            take(trained.encoder, kept),
-            take(trained.network, members),
-            take(trained.target, members // per_fold),
-            folds,
-            latest_alone=latest_alone,
-        )
+        part = Part(take(trained.encoder, kept), take(trained.network, members), per_fold)
+        target = take(trained.target, members // per_fold)
+        return cls([part], target, folds, latest_alone=latest_alone)
 
-    def outputs(self, numbers: Tensor, codes: Tensor) -> Tensor:
-        """(F·m, N, outputs) of the networks."""
-        inputs = self.encoder(numbers.unsqueeze(0), codes.unsqueeze(0))  # (F, N, inputs)
-        if self.members_per_fold > 1:
-            inputs = inputs.repeat_interleave(self.members_per_fold, 0)
-        return self.network.predict(inputs)
+    @classmethod
+    def blend(
+        cls, models: Sequence[ServedModel], weights: Tensor, *, latest_alone: bool = False
+    ) -> ServedModel:
+        """The sum of models of one architecture each, of the same folds, times `weights` (F,
+        models)."""
+        first = models[0]
+        members = torch.arange(0, first.members, first.members_per_fold)
+        parts = [part for model in models for part in model.parts]
+        target = take(first.target, members)
+        return cls(parts, target, first.folds, weights=weights, latest_alone=latest_alone)
 
-    def forward(self, numbers: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        members = self.target.restore(self.outputs(numbers, codes))
-        return members[self.first_served :].mean(0), members
+    def outputs(self, numbers: Tensor, codes: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(F·m, N, outputs) of the members, raw, and the spread (N,)."""
+        found = [part(numbers, codes) for part in self.parts]
+        if self.weights is None:
+            return found[0], None
+        means = [
+            outputs.unflatten(0, (-1, part.per_fold)).mean(1)
+            for outputs, part in zip(found, self.parts, strict=True)
+        ]
+        stacked = torch.stack([mean.double() for mean in means], dim=1)  # (F, parts, N, outputs)
+        blended = (stacked * self.weights[:, :, None, None]).sum(1)
+        has_spread = self.target.has_spread
+        return blended, self.target.spread(stacked, self.first_served) if has_spread else None
+
+    def forward(self, numbers: Tensor, codes: Tensor) -> tuple[Tensor, ...]:
+        outputs, spread = self.outputs(numbers, codes)
+        members = self.target.restore(outputs)
+        value = members[self.first_served :].mean(0)
+        return (value, members) if spread is None else (value, members, spread)
+
+    @property
+    def parts(self) -> list[Part]:
+        return [part for part in self._parts if isinstance(part, Part)]
+
+    @property
+    def has_spread(self) -> bool:
+        return self.weights is not None and self.target.has_spread
 
     def own(self, place: int) -> slice:
         """The members of one fold."""
@@ -99,33 +159,48 @@ class ServedModel(nn.Module):
         """Only the members of one fold."""
         own = torch.arange(self.members)[self.own(place)]
         return ServedModel(
-            take(self.encoder, torch.tensor([place])),
-            take(self.network, own),
+            [part.fold(place) for part in self.parts],
             take(self.target, own),
             [self.folds[place]],
+            weights=None if self.weights is None else self.weights[[place]],
         )
+
+    def largest_network(self) -> int:
+        """Weights of one member of the part with the most; 0 if none is trained in epochs."""
+        return max(sum(p[0].numel() for p in part.parameters()) for part in self.parts)
+
+    @property
+    def learns_smoothly(self) -> bool:
+        """Whether errors on training rows mean anything: those of networks, but not of functions
+        that keep their training rows."""
+        return not any(isinstance(part.network, FittedNetwork) for part in self.parts)
 
 
 @torch.no_grad()
-def predict(
-    served: ServedModel, numbers: NDArray[np.float64], codes: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """value (N, …) and members (F·m, N, …) of rows, numbers (N, D) and codes (N, C)."""
+def predict(served: ServedModel, numbers: NDArray[np.float64], codes: NDArray[np.int64]) -> Outputs:
+    """The model's outputs for rows, numbers (N, D) and codes (N, C)."""
     parts = [served(*chunk) for chunk in _chunks(numbers, codes)]
     if not parts:
-        return np.empty(0), np.empty((served.members, 0))
-    return (
-        torch.cat([value for value, _ in parts]).numpy(),
-        torch.cat([members for _, members in parts], dim=1).numpy(),
+        return Outputs(np.empty(0), np.empty((served.members, 0)), numbers, codes)
+    return Outputs(
+        torch.cat([part[0] for part in parts]).numpy(),
+        torch.cat([part[1] for part in parts], dim=1).numpy(),
+        numbers,
+        codes,
+        torch.cat([part[2] for part in parts]).numpy() if len(parts[0]) > 2 else None,
     )
 
 
 @torch.no_grad()
 def raw_outputs(
     served: ServedModel, numbers: NDArray[np.float64], codes: NDArray[np.int64]
-) -> Tensor:
-    """(F·m, N, outputs) of the networks for N ≥ 1 rows."""
-    return torch.cat([served.outputs(*chunk) for chunk in _chunks(numbers, codes)], dim=1)
+) -> tuple[Tensor, Vector | None]:
+    """(F·m, N, outputs) of the members for N ≥ 1 rows, before `Target.restore`, and their spread
+    (N,)."""
+    parts = [served.outputs(*chunk) for chunk in _chunks(numbers, codes)]
+    outputs = torch.cat([part for part, _ in parts], dim=1)
+    spreads = [spread for _, spread in parts if spread is not None]
+    return outputs, torch.cat(spreads).numpy() if spreads else None
 
 
 def _chunks(

@@ -113,12 +113,14 @@ class Outputs:
     values : (N, …) the members' joint predictions
     members : (K, N, …); (0, N, …) if `Answering.needs_members` is false
     numbers, codes : (N, D) and (N, C), the rows themselves
+    spread : (N,) how far the parts of a blend are from each other (`Target.spread`); None without
     """
 
     values: Vector
     members: Vector
     numbers: Vector
     codes: Codes
+    spread: Vector | None = None
 
 
 @dataclass(frozen=True)

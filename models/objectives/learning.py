@@ -31,10 +31,11 @@ class Target(nn.Module):
     """What F folds learn about the target, each from its own training rows.
 
     Buffers are (F, …), so that `take` selects some folds, or gives one for each member. `outputs`
-    is the number of a network's outputs.
+    is the number of a network's outputs. `has_spread`: whether answers need `spread`.
     """
 
     outputs: int
+    has_spread: bool = False
 
     def standardize(self, target: Tensor) -> Tensor:
         """(F, N) targets to (F, N), the scale of the loss."""
@@ -50,6 +51,11 @@ class Target(nn.Module):
     def row_weights(self, target: Tensor) -> Tensor | None:  # noqa: ARG002
         """(F, N) weights of rows in the loss, by their targets (F, N); None: all weigh the same."""
         return None
+
+    def spread(self, parts: Tensor, first: int) -> Tensor:
+        """(N,) how far the raw outputs of a blend's parts (F, parts, N, outputs) are from each
+        other, the mean over the folds from the `first` one on."""
+        raise NotImplementedError
 
     def row_errors(self, actual: Vector, predicted: Vector) -> Vector:
         """(n,) errors of predictions (n, …), of one fold, on the learnt scale."""

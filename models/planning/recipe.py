@@ -11,7 +11,7 @@ from typing import Any
 
 from models.data.aside import seen_rows
 from models.objectives import CLASSIFICATION, task_of
-from models.spec import TrainingSpec
+from models.spec import MemberSettings, TrainingSpec
 from models.spec.architectures import LinearPath, MlpArchitecture, PiecewiseLinear
 from models.tables.profile import Profile
 
@@ -27,6 +27,30 @@ PERCEPTRON_EPOCHS = 200
 
 def apply_recipe(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
     """The spec, with the recipe's values where it has none."""
+    if spec.members is None and "architecture" not in spec.model_fields_set:
+        spec = spec.model_copy(update={"members": _members(spec, profile)})
+    if spec.members is None:
+        return _member(spec, profile)
+    members = []
+    for given in spec.members:
+        own = {name: getattr(given, name) for name in given.model_fields_set}
+        trial = _member(spec.model_copy(update={"members": None} | own), profile)
+        members.append(
+            MemberSettings(**{name: getattr(trial, name) for name in MemberSettings.model_fields})
+        )
+    return spec.model_copy(update={"members": members})
+
+
+def _members(spec: TrainingSpec, profile: Profile) -> list[MemberSettings] | None:  # noqa: ARG001
+    """Those of the recipe's blend; None: it is one network."""
+    return None
+
+
+def _member(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
+    """A spec without members, or one member's, with the values for its architecture; without an
+    architecture, that of the recipe's network."""
+    if spec.architecture.is_fitted:
+        return spec.model_copy(update={"early_stopping": None, "max_epochs": 1})
     if spec.architecture.type == "perceptron":
         return _as_taught(spec)
     if spec.architecture.type == "linear":

@@ -15,9 +15,9 @@ from models.serving.reference import Background, Outliers
 from models.spec import TrainingSpec
 from models.tables.readings import Reading
 
-MEMBERS = "members"
+MEMBERS, SPREAD = "members", "spread"
 # Outputs of `model.onnx`, whatever it predicts.
-GRAPH_NAMES = ("value", "probabilities", "label", MEMBERS)
+GRAPH_NAMES = ("value", "probabilities", "label", MEMBERS, SPREAD)
 # Names inside `model.onnx` that no column may have.
 PREFIX = "foldhouse:"
 # Bins of a numeric column; fewer if many rows have the same number.
@@ -127,7 +127,8 @@ class Manifest(BaseModel):
 
     @property
     def members_per_fold(self) -> int:
-        return int(self.spec["members_per_fold"])
+        """The members of a blend are averaged inside its graphs."""
+        return 1 if self.spec.get("members") else int(self.spec["members_per_fold"])
 
 
 def input_names(design: Design) -> dict[str, str]:

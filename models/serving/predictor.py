@@ -16,7 +16,7 @@ from models.objectives import OBJECTIVES
 from models.objectives.base import PLAIN, Cells, Outputs, Question
 from models.serving.encoding import EncodedRows, Given, RowEncoder
 from models.serving.explain import Explanation, explain, predictions_per_explanation
-from models.serving.manifest import MEMBERS, Manifest
+from models.serving.manifest import MEMBERS, SPREAD, Manifest
 from models.serving.oddities import outlier
 from models.serving.reference import OutlierCheck, Vector
 from models.tables.faults import RowWarning, TableError
@@ -77,11 +77,13 @@ class Predictor:
         objective = OBJECTIVES[manifest.task]
         self.answering = objective.answering(manifest)
         self.columns = self.answering.columns
-        self._outputs = [objective.output, MEMBERS][: 1 + self.answering.needs_members]
         numbers = {
             output.name: prod(size for size in output.shape if isinstance(size, int))
             for output in self._session.get_outputs()
         }
+        self._outputs = [objective.output]
+        if self.answering.needs_members:
+            self._outputs += [name for name in (MEMBERS, SPREAD) if name in numbers]
         # Of a row: its columns, or what the graph makes of them.
         self.cells_per_row = max(
             len(manifest.columns), sum(numbers[name] for name in self._outputs)
@@ -140,9 +142,9 @@ class Predictor:
             raise RowError(f"none of the columns is one that the model uses, such as {known}")
         if question.on_unknown == "error" and (faults := encoded.faults()):
             raise RowError("some cells are not usable as they are", faults)
-        values, members = self._run(encoded.numbers, encoded.codes)
+        values, members, spread = self._run(encoded.numbers, encoded.codes)
         self._warn_of_outliers(encoded)
-        outputs = Outputs(values, members, encoded.numbers, encoded.codes)
+        outputs = Outputs(values, members, encoded.numbers, encoded.codes, spread)
         answer = self.answering.answer(outputs, question)
         for row, warning in answer.odd:
             encoded.warnings[row].append(warning)
@@ -157,8 +159,8 @@ class Predictor:
             explanations=self._explain(encoded, values, question) if question.explain else None,
         )
 
-    def _run(self, numbers: Numbers, codes: Codes) -> tuple[Vector, Vector]:
-        """values (N, …) and members (K, N, …)."""
+    def _run(self, numbers: Numbers, codes: Codes) -> tuple[Vector, Vector, Vector | None]:
+        """values (N, …), members (K, N, …) and spread (N,)."""
         parts = [
             self._session.run(
                 self._outputs,
@@ -169,10 +171,10 @@ class Predictor:
             )
             for start in range(0, max(1, len(numbers)), CHUNK_ROWS)
         ]
-        values = _joined([value for value, *_ in parts], axis=0)
-        if not self.answering.needs_members:
-            return values, np.empty((0, *values.shape))
-        return values, _joined([members for _, members in parts], axis=1)
+        values, *more = map(list, zip(*parts, strict=True))
+        value = _joined(values, axis=0)
+        members = _joined(more[0], axis=1) if more else np.empty((0, *value.shape))
+        return value, members, _joined(more[1], axis=0) if len(more) > 1 else None
 
     def _warn_of_outliers(self, encoded: EncodedRows) -> None:
         if self._outliers is None:

@@ -17,6 +17,9 @@ Schedule = Literal["constant", "cosine", "flat_cosine", "multi_cosine"]
 Task = Literal["auto", "regression", "classification"]
 Loss = Literal["squared_error", "absolute_error", "huber", "cross_entropy", "hinge", "perceptron"]
 
+Comparables = Literal["location", "attributes"]
+Effort = Literal["quick", "standard", "thorough"]
+
 ClassWeight = Annotated[float, Field(gt=0, le=1e6)]
 
 SHORT_NAMES = {"wd": "weight_decay", "k": "k_folds"}
@@ -31,8 +34,13 @@ def _form_or_number(given: Any) -> str:
     return "number" if is_number else _form(given)
 
 
+def _form_or_list(given: Any) -> str:
+    return "list" if isinstance(given, list | tuple) else "text"
+
+
 # So that an error names one branch of a union instead of each.
 _by_form, _by_form_or_number = Discriminator(_form), Discriminator(_form_or_number)
+_by_form_or_list = Discriminator(_form_or_list)
 
 
 def _pair_of_names(given: Any) -> Any:
@@ -67,6 +75,32 @@ class Features(SpecModel):
         default="auto",
         description="Two numeric columns that locate a row, such as latitude and longitude: "
         "distances along turned axes are added to them. `auto` finds them by their names.",
+    )
+    comparables: (
+        Annotated[
+            Annotated[Literal["auto"], Tag("text")] | Annotated[list[Comparables], Tag("list")],
+            _by_form_or_list,
+        ]
+        | None
+    ) = Field(
+        default="auto",
+        description="Inputs from a row's nearest training rows, such as their mean target: nearest "
+        "by `location`, for which coordinates are needed, or by `attributes`, in which a column "
+        "counts as much as it contributes to a ridge regression. A training row never sees its own "
+        "target. `auto`: those that explain what the ridge regression leaves, unless the spec "
+        "names its architecture.",
+    )
+    group_means: (
+        Annotated[
+            Annotated[Literal["auto"], Tag("text")] | Annotated[list[str], Tag("list")],
+            _by_form_or_list,
+        ]
+        | None
+    ) = Field(
+        default="auto",
+        description="Columns whose levels' mean targets are inputs; a training row never sees its "
+        "own target. `auto`: columns of 8 or more levels, and of whole numbers with few values, "
+        "unless the spec names its architecture.",
     )
 
     @model_validator(mode="after")
@@ -195,7 +229,55 @@ class Decision(SpecModel):
     )
 
 
-class TrainingSpec(SpecModel):
+class MemberSettings(SpecModel):
+    """An architecture and how it is trained."""
+
+    architecture: Architecture = Field(
+        default_factory=MlpArchitecture,
+        description="If a spec names neither this nor `members`, a recipe is used that was chosen "
+        "by measurement and depends on `effort`, the task and the number of rows. Settings in the "
+        "spec take precedence.",
+    )
+    dropout: float = Field(default=0.3, ge=0, description="Probability of zeroing a hidden unit.")
+    weight_decay: float = Field(
+        default=0.0,
+        ge=0,
+        le=1e6,
+        description="Decoupled: each step reduces every weight, except biases, by a share "
+        "learning_rate × weight_decay. Over a few thousand steps at 1e-3, values from 0.1 matter.",
+    )
+    optimizer: Optimizer = Field(default_factory=Optimizer)
+    batch_size: int = Field(default=64, ge=1, le=65_536)
+    max_epochs: int = Field(default=100, ge=1, le=10_000)
+    early_stopping: EarlyStopping | None = Field(default_factory=EarlyStopping)
+    members_per_fold: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Networks with different seeds that are averaged in each fold.",
+    )
+    seed: int = Field(default=0, ge=0, lt=2**63)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_names(cls, data: Any) -> Any:
+        renamed = rename(data, SHORT_NAMES)
+        if isinstance(renamed, dict) and "lr" in renamed:
+            renamed = _with_rate(renamed)
+        return renamed
+
+    @field_validator("dropout")
+    @classmethod
+    def _dropout_leaves_units(cls, dropout: float) -> float:
+        if dropout >= 1:
+            raise ValueError(
+                f"dropout must be below 1, got {dropout:.15g}: with p = 1 every hidden unit "
+                "is zeroed and nothing can be learned"
+            )
+        return dropout
+
+
+class TrainingSpec(MemberSettings):
     """Everything that determines a training run, except the table."""
 
     target: str = Field(min_length=1, max_length=255, description="The column to predict.")
@@ -206,33 +288,9 @@ class TrainingSpec(SpecModel):
     )
     features: Features = Field(default_factory=Features)
     preprocessing: Preprocessing = Field(default_factory=Preprocessing)
-    architecture: Architecture = Field(
-        default_factory=MlpArchitecture,
-        description="If left out, a recipe is used that was chosen by measurement and depends on "
-        "the task and the number of rows: an `mlp`, mostly on piecewise-linear codes, with a "
-        "schedule and a number of epochs and members per fold, unless the spec sets them.",
-    )
-    dropout: float = Field(default=0.3, ge=0, description="Probability of zeroing a hidden unit.")
-    weight_decay: float = Field(
-        default=0.0,
-        ge=0,
-        le=1e6,
-        description="Decoupled: each step reduces every weight, except biases, by a share "
-        "learning_rate × weight_decay. Over a few thousand steps at 1e-3, values from 0.1 matter.",
-    )
     k_folds: int = Field(default=5, ge=2, le=50)
     folds: Folds = Field(default_factory=Folds)
-    optimizer: Optimizer = Field(default_factory=Optimizer)
-    batch_size: int = Field(default=64, ge=1, le=65_536)
-    max_epochs: int = Field(default=100, ge=1, le=10_000)
-    early_stopping: EarlyStopping | None = Field(default_factory=EarlyStopping)
     holdout: Holdout | None = None
-    members_per_fold: int = Field(
-        default=1,
-        ge=1,
-        le=64,
-        description="Networks with different seeds that are averaged in each fold.",
-    )
     loss: Loss | None = Field(
         default=None,
         description="For a number `squared_error` (default), `absolute_error`, `huber`; for "
@@ -267,25 +325,32 @@ class TrainingSpec(SpecModel):
     decision: Decision = Field(
         default_factory=Decision, description="Applies to targets of two classes."
     )
-    seed: int = Field(default=0, ge=0, lt=2**63)
+    effort: Effort = Field(
+        default="standard",
+        description="What the recipe may cost, if the spec names neither `architecture` nor "
+        "`members`. `quick`: one network. `standard`: a blend, about three minutes of two cores "
+        "with 20,000 rows. `thorough`: a blend of more members and epochs.",
+    )
+    members: list[MemberSettings] | None = Field(
+        default=None,
+        min_length=2,
+        max_length=16,
+        description="A blend: architectures that train on the same folds and are added up with "
+        "weights. What a member leaves out, it has from the spec.",
+    )
+    weights: Literal["nnls", "mean"] = Field(
+        default="nnls",
+        description="Of the members of a blend. `nnls`: those that are not negative and have the "
+        "least error out of fold; each fold's are learnt from the other folds' rows. `mean`: equal "
+        "ones.",
+    )
 
-    @model_validator(mode="before")
-    @classmethod
-    def _short_names(cls, data: Any) -> Any:
-        renamed = rename(data, SHORT_NAMES)
-        if isinstance(renamed, dict) and "lr" in renamed:
-            renamed = _with_rate(renamed)
-        return renamed
-
-    @field_validator("dropout")
-    @classmethod
-    def _dropout_leaves_units(cls, dropout: float) -> float:
-        if dropout >= 1:
-            raise ValueError(
-                f"dropout must be below 1, got {dropout:.15g}: with p = 1 every hidden unit "
-                "is zeroed and nothing can be learned"
-            )
-        return dropout
+    @property
+    def watched_fraction(self) -> float | None:
+        """The share of a fold's training rows that early stopping watches; None: it watches none.
+        Members of a blend that watch rows watch the same ones."""
+        stopping = [own.early_stopping for own in self.members or [self]]
+        return next((own.fraction for own in stopping if own is not None), None)
 
 
 def _with_rate(spec: dict[str, Any]) -> dict[str, Any]:

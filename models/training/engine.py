@@ -54,6 +54,11 @@ class TrainedPopulation:
     def folds(self) -> int:
         return len(self.statistics.fill)
 
+    def own_courses(self, fold: int) -> list[Course]:
+        """Those of a fold's members."""
+        per_fold = len(self.courses) // self.folds
+        return self.courses[fold * per_fold :][:per_fold]
+
 
 class Trainer:
     """A run of a population and its state. `train` runs it to the end.

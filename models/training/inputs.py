@@ -39,6 +39,9 @@ class Inputs:
     ) -> None:
         self.device = device
         self.dtype = dtype
+        known = [fold.known for fold in folds]
+        if spec.early_stopping is None:  # other members of a blend may watch some rows
+            folds = [fold.without_watching() for fold in folds]
         self.train_rows = [torch.from_numpy(fold.train) for fold in folds]
         self.watched_rows = [torch.from_numpy(fold.watched) for fold in folds]
         self.validation_rows = [torch.from_numpy(fold.validation) for fold in folds]
@@ -51,8 +54,10 @@ class Inputs:
         self.encoder = Encoder(self.statistics, design.categorical, spec.preprocessing, dtype)
         self.learning = learning_of(spec)
         self.loss, self.watched_loss = self.learning.loss(spec), self.learning.watched_loss(spec)
-        training = [design.target[fold.train] for fold in folds]
-        self.target = self.learning.target(training, design.levels, spec)
+        # The same for all members of a blend, whose outputs are added up.
+        self.target = self.learning.target(
+            [design.target[rows] for rows in known], design.levels, spec
+        )
         self.shape = Shape(self.encoder.numeric, self.encoder.width, self.target.outputs)
         self._numbers = torch.from_numpy(design.numbers).to(device)
         self._codes = torch.from_numpy(design.codes).to(device)

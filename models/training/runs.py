@@ -24,6 +24,7 @@ from models.spec import TrainingSpec
 from models.training.checkpoint import pack, unpack
 from models.training.desk import Chunk, Desk
 from models.training.engine import CHECKPOINT_INTERVAL, TrainedPopulation, Trainer
+from models.training.fitter import Fitter
 from models.training.inputs import Inputs
 from models.training.lanes import run_in_lanes
 from models.training.progress import Course, Interrupted, MemberEpoch, Monitor
@@ -275,11 +276,16 @@ def _train_chunk(
     members: Sequence[Member], inputs: Inputs, state: bytes | None, monitor: Monitor
 ) -> bytes:
     """Train a chunk and return its last checkpoint. Its memory is freed in any case."""
-    trainer = Trainer(members, inputs)
+    trainer = _runner(members, inputs)
     if state is not None:
         trainer.restore(state)
     trainer.train(monitor)
     return trainer.save()
+
+
+def _runner(members: Sequence[Member], inputs: Inputs) -> Trainer | Fitter:
+    is_fitted = members[0].spec.architecture.is_fitted
+    return Fitter(members, inputs) if is_fitted else Trainer(members, inputs)
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -318,7 +324,7 @@ def _add_untrained(
     """The initial weights of chunks that have not begun."""
     for first, end in (chunk for lane in plan for chunk in lane):
         if (first, end) not in states:
-            states[first, end] = Trainer(members[first:end], inputs).save()
+            states[first, end] = _runner(members[first:end], inputs).save()
 
 
 def _results(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -68,7 +69,7 @@ class RegressionAnswers(Answering):
 
     def answer(self, outputs: Outputs, question: Question) -> Answer:
         values, members, coverage = outputs.values, outputs.members, question.coverage
-        low, high = self._interval(values, members, coverage)
+        low, high = self._interval(outputs, coverage)
         odd: list[tuple[int, RowWarning]] = []
         if self._model.bounds is not None:
             # If a network went beyond the training targets, the truth may be anywhere in their
@@ -95,14 +96,15 @@ class RegressionAnswers(Answering):
             return [no_interval(calibration, coverage)]
         return []
 
-    def _interval(self, values: Vector, members: Vector, coverage: float) -> tuple[Vector, Vector]:
+    def _interval(self, outputs: Outputs, coverage: float) -> tuple[Vector, Vector]:
+        values = outputs.values
         calibration, transform = self._model.calibration, self._model.target_transform
         if calibration is None or calibration.bound(coverage) is None:
             nothing = np.full(len(values), np.nan)
             return nothing, nothing
         spread = np.zeros(1)
         if calibration.difficulty.spread > 0:
-            served = members[self._model.first_served :]
+            served = replace(outputs, members=outputs.members[self._model.first_served :])
             spread = spread_within_folds(served, self._model.members_per_fold, transform)
         return calibration.interval(values, spread, coverage, transform)
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from models.objectives import conformal
+from models.objectives.base import Outputs
 from models.spec import TargetTransform
 
 Vector = NDArray[np.float64]
@@ -108,13 +109,13 @@ def transformed(values: Vector, transform: TargetTransform) -> Vector:
     return np.log(values) if transform == "log" else values
 
 
-def spread_within_folds(members: Vector, per_fold: int, transform: TargetTransform) -> Vector:
-    """(N,) deviation between the members of a fold, the mean over the folds.
-
-    Parameters
-    ----------
-    members : (F·m, N) on the target's own scale, fold f owns members f·m … f·m + m − 1
-    """
+def spread_within_folds(outputs: Outputs, per_fold: int, transform: TargetTransform) -> Vector:
+    """(N,) deviation between the members of a fold, or between the parts of a blend, on the
+    transformed scale; the mean over the folds. Fold f owns members f·m … f·m + m − 1, m =
+    `per_fold`."""
+    if outputs.spread is not None:
+        return outputs.spread
+    members = outputs.members
     if per_fold == 1:
         return np.zeros(members.shape[1])
     by_fold = transformed(members, transform).reshape(-1, per_fold, members.shape[1])

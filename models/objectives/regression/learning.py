@@ -72,7 +72,7 @@ class RegressionLearning(Learning):
         residuals = Residuals(
             scored.actual,
             outputs.values,
-            spread_within_folds(outputs.members, len(outputs.members), transform),
+            spread_within_folds(outputs, len(outputs.members), transform),
             scored.fold,
             transform,
             scored.column if spec.folds.type == "group" else None,
@@ -108,9 +108,7 @@ class RegressionLearning(Learning):
         transform = _transform(scored.spec)
         actual, value = scored.actual, scored.outputs.values
         calibration: Calibration = assessment.kept["calibration"]
-        spread = spread_within_folds(
-            scored.outputs.members, scored.spec.members_per_fold, transform
-        )
+        spread = spread_within_folds(scored.outputs, scored.spec.members_per_fold, transform)
         return {
             "metrics": regression_metrics(actual, value),
             "metrics_error": metric_errors(actual, value, scored.units),

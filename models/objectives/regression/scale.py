@@ -35,6 +35,7 @@ class TargetScale(Target):
     """
 
     outputs = 1
+    has_spread = True
 
     center: Tensor  # (F, 1)
     scale: Tensor  # (F, 1)
@@ -73,6 +74,11 @@ class TargetScale(Target):
             prediction = prediction * self.smearing[members]
         bounded = torch.minimum(torch.maximum(prediction, self.low[members]), self.high[members])
         return torch.where(torch.isnan(output), self.overflow[members], bounded)
+
+    def spread(self, parts: Tensor, first: int) -> Tensor:
+        """The standard deviation on the transformed target's scale."""
+        deviations = parts[..., 0].std(1, correction=0) * self.scale  # (F, N)
+        return deviations[first:].mean(0)
 
     def smear(self, factors: Tensor) -> None:
         """Multiply each fold's predictions by its factor of (F,) from now on."""

@@ -21,7 +21,7 @@ def answer(
     on them. `found`: the model's outputs for rows with numbers (N, D) and codes (N, C). A bound is
     NaN if there is none."""
     value, members = found["value"], found["members"]
-    low, high = interval(value, members, manifest, coverage)
+    low, high = interval(value, members, found.get("spread"), manifest, coverage)
     rows, lowest, highest = cut_off(members, manifest)
     notes = []
     if rows.any():
@@ -35,9 +35,14 @@ def answer(
 
 
 def interval(
-    value: np.ndarray, members: np.ndarray, manifest: dict[str, Any], coverage: float
+    value: np.ndarray,
+    members: np.ndarray,
+    spread: np.ndarray | None,
+    manifest: dict[str, Any],
+    coverage: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds that contain a share `coverage` of the truths; NaN if there are none."""
+    """Bounds that contain a share `coverage` of the truths; NaN if there are none. `spread`: of a
+    blend's parts."""
     calibration = manifest.get("calibration")
     if calibration is None:  # trained by a version without intervals
         return np.full(len(value), math.nan), np.full(len(value), math.nan)
@@ -50,12 +55,12 @@ def interval(
     if math.isinf(largest):
         largest = math.nan
     is_log = manifest["target_transform"] == "log"
-    scale = np.log(members) if is_log else members
-    per_fold = manifest["spec"]["members_per_fold"]
-    if manifest["spec"]["folds"]["type"] == "time":  # only the last fold's members are averaged
-        scale = scale[-per_fold:]
-    by_fold = scale.reshape(-1, per_fold, len(value))
-    spread = by_fold.std(axis=1).mean(axis=0)
+    if spread is None:
+        scale = np.log(members) if is_log else members
+        per_fold = members_per_fold(manifest)
+        if manifest["spec"]["folds"]["type"] == "time":  # only the last fold's are averaged
+            scale = scale[-per_fold:]
+        spread = scale.reshape(-1, per_fold, len(value)).std(axis=1).mean(axis=0)
     difficulty = calibration["difficulty"]
     radius = (difficulty["constant"] + difficulty["spread"] * spread) * largest
     if is_log:
@@ -71,10 +76,16 @@ def cut_off(members: np.ndarray, manifest: dict[str, Any]) -> tuple[np.ndarray, 
     if bounds is None:  # trained by an earlier version without them
         return np.zeros(members.shape[1], bool), math.inf, -math.inf
     in_time = manifest["spec"]["folds"]["type"] == "time"
-    first = len(members) - manifest["spec"]["members_per_fold"] if in_time else 0
+    first = len(members) - members_per_fold(manifest) if in_time else 0
     low, high, overflow = (
         np.array(bounds[end][first:])[:, None] for end in ("low", "high", "overflow")
     )
     served = members[first:]
     rows = ((served <= low) | (served >= high) | (served == overflow)).any(axis=0)
     return rows, low.min(), high.max()
+
+
+def members_per_fold(manifest: dict[str, Any]) -> int:
+    """Members of the graph that share a fold; a blend's are one."""
+    spec = manifest["spec"]
+    return 1 if spec.get("members") else int(spec["members_per_fold"])

@@ -1,0 +1,251 @@
+"""Weights of a blend's members, learnt from out-of-fold predictions (Wolpert 1992, "Stacked
+generalization"; Breiman 1996, "Stacked regressions", whose weights are not negative either).
+
+Fold f is served with weights that were learnt without the rows of fold f. So a row's out-of-fold
+prediction is what fold f's blend gives, and its error is that of a model that has seen nothing of
+the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from torch import Tensor
+
+from models.data.design import Design
+from models.data.folds import FoldRows
+from models.export.served import ServedModel, raw_outputs
+from models.members import trials_of
+from models.networks.population import take
+from models.objectives.learning import Learning, Target
+from models.objectives.losses import RowLoss
+from models.objectives.metrics import jackknife, units
+from models.objectives.trained import learning_of
+from models.spec import TrainingSpec
+from models.training.engine import TrainedPopulation
+
+# A member with a smaller share of a fold's weights gets none: it costs more than it brings.
+LEAST_SHARE = 0.03
+
+Vector = NDArray[np.float64]
+
+
+def blend(
+    spec: TrainingSpec,
+    trained: Sequence[TrainedPopulation],
+    design: Design,
+    folds: Sequence[FoldRows],
+) -> tuple[ServedModel, dict[str, Any]]:
+    """What is served, and the members of the job's result that describe a blend; for a spec
+    without members its only model, and nothing.
+
+    `trained`: of each member of the spec. At least one has weights in at least one fold.
+    """
+    models = [_served(spec, population) for population in trained]
+    known = {place: model for place, model in enumerate(models) if model is not None}
+    if spec.members is None:
+        return known[0], {}
+    most = max((model.folds for model in known.values()), key=len)
+    usable = {place: model for place, model in known.items() if model.folds == most}
+    rows = [folds[number].validation for number in most]
+    found = _OutOfFold.of(spec, list(usable.values()), design, rows)
+    weights = found.weights(spec)
+    kept = np.flatnonzero(weights.max(0) > 0).tolist()
+    candidates = list(usable)
+    served = ServedModel.blend(
+        [usable[candidates[place]] for place in kept],
+        torch.from_numpy(weights[:, kept]),
+        latest_alone=spec.folds.type == "time",
+    )
+    shares = dict(zip(candidates, weights.mean(0).tolist(), strict=True))
+    column = None if design.fold_column is None else design.fold_column[np.concatenate(rows)]
+    errors = found.compare(spec, weights, column)
+    members = []
+    for place, trial in enumerate(trials_of(spec)):
+        compared = errors[candidates.index(place)] if place in usable else {}
+        members.append(
+            {
+                "architecture": trial.architecture.type,
+                "weight": shares.get(place, 0.0),
+                "bytes": _bytes(usable[place]) if place in usable else None,
+                "error": compared.get("error"),
+                "difference": compared.get("difference"),
+                "standard_error": compared.get("standard_error"),
+                "left_out": None
+                if shares.get(place, 0.0) > 0
+                else ("it adds nothing" if place in usable else "it failed in some folds"),
+            }
+        )
+    return served, {"blend": {"members": members, "cheaper": _cheaper(members, _bytes(served))}}
+
+
+def _served(spec: TrainingSpec, population: TrainedPopulation) -> ServedModel | None:
+    """None if no member of it has weights."""
+    if all(course.best_epoch == 0 for course in population.courses):
+        return None
+    return ServedModel.of(population, latest_alone=spec.folds.type == "time")
+
+
+def _bytes(served: ServedModel) -> int:
+    """Of what is learned."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in served.state_dict().values())
+
+
+def _cheaper(members: Sequence[dict[str, Any]], size: int) -> int | None:
+    """The smallest member, by its place, that is less than half as large as the blend and no worse
+    by more than one standard error (Breiman et al. 1984, "Classification and regression trees",
+    section 3.4.3); None: there is none."""
+    as_good = [
+        place
+        for place, member in enumerate(members)
+        if member["standard_error"] is not None
+        and member["difference"] <= member["standard_error"]
+        and 2 * member["bytes"] < size
+    ]
+    return min(as_good, key=lambda place: int(members[place]["bytes"]), default=None)
+
+
+class _OutOfFold:
+    """Raw outputs of P models for the rows of F folds, each by the members of the row's own fold.
+
+    outputs : F times (n, P, outputs) float64
+    targets : F times (n,), as the loss takes them
+    """
+
+    def __init__(
+        self,
+        learning: Learning,
+        targets: Sequence[Target],  # of each fold
+        actual: Sequence[Vector],
+        outputs: Sequence[Tensor],
+    ) -> None:
+        self._learning = learning
+        self._targets = targets
+        self._actual = actual
+        self._outputs = outputs
+
+    @classmethod
+    def of(
+        cls,
+        spec: TrainingSpec,
+        models: Sequence[ServedModel],
+        design: Design,
+        rows: Sequence[NDArray[np.int64]],
+    ) -> _OutOfFold:
+        outputs = [
+            torch.stack(
+                [
+                    raw_outputs(model.fold(place), design.numbers[own], design.codes[own])[0]
+                    .double()
+                    .mean(0)
+                    for model in models
+                ],
+                dim=1,
+            )
+            for place, own in enumerate(rows)
+        ]
+        targets = [models[0].fold(place).target for place in range(len(rows))]
+        targets = [take(target, torch.tensor([0])) for target in targets]
+        return cls(learning_of(spec), targets, [design.target[own] for own in rows], outputs)
+
+    def weights(self, spec: TrainingSpec) -> Vector:
+        """(F, P): each fold's from the rows of the others; in time, of earlier ones, and equal
+        ones for the first fold."""
+        count = self._outputs[0].shape[1]
+        equal = np.full(count, 1 / count)
+        if spec.weights == "mean":
+            return np.tile(equal, (len(self._outputs), 1))
+        loss = self._learning.watched_loss(spec)
+        standard = [
+            target.standardize(torch.from_numpy(actual)[None])[0]
+            for target, actual in zip(self._targets, self._actual, strict=True)
+        ]
+        found = []
+        for fold in range(len(self._outputs)):
+            others = range(fold) if spec.folds.type == "time" else range(len(self._outputs))
+            used = [other for other in others if other != fold]
+            if not used:
+                found.append(equal)
+                continue
+            found.append(
+                least_loss(
+                    torch.cat([self._outputs[other] for other in used]),
+                    torch.cat([standard[other] for other in used]),
+                    loss,
+                )
+            )
+        return np.stack(found)
+
+    def compare(
+        self, spec: TrainingSpec, weights: Vector, column: NDArray[Any] | None
+    ) -> list[dict[str, float | None]]:
+        """Of each model alone its error, the difference to the blend's error, and the standard
+        error of that."""
+        blended = self._errors(weights)
+        apart = units(spec, column, len(blended))
+        typical = self._learning.typical_error
+
+        def difference(means: Vector) -> Vector:
+            gap: Vector = typical(means[..., 0]) - typical(means[..., 1])
+            return gap
+
+        compared: list[dict[str, float | None]] = []
+        for place in range(weights.shape[1]):
+            alone = np.zeros_like(weights)
+            alone[:, place] = 1.0
+            terms = np.stack([self._errors(alone), blended], axis=1)
+            means = terms.mean(axis=0)
+            compared.append(
+                {
+                    "error": float(typical(means[:1])[0]),
+                    "difference": float(difference(means)),
+                    "standard_error": jackknife(terms, difference, apart),
+                }
+            )
+        return compared
+
+    def _errors(self, weights: Vector) -> Vector:
+        """(n,) of all rows, with weights (F, P)."""
+        errors = []
+        for fold, (target, actual) in enumerate(zip(self._targets, self._actual, strict=True)):
+            outputs = (self._outputs[fold] * torch.from_numpy(weights[fold])[:, None]).sum(1)
+            predicted = target.restore(outputs[None])[0].numpy()
+            errors.append(target.row_errors(actual, predicted))
+        return np.concatenate(errors)
+
+
+def least_loss(outputs: Tensor, targets: Tensor, loss: RowLoss) -> Vector:
+    """(P,) weights, none below zero, whose sum of outputs (n, P, O) has the least mean loss against
+    targets (n,); for squared errors, non-negative least squares. Small ones are left out, and the
+    rest found again."""
+    count = outputs.shape[1]
+    used = np.arange(count)
+    while True:
+        found = np.zeros(count)
+        found[used] = _minimum(outputs[:, used], targets, loss)
+        if found.sum() <= 0:  # a loss that no prediction at all makes smallest
+            return np.full(count, 1 / count)
+        large = found >= LEAST_SHARE * found.sum()
+        if large[used].all():
+            return found
+        used = np.flatnonzero(large)
+
+
+def _minimum(outputs: Tensor, targets: Tensor, loss: RowLoss) -> Vector:
+    count = outputs.shape[1]
+
+    def value(weights: Vector) -> tuple[float, Vector]:
+        blended = torch.einsum("npo,p->no", outputs, torch.from_numpy(weights))
+        slopes = loss.slopes(blended, targets)
+        by_weight = torch.einsum("npo,no->p", outputs, slopes) / len(targets)
+        return loss.rows(blended, targets).mean().item(), by_weight.numpy()
+
+    started = np.full(count, 1 / count)
+    found = minimize(value, started, jac=True, method="L-BFGS-B", bounds=[(0, None)] * count)
+    weights: Vector = found.x
+    return weights
