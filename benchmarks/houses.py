@@ -24,7 +24,6 @@ from models.data.folds import FoldRows, split_rows
 from models.evaluation.blend import blend
 from models.export.served import ServedModel
 from models.machine import core_rate
-from models.members import trials_of
 from models.objectives import objective_of
 from models.planning.estimate import PROCESS_BYTES, Machine, estimate
 from models.planning.resolve import resolve
@@ -52,7 +51,7 @@ class Task:
 
     def serve(self, cores: int = CORES) -> ServedModel:
         """Train the spec, or the members of its blend."""
-        trained = self.train_trials(trials_of(self.spec), cores)
+        trained = self.train_trials(self.spec.trials(), cores)
         served, _ = blend(self.spec, trained, self.design, self.folds)
         return served
 

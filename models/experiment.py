@@ -25,7 +25,7 @@ from models.epochs import FoldEpoch
 from models.evaluation.blend import blend
 from models.evaluation.scores import evaluate
 from models.export.graph import ExportMismatch, core_graph, full_graph, verify
-from models.members import Member, trials_of
+from models.members import Member
 from models.objectives import objective_of
 from models.objectives.trained import learning_of
 from models.planning.review import SpecWarning, review
@@ -142,7 +142,7 @@ def run(
 
     try:
         trained = train_many(
-            trials_of(spec),
+            spec.trials(),
             design,
             folds,
             device=torch.device(device),
@@ -218,7 +218,7 @@ class _CallbackMonitor(Monitor):
     def __init__(self, callbacks: Callbacks, spec: TrainingSpec) -> None:
         self._callbacks = callbacks
         self._spec = spec
-        trials = trials_of(spec)
+        trials = spec.trials()
         # The first that trains in epochs, if any does.
         self._shown = min(
             range(len(trials)), key=lambda trial: trials[trial].architecture.is_fitted

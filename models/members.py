@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models.randomness import stream_seed
-from models.spec import MemberSettings, TrainingSpec
+from models.spec import TrainingSpec
 
 
 @dataclass(frozen=True)
@@ -32,19 +32,6 @@ class Member:
     def initial_seed(self) -> int:
         """The stream of its first weights: trials with one initialisation start from the same."""
         return stream_seed(self.spec.seed, "weights", *self.stream)
-
-
-def trials_of(spec: TrainingSpec) -> list[TrainingSpec]:
-    """The specs that a resolved spec trains: itself, or one for each member of a blend."""
-    if spec.members is None:
-        return [spec]
-    return [
-        spec.model_copy(
-            update={"members": None}
-            | {name: getattr(member, name) for name in MemberSettings.model_fields}
-        )
-        for member in spec.members
-    ]
 
 
 def members_of(trials: Sequence[TrainingSpec]) -> list[Member]:

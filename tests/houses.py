@@ -21,7 +21,7 @@ from models.evaluation.blend import blend
 from models.evaluation.scores import Scores, evaluate
 from models.export.graph import core_graph, full_graph
 from models.export.served import ServedModel
-from models.members import members_of, trials_of
+from models.members import members_of
 from models.objectives import objective_of
 from models.objectives.trained import learning_of
 from models.planning.resolve import resolve
@@ -149,7 +149,7 @@ def _evaluated(case: Case, served: ServedModel, trained: list[TrainedPopulation]
 def build(case: Case) -> Built:
     """Train, score and export a case, without checking the export."""
     trained = train_many(
-        trials_of(case.spec), case.design, case.folds, device=torch.device("cpu"), monitor=Monitor()
+        case.spec.trials(), case.design, case.folds, device=torch.device("cpu"), monitor=Monitor()
     )
     served, _ = blend(case.spec, trained, case.design, case.folds)
     scores = _evaluated(case, served, trained)

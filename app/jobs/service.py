@@ -31,7 +31,7 @@ from models.data.design import cell_faults, complete_spec
 from models.data.features import select
 from models.machine import core_rate
 from models.objectives import REGRESSION, objective_of
-from models.planning.estimate import FLOAT_BYTES, Estimate, Machine, estimate, parameters
+from models.planning.estimate import Estimate, Machine, estimate, parameters, served_bytes
 from models.planning.resolve import SpecError, resolve
 from models.planning.review import review
 from models.spec import TrainingSpec
@@ -93,7 +93,7 @@ def plan(resources: Resources, tenant: str, dataset_id: str, spec: TrainingSpec)
             f"{named}, {limit:,}. Use fewer hidden units, folds or rows per batch.",
             [Fault(pointer="/architecture", detail=f"{weights:,} weights per fold")],
         )
-    served = FLOAT_BYTES * weights * spec.k_folds * spec.members_per_fold
+    served = served_bytes(spec, profile)
     if served > MOST_MODEL_BYTES:
         raise InvalidSpec(
             f"The served model would have {served:,} bytes of weights, but an ONNX file holds at "

@@ -20,7 +20,6 @@ from torch import Tensor
 from models.data.design import Design
 from models.data.folds import FoldRows
 from models.export.served import ServedModel, raw_outputs
-from models.members import trials_of
 from models.networks.population import take
 from models.objectives.learning import Learning, Target
 from models.objectives.losses import RowLoss
@@ -66,7 +65,7 @@ def blend(
     column = None if design.fold_column is None else design.fold_column[np.concatenate(rows)]
     errors = found.compare(spec, weights, column)
     members = []
-    for place, trial in enumerate(trials_of(spec)):
+    for place, trial in enumerate(spec.trials()):
         compared = errors[candidates.index(place)] if place in usable else {}
         members.append(
             {

@@ -21,7 +21,6 @@ from models.evaluation.diagnosis import diagnose
 from models.evaluation.importance import permutation_importance
 from models.evaluation.perceptron import perceptron_report
 from models.export.served import ServedModel, predict, raw_outputs
-from models.members import trials_of
 from models.objectives import objective_of
 from models.objectives.base import Outputs
 from models.objectives.learning import Assessment, Learning, Scored
@@ -224,7 +223,7 @@ def evaluate(
                 best_epochs=[summaries[fold]["best_epoch"] for fold in served.folds],
                 max_epochs=spec.max_epochs,
                 watched=spec.members is None and spec.early_stopping is not None,
-                courses=_of_networks(trials_of(spec), trained, len(folds)),
+                courses=_of_networks(spec.trials(), trained, len(folds)),
                 folds=len(folds),
                 parameters=served.largest_network(),
                 train_rows=min(len(fold.train) for fold in folds),

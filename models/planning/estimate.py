@@ -96,39 +96,66 @@ def estimate(spec: TrainingSpec, profile: Profile, machine: Machine) -> Estimate
     """Of a resolved spec.
 
     memory = process + table + the larger of training (inputs + members · (copies · 4 bytes ·
-    weights + 12 bytes · batch · Σ widths)) and exporting. Seconds are those of all epochs: early
-    stopping makes it less.
+    weights + 12 bytes · batch · Σ widths)) and exporting. Members of a blend train one after
+    another and are exported together. Seconds are those of all epochs: early stopping makes it
+    less.
     """
-    inputs = input_width(spec, profile)
-    members = spec.k_folds * spec.members_per_fold
-    lanes = min(machine.cores, members)
-    table = TABLE_COPIES * 8 * profile.rows * (len(spec.features.kinds) + 1)
     seen = seen_rows(spec, profile)
-    encoded = encoded_bytes(spec.k_folds, seen, inputs)
-    if encoded > ENCODED_BYTES:
-        encoded = BLOCKS_BYTES
-    widths = layer_widths(spec.architecture, inputs, _outputs(spec, profile))
-    training = encoded + members * member_bytes(spec, widths)
-    weights = _parameters(widths)
-    checked = CHECKED_COPIES * NUMBER_BYTES * CHECKED_ROWS * spec.k_folds * inputs
-    exporting = EXPORTER_BYTES + GRAPH_COPIES * FLOAT_BYTES * members * weights + checked
+    trials = [_Trial(trial, profile) for trial in spec.trials()]
+    lanes = min(machine.cores, max(trial.members for trial in trials))
+    table = TABLE_COPIES * 8 * profile.rows * (len(spec.features.kinds) + 1)
+    training = max(trial.training_bytes(seen) for trial in trials)
+    exporting = EXPORTER_BYTES + sum(trial.exporting_bytes() for trial in trials)
     memory = PROCESS_BYTES + LANE_BYTES * lanes + table + max(training, exporting)
-    in_lane = -(-members // lanes)
-    work = _preparation_seconds(spec, inputs, profile, seen)
-    work += spec.max_epochs * _epoch_seconds(spec, widths, seen, in_lane)
-    work += _evaluation_seconds(spec, widths, profile, seen, machine.cores)
+    work = _reading_seconds(spec, profile) + sum(
+        trial.seconds(profile, seen, machine.cores) for trial in trials
+    )
     return Estimate(memory, OVERHEAD_SECONDS + work * REFERENCE_RATE / machine.core_rate)
+
+
+class _Trial:
+    """The share of one spec without members."""
+
+    def __init__(self, spec: TrainingSpec, profile: Profile) -> None:
+        self.spec = spec
+        self.inputs = input_width(spec, profile)
+        self.members = spec.k_folds * spec.members_per_fold
+        self.widths = layer_widths(spec.architecture, self.inputs, _outputs(spec, profile))
+
+    def training_bytes(self, seen: int) -> int:
+        encoded = encoded_bytes(self.spec.k_folds, seen, self.inputs)
+        if encoded > ENCODED_BYTES:
+            encoded = BLOCKS_BYTES
+        return encoded + self.members * member_bytes(self.spec, self.widths)
+
+    def served_bytes(self) -> int:
+        return FLOAT_BYTES * self.members * _parameters(self.widths)
+
+    def exporting_bytes(self) -> int:
+        checked = CHECKED_COPIES * NUMBER_BYTES * CHECKED_ROWS * self.spec.k_folds * self.inputs
+        return GRAPH_COPIES * self.served_bytes() + checked
+
+    def seconds(self, profile: Profile, seen: int, cores: int) -> float:
+        """On the reference core."""
+        spec, in_lane = self.spec, -(-self.members // min(cores, self.members))
+        seconds = _encoding_seconds(spec, self.inputs, seen)
+        seconds += spec.max_epochs * _epoch_seconds(spec, self.widths, seen, in_lane)
+        return seconds + _evaluation_seconds(spec, self.widths, profile, seen, cores)
+
+
+def parameters(spec: TrainingSpec, profile: Profile) -> int:
+    """Weights and biases of one member of a resolved spec; of a blend, of one of each."""
+    return sum(_parameters(_Trial(trial, profile).widths) for trial in spec.trials())
+
+
+def served_bytes(spec: TrainingSpec, profile: Profile) -> int:
+    """What a resolved spec's model has learned."""
+    return sum(_Trial(trial, profile).served_bytes() for trial in spec.trials())
 
 
 def encoded_bytes(folds: int, rows: int, inputs: int) -> int:
     """What the inputs of all folds take together once they are encoded."""
     return FLOAT_BYTES * folds * rows * inputs
-
-
-def parameters(spec: TrainingSpec, profile: Profile) -> int:
-    """Weights and biases of one member of a resolved spec."""
-    inputs, outputs = input_width(spec, profile), _outputs(spec, profile)
-    return _parameters(layer_widths(spec.architecture, inputs, outputs))
 
 
 def member_bytes(spec: TrainingSpec, widths: list[int]) -> int:
@@ -168,12 +195,14 @@ def _epoch_seconds(spec: TrainingSpec, widths: list[int], rows: int, members: in
     return factor * (by_row * members + by_batch * batches) + encoding
 
 
-def _preparation_seconds(spec: TrainingSpec, inputs: int, profile: Profile, seen: int) -> float:
-    """What comes before the epochs, on the reference core: the table is read and reviewed, and
-    each fold learns from it and encodes it."""
-    columns = len(spec.features.kinds)
-    seconds = columns * (COLUMN_SECONDS + CELL_SECONDS * profile.rows)
-    seconds += LEARNING_SECONDS * spec.k_folds * seen * columns
+def _reading_seconds(spec: TrainingSpec, profile: Profile) -> float:
+    """The table is read and reviewed, on the reference core."""
+    return len(spec.features.kinds) * (COLUMN_SECONDS + CELL_SECONDS * profile.rows)
+
+
+def _encoding_seconds(spec: TrainingSpec, inputs: int, seen: int) -> float:
+    """Each fold learns from the table and encodes it."""
+    seconds = LEARNING_SECONDS * spec.k_folds * seen * len(spec.features.kinds)
     if encoded_bytes(spec.k_folds, seen, inputs) <= ENCODED_BYTES:
         seconds += ENCODING_SECONDS * spec.k_folds * seen * inputs
     return seconds

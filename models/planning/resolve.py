@@ -9,7 +9,7 @@ from typing import Literal
 from models.data.aside import groups_needed, seen_rows, times_needed
 from models.objectives import objective_of, task_for
 from models.planning.recipe import apply_recipe
-from models.spec import Features, Task, TrainingSpec
+from models.spec import Comparables, Features, MemberSettings, Task, TrainingSpec
 from models.tables import coordinates
 from models.tables.columns import LOOKALIKES
 from models.tables.profile import ColumnProfile, Profile
@@ -77,12 +77,15 @@ def resolve(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
     if not kinds:
         raise SpecError([_nothing_left(left_out, profile)])
     spec = apply_recipe(spec, profile)
+    located = _coordinates(spec, profile, kinds)
     resolved = spec.model_copy(
         update={
             "features": Features(
                 exclude=[*dict.fromkeys([*spec.features.exclude, *left_out])],
                 kinds=kinds,
-                coordinates=_coordinates(spec, profile, kinds),
+                coordinates=located,
+                comparables=_comparables(spec, located),
+                group_means=_group_means(spec, kinds),
             )
         }
     )
@@ -174,6 +177,45 @@ def _coordinates(
     return given
 
 
+def _comparables(
+    spec: TrainingSpec, located: tuple[str, str] | None
+) -> Literal["auto"] | list[Comparables] | None:
+    given = spec.features.comparables
+    if given == "auto":
+        return "auto" if _learns_from_neighbours(spec) else None
+    if given and "location" in given and located is None:
+        fault = SpecFault(
+            f"/features/comparables/{given.index('location')}",
+            "'location' needs two numeric columns that locate a row: name them in "
+            "features.coordinates",
+        )
+        raise SpecError([fault])
+    return given or None
+
+
+def _group_means(
+    spec: TrainingSpec, kinds: dict[str, Literal["numeric", "categorical"]]
+) -> Literal["auto"] | list[str] | None:
+    given = spec.features.group_means
+    if given == "auto":
+        return "auto" if _learns_from_neighbours(spec) else None
+    unknown = [name for name in given or () if name not in kinds]
+    if unknown:
+        raise SpecError(
+            [
+                SpecFault(f"/features/group_means/{place}", f"'{name}' is not a feature")
+                for place, name in enumerate(given or ())
+                if name in unknown
+            ]
+        )
+    return given or None
+
+
+def _learns_from_neighbours(spec: TrainingSpec) -> bool:
+    """Whether `auto` may add inputs from other rows' targets: in blends that predict numbers."""
+    return spec.members is not None and spec.task == "regression"
+
+
 def _column(profile: Profile, name: str) -> ColumnProfile | None:
     return next((column for column in profile.columns if column.name == name), None)
 
@@ -217,15 +259,42 @@ def _faults(spec: TrainingSpec, profile: Profile) -> list[SpecFault]:
             refuse(pointer, f"'{name}' holds words{_remedy(profile, name)}")
         elif kind == "categorical" and column.storage == "datetime":
             refuse(pointer, f"'{name}' holds dates, which can only be numeric")
-    if spec.batch_size == 1 and getattr(spec.architecture, "normalization", None) == "batch":
-        refuse(
-            "/batch_size",
-            "batch normalization needs the mean and deviation of several rows: set a batch size of "
-            "2 or more, or architecture.normalization to 'layer'",
-        )
+    for at, given in _members(spec):
+        if given.batch_size == 1 and getattr(given.architecture, "normalization", "") == "batch":
+            refuse(
+                f"{at}/batch_size",
+                "batch normalization needs the mean and deviation of several rows: set a batch "
+                "size of 2 or more, or architecture.normalization to 'layer'",
+            )
+        watched = given.early_stopping.fraction if given.early_stopping else None
+        if watched is not None and watched != spec.watched_fraction:
+            refuse(
+                f"{at}/early_stopping/fraction",
+                "members of a blend that stop early watch the same rows: give all of them one "
+                "fraction",
+            )
+    _neighbour_faults(spec, profile, refuse)
     _target_faults(spec, profile, refuse)
     _fold_faults(spec, profile, refuse)
     return faults
+
+
+def _members(spec: TrainingSpec) -> list[tuple[str, MemberSettings]]:
+    """The members, or the spec itself, each with the pointer to its place."""
+    if spec.members is None:
+        return [("", spec)]
+    return [(f"/members/{place}", member) for place, member in enumerate(spec.members)]
+
+
+def _neighbour_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None:
+    """Of inputs from other rows' targets."""
+    if isinstance(spec.features.group_means, list):
+        for place, name in enumerate(spec.features.group_means):
+            pointer = f"/features/group_means/{place}"
+            if _column(profile, name) is None:
+                refuse(pointer, f"the table has no column '{name}'")
+            elif name == spec.target:
+                refuse(pointer, f"'{name}' is the target and cannot be a feature")
 
 
 def _target_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from models.spec.training import (
     SHORT_NAMES,
     ColumnKind,
+    Comparables,
     Costs,
     Decision,
     EarlyStopping,
@@ -25,6 +26,7 @@ from models.spec.training import (
 __all__ = [
     "SHORT_NAMES",
     "ColumnKind",
+    "Comparables",
     "Costs",
     "Decision",
     "EarlyStopping",

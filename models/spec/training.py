@@ -345,6 +345,18 @@ class TrainingSpec(MemberSettings):
         "ones.",
     )
 
+    def trials(self) -> list[TrainingSpec]:
+        """The specs that a resolved spec trains: itself, or one for each member of a blend."""
+        if self.members is None:
+            return [self]
+        return [
+            self.model_copy(
+                update={"members": None}
+                | {name: getattr(member, name) for name in MemberSettings.model_fields}
+            )
+            for member in self.members
+        ]
+
     @property
     def watched_fraction(self) -> float | None:
         """The share of a fold's training rows that early stopping watches; None: it watches none.

@@ -22,8 +22,9 @@ FELT_DECAY = 0.5
 
 def settings_warnings(spec: TrainingSpec, profile: Profile) -> list[SpecWarning]:
     """One function per topic, in the order in which warnings are shown."""
-    matters = (_kept, _missing_target, _levels_cut, _capacity, _decay)
-    return [warning for matter in matters for warning in matter(spec, profile)]
+    matters = (_kept, _missing_target, _levels_cut, _capacity)
+    found = [warning for matter in matters for warning in matter(spec, profile)]
+    return found + [warning for trial in spec.trials() for warning in _decay(trial, profile)]
 
 
 def _kept(spec: TrainingSpec, profile: Profile) -> Iterator[SpecWarning]:
@@ -59,7 +60,7 @@ def _levels_cut(spec: TrainingSpec, profile: Profile) -> Iterator[SpecWarning]:
 
 
 def _capacity(spec: TrainingSpec, profile: Profile) -> Iterator[SpecWarning]:
-    weights = parameters(spec, profile)
+    weights = max(parameters(trial, profile) for trial in spec.trials())
     rows = seen_rows(spec, profile) * (spec.k_folds - 1) // spec.k_folds
     if weights > rows:
         yield SpecWarning(
