@@ -154,8 +154,8 @@ def test_the_out_of_fold_file(houses_model: Built, tmp_path: Path) -> None:
 
 def test_chunks_make_no_difference(houses_model: Built, monkeypatch: pytest.MonkeyPatch) -> None:
     design = houses_model.case.design
-    whole = predict(houses_model.served, design.numbers, design.codes)[0]
+    whole = predict(houses_model.served, design.numbers, design.codes).values
     monkeypatch.setattr("models.export.served.CHUNK_ROWS", 7)
-    parts = predict(houses_model.served, design.numbers, design.codes)[0]
+    parts = predict(houses_model.served, design.numbers, design.codes).values
     np.testing.assert_allclose(parts, whole, rtol=1e-6)
-    assert predict(houses_model.served, design.numbers[:0], design.codes[:0])[0].shape == (0,)
+    assert predict(houses_model.served, design.numbers[:0], design.codes[:0]).values.shape == (0,)

@@ -114,7 +114,7 @@ def test_each_member_is_the_network_of_its_place(model: Built) -> None:
         assert own.shape[:2] == (replicas, len(design))
         found = members[fold * replicas : (fold + 1) * replicas]
         np.testing.assert_allclose(found, own.numpy(), rtol=1e-4)
-        value, _ = predict(served, design.numbers[rows], design.codes[rows])
+        value = predict(served, design.numbers[rows], design.codes[rows]).values
         np.testing.assert_allclose(found.mean(0), value, rtol=1e-4)
     for one, other in pairwise(members):
         assert np.abs(one / other - 1).max() > 1e-3
