@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.networks.encoder import Encoder
+from models.networks.extras import Extras
 from models.networks.fitted import FittedNetwork
 from models.networks.population import Network, take
 from models.objectives.base import Outputs
@@ -35,9 +36,9 @@ class Part(nn.Module):
         self.network = network
         self.per_fold = per_fold
 
-    def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
+    def forward(self, numbers: Tensor, codes: Tensor, extra: Tensor | None) -> Tensor:
         """(F·m, N, outputs), raw."""
-        inputs = self.encoder(numbers.unsqueeze(0), codes.unsqueeze(0))  # (F, N, inputs)
+        inputs = self.encoder(numbers, codes, extra if self.encoder.extras else None)
         if self.per_fold > 1:
             inputs = inputs.repeat_interleave(self.per_fold, 0)
         return self.network.predict(inputs)
@@ -74,12 +75,14 @@ class ServedModel(nn.Module):
         target: Target,  # of the members
         folds: list[int],
         *,
+        extras: Extras | None = None,  # of the folds
         weights: Tensor | None = None,
         latest_alone: bool = False,
     ) -> None:
         super().__init__()
         self._parts = nn.ModuleList(parts)
         self.target = target
+        self.extras = extras
         self.folds = folds  # their numbers
         self.register_buffer("weights", weights)
         self.members_per_fold = parts[0].per_fold if weights is None else 1
@@ -109,7 +112,8 @@ class ServedModel(nn.Module):
         kept, members = torch.tensor(folds), torch.tensor(places)
         part = Part(take(trained.encoder, kept), take(trained.network, members), per_fold)
         target = take(trained.target, members // per_fold)
-        return cls([part], target, folds, latest_alone=latest_alone)
+        extras = None if trained.extras is None else take(trained.extras, kept)
+        return cls([part], target, folds, extras=extras, latest_alone=latest_alone)
 
     @classmethod
     def blend(
@@ -120,12 +124,22 @@ class ServedModel(nn.Module):
         first = models[0]
         members = torch.arange(0, first.members, first.members_per_fold)
         parts = [part for model in models for part in model.parts]
-        target = take(first.target, members)
-        return cls(parts, target, first.folds, weights=weights, latest_alone=latest_alone)
+        # They were learnt once.
+        extras = next((model.extras for model in models if model.extras is not None), None)
+        return cls(
+            parts,
+            take(first.target, members),
+            first.folds,
+            extras=extras,
+            weights=weights,
+            latest_alone=latest_alone,
+        )
 
     def outputs(self, numbers: Tensor, codes: Tensor) -> tuple[Tensor, Tensor | None]:
         """(F·m, N, outputs) of the members, raw, and the spread (N,)."""
-        found = [part(numbers, codes) for part in self.parts]
+        numbers, codes = numbers.unsqueeze(0), codes.unsqueeze(0)
+        extra = None if self.extras is None else self.extras(numbers, codes)
+        found = [part(numbers, codes, extra) for part in self.parts]
         if self.weights is None:
             return found[0], None
         means = [
@@ -162,6 +176,7 @@ class ServedModel(nn.Module):
             [part.fold(place) for part in self.parts],
             take(self.target, own),
             [self.folds[place]],
+            extras=None if self.extras is None else take(self.extras, torch.tensor([place])),
             weights=None if self.weights is None else self.weights[[place]],
         )
 
@@ -173,7 +188,8 @@ class ServedModel(nn.Module):
     def learns_smoothly(self) -> bool:
         """Whether errors on training rows mean anything: those of networks, but not of functions
         that keep their training rows."""
-        return not any(isinstance(part.network, FittedNetwork) for part in self.parts)
+        is_fitted = any(isinstance(part.network, FittedNetwork) for part in self.parts)
+        return self.extras is None and not is_fitted
 
 
 @torch.no_grad()

@@ -73,6 +73,7 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         self.one_hot = levels == "one_hot"
+        self.extras = extras
         self.scaling = preprocessing.numeric_scaling
         self.dtype = dtype
 

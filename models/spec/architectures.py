@@ -73,9 +73,11 @@ class ArchitectureModel(SpecModel):
     is_fitted : whether a fold is solved (`models.networks.fitted`) instead of trained in epochs
     levels : how inputs tell a categorical column's level: one input a level, or the level's place
         among the column's levels by frequency
+    takes_extras : whether comparables and group means are inputs
     """
 
     is_fitted: ClassVar[bool] = False
+    takes_extras: ClassVar[bool] = True
     levels: ClassVar[Literal["one_hot", "codes"]] = "one_hot"
 
 

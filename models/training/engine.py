@@ -19,6 +19,7 @@ from models.data.preprocessing import FoldStatistics
 from models.members import Member, population_key
 from models.networks import build_network
 from models.networks.encoder import Encoder
+from models.networks.extras import Extras
 from models.networks.population import Network, take
 from models.objectives.learning import Target
 from models.randomness import stream_seed
@@ -49,6 +50,7 @@ class TrainedPopulation:
     target: Target
     statistics: FoldStatistics
     courses: list[Course]
+    extras: Extras | None = None
 
     @property
     def folds(self) -> int:
@@ -164,7 +166,12 @@ class Trainer:
         network.load_state_dict(self._best)
         inputs = self.inputs
         return TrainedPopulation(
-            network.cpu(), inputs.encoder, inputs.target, inputs.statistics, self.courses
+            network.cpu(),
+            inputs.encoder,
+            inputs.target,
+            inputs.statistics,
+            self.courses,
+            inputs.extras,
         )
 
     @property

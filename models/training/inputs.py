@@ -12,6 +12,7 @@ from models.data.design import Design
 from models.data.folds import FoldRows
 from models.data.preprocessing import FoldStatistics, learn
 from models.networks.encoder import Encoder
+from models.networks.extras import Extras
 from models.networks.population import Shape, take
 from models.objectives.trained import learning_of
 from models.planning.estimate import ENCODED_BYTES
@@ -36,7 +37,9 @@ class Inputs:
         folds: Sequence[FoldRows],
         device: torch.device,
         dtype: torch.dtype = torch.float32,
+        extras: Extras | None = None,
     ) -> None:
+        """`extras`: learnt from the same rows of the same folds; None: there are none."""
         self.device = device
         self.dtype = dtype
         known = [fold.known for fold in folds]
@@ -51,17 +54,34 @@ class Inputs:
             [fold.train for fold in folds],
             bins=bins_of(spec.architecture),
         )
-        self.encoder = Encoder(self.statistics, design.categorical, spec.preprocessing, dtype)
+        self.extras = extras if spec.architecture.takes_extras else None
+        self.encoder = Encoder(
+            self.statistics,
+            design.categorical,
+            spec.preprocessing,
+            dtype,
+            extras=0 if self.extras is None else self.extras.width,
+            levels=spec.architecture.levels,
+        )
         self.learning = learning_of(spec)
         self.loss, self.watched_loss = self.learning.loss(spec), self.learning.watched_loss(spec)
         # The same for all members of a blend, whose outputs are added up.
         self.target = self.learning.target(
             [design.target[rows] for rows in known], design.levels, spec
         )
-        self.shape = Shape(self.encoder.numeric, self.encoder.width, self.target.outputs)
+        self.shape = Shape(
+            self.encoder.numeric,
+            self.encoder.width,
+            self.target.outputs,
+            self.encoder.columns,
+            max(len(rows) for rows in self.train_rows),
+        )
         self._numbers = torch.from_numpy(design.numbers).to(device)
         self._codes = torch.from_numpy(design.codes).to(device)
         self._targets = torch.from_numpy(design.target).to(device)
+        self._extra = None  # (F, n, E)
+        if self.extras is not None:
+            self._extra = self.extras.of_training(design).to(device)
         self._choose(list(range(len(folds))))
         size = len(folds) * len(design) * self.encoder.width * dtype.itemsize
         self._encoded = self._encode_all() if size <= ENCODED_BYTES else None  # (F·n, D)
@@ -97,7 +117,12 @@ class Inputs:
         flat = rows.index.reshape(-1)
         numbers = self._numbers.index_select(0, flat).view(*rows.index.shape, -1)
         codes = self._codes.index_select(0, flat).view(*rows.index.shape, -1)
-        encoded: Tensor = self._encoder(numbers, codes)
+        extra = None
+        if self._extra is not None:
+            places = (rows.index + self._first).reshape(-1)
+            extra = self._extra.flatten(0, 1).index_select(0, places)
+            extra = extra.view(*rows.index.shape, -1)
+        encoded: Tensor = self._encoder(numbers, codes, extra)
         return encoded
 
     def batches(self, rows: RaggedRows, size: int, out: Tensor) -> Iterator[int]:
@@ -124,5 +149,6 @@ class Inputs:
         for start in range(0, rows, CHUNK_ROWS):  # written in place: joined parts are held twice
             chunk = slice(start, start + CHUNK_ROWS)
             numbers, codes = self._numbers[chunk].unsqueeze(0), self._codes[chunk].unsqueeze(0)
-            encoded[:, chunk] = self._encoder(numbers, codes)
+            extra = None if self._extra is None else self._extra[:, chunk]
+            encoded[:, chunk] = self._encoder(numbers, codes, extra)
         return encoded.flatten(0, 1)

@@ -24,6 +24,7 @@ from models.spec import TrainingSpec
 from models.training.checkpoint import pack, unpack
 from models.training.desk import Chunk, Desk
 from models.training.engine import CHECKPOINT_INTERVAL, TrainedPopulation, Trainer
+from models.training.extras import KnownExtras
 from models.training.fitter import Fitter
 from models.training.inputs import Inputs
 from models.training.lanes import run_in_lanes
@@ -64,9 +65,11 @@ def train_many(
         if book.restore(data):
             break
     trained: dict[int, TrainedPopulation] = {}
+    known = KnownExtras(design, folds)
     for number, key in enumerate(dict.fromkeys(keys)):
         group = [member for member in members if keys[member.trial] == key]
-        inputs = Inputs(group[0].spec, design, folds, device, dtype)
+        extras = known.of(group[0].spec)
+        inputs = Inputs(group[0].spec, design, folds, device, dtype, extras)
         if number == len(book.plans):
             book.plans.append(_plan(group, inputs, cores))
         works = [
@@ -355,5 +358,6 @@ def _results(
             inputs.target,
             inputs.statistics,
             [courses[place] for place in places],
+            inputs.extras,
         )
     return trained
