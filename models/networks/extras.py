@@ -21,6 +21,7 @@ from models.data.comparables import (
 )
 from models.data.design import Codes, Design, Numbers
 from models.networks.comparables import CHUNK_ROWS, LARGEST_FEATURE, NEIGHBOURS, Comparables
+from models.networks.population import take
 
 Wanted = Literal["auto"] | bool
 # `auto` takes comparables that explain more than this share of what a line leaves, out of sample.
@@ -158,9 +159,13 @@ class Extras(nn.Module):
         compared with four of five parts of the others. A copy does not have them."""
         if not self._own.rows:
             raise ValueError("only the module that learn() returned knows the training rows")
-        features = self._of(design.numbers, design.codes)
+        features = torch.zeros(len(self.fill), len(design), self.width)
         for place, (rows, own) in enumerate(self._own.rows):
             features[place, torch.from_numpy(rows)] = own
+            others = np.setdiff1d(np.arange(len(design)), rows)
+            alone = take(self, torch.tensor([place]))
+            found = alone._of(design.numbers[others], design.codes[others])[0]
+            features[place, torch.from_numpy(others)] = found
         return features
 
     @property
