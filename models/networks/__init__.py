@@ -8,11 +8,13 @@ from models.members import Member
 from models.networks.boosted_trees import BoostedTrees
 from models.networks.fitted import FittedNetwork
 from models.networks.initialization import initialize
+from models.networks.kernel import Kernel
 from models.networks.linear import LinearNetwork
 from models.networks.mlp import Mlp
 from models.networks.population import Network, Shape
 from models.networks.realmlp import RealMlp
 from models.networks.resnet import ResNet
+from models.networks.ridge import Ridge
 from models.networks.tabm import Tabm
 
 ARCHITECTURES: dict[str, type[Network]] = {
@@ -23,6 +25,8 @@ ARCHITECTURES: dict[str, type[Network]] = {
     "realmlp": RealMlp,
     "tabm": Tabm,
     "boosted_trees": BoostedTrees,
+    "kernel": Kernel,
+    "ridge": Ridge,
 }
 
 

@@ -12,12 +12,14 @@ from models.spec import TrainingSpec
 from models.spec.architectures import (
     Architecture,
     BoostedTreesArchitecture,
+    KernelArchitecture,
     LinearArchitecture,
     MlpArchitecture,
     PerceptronArchitecture,
     Periodic,
     RealMlpArchitecture,
     ResNetArchitecture,
+    RidgeArchitecture,
     TabmArchitecture,
     bins_of,
 )
@@ -42,6 +44,8 @@ EXPORTER_BYTES = 40 * 1024 * 1024
 GRAPH_COPIES = 8
 CHECKED_COPIES = 10
 CHECKED_ROWS = 256
+# Of `kernel`, whose landmarks are at most so many training rows.
+KERNEL_COORDINATES, KERNEL_LANDMARKS = 64, 5_000
 NUMBER_BYTES = 8
 
 # Python and the exporter, whatever the table; a core that multiplies faster does not speed it up.
@@ -273,7 +277,7 @@ def _outputs(spec: TrainingSpec, profile: Profile) -> int:
 def layer_widths(architecture: Architecture, inputs: int, outputs: int) -> list[int]:
     """Units from the inputs to the outputs, layer after layer."""
     match architecture:
-        case LinearArchitecture() | PerceptronArchitecture():
+        case LinearArchitecture() | PerceptronArchitecture() | RidgeArchitecture():
             return [inputs, outputs]
         case ResNetArchitecture():
             blocks = [architecture.block_width, architecture.width] * architecture.blocks
@@ -281,5 +285,7 @@ def layer_widths(architecture: Architecture, inputs: int, outputs: int) -> list[
         case BoostedTreesArchitecture():
             # A row meets each tree once, whatever the number of inputs.
             return [inputs, architecture.iterations, outputs]
+        case KernelArchitecture():
+            return [inputs, KERNEL_COORDINATES, KERNEL_LANDMARKS, outputs]
         case MlpArchitecture() | RealMlpArchitecture() | TabmArchitecture():
             return [inputs, *architecture.hidden_sizes, outputs]

@@ -237,7 +237,35 @@ class BoostedTreesArchitecture(ArchitectureModel):
     )
 
 
-FittedArchitecture = BoostedTreesArchitecture
+class KernelArchitecture(ArchitectureModel):
+    """Kernel ridge regression of a number, with a Laplace kernel on what each column contributes to
+    a line; columns are weighted by a recursive feature machine (Radhakrishnan et al. 2024, doi
+    10.1126/science.adi5639)."""
+
+    is_fitted: ClassVar[bool] = True
+
+    type: Literal["kernel"]
+    penalty: float = Field(
+        default=0.03, ge=1e-6, le=1e6, description="Added to the kernel matrix's diagonal of ones."
+    )
+    width: float = Field(
+        default=3.0,
+        ge=0.01,
+        le=100,
+        description="The kernel's, as a factor of the median distance of two training rows.",
+    )
+
+
+class RidgeArchitecture(ArchitectureModel):
+    """Ridge regression of a number (Hoerl and Kennard 1970, doi 10.1080/00401706.1970.10488634),
+    with the penalty that has the lowest error on training rows left out one at a time."""
+
+    is_fitted: ClassVar[bool] = True
+
+    type: Literal["ridge"]
+
+
+FittedArchitecture = BoostedTreesArchitecture | KernelArchitecture | RidgeArchitecture
 
 Architecture = Annotated[
     LinearArchitecture
@@ -246,6 +274,8 @@ Architecture = Annotated[
     | RealMlpArchitecture
     | TabmArchitecture
     | BoostedTreesArchitecture
+    | KernelArchitecture
+    | RidgeArchitecture
     | PerceptronArchitecture,
     Field(discriminator="type"),
 ]

@@ -90,6 +90,9 @@ class Classification(Objective):
             found.append(
                 ("/loss", f"'{spec.loss}' is for other architectures: use 'linear' or 'perceptron'")
             )
+        if spec.architecture.type in ("kernel", "ridge"):
+            detail = "kernel and ridge predict numbers; use linear, mlp or boosted_trees"
+            found.append(("/architecture/type", detail))
         if spec.architecture.type == "boosted_trees" and spec.loss not in (None, "cross_entropy"):
             detail = f"'{spec.loss}' is for networks: 'boosted_trees' has 'cross_entropy'"
             found.append(("/loss", detail))

@@ -56,6 +56,12 @@ class Regression(Objective):
             )
         if spec.architecture.type == "perceptron":
             found.append(("/architecture/type", "'perceptron' predicts classes: use 'linear'"))
+        if spec.architecture.type in ("kernel", "ridge") and spec.loss in (
+            "absolute_error",
+            "huber",
+        ):
+            detail = f"'{spec.architecture.type}' minimises the 'squared_error', not '{spec.loss}'"
+            found.append(("/loss", detail))
         for_classes = {
             "label_smoothing": spec.label_smoothing > 0,
             "class_weights": spec.class_weights is not None,
