@@ -156,6 +156,21 @@ REFUSALS: dict[str, tuple[dict[str, Any], str, str]] = {
     "classes of dates": ({"target": "sold", "task": "classification"}, "/target", "holds dates"),
     "one class": ({"target": "country"}, "/target", "nothing to learn"),
     "perceptron of a number": ({"architecture": {"type": "perceptron"}}, "/architecture/type", ""),
+    "ridge of classes": (
+        {"target": "quarter", "architecture": {"type": "ridge"}},
+        "/architecture/type",
+        "kernel and ridge predict numbers; use linear, mlp or boosted_trees",
+    ),
+    "kernel of absolute errors": (
+        {"loss": "absolute_error", "architecture": {"type": "kernel"}},
+        "/loss",
+        "'squared_error', not 'absolute_error'",
+    ),
+    "trees of margins": (
+        {"target": "quarter", "loss": "hinge", "architecture": {"type": "boosted_trees"}},
+        "/loss",
+        "'cross_entropy'",
+    ),
     "loss of classes for a number": ({"loss": "hinge"}, "/loss", "'squared_error'"),
     "loss of a number for classes": (
         {"target": "quarter", "loss": "huber"},
