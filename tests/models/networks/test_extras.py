@@ -227,7 +227,7 @@ def score(design: Design, known: list[np.ndarray], y: np.ndarray, extra: Any = N
 
 def test_noise_has_no_comparables() -> None:
     explained: list[list[float]] = []
-    scores = []
+    scores, as_bad = [], []
     for seed in range(20):
         design, known = table(150, seed), folds_of(150, 3, seed)
         noise = np.random.default_rng(100 + seed).normal(size=150)
@@ -239,9 +239,12 @@ def test_noise_has_no_comparables() -> None:
         forced = Extras.learn(design, known, y, seed=seed, **FORCED)
         assert forced is not None
         scores.append(score(design, known, noise, forced.of_training(design).numpy()))
+        drawn = np.random.default_rng(seed).normal(size=(3, 150, forced.width))
+        as_bad.append(score(design, known, noise, drawn))
     assert np.mean(explained) < 0
     assert (np.array(explained) > 0.02).mean() < 0.1
-    assert np.mean(scores) <= 0.01
+    # Features that saw a row's own target would do more harm than so many random inputs: −0.64.
+    assert np.mean(as_bad) + 0.1 < np.mean(scores) <= 0.01
 
 
 def test_comparables_are_taken_where_a_map_tells_more_than_a_line() -> None:
