@@ -267,6 +267,7 @@ class RidgeArchitecture(ArchitectureModel):
 
 FittedArchitecture = BoostedTreesArchitecture | KernelArchitecture | RidgeArchitecture
 
+
 Architecture = Annotated[
     LinearArchitecture
     | MlpArchitecture
