@@ -32,6 +32,7 @@ GARBAGE = [
     b"[1, 2]",
     b'{"body": "W1sic2hk',
     b'{"hello": "world"}',
+    b'{"properties": {}}',
     b'{"body": 5, "properties": {"delivery_tag": "1", "body_encoding": "base64"}}',
     b'{"body": "gASVBQ==", "content-type": "application/x-python-serialize",'
     b' "content-encoding": "binary", "headers": {"task": "t", "id": "1"},'

@@ -16,7 +16,7 @@ import pytest
 import safetensors.torch
 import torch
 from houses import Case, house_frame, lay
-from runs import SHA256, FakeCallbacks, start
+from runs import SHA256, FakeCallbacks, exported_as, start
 from torch import Tensor
 
 from models.experiment import (
@@ -188,6 +188,7 @@ def test_a_released_run_is_finished_by_the_next_attempt(
             start(case, tmp_path / "other", other_format)
 
     second = FakeCallbacks(earlier=[*other_format.saved, checkpoint])
+    exported_as(monkeypatch, outcome)
     resumed = start(case, tmp_path / "second", second)
     assert second.rows[0].epoch > 1  # nothing was trained twice
     epochs = {(row.fold, row.epoch) for row in [*first.rows, *second.rows]}
@@ -242,15 +243,6 @@ def test_a_damaged_table_is_named(case: Case, tmp_path: Path) -> None:
     damaged.write_bytes(data)
     with pytest.raises(TrainingFailed, match=r"stored table cannot be read: .*; restore its file"):
         start(dataclasses.replace(case, parquet=damaged), tmp_path / "run")
-
-
-def test_the_earliest_rows_of_time_folds_are_not_scored(tmp_path: Path) -> None:
-    case = lay(tmp_path, house_frame(), folds={"type": "time", "column": "sold"}, **SMALL)
-    outcome = start(case, tmp_path / "run")
-    table = out_of_fold(outcome)
-    assert table["row"].tolist() == list(range(103 - 5 * (103 // 6), 103))
-    assert table["fold"].is_monotonic_increasing
-    assert outcome.result["metrics"]["r2"] is not None
 
 
 # Runs that cannot give a model.
@@ -433,9 +425,10 @@ def test_losses_that_are_no_numbers_are_none(tmp_path: Path) -> None:
 
 
 def test_a_model_that_differs_from_its_scores_is_not_handed_on(
-    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    case: Case, outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("models.export.graph.TOLERANCE", -1.0)
+    exported_as(monkeypatch, outcome)
     with pytest.raises(TrainingFailed, match="not registered"):
         start(case, tmp_path / "run")
     assert list((tmp_path / "run").iterdir()) == []
@@ -460,6 +453,10 @@ def test_of_folds_in_time_the_last_prices(tmp_path: Path) -> None:
         early_stopping=None,
     )
     outcome = start(case, tmp_path / "work")
+    table = out_of_fold(outcome)
+    assert table["row"].tolist() == list(range(510 - 5 * (510 // 6), 510))  # not the earliest
+    assert table["fold"].is_monotonic_increasing
+    assert outcome.result["metrics"]["r2"] is not None
     files = outcome.artifacts
     model = Predictor(
         files["core.onnx"].read_bytes(),

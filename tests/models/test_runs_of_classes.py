@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from houses import Case, house_frame, lay
-from runs import FakeCallbacks, start
+from runs import FakeCallbacks, exported_as, start
 
 from models.experiment import Outcome, Stopped
 from models.export.graph import session
@@ -92,14 +92,20 @@ def test_the_model_is_the_scored_one(outcome: Outcome, case: Case) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"loss": "hinge"},
-        {"loss": "perceptron", "class_weights": "balanced"},
-        {"label_smoothing": 0.1, "class_weights": {"low": 3.0}},
+        {"loss": "hinge", "folds": {"type": "shuffled"}},
+        {
+            "loss": "perceptron",
+            "class_weights": "balanced",
+            "folds": {"type": "group", "column": "stars"},
+            "early_stopping": None,
+        },
+        {
+            "label_smoothing": 0.1,
+            "class_weights": {"low": 3.0},
+            "folds": {"type": "time", "column": "sold"},
+        },
         {"architecture": {"type": "perceptron"}, "batch_size": 1, "optimizer": {}},
         {"architecture": {"type": "tabm", "hidden_sizes": [6]}, "members_per_fold": 2},
-        {"folds": {"type": "shuffled"}},
-        {"folds": {"type": "time", "column": "sold"}},
-        {"folds": {"type": "group", "column": "stars"}, "early_stopping": None},
     ],
     ids=str,
 )
@@ -156,7 +162,9 @@ def test_a_class_that_a_fold_has_not_seen_is_named(tmp_path: Path, kind: str) ->
 
 
 @pytest.mark.parametrize("kind", ["mlp", "perceptron"])
-def test_a_released_run_ends_with_the_same_bits(tmp_path: Path, kind: str) -> None:
+def test_a_released_run_ends_with_the_same_bits(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     spec = SMALL | {"architecture": {"type": kind}, "class_weights": "balanced", "max_epochs": 3}
     if kind == "perceptron":
         spec |= {"batch_size": 1, "optimizer": {}}
@@ -165,6 +173,7 @@ def test_a_released_run_ends_with_the_same_bits(tmp_path: Path, kind: str) -> No
     stopped = FakeCallbacks(stop="release", after=3)
     with pytest.raises(Stopped):
         start(case, tmp_path / "stopped", stopped)
+    exported_as(monkeypatch, whole)
     resumed = start(case, tmp_path / "resumed", FakeCallbacks(earlier=stopped.saved[::-1]))
     for name in ("weights.safetensors", "oof.parquet"):
         assert resumed.artifacts[name].read_bytes() == whole.artifacts[name].read_bytes()

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 from polling import wait_until
-from worker_process import START_SECONDS, WorkerProcess, command_line
+from worker_process import WorkerProcess, command_line
 
-from app.queue.config import QUEUE, RUN_SHARD, sender_celery
 from app.settings import Settings
 
 pytestmark = pytest.mark.acceptance
@@ -44,20 +43,3 @@ def test_a_killed_worker_takes_its_descendants_along(settings: Settings) -> None
         descendants = worker.children()
         worker.process.kill()
         wait_until(lambda: not any(map(command_line, descendants)))
-
-
-def test_a_worker_survives_foreign_messages(settings: Settings) -> None:
-    celery = sender_celery(settings)
-    celery.send_task("no.such.task", args=[1])
-    celery.send_task(RUN_SHARD, args=["shd_1", "too", "many"])
-    celery.send_task(RUN_SHARD, args=[{"no": "id"}])
-    celery.send_task(RUN_SHARD, args=["shd_unknown"])
-    broker = settings.root / "broker"
-    (broker / f"0_foreign.{QUEUE}.msg").write_text('{"properties": {}}')
-    with WorkerProcess(settings) as worker:
-        wait_until(lambda: not list(broker.glob("*.msg")), START_SECONDS)
-        worker.wait_until_ready()
-        celery.send_task(RUN_SHARD, args=["shd_unknown"])
-        wait_until(lambda: not list(broker.glob("*.msg")))
-        worker.process.terminate()
-        assert worker.process.wait(timeout=20) == 0
