@@ -32,6 +32,7 @@ from app.monitoring.usage import Usage
 from app.operations import endpoints as operations
 from app.operations.metrics import Metrics
 from app.predictions import endpoints as predictions
+from app.predictions.comparables import ComparedTables
 from app.predictions.predictors import Predictors
 from app.predictions.schemas import PredictRequest
 from app.protocols import mlflow, open_inference, tensors
@@ -50,7 +51,8 @@ SUBMITTED_AT_A_TIME = 3
 # Requests of more than a few rows: they hold Python's lock, and each one more doubles the wait of a
 # request for a single row.
 BULK_AT_A_TIME = 2
-MODELS_SHARE = 1 / 4  # of the memory that this process may use, for loaded models
+# Of the memory that this process may use, for loaded models and for tables to compare with.
+MODELS_SHARE, TABLES_SHARE = 1 / 4, 1 / 8
 
 DESCRIPTION = """\
 Turns a CSV of houses, or any table, into an honestly cross-validated neural network and serves it.
@@ -130,6 +132,7 @@ def _open(settings: Settings) -> Resources:
     parts = (
         ModelNames(database),
         Predictors(blobs, int(MODELS_SHARE * usable_memory())),
+        ComparedTables(database, blobs, int(TABLES_SHARE * usable_memory())),
         Profiles(),
         RequestMetrics(registry),
         Metrics(registry, database),

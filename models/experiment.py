@@ -23,6 +23,7 @@ from models.data.folds import FoldRows, split_rows
 from models.data.preprocessing import trainable_rows
 from models.epochs import FoldEpoch
 from models.evaluation.blend import blend
+from models.evaluation.likeness import likeness_of
 from models.evaluation.scores import evaluate
 from models.export.graph import ExportMismatch, core_graph, full_graph, verify
 from models.members import Member
@@ -169,6 +170,7 @@ def run(
         spec,
         kept=scores.assessment.manifest() | learning.kept(served.target),
         importance=scores.importance,
+        likeness=likeness_of(spec, design),
         members=served.members,
         rows=int((scores.fold_of >= 0).sum()),
         receipt=receipt,

@@ -18,6 +18,7 @@ from models.data.features import select
 from models.data.folds import FoldRows, split_rows
 from models.data.preprocessing import trainable_rows
 from models.evaluation.blend import blend
+from models.evaluation.likeness import likeness_of
 from models.evaluation.scores import Scores, evaluate
 from models.export.graph import core_graph, full_graph
 from models.export.served import ServedModel
@@ -162,6 +163,7 @@ def build(case: Case) -> Built:
         case.spec,
         kept=scores.assessment.manifest() | learning.kept(served.target),
         importance=scores.importance,
+        likeness=likeness_of(case.spec, case.design),
         members=served.members,
         rows=int((scores.fold_of >= 0).sum()),
         receipt={},

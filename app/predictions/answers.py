@@ -138,7 +138,7 @@ def answer(
         pieces: Iterator[bytes] = map(str.encode, lines)
         headers |= predicted.facts.headers()
     else:
-        pieces = _json(predicted)
+        pieces = _json(predicted, max(1, BATCH_ROWS // (query.comparables or 1)))
         headers |= predicted.facts.ignored_header()
     with AnswerFiles(settings, predicted.request_bytes) as files:
         file = files.open()
@@ -147,21 +147,21 @@ def answer(
         return files.response([file], CSV if as_csv else JSON, headers)
 
 
-def _json(predicted: Predicted) -> Iterator[bytes]:
+def _json(predicted: Predicted, batch_rows: int) -> Iterator[bytes]:
     """A PredictionsOut as JSON. Dictionaries are written twice as fast as pydantic models."""
     yield to_json(predicted.facts)[:-1] + b',"predictions":['
     separator = b""
     for block in predicted.blocks:
-        for start in range(0, len(block.rows), BATCH_ROWS):
-            part = slice(start, start + BATCH_ROWS)
-            batch = _outcomes(predicted, block.predictions, part)
+        for start in range(0, len(block.rows), batch_rows):
+            batch = _outcomes(predicted, block, slice(start, start + batch_rows))
             yield separator + to_json(batch)[1:-1]
             separator = b","
     yield b"]}\n"
 
 
-def _outcomes(predicted: Predicted, found: Predictions, part: slice) -> list[dict[str, object]]:
+def _outcomes(predicted: Predicted, block: Block, part: slice) -> list[dict[str, object]]:
     """A PredictionOut for each row."""
+    found = block.predictions
     members: dict[str, Sequence[object]] = {}
     inner: dict[str, dict[str, Sequence[object]]] = {}
     for column in predicted.columns:
@@ -188,6 +188,8 @@ def _outcomes(predicted: Predicted, found: Predictions, part: slice) -> list[dic
             }
             for explanation in found.explanations[part]
         ]
+    if block.comparables is not None:
+        members["comparables"] = block.comparables[part]
     return _objects(members)
 
 

@@ -147,11 +147,17 @@ async def _answer(request: Request, model: str, query: PredictQuery) -> Response
     async with received(request, found.settings, read_rows, query.separator) as body:
 
         def answer_rows(loaded: service.Loaded, gone: Event) -> Response:
+            as_csv = wants_csv(accept, default=body.is_csv)
+            if query.comparables and (body.is_csv or as_csv):
+                raise Invalid(
+                    "Comparables need rows and an answer as JSON. Send Content-Type: "
+                    "application/json and Accept: application/json."
+                )
             return answer(
                 service.predict(found, tenant, loaded, body, question, gone),
                 query,
                 found.settings,
-                as_csv=wants_csv(accept, default=body.is_csv),
+                as_csv=as_csv,
             )
 
         return await predicted_in_turn(request, found, tenant, model, body, question, answer_rows)

@@ -28,6 +28,7 @@ from models.objectives.base import (
 from models.objectives.classification.cells import FEW_CLASSES
 from models.tables.faults import RowWarning
 
+MOST_COMPARABLES = 50  # of a row
 MOST_EXPLAINED = 20  # rows of a request: each takes as long as thousands of predictions
 
 # Strict, and the first type that fits: finding the best of five takes twice as long.
@@ -115,6 +116,12 @@ class PredictQuery(BaseModel):
         description="Of classes, with `explain=true`: the class whose log-odds are explained. "
         "Default: the predicted one.",
     )
+    comparables: Annotated[int, AsDigits, Field(ge=1, le=MOST_COMPARABLES)] | None = Field(
+        default=None,
+        description="Adds to each prediction so many training rows that are most like the row in "
+        "what matters for the target, with their true targets (JSON rows and answers only). The "
+        "answer's rows × comparables × columns are limited to a million.",
+    )
     threshold: Annotated[float, AsDigits, Field(gt=0, lt=1)] | None = Field(
         default=None,
         description="Of two classes: the probability from which the positive one is predicted. "
@@ -159,6 +166,7 @@ class PredictQuery(BaseModel):
             threshold=self.threshold,
             classes=tuple(self.classes),
             by_class=self.by_class,
+            comparables=self.comparables or 0,
         )
 
     @field_validator("explained_class")
@@ -210,6 +218,22 @@ class ExplanationOut(BaseModel):
     level: str | None = Field(description="The class that is explained; null for a number.")
 
 
+class ComparableOut(BaseModel):
+    """A training row that is like the row to predict. Each cell contributes to a line through the
+    training rows' targets. d is the Euclidean distance between the contributions of two rows, in
+    standard deviations of the target as it is learnt."""
+
+    row: int = Field(description="Its index in the table, from 0, as in the out-of-fold answer.")
+    similarity: float = Field(
+        description="exp(−d): 1 where nothing that matters differs, falling to 0."
+    )
+    actual: float | str = Field(description="Its true target: a number, or a class.")
+    values: dict[str, float | str | None] = Field(
+        description="Its cells as a JSON row to predict has them, null for a missing one; the "
+        "model's most important columns first."
+    )
+
+
 class PredictionOut(TypedDict):
     """A row's prediction: of a number with `interval`, of a class with `probabilities` and
     `set`."""
@@ -234,6 +258,15 @@ class PredictionOut(TypedDict):
     set: NotRequired[SetOut]
     warnings: list[RowWarning]
     explanation: NotRequired[Annotated[ExplanationOut, Field(description="With `?explain=true`.")]]
+    comparables: NotRequired[
+        Annotated[
+            list[ComparableOut],
+            Field(
+                description="With `?comparables=`: the most similar first, and equally similar "
+                "ones in the table's order."
+            ),
+        ]
+    ]
 
 
 class PredictionsOut(BaseModel):

@@ -18,14 +18,16 @@ from app.http.parameters import LATEST
 from app.http.validation import table_faults
 from app.monitoring.usage import Usage
 from app.operations.metrics import Metrics
+from app.predictions.comparables import ComparedTables, refuse_too_many
 from app.predictions.facts import Facts
 from app.predictions.predictors import Predictors
-from app.predictions.rows import Rows, RowsBody
+from app.predictions.rows import JsonBody, Rows, RowsBody
 from app.predictions.schemas import MOST_EXPLAINED
 from app.registry.names import ModelNames
 from app.resources import Resources
 from app.storage.tables import Model
 from models.objectives.base import Column, Question, Unanswerable
+from models.serving.comparables import Comparable, TrainingRows
 from models.serving.predictor import Predictions, Predictor, RowError
 from models.tables.faults import TableFault
 
@@ -38,10 +40,11 @@ EXPLAINED_BYTES = 500_000_000_000
 
 @dataclass(frozen=True)
 class Block:
-    """Rows with their predictions."""
+    """Rows with their predictions, and the training rows most like each, if requested."""
 
     rows: Rows
     predictions: Predictions
+    comparables: list[list[Comparable]] | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,7 @@ def predict(
     Raises
     ------
     InvalidTable, InvalidRows, TooLarge and RequestValidationError, and ClientDisconnect once `gone`
-    is set, here or when a block is requested.
+    is set, here or when a block is requested. With comparables also NotFound and ArtifactCorrupt.
     """
     model, predictor = loaded.model, loaded.predictor
     try:
@@ -112,9 +115,13 @@ def predict(
     except Unanswerable as error:
         finding = {"type": "value_error", "loc": ("query", error.option), "input": None}
         raise RequestValidationError([finding | {"ctx": {"error": str(error)}}]) from None
-    blocks = _counted(
-        resources, tenant, model.id, predictor, _blocks(resources, predictor, body, question, gone)
-    )
+    table = None
+    if question.comparables and isinstance(body, JsonBody):
+        table = resources[ComparedTables].get(tenant, model, predictor.manifest)
+        columns = len(predictor.manifest.columns)
+        refuse_too_many(body.table.count, question.comparables, table, columns)
+    blocks = _blocks(resources, predictor, body, question, gone, table)
+    blocks = _counted(resources, tenant, model.id, predictor, blocks)
     first = next(blocks)
     facts = Facts(
         model_id=model.id,
@@ -151,7 +158,12 @@ def _counted(
 
 
 def _blocks(
-    resources: Resources, predictor: Predictor, body: RowsBody, question: Question, gone: Event
+    resources: Resources,
+    predictor: Predictor,
+    body: RowsBody,
+    question: Question,
+    gone: Event,
+    table: TrainingRows | None,
 ) -> Iterator[Block]:
     first = 0
     waiting: deque[Future[Block]] = deque()
@@ -169,7 +181,7 @@ def _blocks(
                     resources.predicting.submit(_predict, predictor, rows, question, first)
                 )
             else:
-                yield _predict(predictor, rows, question, first)
+                yield _compared(_predict(predictor, rows, question, first), question, table)
             first += len(rows)
             if len(waiting) > AHEAD:
                 yield waiting.popleft().result()
@@ -192,6 +204,14 @@ def _predict(predictor: Predictor, rows: Rows, question: Question, first: int) -
     except RowError as error:
         error.faults = [_moved(fault, first) for fault in error.faults]
         raise InvalidRows(f"{error.detail}.", table_faults(error)) from None
+
+
+def _compared(block: Block, question: Question, table: TrainingRows | None) -> Block:
+    if table is None:
+        return block
+    encoded = block.predictions.encoded
+    found = table.most_like(encoded.numbers, encoded.codes, question.comparables)
+    return replace(block, comparables=found)
 
 
 def _moved(fault: TableFault, first: int) -> TableFault:

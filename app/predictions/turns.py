@@ -12,6 +12,7 @@ from anyio.to_thread import run_sync
 from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 
+from app.predictions.comparables import ComparedTables
 from app.predictions.rows import RowsBody
 from app.predictions.service import Loaded, load, loaded
 from app.resources import Resources
@@ -35,7 +36,8 @@ async def predicted_in_turn(
 
     A few rows for a loaded model are predicted on the event loop. In a thread, a row takes twice as
     long, and with four clients four times, because threads wait for Python's lock. A few rows whose
-    model must be looked up do not queue behind tables that take half a minute.
+    model must be looked up do not queue behind tables that take half a minute. Comparables need
+    the database, and the first ones the whole table.
 
     Raises
     ------
@@ -45,7 +47,9 @@ async def predicted_in_turn(
     gone = Event()
     is_light = body.is_small and not question.explain
     known = loaded(resources, tenant, reference)
-    if known and known.predictor.is_quick and is_light:
+    if question.comparables:
+        is_light &= known is not None and resources[ComparedTables].is_ready(known.model)
+    if known and known.predictor.is_quick and is_light and not question.comparables:
         return predict(known, gone)
 
     def look_up_and_predict() -> Response:

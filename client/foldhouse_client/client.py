@@ -262,6 +262,7 @@ class Foldhouse:
         threshold: float | None = None,
         classes: Sequence[str] = (),
         by_class: bool = False,
+        comparables: int | None = None,
     ) -> Predictions:
         """Predict each row; `value` is a number on the target's own scale, or a class.
 
@@ -277,6 +278,7 @@ class Foldhouse:
         classes: those whose probabilities each row lists, "*" for all; by default all, or those of
             its set if there are more than 20.
         by_class: sets contain that share of the rows of each class, instead of all rows together.
+        comparables: adds so many training rows that are most like each row, with their targets.
 
         Raises
         ------
@@ -292,11 +294,14 @@ class Foldhouse:
             threshold=threshold,
             classes=list(classes),
             by_class=by_class,
+            comparables=comparables,
         )
         found: list[Json] = []
         facts: Json = {}
         names = dict.fromkeys(chain.from_iterable(cells))
-        length = max(1, min(ROWS_PER_REQUEST, CELLS_PER_REQUEST // max(1, len(names))))
+        length = min(ROWS_PER_REQUEST, CELLS_PER_REQUEST // max(1, len(names)))
+        # The answer has the columns of the model for each comparable.
+        length = max(1, length // max(1, comparables or 1))
         for start in range(0, max(1, len(cells)), length):
             part = cells[start : start + length]
             # Every part names all columns, so that none counts as missing in only one part.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -125,6 +125,24 @@ def load_design(
         )
 
     return design(seen), design(holdout)
+
+
+def read_seen(
+    parquet: Path, spec: TrainingSpec, names: list[str]
+) -> tuple[pa.Table, TargetColumn, Codes]:
+    """The rows that folds may see, of a resolved spec: n rows of some columns as they are stored,
+    their targets, and their indices (n,) in the table, from 0.
+
+    Raises
+    ------
+    TableDamaged
+    """
+    table = read_columns(parquet, [*names, *sorted(_target_and_folds(spec) - set(names))])
+    read, _, seen, _ = _targets(table, spec)
+    is_seen = np.zeros(len(table), bool)
+    is_seen[seen] = True
+    cells = table.select(names).filter(pa.array(is_seen))
+    return cells, replace(read, values=read.values[seen]), seen
 
 
 def complete_spec(parquet: Path, spec: TrainingSpec) -> TrainingSpec:

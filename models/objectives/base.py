@@ -46,6 +46,7 @@ class Question:
         JSON lists those of a row's set if the model has many, and a CSV only the predicted one's.
     by_class : whether a set contains the truth with probability `coverage` for each class, instead
         of over all classes
+    comparables : how many training rows like each row are listed
     """
 
     coverage: float = DEFAULT_COVERAGE
@@ -55,6 +56,7 @@ class Question:
     threshold: float | None = None
     classes: tuple[str, ...] = ()
     by_class: bool = False
+    comparables: int = 0
 
 
 PLAIN = Question()

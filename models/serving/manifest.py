@@ -11,6 +11,7 @@ from models.data.design import Design, Vocabulary
 from models.objectives import REGRESSION, task_of
 from models.planning.review.warning import SpecWarning
 from models.randomness import stream_seed
+from models.serving.likeness import Likeness
 from models.serving.reference import Background, Outliers
 from models.spec import TrainingSpec
 from models.tables.readings import Reading
@@ -103,6 +104,7 @@ class Manifest(BaseModel):
     importance: list[Importance] = []
     outliers: Outliers | None = None
     background: Background | None = None
+    likeness: Likeness | None = None
     warnings: list[SpecWarning] = []
 
     @model_validator(mode="before")
@@ -150,6 +152,7 @@ def describe(
     *,
     kept: dict[str, Any],
     importance: list[dict[str, Any]],
+    likeness: Likeness,
     members: int,
     rows: int,
     receipt: dict[str, Any],
@@ -182,6 +185,7 @@ def describe(
         importance=[Importance(**row) for row in importance],
         outliers=Outliers.of(design.numbers, places),
         background=Background.of(design.numbers, design.codes, chance),
+        likeness=likeness,
         warnings=warnings,
         **kept,
     )

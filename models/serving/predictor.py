@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from models.data.design import Codes, Numbers
 from models.objectives import OBJECTIVES
-from models.objectives.base import PLAIN, Cells, Outputs, Question
+from models.objectives.base import PLAIN, Cells, Outputs, Question, Unanswerable
 from models.serving.encoding import EncodedRows, Given, RowEncoder
 from models.serving.explain import Explanation, explain, predictions_per_explanation
 from models.serving.manifest import MEMBERS, SPREAD, Manifest
@@ -98,6 +98,12 @@ class Predictor:
     def check(self, question: Question) -> None:
         """Raise Unanswerable for options that do not apply to the model."""
         self.answering.check(question)
+        if question.comparables and self.manifest.likeness is None:
+            raise Unanswerable(
+                "comparables",
+                "the model was trained by an earlier version, which did not learn what makes rows "
+                "alike: train it again",
+            )
 
     def given(self, names: Collection[str]) -> Given:
         """Match the columns of a request, each named once, with the model's."""

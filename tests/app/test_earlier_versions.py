@@ -28,6 +28,7 @@ GAINED = {
     "cut",
     "retransform",
     "include",
+    "likeness",
 }
 
 

@@ -459,6 +459,20 @@ def test_what_is_asked_beside_the_rows_goes_into_the_address() -> None:
     answering(handler).predict(rows, "mdl_1", coverage=0.8, on_unknown="error", explain=True)
 
 
+def test_rows_with_comparables_go_in_smaller_parts() -> None:
+    """Their answers have the table's columns for each comparable."""
+    sizes: list[tuple[str, int]] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        rows = json.loads(request.content)["rows"]
+        sizes.append((request.url.params["comparables"], len(rows)))
+        return echo(request)
+
+    found = answering(handler).predict([{"a": 1}] * 450, comparables=5)
+    assert sizes == [("5", 200), ("5", 200), ("5", 50)]
+    assert len(found) == 450
+
+
 def test_options_of_classes_go_into_the_address(tmp_path: Path) -> None:
     asked: list[list[tuple[str, str]]] = []
 
