@@ -32,7 +32,8 @@ from models.data.features import select
 from models.machine import core_rate
 from models.objectives import REGRESSION, objective_of
 from models.planning.estimate import Estimate, Machine, estimate, parameters, served_bytes
-from models.planning.resolve import SpecError, resolve
+from models.planning.faults import SpecError
+from models.planning.resolve import resolve
 from models.planning.review import review
 from models.spec import TrainingSpec
 from models.tables.profile import Profile

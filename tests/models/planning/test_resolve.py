@@ -17,7 +17,8 @@ from models.members import members_of
 from models.networks import build_network
 from models.networks.population import Shape
 from models.planning.estimate import Machine, estimate, input_width, parameters
-from models.planning.resolve import SpecError, resolve
+from models.planning.faults import SpecError
+from models.planning.resolve import resolve
 from models.planning.review.settings import settings_warnings
 from models.spec import TrainingSpec
 from models.tables.profile import Profile, profile
