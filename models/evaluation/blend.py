@@ -58,7 +58,7 @@ def blend(
     candidates = list(usable)
     served = ServedModel.blend(
         [usable[candidates[place]] for place in kept],
-        torch.from_numpy(weights[:, kept]),
+        torch.from_numpy(np.ascontiguousarray(weights[:, kept])),
         latest_alone=spec.folds.type == "time",
     )
     shares = dict(zip(candidates, weights.mean(0).tolist(), strict=True))

@@ -208,6 +208,7 @@ class BoostedTreesArchitecture(ArchitectureModel):
     leaf on histograms by LightGBM (Ke et al. 2017)."""
 
     is_fitted: ClassVar[bool] = True
+    takes_extras: ClassVar[bool] = False
     levels: ClassVar[Literal["one_hot", "codes"]] = "codes"
 
     type: Literal["boosted_trees"]
@@ -243,6 +244,7 @@ class KernelArchitecture(ArchitectureModel):
     10.1126/science.adi5639)."""
 
     is_fitted: ClassVar[bool] = True
+    takes_extras: ClassVar[bool] = False
 
     type: Literal["kernel"]
     penalty: float = Field(
@@ -261,6 +263,7 @@ class RidgeArchitecture(ArchitectureModel):
     with the penalty that has the lowest error on training rows left out one at a time."""
 
     is_fitted: ClassVar[bool] = True
+    takes_extras: ClassVar[bool] = False
 
     type: Literal["ridge"]
 
