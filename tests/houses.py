@@ -114,7 +114,8 @@ def lay(folder: Path, frame: pd.DataFrame, **spec: Any) -> Case:
     csv, parquet = folder / "houses.csv", folder / "houses.parquet"
     frame.to_csv(csv, index=False)
     described = ingest(csv, parquet, LIMITS)
-    resolved = resolve(TrainingSpec.model_validate({"target": "price", **spec}), described)
+    given = {"target": "price", "effort": "quick", **spec}  # one network instead of a blend
+    resolved = resolve(TrainingSpec.model_validate(given), described)
     if not objective_of(resolved).is_complete(resolved):
         resolved = complete_spec(parquet, resolved)
     design, holdout = load_design(parquet, resolved, select(resolved, described))

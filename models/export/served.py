@@ -35,6 +35,7 @@ class Part(nn.Module):
         self.encoder = encoder
         self.network = network
         self.per_fold = per_fold
+        self._alone: dict[int, Part] = {}
 
     def forward(self, numbers: Tensor, codes: Tensor, extra: Tensor | None) -> Tensor:
         """(F·m, N, outputs), raw."""
@@ -44,9 +45,12 @@ class Part(nn.Module):
         return self.network.predict(inputs)
 
     def fold(self, place: int) -> Part:
-        own = torch.arange(place * self.per_fold, (place + 1) * self.per_fold)
-        encoder = take(self.encoder, torch.tensor([place]))
-        return Part(encoder, take(self.network, own), self.per_fold)
+        """Only the members of one fold. It is kept, because trees take a second to prepare."""
+        if place not in self._alone:
+            own = torch.arange(place * self.per_fold, (place + 1) * self.per_fold)
+            encoder = take(self.encoder, torch.tensor([place]))
+            self._alone[place] = Part(encoder, take(self.network, own), self.per_fold)
+        return self._alone[place]
 
 
 class ServedModel(nn.Module):
