@@ -64,7 +64,8 @@ class Alone:
 
 
 def inputs_of(case: Case, fold: int) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs (n, width) and standardised targets (n,) of all rows, by one fold's training rows."""
+    """Inputs (n, width) and standardised targets (n,) of all rows, by one fold's training rows; the
+    targets by those that early stopping watches too."""
     train = case.laid[fold].train
     columns = []
     for column in case.design.numbers.T:
@@ -82,8 +83,8 @@ def inputs_of(case: Case, fold: int) -> tuple[np.ndarray, np.ndarray]:
     target = case.design.target
     if case.design.levels:
         return np.column_stack(columns), target
-    target = np.log(target)
-    return np.column_stack(columns), (target - target[train].mean()) / target[train].std()
+    target, known = np.log(target), case.laid[fold].known
+    return np.column_stack(columns), (target - target[known].mean()) / target[known].std()
 
 
 def piecewise_linear(case: Case, fold: int, bins: int) -> list[np.ndarray]:
@@ -310,7 +311,7 @@ def margin_loss(outputs: Tensor, classes: Tensor, least: float) -> Tensor:
 
 def weights_of(case: Case, fold: int, y: np.ndarray) -> np.ndarray:
     """(n,) weights of the rows in the loss, on average 1 over the fold's training rows."""
-    weights, train = case.spec.class_weights, case.laid[fold].train
+    weights, train = case.spec.class_weights, case.laid[fold].known
     if weights == "balanced":
         classes, counts = np.unique(y[train], return_counts=True)
         of_class = dict(zip(classes, len(train) / (len(classes) * counts), strict=True))
