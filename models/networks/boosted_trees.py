@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from models.networks.fitted import FittedNetwork, Problem
 from models.networks.population import Noise, Shape
 from models.networks.tree_nodes import LEAF, ML_DOMAIN, ML_OPSET, Trees, tree_node
+from models.planning.fitting import FEWEST_COLUMNS, leaves_of
 from models.spec import TrainingSpec
 from models.spec.architectures import BoostedTreesArchitecture
 
@@ -21,11 +22,6 @@ from models.spec.architectures import BoostedTreesArchitecture
 PLACEHOLDER_DOMAIN, PLACEHOLDER = "foldhouse", "Trees"
 # LightGBM's objectives; `huber` leaves the square at one standard deviation, like the loss.
 OBJECTIVES = {"absolute_error": "regression_l1", "huber": "huber"}
-# Leaves of a tree with few and with many rows: 16 and 48 had the lowest errors on 2,344 houses and
-# on 16,000 diamonds.
-FEW_LEAVES, MANY_LEAVES = 16, 48
-MANY_ROWS = 5_000
-FEWEST_COLUMNS = 8  # a tree that sees fewer seldom has two that belong together
 SEEDS = 2**31  # LightGBM takes an int
 
 
@@ -50,8 +46,7 @@ class BoostedTrees(FittedNetwork):
         assert isinstance(architecture, BoostedTreesArchitecture)
         self.settings = architecture
         self.outputs = shape.outputs
-        default = MANY_LEAVES if shape.rows >= MANY_ROWS else FEW_LEAVES
-        self.leaves = architecture.leaves or default
+        self.leaves = leaves_of(architecture, shape.rows)
         self.per_iteration = shape.outputs if shape.outputs > 2 else 1
         self.objective = OBJECTIVES.get(spec.loss or "", "regression")
         size = (

@@ -13,16 +13,12 @@ from torch import Tensor
 from models.networks.fitted import FittedNetwork, Problem, Vector
 from models.networks.population import Noise, Shape
 from models.objectives.regression.leave_one_out import best_line
-from models.planning.estimate import KERNEL_COORDINATES, KERNEL_LANDMARKS
+from models.planning.fitting import COORDINATES, landmarks_of
 from models.spec import TrainingSpec
 from models.spec.architectures import KernelArchitecture
 
 # A scaled number's own coordinate, beside its contribution, which is 0 for a column that bends.
 SHARE_OF_NUMBERS = 0.1
-COORDINATES = KERNEL_COORDINATES  # the heaviest; each costs a product per landmark and row
-# Up to so many training rows, each is a landmark; of more, LANDMARKS are drawn.
-MOST_EXACT_ROWS = KERNEL_LANDMARKS
-LANDMARKS = 2_000
 # Coordinates are weighted by so many rows: more changed the error by less than chance did.
 WEIGHING_ROWS, WEIGHING_ROUNDS = 700, 3
 CHUNK_ROWS = 2_000
@@ -69,7 +65,7 @@ class Kernel(FittedNetwork):
         self.width = architecture.width
         self.columns = np.array(shape.columns)
         self.numeric = shape.numeric
-        landmarks = shape.rows if shape.rows <= MOST_EXACT_ROWS else LANDMARKS
+        landmarks = landmarks_of(shape.rows)
         for name, size in (
             ("projection", (shape.inputs, COORDINATES)),
             ("center", (1, COORDINATES)),

@@ -8,6 +8,7 @@ from itertools import pairwise
 from models.data.aside import seen_rows
 from models.data.features import select
 from models.objectives import objective_of
+from models.planning import fitting
 from models.spec import TrainingSpec
 from models.spec.architectures import (
     Architecture,
@@ -30,6 +31,7 @@ from models.tables.profile import Profile
 # Copies of a member's weights: weights, gradients, two moments, the best, one to spare.
 WEIGHT_COPIES = 6
 FLOAT_BYTES = 4
+STATE_COPIES = 4  # of what solved members keep, until they are exported
 # Copies of the table's cells: as read, as arrays, and what a fold's statistics take of them.
 TABLE_COPIES = 5
 # A process with torch imported, and what each lane adds to it.
@@ -44,8 +46,6 @@ EXPORTER_BYTES = 40 * 1024 * 1024
 GRAPH_COPIES = 8
 CHECKED_COPIES = 10
 CHECKED_ROWS = 256
-# Of `kernel`, whose landmarks are at most so many training rows.
-KERNEL_COORDINATES, KERNEL_LANDMARKS = 64, 5_000
 NUMBER_BYTES = 8
 
 # Python and the exporter, whatever the table; a core that multiplies faster does not speed it up.
@@ -108,12 +108,15 @@ def estimate(spec: TrainingSpec, profile: Profile, machine: Machine) -> Estimate
     trials = [_Trial(trial, profile) for trial in spec.trials()]
     lanes = min(machine.cores, max(trial.members for trial in trials))
     table = TABLE_COPIES * 8 * profile.rows * (len(spec.features.kinds) + 1)
-    training = max(trial.training_bytes(seen) for trial in trials)
+    training = max(trial.training_bytes(seen, lanes) for trial in trials)
     exporting = EXPORTER_BYTES + sum(trial.exporting_bytes() for trial in trials)
+    if spec.features.comparables:
+        references = min(seen, fitting.MOST_REFERENCES)
+        exporting += GRAPH_COPIES * fitting.REFERENCE_BYTES * spec.k_folds * references
     memory = PROCESS_BYTES + LANE_BYTES * lanes + table + max(training, exporting)
-    work = _reading_seconds(spec, profile) + sum(
-        trial.seconds(profile, seen, machine.cores) for trial in trials
-    )
+    work = _reading_seconds(spec, profile)
+    work += _comparing_seconds(spec, profile, seen, machine.cores)
+    work += sum(trial.seconds(profile, seen, machine.cores) for trial in trials)
     return Estimate(memory, OVERHEAD_SECONDS + work * REFERENCE_RATE / machine.core_rate)
 
 
@@ -123,16 +126,28 @@ class _Trial:
     def __init__(self, spec: TrainingSpec, profile: Profile) -> None:
         self.spec = spec
         self.inputs = input_width(spec, profile)
+        self.outputs = _outputs(spec, profile)
         self.members = spec.k_folds * spec.members_per_fold
-        self.widths = layer_widths(spec.architecture, self.inputs, _outputs(spec, profile))
+        self.widths = layer_widths(spec.architecture, self.inputs, self.outputs)
+        self.learnt_rows = seen_rows(spec, profile) * (spec.k_folds - 1) // spec.k_folds
 
-    def training_bytes(self, seen: int) -> int:
+    def training_bytes(self, seen: int, lanes: int) -> int:
         encoded = encoded_bytes(self.spec.k_folds, seen, self.inputs)
         if encoded > ENCODED_BYTES:
             encoded = BLOCKS_BYTES
-        return encoded + self.members * member_bytes(self.spec, self.widths)
+        architecture = self.spec.architecture
+        if not architecture.is_fitted:
+            return encoded + self.members * member_bytes(self.spec, self.widths)
+        working = fitting.working_bytes(architecture, self.inputs, self.learnt_rows)
+        return encoded + STATE_COPIES * self.served_bytes() + lanes * working
 
     def served_bytes(self) -> int:
+        """What all members have learned."""
+        architecture = self.spec.architecture
+        if architecture.is_fitted:
+            return self.members * fitting.state_bytes(
+                architecture, self.inputs, self.learnt_rows, self.outputs
+            )
         return FLOAT_BYTES * self.members * _parameters(self.widths)
 
     def exporting_bytes(self) -> int:
@@ -143,8 +158,17 @@ class _Trial:
         """On the reference core."""
         spec, in_lane = self.spec, -(-self.members // min(cores, self.members))
         seconds = _encoding_seconds(spec, self.inputs, seen)
-        seconds += spec.max_epochs * _epoch_seconds(spec, self.widths, seen, in_lane)
-        return seconds + _evaluation_seconds(spec, self.widths, profile, seen, cores)
+        if spec.architecture.is_fitted:
+            seconds += in_lane * fitting.solving_seconds(
+                spec.architecture, self.inputs, self.learnt_rows, self.outputs
+            )
+            row = spec.members_per_fold * fitting.row_seconds(
+                spec.architecture, self.inputs, self.learnt_rows, self.outputs
+            )
+        else:
+            seconds += spec.max_epochs * _epoch_seconds(spec, self.widths, seen, in_lane)
+            row = _row_seconds(spec, self.widths)
+        return seconds + row * _predicted_rows(spec, profile, seen, cores)
 
 
 def parameters(spec: TrainingSpec, profile: Profile) -> int:
@@ -212,20 +236,30 @@ def _encoding_seconds(spec: TrainingSpec, inputs: int, seen: int) -> float:
     return seconds
 
 
-def _evaluation_seconds(
-    spec: TrainingSpec, widths: list[int], profile: Profile, seen: int, cores: int
-) -> float:
-    """What comes after the epochs, on reference cores: scores, importance, the check of the
-    exported graphs."""
+def _row_seconds(spec: TrainingSpec, widths: list[int]) -> float:
+    """A row through the networks of one fold."""
+    products = 2 * _passes(spec.architecture) * _parameters(widths) * spec.members_per_fold
+    return products / TRAINING_RATE + widths[0] * PREDICTED_INPUT_SECONDS
+
+
+def _predicted_rows(spec: TrainingSpec, profile: Profile, seen: int, cores: int) -> float:
+    """Rows through one fold after training, as if one core predicted them: scores, importance, the
+    check of the exported graphs."""
     columns = len(spec.features.kinds)
     # Each row is scored, and R² taken of it by the members of every fold.
     by_a_fold = seen * (spec.k_folds + 1) + importance_rows(seen, columns) * (columns + 1)
     # Both graphs are compared with the scores.
     by_all = spec.k_folds * (2 * seen + profile.rows - seen)
-    weights = _parameters(widths)
-    products = 2 * _passes(spec.architecture) * weights * spec.members_per_fold
-    row = products / TRAINING_RATE + widths[0] * PREDICTED_INPUT_SECONDS
-    return row * (by_a_fold / min(cores, PREDICTING_CORES) + by_all)
+    return by_a_fold / min(cores, PREDICTING_CORES) + by_all
+
+
+def _comparing_seconds(spec: TrainingSpec, profile: Profile, seen: int, cores: int) -> float:
+    """Of comparables: learnt from the other parts of each fold, and found for each row."""
+    if not spec.features.comparables:
+        return 0.0
+    known = seen * (spec.k_folds - 1) // spec.k_folds
+    rows = spec.k_folds * known + _predicted_rows(spec, profile, seen, cores)
+    return fitting.comparing_seconds(int(rows), known)
 
 
 def importance_rows(rows: int, columns: int) -> int:
@@ -258,7 +292,9 @@ def input_width(spec: TrainingSpec, profile: Profile) -> int:
     width = 0
     for feature in select(spec, profile):
         column = columns[feature.name]
-        if feature.kind == "categorical":
+        if feature.kind == "categorical" and spec.architecture.levels == "codes":
+            width += 1
+        elif feature.kind == "categorical":
             width += min(column.distinct + (column.missing > 0), MAX_LEVELS)
         elif isinstance(embedding, Periodic):
             width += embedding.size
@@ -286,6 +322,6 @@ def layer_widths(architecture: Architecture, inputs: int, outputs: int) -> list[
             # A row meets each tree once, whatever the number of inputs.
             return [inputs, architecture.iterations, outputs]
         case KernelArchitecture():
-            return [inputs, KERNEL_COORDINATES, KERNEL_LANDMARKS, outputs]
+            return [inputs, fitting.COORDINATES, outputs]
         case MlpArchitecture() | RealMlpArchitecture() | TabmArchitecture():
             return [inputs, *architecture.hidden_sizes, outputs]

@@ -59,15 +59,14 @@ def _members(spec: TrainingSpec, profile: Profile) -> list[MemberSettings] | Non
     is_number = task_of(spec) == REGRESSION
     if spec.effort == "quick" or spec.loss not in (None, *BLENDED_LOSSES):
         return None
-    network: dict[str, Any] = {}
-    if spec.effort == "standard" and seen_rows(spec, profile) >= MANY_ROWS:
-        network = {"max_epochs": FEWER_EPOCHS, "members_per_fold": 1}
+    is_large = spec.effort == "standard" and seen_rows(spec, profile) >= MANY_ROWS
+    network = {"max_epochs": FEWER_EPOCHS, "members_per_fold": 1} if is_large else {}
     networks = [{"dropout": dropout, **network} for dropout in DROPOUTS]
     if not is_number or "dropout" in spec.model_fields_set:
         del networks[1:]
     members = [MemberSettings(**_without(own, spec.model_fields_set)) for own in networks]
     members.append(MemberSettings(architecture=BoostedTreesArchitecture(type="boosted_trees")))
-    if is_number and spec.loss in (None, "squared_error"):
+    if is_number and spec.loss in (None, "squared_error") and not is_large:
         members.append(MemberSettings(architecture=KernelArchitecture(type="kernel")))
     return members
 

@@ -16,6 +16,7 @@ from models.networks import kernel
 from models.networks.fitted import Problem
 from models.networks.kernel import Kernel
 from models.networks.population import Shape
+from models.planning import fitting
 from models.spec import TrainingSpec
 
 # Three numbers, and a column of two levels.
@@ -69,8 +70,8 @@ def test_nearly_all_rows_as_landmarks_are_nearly_exact(monkeypatch: pytest.Monke
     problem, asked = problem_of(0), problem_of(1).x
     exact = network_of()
     exact.fit(0, problem)
-    monkeypatch.setattr(kernel, "MOST_EXACT_ROWS", 100)
-    monkeypatch.setattr(kernel, "LANDMARKS", 199)
+    monkeypatch.setattr(fitting, "MOST_EXACT_ROWS", 100)
+    monkeypatch.setattr(fitting, "LANDMARKS", 199)
     nearly = network_of()
     nearly.fit(0, problem)
     assert nearly.landmarks.shape[1] == 199
