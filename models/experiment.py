@@ -35,6 +35,7 @@ from models.spec import TrainingSpec
 from models.tables.faults import quoted
 from models.tables.profile import Profile
 from models.tables.stored import TableDamaged
+from models.training.engine import TrainedPopulation
 from models.training.progress import Course, Interrupted, MemberEpoch, Monitor
 from models.training.runs import train_many
 
@@ -205,6 +206,7 @@ def run(
     result = (
         scores.result()
         | blended
+        | _comparables(trained)
         | {
             "warnings": [asdict(warning) for warning in warnings],
             "seconds": clock.seconds(),
@@ -302,6 +304,14 @@ class _Clock:
 
     def seconds(self) -> dict[str, float]:
         return self._seconds | {"total": round(self._last - self._began, 3)}
+
+
+def _comparables(trained: Sequence[TrainedPopulation]) -> dict[str, Any]:
+    """The member of the result about inputs from other rows' targets; nothing without."""
+    extras = next((own.extras for own in trained if own.extras is not None), None)
+    if extras is None:
+        return {}
+    return {"comparables": {"used": list(extras.used), "explained": extras.explained}}
 
 
 def _trainable(spec: TrainingSpec, design: Design, fold: FoldRows) -> FoldRows:
