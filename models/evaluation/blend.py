@@ -77,7 +77,7 @@ def blend(
                 "standard_error": compared.get("standard_error"),
                 "left_out": None
                 if shares.get(place, 0.0) > 0
-                else ("it adds nothing" if place in usable else "it failed in some folds"),
+                else ("it adds nothing" if place in usable else _failure(trained[place])),
             }
         )
     return served, {"blend": {"members": members, "cheaper": _cheaper(members, _bytes(served))}}
@@ -88,6 +88,12 @@ def _served(spec: TrainingSpec, population: TrainedPopulation) -> ServedModel | 
     if all(course.best_epoch == 0 for course in population.courses):
         return None
     return ServedModel.of(population, latest_alone=spec.folds.type == "time")
+
+
+def _failure(population: TrainedPopulation) -> str:
+    """Why a member is usable in none or not in all of the served folds."""
+    troubles = [course.trouble for course in population.courses if course.trouble is not None]
+    return f"it failed at {troubles[0]}" if troubles else "it had not trained in all folds"
 
 
 def _bytes(served: ServedModel) -> int:

@@ -68,8 +68,12 @@ class BoostedTrees(FittedNetwork):
         return self.__dict__ | {"_session": None}  # a session can't be copied
 
     def fit(self, place: int, problem: Problem) -> None:
-        import lightgbm  # takes long to import, and only training needs it
-
+        try:
+            import lightgbm  # takes long to import, and only training needs it
+        except OSError as error:
+            raise ValueError(
+                f"boosted trees need a system library ({error}): install libgomp1"
+            ) from error
         data = lightgbm.Dataset(problem.x, problem.y, weight=problem.weights)
         booster = lightgbm.train(self._settings(problem), data, self.settings.iterations)
         parts = booster.model_to_string(num_iteration=-1).split("\nTree=")[1:]

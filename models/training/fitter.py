@@ -70,7 +70,7 @@ class Fitter:
                 ),
             )
         except ValueError as error:
-            course.trouble = Trouble(1, 1, str(error))
+            course.trouble = Trouble(1, 1, f"the solution: {error}")
         train_loss = self._score(place, own, rows)
         validation_loss = self._score(place, own, self._inputs.validation_rows[member.fold])
         metrics = MemberEpoch(
