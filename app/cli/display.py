@@ -225,6 +225,13 @@ def details(result: Json) -> Iterator[str]:
             f"Baseline {name}: {best_known(baseline['metrics'])}; the networks err "
             f"{number(abs(gap))}{deviation(error)} {'less' if gap < 0 else 'more'}"
         )
+    if blend := result.get("blend"):
+        for place, member in enumerate(blend["members"]):
+            yield f"Member {place}, {member['architecture']}: {_share(member)}"
+        if blend["cheaper"] is not None:
+            yield f"Member {blend['cheaper']} alone is as good and less than half as large"
+    if comparables := result.get("comparables"):
+        yield f"Networks also saw other rows' targets: {', '.join(comparables['used'])}"
     if decision := result.get("decision"):
         yield (
             f"{decision['positive']} is predicted from a probability of "
@@ -232,6 +239,14 @@ def details(result: Json) -> Iterator[str]:
         )
     for fold in result.get("perceptron", []):
         yield f"Fold {fold['fold']}: {fold['summary']}"
+
+
+def _share(member: Json) -> str:
+    """What a member of a blend errs by itself, and its part in the blend."""
+    error = f"error {number(member['error'])}" if member["error"] is not None else "no error"
+    if reason := member["left_out"]:
+        return f"{error}, left out: {reason}"
+    return f"{error}, weight {number(member['weight'], 2)}"
 
 
 def confusion(counts: Json) -> Table:

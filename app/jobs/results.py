@@ -138,6 +138,41 @@ class BaselineOut(_Part):
     )
 
 
+class BlendMemberOut(_Part):
+    """A member of a blend. What is null could not be measured, because the member failed."""
+
+    architecture: str
+    weight: float = Field(description="The mean over the folds' weights.")
+    bytes: int | None
+    error: float | None = Field(
+        description="Its own error out of fold, on the scale that is learnt: the root mean squared "
+        "error, of classes the log loss."
+    )
+    difference: float | None = Field(description="Its error minus the blend's.")
+    standard_error: float | None = Field(description="Of the difference.")
+    left_out: str | None = Field(description="Why it is not in the model's files; null if it is.")
+
+
+class BlendOut(_Part):
+    """The members of a blend, in the order of the spec."""
+
+    members: list[BlendMemberOut]
+    cheaper: int | None = Field(
+        description="The place of the smallest member that is less than half as large as the blend "
+        "and no worse by more than one standard error; null if there is none."
+    )
+
+
+class ComparablesOut(_Part):
+    """The inputs of networks that come from other rows' targets."""
+
+    used: list[str]
+    explained: dict[str, float] = Field(
+        description="The share of what a ridge regression leaves that the mean of 16 comparables "
+        "explains, on rows that neither has seen; by the kinds that `auto` tried."
+    )
+
+
 class PerceptronOut(_Part):
     """What a perceptron did in one fold, and what Novikoff's bound says."""
 
@@ -189,6 +224,8 @@ class ResultOut(BaseModel):
     baselines: dict[str, BaselineOut] = Field(
         default={}, exclude_if=not_, description="Simple models on the same folds."
     )
+    blend: BlendOut | None = Field(default=None, exclude_if=is_none)
+    comparables: ComparablesOut | None = Field(default=None, exclude_if=is_none)
     warnings: list[SpecWarning] = Field(
         default=[],
         description="The warnings of `validate`; empty for a job of an earlier version.",

@@ -5,10 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from models.objectives.base import Outputs
 from models.objectives.conformal import MOST_SCORES
 from models.objectives.regression.intervals import Calibration, Difficulty, spread_within_folds
 
 COVERAGES = (0.5, 0.8, 0.9, 0.95, 0.99)
+
+
+def outputs(members: np.ndarray) -> Outputs:
+    return Outputs(members.mean(0), members, np.empty((0, 0)), np.empty((0, 0), np.int64))
 
 
 def calibration(rows: int) -> Calibration:
@@ -72,9 +77,11 @@ def test_the_interval_is_around_the_value_on_the_scale_that_was_learnt() -> None
 def test_the_spread_is_that_within_folds() -> None:
     """Folds that disagree add nothing: a fold's model alone has no such spread."""
     members = np.array([[1.0, 5.0], [3.0, 5.0], [101.0, 7.0], [101.0, 9.0]])
-    np.testing.assert_allclose(spread_within_folds(members, 2, "none"), [0.5, 0.5])
-    np.testing.assert_allclose(spread_within_folds(np.exp(members / 10), 2, "log"), [0.05, 0.05])
-    assert spread_within_folds(members, 1, "none").tolist() == [0, 0]
+    np.testing.assert_allclose(spread_within_folds(outputs(members), 2, "none"), [0.5, 0.5])
+    np.testing.assert_allclose(
+        spread_within_folds(outputs(np.exp(members / 10)), 2, "log"), [0.05, 0.05]
+    )
+    assert spread_within_folds(outputs(members), 1, "none").tolist() == [0, 0]
 
 
 def test_few_groups_say_little_however_many_rows_they_have() -> None:
