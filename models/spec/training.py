@@ -348,7 +348,10 @@ class TrainingSpec(MemberSettings):
     def trials(self) -> list[TrainingSpec]:
         """The specs that a resolved spec trains: itself, or one for each member of a blend."""
         if self.members is None:
-            return [self]
+            # Only blends leave these open. A spec that an earlier version resolved had neither.
+            is_open = "auto" in (self.features.comparables, self.features.group_means)
+            closed = self.features.model_copy(update={"comparables": None, "group_means": None})
+            return [self.model_copy(update={"features": closed}) if is_open else self]
         return [
             self.model_copy(
                 update={"members": None}
