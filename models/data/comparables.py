@@ -140,7 +140,7 @@ class KnownRows:
         self.numbers, self.codes = design.numbers[rows], design.codes[rows]
         self.coordinates = design.coordinates
         self.random = np.random.default_rng(stream_seed(seed, "comparables", fold))
-        self.part = self.random.permutation(len(rows)) % PARTS
+        self.part = self._parts(None if design.fold_column is None else design.fold_column[rows])
         self.order = self.random.permutation(len(rows))  # the first ones are references
         standard = Preprocessing(numeric_scaling="standard")
         statistics = learn(standard, replace(design, coordinates=None), [rows])
@@ -153,6 +153,15 @@ class KnownRows:
         self.level = self.codes + self.offsets[:-1]  # (r, C) row in tables of T
         self.line_levels = self._frequent()
         self._sum_up()
+
+    def _parts(self, column: NDArray[np.generic] | None) -> Codes:
+        """(r,) the part of each row. Rows of one group, or time, are in one part: their targets say
+        more about each other than about rows to predict."""
+        if column is None:
+            return self.random.permutation(len(self.rows)) % PARTS
+        groups, place = np.unique(column, return_inverse=True)
+        parts: Codes = (self.random.permutation(len(groups)) % PARTS)[place.reshape(-1)]
+        return parts
 
     def _filled(self) -> Numbers:
         return np.where(np.isnan(self.numbers), self.fill, self.numbers)

@@ -2,8 +2,9 @@
 generalization"; Breiman 1996, "Stacked regressions", whose weights are not negative either).
 
 Fold f is served with weights that were learnt without the rows of fold f. So a row's out-of-fold
-prediction is what fold f's blend gives, and its error is that of a model that has seen nothing of
-the row.
+prediction is what fold f's blend gives. The other folds' models have seen its rows, which flatters
+the error of few rows: by 4 % of 30 rows of noise and seven members, by 1 % of 150. So few rows have
+equal weights.
 """
 
 from __future__ import annotations
@@ -28,8 +29,11 @@ from models.objectives.trained import learning_of
 from models.spec import TrainingSpec
 from models.training.engine import TrainedPopulation
 
+# Fewer rows of other folds teach no weights.
+FEWEST_ROWS = 100
 # A member with a smaller share of a fold's weights gets none: it costs more than it brings.
 LEAST_SHARE = 0.03
+SMALLEST_OUTPUT = 1e-9  # of a member that says nothing
 
 Vector = NDArray[np.float64]
 
@@ -54,8 +58,10 @@ def blend(
     rows = [folds[number].validation for number in most]
     found = _OutOfFold.of(spec, list(usable.values()), design, rows)
     weights = found.weights(spec)
-    kept = np.flatnonzero(weights.max(0) > 0).tolist()
     candidates = list(usable)
+    # If no member is better than a constant, one of them stays, without weight.
+    smallest = min(range(len(usable)), key=lambda place: _bytes(usable[candidates[place]]))
+    kept = np.flatnonzero(weights.max(0) > 0).tolist() or [smallest]
     served = ServedModel.blend(
         [usable[candidates[place]] for place in kept],
         torch.from_numpy(np.ascontiguousarray(weights[:, kept])),
@@ -174,7 +180,7 @@ class _OutOfFold:
         for fold in range(len(self._outputs)):
             others = range(fold) if spec.folds.type == "time" else range(len(self._outputs))
             used = [other for other in others if other != fold]
-            if not used:
+            if sum(len(self._outputs[other]) for other in used) < FEWEST_ROWS:
                 found.append(equal)
                 continue
             found.append(
@@ -227,22 +233,25 @@ class _OutOfFold:
 def least_loss(outputs: Tensor, targets: Tensor, loss: RowLoss) -> Vector:
     """(P,) weights, none below zero, whose sum of outputs (n, P, O) has the least mean loss against
     targets (n,); for squared errors, non-negative least squares. Small ones are left out, and the
-    rest found again."""
+    rest found again. All are 0 if nothing is better than the mean of the training targets."""
     count = outputs.shape[1]
+    sizes = outputs.square().mean((0, 2)).sqrt().numpy()
     used = np.arange(count)
     while True:
         found = np.zeros(count)
         found[used] = _minimum(outputs[:, used], targets, loss)
-        if found.sum() <= 0:  # a loss that no prediction at all makes smallest
-            return np.full(count, 1 / count)
-        large = found >= LEAST_SHARE * found.sum()
-        if large[used].all():
-            return found
+        shares = found * sizes
+        large = (shares >= LEAST_SHARE * shares.sum()) & (found > 0)
+        if large[used].all() or not large.any():
+            return np.where(large, found, 0.0)
         used = np.flatnonzero(large)
 
 
 def _minimum(outputs: Tensor, targets: Tensor, loss: RowLoss) -> Vector:
     count = outputs.shape[1]
+    # In one scale, because a member that diverged would hide the others' slopes.
+    sizes = outputs.square().mean((0, 2), keepdim=True).sqrt().clamp(min=SMALLEST_OUTPUT)
+    outputs = outputs / sizes
 
     def value(weights: Vector) -> tuple[float, Vector]:
         blended = torch.einsum("npo,p->no", outputs, torch.from_numpy(weights))
@@ -252,5 +261,5 @@ def _minimum(outputs: Tensor, targets: Tensor, loss: RowLoss) -> Vector:
 
     started = np.full(count, 1 / count)
     found = minimize(value, started, jac=True, method="L-BFGS-B", bounds=[(0, None)] * count)
-    weights: Vector = found.x
+    weights: Vector = found.x / sizes.flatten().numpy()
     return weights

@@ -153,7 +153,9 @@ class ServedModel(nn.Module):
         stacked = torch.stack([mean.double() for mean in means], dim=1)  # (F, parts, N, outputs)
         blended = (stacked * self.weights[:, :, None, None]).sum(1)
         has_spread = self.target.has_spread
-        return blended, self.target.spread(stacked, self.first_served) if has_spread else None
+        return blended, self.target.spread(
+            stacked, self.weights, self.first_served
+        ) if has_spread else None
 
     def forward(self, numbers: Tensor, codes: Tensor) -> tuple[Tensor, ...]:
         outputs, spread = self.outputs(numbers, codes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,10 @@ class BoostedTrees(FittedNetwork):
                 f"boosted trees need a system library ({error}): install libgomp1"
             ) from error
         data = lightgbm.Dataset(problem.x, problem.y, weight=problem.weights)
-        booster = lightgbm.train(self._settings(problem), data, self.settings.iterations)
+        try:
+            booster = lightgbm.train(self._settings(problem), data, self.settings.iterations)
+        except lightgbm.basic.LightGBMError as error:
+            raise ValueError(f"LightGBM refuses: {error}") from error
         parts = booster.model_to_string(num_iteration=-1).split("\nTree=")[1:]
         for buffer in self.buffers():
             buffer[place] = LEAF if buffer is self.feature else 0
@@ -83,8 +87,19 @@ class BoostedTrees(FittedNetwork):
             self._write(
                 place, tree, dict(line.split("=") for line in part.split("\n") if "=" in line)
             )
+        self._limit_unseen(place, problem)
         if not torch.isfinite(self.value[place]).all():
             raise ValueError("the trees have leaves without a finite value: scale the inputs")
+
+    def _limit_unseen(self, place: int, problem: Problem) -> None:
+        """A class without rows gets the score of half a row, not LightGBM's of next to nothing: one
+        row of it to predict would outweigh all others."""
+        if problem.outputs <= 2:
+            return
+        for unseen in set(range(problem.outputs)) - {*problem.y.astype(int).tolist()}:
+            self.feature[place, unseen :: problem.outputs] = LEAF
+            self.value[place, unseen :: problem.outputs] = 0.0
+            self.value[place, unseen, 0] = -math.log(2 * len(problem.y))
 
     def _settings(self, problem: Problem) -> dict[str, Any]:
         """LightGBM's parameters."""

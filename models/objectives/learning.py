@@ -52,9 +52,9 @@ class Target(nn.Module):
         """(F, N) weights of rows in the loss, by their targets (F, N); None: all weigh the same."""
         return None
 
-    def spread(self, parts: Tensor, first: int) -> Tensor:
+    def spread(self, parts: Tensor, weights: Tensor, first: int) -> Tensor:
         """(N,) how far the raw outputs of a blend's parts (F, parts, N, outputs) are from each
-        other, the mean over the folds from the `first` one on."""
+        other by their weights (F, parts), the mean over the folds from the `first` one on."""
         raise NotImplementedError
 
     def row_errors(self, actual: Vector, predicted: Vector) -> Vector:

@@ -110,6 +110,8 @@ def estimate(spec: TrainingSpec, profile: Profile, machine: Machine) -> Estimate
     table = TABLE_COPIES * 8 * profile.rows * (len(spec.features.kinds) + 1)
     training = max(trial.training_bytes(seen, lanes) for trial in trials)
     exporting = EXPORTER_BYTES + sum(trial.exporting_bytes() for trial in trials)
+    if spec.features.comparables or spec.features.group_means:
+        training += fitting.LINE_BYTES * seen * max(trial.inputs for trial in trials)
     if spec.features.comparables:
         references = min(seen, fitting.MOST_REFERENCES)
         exporting += GRAPH_COPIES * fitting.REFERENCE_BYTES * spec.k_folds * references

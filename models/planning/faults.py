@@ -85,8 +85,9 @@ def faults_of(spec: TrainingSpec, profile: Profile) -> list[SpecFault]:
                 "'perceptron' has a loss of its own and cannot be a member of a blend: use "
                 "'linear'",
             )
+        stops_early = given.early_stopping is not None and not given.architecture.is_fitted
         watched = given.early_stopping.fraction if given.early_stopping else None
-        if watched is not None and watched != spec.watched_fraction:
+        if stops_early and watched != spec.watched_fraction:
             refuse(
                 f"{at}/early_stopping/fraction",
                 "members of a blend that stop early watch the same rows: give all of them one "
@@ -112,6 +113,10 @@ def _at_member(pointer: str, at: str) -> str:
 
 def _neighbour_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None:
     """Of inputs from other rows' targets."""
+    takes_none = not any(own.architecture.takes_extras for _, own in _members(spec))
+    for name in ("comparables", "group_means"):
+        if takes_none and isinstance(getattr(spec.features, name), list):
+            refuse(f"/features/{name}", "only networks take them: add one to 'members'")
     if isinstance(spec.features.group_means, list):
         for place, name in enumerate(spec.features.group_means):
             pointer = f"/features/group_means/{place}"

@@ -14,7 +14,7 @@ FLOAT_BYTES, NUMBER_BYTES = 4, 8
 # Leaves of a tree with few and with many training rows: 16 and 48 had the lowest errors on 2,344
 # houses and on 16,000 diamonds.
 FEW_LEAVES, MANY_LEAVES, MANY_ROWS = 16, 48, 5_000
-NODE_BYTES = 16
+NODE_BYTES = 30  # in a graph; 16 while training
 TREE_ROW_SECONDS = 5e-9  # a row and a column, in each level of a tree
 TREE_BIN_SECONDS = 5e-9  # of 255 bins of a column, in each leaf
 FEWEST_COLUMNS = 8  # a tree that sees fewer seldom has two that belong together
@@ -22,14 +22,15 @@ VISIT_SECONDS = 65e-9  # a row in one tree
 # Kernel regression: coordinates, the most training rows that are all landmarks, and the landmarks
 # of more rows.
 COORDINATES, MOST_EXACT_ROWS, LANDMARKS = 64, 5_000, 2_000
-WEIGHING_SECONDS = 0.3
-SOLVING_RATE = 20e9  # multiplications a second in float64
+WEIGHING_SECONDS = 0.5
+SOLVING_RATE = 8e9  # multiplications a second in float64
 NEAR_SECONDS = 1e-9  # one coordinate of a landmark and a row
 MATRICES = 3  # of all pairs of landmarks at a time
 # Comparables: a row and a reference, and the most references.
 PAIR_SECONDS = 7e-9
 MOST_REFERENCES = 20_000
 REFERENCE_BYTES = 80  # in a graph
+LINE_BYTES = 10  # an input of a row, while a fold learns its comparables
 
 
 def leaves_of(architecture: BoostedTreesArchitecture, rows: int) -> int:

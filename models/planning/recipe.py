@@ -29,6 +29,8 @@ MANY_ROWS = 5_000
 DROPOUTS = (0.3, 0.1)
 # Epochs of a blend's networks with many rows; comparables tell them early what they would learn.
 FEWER_EPOCHS = 30
+# Of more classes, trees are not grown: each iteration has one for each.
+MOST_TREE_CLASSES = 20
 # Losses that trees minimise too.
 BLENDED_LOSSES = ("squared_error", "absolute_error", "huber", "cross_entropy")
 # With more rows, a second member per fold and more epochs are not worth their cost.
@@ -59,16 +61,18 @@ def _members(spec: TrainingSpec, profile: Profile) -> list[MemberSettings] | Non
     is_number = task_of(spec) == REGRESSION
     if spec.effort == "quick" or spec.loss not in (None, *BLENDED_LOSSES):
         return None
+    classes = next(own.distinct for own in profile.columns if own.name == spec.target)
     is_large = spec.effort == "standard" and seen_rows(spec, profile) >= MANY_ROWS
     network = {"max_epochs": FEWER_EPOCHS, "members_per_fold": 1} if is_large else {}
     networks = [{"dropout": dropout, **network} for dropout in DROPOUTS]
     if not is_number or "dropout" in spec.model_fields_set:
         del networks[1:]
     members = [MemberSettings(**_without(own, spec.model_fields_set)) for own in networks]
-    members.append(MemberSettings(architecture=BoostedTreesArchitecture(type="boosted_trees")))
+    if is_number or classes <= MOST_TREE_CLASSES:
+        members.append(MemberSettings(architecture=BoostedTreesArchitecture(type="boosted_trees")))
     if is_number and spec.loss in (None, "squared_error") and not is_large:
         members.append(MemberSettings(architecture=KernelArchitecture(type="kernel")))
-    return members
+    return members if len(members) > 1 else None
 
 
 def _member(spec: TrainingSpec, profile: Profile) -> TrainingSpec:

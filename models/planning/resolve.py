@@ -38,6 +38,7 @@ def resolve(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
     ------
     SpecError: listing everything that does not fit the table.
     """
+    spec = spec.inherited()
     target = column_of(profile, spec.target)
     if target is not None:
         spec = spec.model_copy(update={"task": _task(spec, profile, target)})
@@ -195,5 +196,7 @@ def _group_means(
 
 
 def _learns_from_neighbours(spec: TrainingSpec) -> bool:
-    """Whether `auto` may add inputs from other rows' targets: in blends that predict numbers."""
-    return spec.members is not None and spec.task == "regression"
+    """Whether `auto` may add inputs from other rows' targets: in blends that predict numbers. With
+    folds in time, a training row would see later targets, and a row to predict cannot."""
+    is_in_time = spec.folds.type == "time"
+    return spec.members is not None and spec.task == "regression" and not is_in_time

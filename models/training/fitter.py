@@ -48,8 +48,9 @@ class Fitter:
                 monitor.checkpoint(self.save)
                 raise Interrupted
             metrics = self._fit(place, member)
-            monitor.checkpoint(self.save)
+            # In this order: a run that resumes reports an epoch again rather than never.
             monitor.epoch_ended([metrics], self.members[place + 1 :])
+            monitor.checkpoint(self.save)
 
     def _fit(self, place: int, member: Member) -> MemberEpoch:
         own, course = self._inputs.of([member.fold]), self.courses[place]

@@ -75,9 +75,12 @@ class TargetScale(Target):
         bounded = torch.minimum(torch.maximum(prediction, self.low[members]), self.high[members])
         return torch.where(torch.isnan(output), self.overflow[members], bounded)
 
-    def spread(self, parts: Tensor, first: int) -> Tensor:
+    def spread(self, parts: Tensor, weights: Tensor, first: int) -> Tensor:
         """The standard deviation on the transformed target's scale."""
-        deviations = parts[..., 0].std(1, correction=0) * self.scale  # (F, N)
+        outputs, shares = parts[..., 0], (weights / weights.sum(1, keepdim=True)).unsqueeze(2)
+        shares = torch.where(torch.isnan(shares), 0.0, shares)  # of a fold without weights
+        middle = (shares * outputs).sum(1, keepdim=True)
+        deviations = (shares * (outputs - middle).square()).sum(1).sqrt() * self.scale  # (F, N)
         return deviations[first:].mean(0)
 
     def smear(self, factors: Tensor) -> None:
