@@ -555,7 +555,7 @@ def test_a_run_interrupted_again_and_again_goes_on(
             trained = start(case, in_chunks.specs, attempts[-1], checkpoints=checkpoints)
         except Interrupted:
             assert len(attempts) <= in_chunks.told.asked
-    assert len(attempts) > in_chunks.told.asked / 4
+    assert len(attempts) >= in_chunks.told.asked / 4
     assert_alike(trained, in_chunks.trained, 0)
     calls = [call for attempt in attempts for call in attempt.calls]
     assert_same_rows([row for call in calls for row in call], in_chunks.rows)
