@@ -77,7 +77,7 @@ def blend(
                 "standard_error": compared.get("standard_error"),
                 "left_out": None
                 if shares.get(place, 0.0) > 0
-                else ("it adds nothing" if place in usable else "it failed in some folds"),
+                else ("it adds nothing" if place in usable else _unusable(trained[place])),
             }
         )
     return served, {"blend": {"members": members, "cheaper": _cheaper(members, _bytes(served))}}
@@ -88,6 +88,13 @@ def _served(spec: TrainingSpec, population: TrainedPopulation) -> ServedModel | 
     if all(course.best_epoch == 0 for course in population.courses):
         return None
     return ServedModel.of(population, latest_alone=spec.folds.type == "time")
+
+
+def _unusable(population: TrainedPopulation) -> str:
+    """Why it cannot serve the folds of the blend."""
+    if any(course.stopped_by == "non_finite" for course in population.courses):
+        return "it failed in some folds"
+    return "the run was stopped before it had trained in all folds"
 
 
 def _bytes(served: ServedModel) -> int:

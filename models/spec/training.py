@@ -346,13 +346,13 @@ class TrainingSpec(MemberSettings):
     )
 
     def trials(self) -> list[TrainingSpec]:
-        """The specs that a resolved spec trains: itself, or one for each member of a blend."""
+        """The specs that it trains: itself, or one for each member of a blend."""
         if self.members is None:
             return [self]
         return [
             self.model_copy(
                 update={"members": None}
-                | {name: getattr(member, name) for name in MemberSettings.model_fields}
+                | {name: getattr(member, name) for name in member.model_fields_set}
             )
             for member in self.members
         ]
@@ -361,7 +361,7 @@ class TrainingSpec(MemberSettings):
     def watched_fraction(self) -> float | None:
         """The share of a fold's training rows that early stopping watches; None: it watches none.
         Members of a blend that watch rows watch the same ones."""
-        stopping = [own.early_stopping for own in self.members or [self]]
+        stopping = [trial.early_stopping for trial in self.trials()]
         return next((own.fraction for own in stopping if own is not None), None)
 
 
