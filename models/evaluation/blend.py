@@ -99,7 +99,9 @@ def _served(spec: TrainingSpec, population: TrainedPopulation) -> ServedModel | 
 def _failure(population: TrainedPopulation) -> str:
     """Why a member is usable in none or not in all of the served folds."""
     troubles = [course.trouble for course in population.courses if course.trouble is not None]
-    return f"it failed at {troubles[0]}" if troubles else "it had not trained in all folds"
+    if troubles:
+        return f"it failed at {troubles[0]}"
+    return "the run was stopped before it had trained in all folds"
 
 
 def _bytes(served: ServedModel) -> int:

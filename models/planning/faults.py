@@ -85,25 +85,29 @@ def faults_of(spec: TrainingSpec, profile: Profile) -> list[SpecFault]:
                 "'perceptron' has a loss of its own and cannot be a member of a blend: use "
                 "'linear'",
             )
-        stops_early = given.early_stopping is not None and not given.architecture.is_fitted
-        watched = given.early_stopping.fraction if given.early_stopping else None
-        if stops_early and watched != spec.watched_fraction:
-            refuse(
-                f"{at}/early_stopping/fraction",
-                "members of a blend that stop early watch the same rows: give all of them one "
-                "fraction",
-            )
     _neighbour_faults(spec, profile, refuse)
     _target_faults(spec, profile, refuse)
     _fold_faults(spec, profile, refuse)
     return faults
 
 
-def _members(spec: TrainingSpec) -> list[tuple[str, MemberSettings]]:
-    """The members, or the spec itself, each with the pointer to its place."""
+def watched_faults(spec: TrainingSpec) -> list[SpecFault]:
+    """Members of a resolved spec that stop early by other rows than the first that does."""
+    return [
+        SpecFault(
+            f"{at}/early_stopping/fraction",
+            "members of a blend that stop early watch the same rows: give all of them one fraction",
+        )
+        for at, trial in _members(spec)
+        if trial.early_stopping and trial.early_stopping.fraction != spec.watched_fraction
+    ]
+
+
+def _members(spec: TrainingSpec) -> list[tuple[str, TrainingSpec]]:
+    """The specs that it trains, each with the pointer to the place of its settings."""
     if spec.members is None:
         return [("", spec)]
-    return [(f"/members/{place}", member) for place, member in enumerate(spec.members)]
+    return [(f"/members/{place}", trial) for place, trial in enumerate(spec.trials())]
 
 
 def _at_member(pointer: str, at: str) -> str:
@@ -140,7 +144,7 @@ def _target_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None
             refuse("/loss", f"'{spec.loss}' does not apply to {spec.task}: use one of {known}")
         found = [
             (_at_member(pointer, at), detail)
-            for (at, _), trial in zip(_members(spec), spec.trials(), strict=True)
+            for at, trial in _members(spec)
             for pointer, detail in objective.faults(trial, target)
         ]
         for pointer, detail in dict.fromkeys(found):

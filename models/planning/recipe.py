@@ -45,13 +45,11 @@ def apply_recipe(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
         spec = spec.model_copy(update={"members": _members(spec, profile)})
     if spec.members is None:
         return _member(spec, profile)
-    members = []
-    for given in spec.members:
-        own = {name: getattr(given, name) for name in given.model_fields_set}
-        trial = _member(spec.model_copy(update={"members": None} | own), profile)
-        members.append(
-            MemberSettings(**{name: getattr(trial, name) for name in MemberSettings.model_fields})
-        )
+    trials = [_member(trial, profile) for trial in spec.trials()]
+    members = [
+        MemberSettings(**{name: getattr(trial, name) for name in MemberSettings.model_fields})
+        for trial in trials
+    ]
     return spec.model_copy(update={"members": members})
 
 

@@ -13,6 +13,7 @@ from models.planning.faults import (
     column_of,
     faults_of,
     remedy,
+    watched_faults,
 )
 from models.planning.recipe import apply_recipe
 from models.spec import Comparables, Features, Task, TrainingSpec
@@ -38,7 +39,6 @@ def resolve(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
     ------
     SpecError: listing everything that does not fit the table.
     """
-    spec = spec.inherited()
     target = column_of(profile, spec.target)
     if target is not None:
         spec = spec.model_copy(update={"task": _task(spec, profile, target)})
@@ -61,6 +61,8 @@ def resolve(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
     if not kinds:
         raise SpecError([_nothing_left(left_out, profile)])
     spec = apply_recipe(spec, profile)
+    if faults := watched_faults(spec):
+        raise SpecError(faults)
     located = _coordinates(spec, profile, kinds)
     resolved = spec.model_copy(
         update={

@@ -345,22 +345,8 @@ class TrainingSpec(MemberSettings):
         "ones.",
     )
 
-    def inherited(self) -> TrainingSpec:
-        """The spec, in which each member has what it left out, if the spec has it."""
-        if self.members is None:
-            return self
-        shared = self.model_fields_set & MemberSettings.model_fields.keys()
-        members = [
-            MemberSettings(
-                **{name: getattr(self, name) for name in shared}
-                | {name: getattr(member, name) for name in member.model_fields_set}
-            )
-            for member in self.members
-        ]
-        return self.model_copy(update={"members": members})
-
     def trials(self) -> list[TrainingSpec]:
-        """The specs that a resolved spec trains: itself, or one for each member of a blend."""
+        """The specs that it trains: itself, or one for each member of a blend."""
         if self.members is None:
             # Only blends leave these open. A spec that an earlier version resolved had neither.
             is_open = "auto" in (self.features.comparables, self.features.group_means)
@@ -369,7 +355,7 @@ class TrainingSpec(MemberSettings):
         return [
             self.model_copy(
                 update={"members": None}
-                | {name: getattr(member, name) for name in MemberSettings.model_fields}
+                | {name: getattr(member, name) for name in member.model_fields_set}
             )
             for member in self.members
         ]
@@ -378,8 +364,8 @@ class TrainingSpec(MemberSettings):
     def watched_fraction(self) -> float | None:
         """The share of a fold's training rows that early stopping watches; None: it watches none.
         Members of a blend that watch rows watch the same ones."""
-        networks = [own for own in self.members or [self] if not own.architecture.is_fitted]
-        stopping = [own.early_stopping for own in networks]
+        networks = [trial for trial in self.trials() if not trial.architecture.is_fitted]
+        stopping = [trial.early_stopping for trial in networks]
         return next((own.fraction for own in stopping if own is not None), None)
 
 

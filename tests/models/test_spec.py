@@ -102,6 +102,8 @@ def test_a_field_given_under_both_names_is_refused(
             {"architecture": {"type": "linear", "hidden_sizes": [3]}},
             ("architecture", "linear", "hidden_sizes"),
         ),
+        ({"members": [{}, {"epochs": 5}]}, ("members", 1, "epochs")),
+        ({"members": [{"k_folds": 3}, {}]}, ("members", 0, "k_folds")),  # all share the folds
     ],
 )
 def test_unknown_fields_are_refused(spec: dict[str, Any], place: tuple[str, ...]) -> None:
@@ -134,6 +136,11 @@ def test_dropout_below_one_is_taken() -> None:
         ({"holdout": {"fraction": 0}}, ("holdout", "fraction")),
         ({"seed": -1}, ("seed",)),
         ({"members_per_fold": 0}, ("members_per_fold",)),
+        ({"members": []}, ("members",)),
+        ({"members": [{}]}, ("members",)),
+        ({"members": [{}] * 17}, ("members",)),
+        ({"members": [{}, {"dropout": 1}]}, ("members", 1, "dropout")),
+        ({"members": [{}, {}], "weights": "best"}, ("weights",)),
         ({"label_smoothing": 0.5}, ("label_smoothing",)),
         ({"label_smoothing": -0.1}, ("label_smoothing",)),
         ({"class_weights": {"yes": 0}}, None),
@@ -154,7 +161,7 @@ def test_numbers_have_bounds(spec: dict[str, Any], place: tuple[str, ...] | None
 @pytest.mark.parametrize(
     "spec",
     [
-        {"architecture": {"type": "boosted_trees"}},
+        {"architecture": {"type": "random_forest"}},
         {"architecture": {"type": "mlp", "numeric_embedding": {"type": "one_hot"}}},
         {"task": "ranking"},
         {"loss": "focal"},

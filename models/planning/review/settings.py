@@ -24,7 +24,9 @@ def settings_warnings(spec: TrainingSpec, profile: Profile) -> list[SpecWarning]
     """One function per topic, in the order in which warnings are shown."""
     matters = (_kept, _missing_target, _levels_cut, _capacity)
     found = [warning for matter in matters for warning in matter(spec, profile)]
-    return found + [warning for trial in spec.trials() for warning in _decay(trial, profile)]
+    networks = [trial for trial in spec.trials() if not trial.architecture.is_fitted]
+    decays = [warning for trial in networks for warning in _decay(trial, profile)]
+    return [*found, *dict.fromkeys(decays)]  # members of a blend often decay alike
 
 
 def _kept(spec: TrainingSpec, profile: Profile) -> Iterator[SpecWarning]:

@@ -19,6 +19,11 @@ from houses import build, house_frame, lay
 
 PRICE = {"Content-Type": "text/csv", "Accept": "text/csv"}
 COLUMNS = ["prediction", "low", "high"]
+BLEND = [
+    {"optimizer": {"learning_rate": 0.02}, "batch_size": 16},
+    {"architecture": {"type": "boosted_trees", "iterations": 20, "leaf_rows": 5}},
+    {"architecture": {"type": "kernel"}},
+]
 
 
 def exported(client: TestClient, model_id: str, folder: Path) -> Path:
@@ -61,9 +66,10 @@ def numbers(text: str) -> np.ndarray:
     [
         ({"members_per_fold": 2}, True),
         ({"preprocessing": {"target_transform": "none"}}, True),
+        ({"members": BLEND, "weights": "mean", "k_folds": 3}, True),
         ({}, False),
     ],
-    ids=["spread within folds", "target's own scale", "of a version without intervals"],
+    ids=["spread within folds", "target's own scale", "blend", "of a version without intervals"],
 )
 def test_the_script_gives_the_prices_and_bounds_of_the_service(
     client: TestClient, tmp_path: Path, spec: dict[str, Any], has_intervals: bool

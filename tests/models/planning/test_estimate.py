@@ -82,9 +82,13 @@ RUNS = [
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run.rows} x {run.columns} {run.spec}")
 def test_recorded_runs_are_estimated_within_a_factor_of_two(run: Run) -> None:
     described = run.profile()
-    transform = {"preprocessing": {"target_transform": "log"}, "early_stopping": None}
+    common = {
+        "effort": "quick",
+        "preprocessing": {"target_transform": "log"},
+        "early_stopping": None,
+    }
     spec = resolve(
-        TrainingSpec.model_validate({"target": "price", **transform, **run.spec}), described
+        TrainingSpec.model_validate({"target": "price", **common, **run.spec}), described
     )
     found = estimate(spec, described, Machine(1, CORE_RATE))
     assert 0.5 < found.seconds / run.seconds < 2

@@ -25,6 +25,9 @@ from models.tables.profile import Profile, profile
 from models.tables.table import read_table
 
 ROWS = 40
+LINE: dict[str, Any] = {"architecture": {"type": "linear"}}
+KERNEL: dict[str, Any] = {"architecture": {"type": "kernel"}}
+MLP: dict[str, Any] = {"architecture": {"type": "mlp", "hidden_sizes": [8]}}
 
 
 def profile_of(frame: pd.DataFrame) -> Profile:
@@ -119,6 +122,39 @@ def test_log_is_the_default_for_skewed_positive_targets(
 def test_a_transform_of_the_users_is_kept(houses: Profile) -> None:
     asked = spec_of(preprocessing={"target_transform": "none"})
     assert resolve(asked, houses).preprocessing.target_transform == "none"
+
+
+@pytest.mark.parametrize(
+    ("spec", "fractions", "watched"),
+    [
+        (
+            {"members": [MLP | {"early_stopping": {"fraction": 0.2}}, MLP]}
+            | {"early_stopping": {"fraction": 0.2}},
+            [0.2, 0.2],
+            0.2,
+        ),
+        (
+            {"members": [KERNEL, LINE, MLP | {"early_stopping": {"fraction": 0.2}}]},
+            [None, None, 0.2],
+            0.2,
+        ),
+        (
+            {"members": [MLP, MLP | {"early_stopping": {"fraction": 0.3}}], "early_stopping": None},
+            [None, 0.3],
+            0.3,
+        ),
+        ({"members": [KERNEL, LINE]}, [None, None], None),
+    ],
+)
+def test_members_watch_the_rows_of_the_spec(
+    houses: Profile, spec: dict[str, Any], fractions: list[float | None], watched: float | None
+) -> None:
+    """Those that are solved, and lines, watch none."""
+    resolved = resolve(spec_of(**spec), houses)
+    stopping = [trial.early_stopping for trial in resolved.trials()]
+    assert [own and own.fraction for own in stopping] == fractions
+    assert resolved.watched_fraction == watched
+    assert resolve(resolved, houses) == resolved
 
 
 # Refusing.
@@ -230,6 +266,62 @@ REFUSALS: dict[str, tuple[dict[str, Any], str, str]] = {
         "no order in time",
     ),
     "missing times": ({"folds": {"type": "time", "column": "seen"}}, "/folds/column", "8 rows"),
+    "a perceptron in a blend": (
+        {"target": "quarter", "members": [MLP, {"architecture": {"type": "perceptron"}}]},
+        "/members/1/architecture/type",
+        "use 'linear'",
+    ),
+    "a kernel in a blend of classes": (
+        {"target": "quarter", "members": [MLP, KERNEL]},
+        "/members/1/architecture/type",
+        "kernel and ridge predict numbers",
+    ),
+    "a kernel in a blend of absolute errors": (
+        {"loss": "absolute_error", "members": [MLP, KERNEL]},
+        "/loss",
+        "'squared_error', not 'absolute_error'",
+    ),
+    "a batch of one row in a blend": (
+        {
+            "members": [LINE, {"architecture": {"type": "mlp", "normalization": "batch"}}],
+            "batch_size": 1,
+        },
+        "/members/1/batch_size",
+        "batch normalization",
+    ),
+    "members that watch other rows": (
+        {"members": [MLP, KERNEL, MLP | {"early_stopping": {"fraction": 0.2}}]},
+        "/members/2/early_stopping/fraction",
+        "one fraction",
+    ),
+    "a member that watches other rows than the spec": (
+        {
+            "members": [MLP, MLP | {"early_stopping": {"fraction": 0.1}}],
+            "early_stopping": {"fraction": 0.2},
+        },
+        "/members/1/early_stopping/fraction",
+        "one fraction",
+    ),
+    "group means of no column": (
+        {"features": {"group_means": ["quarter", "street"]}},
+        "/features/group_means/1",
+        "no column 'street'",
+    ),
+    "group means of the target": (
+        {"features": {"group_means": ["price"]}},
+        "/features/group_means/0",
+        "target",
+    ),
+    "group means of an excluded column": (
+        {"features": {"group_means": ["area", "year"], "exclude": ["year"]}},
+        "/features/group_means/1",
+        "not a feature",
+    ),
+    "comparables without a place": (
+        {"features": {"comparables": ["attributes", "location"]}},
+        "/features/comparables/1",
+        "features.coordinates",
+    ),
 }
 
 
@@ -438,6 +530,17 @@ def test_decay_that_shrinks_nothing_is_warned_of(
     houses: Profile, spec: dict[str, Any], warned: bool
 ) -> None:
     assert (("decay_without_effect", None) in codes_of(spec_of(**spec), houses)) is warned
+
+
+def test_networks_of_a_blend_that_decay_alike_have_one_warning(houses: Profile) -> None:
+    """Members that are solved do not decay."""
+    alike, other = {**MLP, "dropout": 0.1}, {**MLP, "weight_decay": 2e-4}
+    spec = resolve(spec_of(members=[MLP, KERNEL, alike, other], weight_decay=1e-4), houses)
+    found = [w for w in settings_warnings(spec, houses) if w.code == "decay_without_effect"]
+    assert [warning.detail[:20] for warning in found] == [
+        "weight_decay 0.0001 ",
+        "weight_decay 0.0002 ",
+    ]
 
 
 def test_the_decay_that_is_advised_is_felt() -> None:
