@@ -30,7 +30,7 @@ from models.spec import TrainingSpec
 from models.training.engine import TrainedPopulation
 
 # Fewer rows of other folds teach no weights.
-FEWEST_ROWS = 100
+FEWEST_ROWS = 40
 # A member with a smaller share of a fold's weights gets none: it costs more than it brings.
 LEAST_SHARE = 0.03
 SMALLEST_OUTPUT = 1e-9  # of a member that says nothing
@@ -237,13 +237,11 @@ def least_loss(outputs: Tensor, targets: Tensor, loss: RowLoss) -> Vector:
     targets (n,); for squared errors, non-negative least squares. Small ones are left out, and the
     rest found again. All are 0 if nothing is better than the mean of the training targets."""
     count = outputs.shape[1]
-    sizes = outputs.square().mean((0, 2)).sqrt().numpy()
     used = np.arange(count)
     while True:
         found = np.zeros(count)
         found[used] = _minimum(outputs[:, used], targets, loss)
-        shares = found * sizes
-        large = (shares >= LEAST_SHARE * shares.sum()) & (found > 0)
+        large = (found >= LEAST_SHARE * found.sum()) & (found > 0)
         if large[used].all() or not large.any():
             return np.where(large, found, 0.0)
         used = np.flatnonzero(large)

@@ -202,7 +202,7 @@ def test_a_member_without_a_solution_fails_alone(
     ]
     assert [course.best_epoch for course in fitter.courses] == [0, 1, 0]
     assert [course.trouble and course.trouble.layer for course in fitter.courses] == [
-        "the rows",
+        "the solution: the rows",
         None,
         "the solution",
     ]
