@@ -101,6 +101,8 @@ def _failure(population: TrainedPopulation) -> str:
     troubles = [course.trouble for course in population.courses if course.trouble is not None]
     if troubles:
         return f"it failed at {troubles[0]}"
+    if any(course.stopped_by == "non_finite" for course in population.courses):
+        return "it failed in some folds"
     return "the run was stopped before it had trained in all folds"
 
 
@@ -250,8 +252,8 @@ def least_loss(outputs: Tensor, targets: Tensor, loss: RowLoss) -> Vector:
 def _minimum(outputs: Tensor, targets: Tensor, loss: RowLoss) -> Vector:
     count = outputs.shape[1]
     # In one scale, because a member that diverged would hide the others' slopes.
-    sizes = outputs.square().mean((0, 2), keepdim=True).sqrt().clamp(min=SMALLEST_OUTPUT)
-    outputs = outputs / sizes
+    sizes = outputs.square().mean((0, 2), keepdim=True).sqrt()
+    outputs = outputs / sizes.clamp(min=SMALLEST_OUTPUT)
 
     def value(weights: Vector) -> tuple[float, Vector]:
         blended = torch.einsum("npo,p->no", outputs, torch.from_numpy(weights))
@@ -261,5 +263,8 @@ def _minimum(outputs: Tensor, targets: Tensor, loss: RowLoss) -> Vector:
 
     started = np.full(count, 1 / count)
     found = minimize(value, started, jac=True, method="L-BFGS-B", bounds=[(0, None)] * count)
-    weights: Vector = found.x / sizes.flatten().numpy()
+    size = sizes.flatten().numpy()
+    weights: Vector = np.where(
+        size > SMALLEST_OUTPUT, found.x / np.maximum(size, SMALLEST_OUTPUT), 0.0
+    )
     return weights

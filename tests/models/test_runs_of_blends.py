@@ -91,12 +91,18 @@ def test_intervals_follow_the_spread_between_the_parts(
     [spread] = core.run([SPREAD], {"numbers": design.numbers, "codes": design.codes})
     expected = np.zeros(len(design))
     models = [ServedModel.of(population) for population in trained]
-    for place in range(3):
+    served, _ = blend(case.spec, trained, case.design, case.folds)
+    assert served.weights is not None
+    assert served.weights.shape[1] == len(trained)
+    for place, weights in enumerate(served.weights.numpy()):
+        shares = weights / weights.sum()
         raw = [
             raw_outputs(model.fold(place), design.numbers, design.codes)[0].double().mean(0)[:, 0]
             for model in models
         ]
-        expected += np.stack(raw).std(axis=0) * model_scale(models[0], place) / 3
+        outputs = np.stack(raw)
+        squares = (outputs - shares @ outputs) ** 2
+        expected += np.sqrt(shares @ squares) * model_scale(models[0], place) / 3
     np.testing.assert_allclose(spread, expected, rtol=1e-4)
     table = pd.read_parquet(outcome.artifacts["oof.parquet"])
     inside = (table["low"] <= table["actual"]) & (table["actual"] <= table["high"])

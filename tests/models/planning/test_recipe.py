@@ -28,6 +28,8 @@ def of_classes(houses: Profile, classes: int) -> Profile:
 
 def recipe(houses: Profile, rows: int, **spec: Any) -> TrainingSpec:
     described = TrainingSpec.model_validate({"target": "price", "task": "regression", **spec})
+    if described.task == "classification":
+        houses = of_classes(houses, 5)
     return apply_recipe(described, houses.model_copy(update={"rows": rows}))
 
 

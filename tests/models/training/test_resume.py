@@ -220,7 +220,7 @@ def test_running_statistics_belong_to_the_best_weights(tmp_path: Path) -> None:
         for place, course in enumerate(longer.courses)
         if 1 < course.best_epoch < course.epochs
     )
-    spec = case.spec.model_copy(update={"max_epochs": course.best_epoch, "early_stopping": None})
+    spec = case.spec.model_copy(update={"max_epochs": course.best_epoch})
     trainer = trainer_of(case, torch.float64, [spec])
     live = trainer.train(Monitor()).network.state_dict()
     for name, value in longer.network.state_dict().items():
