@@ -227,7 +227,6 @@ class _CallbackMonitor(Monitor):
         self._shown = min(
             range(len(trials)), key=lambda trial: trials[trial].architecture.is_fitted
         )
-        self._max_epochs = max(trial.max_epochs for trial in trials)
         self._fraction = 0.0
         self._epoch = 0
         self._folds_active = spec.k_folds
@@ -240,7 +239,7 @@ class _CallbackMonitor(Monitor):
         self._fraction, self._epoch = fraction, epoch
         now = time.monotonic()
         if self._first is None:
-            is_fresh = fraction * self._max_epochs <= 1
+            is_fresh = fraction * self._spec.max_epochs <= 1
             self._first = (self._began, 0.0) if is_fresh else (now, fraction)
         if now - self._reported_at > REPORT_INTERVAL:
             self._report([])
@@ -261,7 +260,7 @@ class _CallbackMonitor(Monitor):
             Progress(
                 fraction=self._fraction,
                 epoch=self._epoch,
-                max_epochs=self._max_epochs,
+                max_epochs=self._spec.max_epochs,
                 folds_total=self._spec.k_folds,
                 folds_active=self._folds_active,
                 eta_s=self._eta(),

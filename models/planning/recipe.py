@@ -50,7 +50,8 @@ def apply_recipe(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
         MemberSettings(**{name: getattr(trial, name) for name in MemberSettings.model_fields})
         for trial in trials
     ]
-    return spec.model_copy(update={"members": members})
+    longest = max(member.max_epochs for member in members)  # shown as the job's
+    return spec.model_copy(update={"members": members, "max_epochs": longest})
 
 
 def _members(spec: TrainingSpec, profile: Profile) -> list[MemberSettings] | None:
