@@ -172,26 +172,30 @@ def _did_you_mean(name: str, known: Sequence[str]) -> str:
 
 @lru_cache
 def _homes(document: str) -> dict[str, list[str]]:
-    """For each field of a schema (given as JSON), the dotted paths at which it occurs."""
+    """For each field of a schema (given as JSON), the dotted paths at which it occurs: in every
+    spec, or else in some types of an object."""
     root = json.loads(document)
-    found: dict[str, list[str]] = {}
+    always: dict[str, list[str]] = {}
+    by_type: dict[str, list[str]] = {}
 
-    def look(schema: Schema, path: str, seen: tuple[str, ...]) -> None:
+    def look(schema: Schema, path: str, seen: tuple[str, ...], found: dict[str, list[str]]) -> None:
         reference = schema.get("$ref")
         if reference in seen:
             return
         if reference:
-            look(root["$defs"][reference.rpartition("/")[2]], path, (*seen, reference))
-        for branch in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
-            look(branch, path, seen)
+            look(root["$defs"][reference.rpartition("/")[2]], path, (*seen, reference), found)
+        for branch in schema.get("anyOf", ()):
+            look(branch, path, seen, found)
+        for branch in schema.get("oneOf", ()):
+            look(branch, path, seen, by_type)
         for name, field in schema.get("properties", {}).items():
             places = found.setdefault(name, [])
             if path + name not in places:
                 places.append(path + name)
-            look(field, f"{path}{name}.", seen)
+            look(field, f"{path}{name}.", seen, found)
 
-    look(root, "", ())
-    return found
+    look(root, "", (), always)
+    return by_type | always
 
 
 def _as_member(value: object, schemas: list[Schema], root: Schema, location: Location) -> str:

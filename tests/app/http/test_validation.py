@@ -68,7 +68,7 @@ def answer(client: TestClient, spec: dict[str, Any]) -> Any:
         (
             {"architecture": {"hidden_sizes": [8]}},
             "/architecture",
-            "'type' is missing: it must be one of 'linear', 'mlp', 'perceptron', 'realmlp'",
+            "'type' is missing: it must be one of 'boosted_trees', 'kernel', 'linear', 'mlp'",
         ),
     ],
 )
