@@ -112,10 +112,9 @@ def estimate(spec: TrainingSpec, profile: Profile, machine: Machine) -> Estimate
     exporting = EXPORTER_BYTES + sum(trial.exporting_bytes() for trial in trials)
     if spec.features.comparables or spec.features.group_means:
         training += fitting.LINE_BYTES * seen * max(trial.inputs for trial in trials)
-    if spec.features.comparables:
-        references = min(seen, fitting.MOST_REFERENCES)
-        exporting += GRAPH_COPIES * fitting.REFERENCE_BYTES * spec.k_folds * references
     memory = PROCESS_BYTES + LANE_BYTES * lanes + table + max(training, exporting)
+    if spec.features.comparables:
+        memory += spec.k_folds * fitting.comparing_bytes(seen)
     work = _reading_seconds(spec, profile)
     work += _comparing_seconds(spec, profile, seen, machine.cores)
     work += sum(trial.seconds(profile, seen, machine.cores) for trial in trials)

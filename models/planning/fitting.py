@@ -29,7 +29,8 @@ MATRICES = 3  # of all pairs of landmarks at a time
 # Comparables: a row and a reference, and the most references.
 PAIR_SECONDS = 7e-9
 MOST_REFERENCES = 20_000
-REFERENCE_BYTES = 80  # in a graph
+REFERENCE_BYTES = 8_000  # a fold's, with those of its parts; of 21,613 rows
+COMPARED_BYTES = 250  # the features of a row in a fold
 LINE_BYTES = 10  # an input of a row, while a fold learns its comparables
 
 
@@ -92,6 +93,11 @@ def row_seconds(architecture: Architecture, inputs: int, rows: int, outputs: int
             return NEAR_SECONDS * COORDINATES * landmarks_of(rows)
         case _:
             return NEAR_SECONDS * inputs
+
+
+def comparing_bytes(rows: int) -> int:
+    """Of one fold."""
+    return REFERENCE_BYTES * min(rows, MOST_REFERENCES) + COMPARED_BYTES * rows
 
 
 def comparing_seconds(rows: int, references: int) -> float:
