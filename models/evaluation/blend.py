@@ -68,6 +68,7 @@ def blend(
         latest_alone=spec.folds.type == "time",
     )
     shares = dict(zip(candidates, weights.mean(0).tolist(), strict=True))
+    served_places = {candidates[place] for place in kept}
     column = None if design.fold_column is None else design.fold_column[np.concatenate(rows)]
     errors = found.compare(spec, weights, column)
     members = []
@@ -82,7 +83,7 @@ def blend(
                 "difference": compared.get("difference"),
                 "standard_error": compared.get("standard_error"),
                 "left_out": None
-                if shares.get(place, 0.0) > 0
+                if place in served_places
                 else ("it adds nothing" if place in usable else _failure(trained[place])),
             }
         )
@@ -169,8 +170,8 @@ class _OutOfFold:
         return cls(learning_of(spec), targets, [design.target[own] for own in rows], outputs)
 
     def weights(self, spec: TrainingSpec) -> Vector:
-        """(F, P): each fold's from the rows of the others; in time, of earlier ones, and equal
-        ones for the first fold."""
+        """(F, P): each fold's from the rows of the others, in time of earlier ones; equal ones if
+        those are few."""
         count = self._outputs[0].shape[1]
         equal = np.full(count, 1 / count)
         if spec.weights == "mean":
