@@ -20,8 +20,7 @@ from torch import Tensor
 
 from models.data.design import Design
 from models.data.folds import FoldRows
-from models.export.served import ServedModel, raw_outputs
-from models.networks.population import take
+from models.export.served import ServedModel, outputs_of_parts
 from models.objectives.learning import Learning, Target
 from models.objectives.losses import RowLoss
 from models.objectives.metrics import jackknife, units
@@ -153,20 +152,14 @@ class _OutOfFold:
         design: Design,
         rows: Sequence[NDArray[np.int64]],
     ) -> _OutOfFold:
+        # Together, because all parts see the same comparables.
+        together = ServedModel.blend(models, torch.ones(len(rows), len(models)))
+        by_fold = [together.fold(place) for place in range(len(rows))]
         outputs = [
-            torch.stack(
-                [
-                    raw_outputs(model.fold(place), design.numbers[own], design.codes[own])[0]
-                    .double()
-                    .mean(0)
-                    for model in models
-                ],
-                dim=1,
-            )
-            for place, own in enumerate(rows)
+            outputs_of_parts(model, design.numbers[own], design.codes[own])[0].transpose(0, 1)
+            for model, own in zip(by_fold, rows, strict=True)
         ]
-        targets = [models[0].fold(place).target for place in range(len(rows))]
-        targets = [take(target, torch.tensor([0])) for target in targets]
+        targets = [model.target for model in by_fold]
         return cls(learning_of(spec), targets, [design.target[own] for own in rows], outputs)
 
     def weights(self, spec: TrainingSpec) -> Vector:

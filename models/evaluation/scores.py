@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from models.evaluation.perceptron import perceptron_report
 from models.export.served import ServedModel, predict, raw_outputs
 from models.objectives import objective_of
 from models.objectives.base import Outputs
-from models.objectives.learning import Assessment, Learning, Scored
+from models.objectives.learning import Assessment, Scored
 from models.objectives.metrics import Metrics, Units, mean_and_deviation, units
 from models.objectives.trained import learning_of
 from models.spec import TrainingSpec
@@ -194,12 +194,20 @@ def evaluate(
             )
         summaries.append(_summary(number, fold, own, metrics))
 
-    def explained(rows_of: Callable[[FoldRows], np.ndarray]) -> list[float]:
-        return [
-            _explained(served.fold(place), learning, rows_of(folds[number]), design, truths)
-            for place, number in enumerate(served.folds)
-        ]
+    def explained_by(place: int, rows: np.ndarray, predicted: Vector) -> float:
+        """R² of a fold's model on rows, on the learnt scale; 0 if the truths do not vary."""
+        target = served.fold(place).target
+        constant = learning.constant_error(target, truths)
+        errors = target.row_errors(design.target[rows], predicted)
+        return 1 - float(np.mean(errors)) / constant if constant > 0 else 0.0
 
+    def explained_in_training(place: int, number: int) -> float:
+        rows = folds[number].train
+        rows = rows[:: -(-len(rows) // MOST_EXPLAINED_ROWS)]
+        known = predict(served.fold(place), design.numbers[rows], design.codes[rows])
+        return explained_by(place, rows, known.values)
+
+    places = list(enumerate(served.folds))
     own_rows = [folds[number] for number in served.folds]
     return Scores(
         out_of_fold=found.prediction,
@@ -218,8 +226,13 @@ def evaluate(
         else None,
         diagnosis=list(
             diagnose(
-                train_r2=explained(lambda fold: fold.train) if served.learns_smoothly else None,
-                validation_r2=explained(lambda fold: fold.validation),
+                train_r2=[explained_in_training(*fold) for fold in places]
+                if served.learns_smoothly
+                else None,
+                validation_r2=[
+                    explained_by(place, rows, found.prediction[rows])
+                    for place, rows in ((at, folds[number].validation) for at, number in places)
+                ],
                 best_epochs=[summaries[fold]["best_epoch"] for fold in served.folds],
                 max_epochs=spec.max_epochs,
                 watched=spec.members is None and spec.early_stopping is not None,
@@ -288,15 +301,3 @@ def _score_holdout(
         units(spec, holdout.fold_column, len(holdout)),
     )
     return {"rows": len(holdout), **learning_of(spec).assess_holdout(assessment, scored)}
-
-
-def _explained(
-    model: ServedModel, learning: Learning, rows: np.ndarray, design: Design, truths: Vector
-) -> float:
-    """R² of a fold's model on some of the rows, on the learnt scale; 0 if the truths do not
-    vary."""
-    rows = rows[:: -(-len(rows) // MOST_EXPLAINED_ROWS)]
-    predicted = predict(model, design.numbers[rows], design.codes[rows]).values
-    errors = model.target.row_errors(design.target[rows], predicted)
-    constant = learning.constant_error(model.target, truths)
-    return 1 - float(np.mean(errors)) / constant if constant > 0 else 0.0

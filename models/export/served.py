@@ -139,23 +139,32 @@ class ServedModel(nn.Module):
             latest_alone=latest_alone,
         )
 
-    def outputs(self, numbers: Tensor, codes: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(F·m, N, outputs) of the members, raw, and the spread (N,)."""
+    def of_parts(self, numbers: Tensor, codes: Tensor) -> list[Tensor]:
+        """(F·m, N, outputs) of the members of each part, raw."""
         numbers, codes = numbers.unsqueeze(0), codes.unsqueeze(0)
         extra = None if self.extras is None else self.extras(numbers, codes)
-        found = [part(numbers, codes, extra) for part in self.parts]
+        return [part(numbers, codes, extra) for part in self.parts]
+
+    def outputs(self, numbers: Tensor, codes: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(F·m, N, outputs) of the members, raw, and the spread (N,)."""
+        found = self.of_parts(numbers, codes)
         if self.weights is None:
             return found[0], None
-        means = [
-            outputs.unflatten(0, (-1, part.per_fold)).mean(1)
-            for outputs, part in zip(found, self.parts, strict=True)
-        ]
-        stacked = torch.stack([mean.double() for mean in means], dim=1)  # (F, parts, N, outputs)
+        stacked = self.means(found)
         blended = (stacked * self.weights[:, :, None, None]).sum(1)
         has_spread = self.target.has_spread
         return blended, self.target.spread(
             stacked, self.weights, self.first_served
         ) if has_spread else None
+
+    def means(self, found: Sequence[Tensor]) -> Tensor:
+        """(F, parts, N, outputs) float64 of what `of_parts` gives: the means of a part's members in
+        each fold."""
+        means = [
+            outputs.unflatten(0, (-1, part.per_fold)).mean(1).double()
+            for outputs, part in zip(found, self.parts, strict=True)
+        ]
+        return torch.stack(means, dim=1)
 
     def forward(self, numbers: Tensor, codes: Tensor) -> tuple[Tensor, ...]:
         outputs, spread = self.outputs(numbers, codes)
@@ -223,6 +232,15 @@ def raw_outputs(
     outputs = torch.cat([part for part, _ in parts], dim=1)
     spreads = [spread for _, spread in parts if spread is not None]
     return outputs, torch.cat(spreads).numpy() if spreads else None
+
+
+@torch.no_grad()
+def outputs_of_parts(
+    served: ServedModel, numbers: NDArray[np.float64], codes: NDArray[np.int64]
+) -> Tensor:
+    """(F, parts, N, outputs) float64, as `ServedModel.means`, for N ≥ 1 rows."""
+    chunks = _chunks(numbers, codes)
+    return torch.cat([served.means(served.of_parts(*chunk)) for chunk in chunks], dim=2)
 
 
 def _chunks(
