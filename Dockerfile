@@ -15,6 +15,7 @@ WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY client client
 COPY models models
+COPY lessons lessons
 COPY app app
 COPY workers workers
 COPY migrations migrations
