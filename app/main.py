@@ -27,6 +27,7 @@ from app.http.openapi import TAGS, complete, problems
 from app.http.problems import HANDLERS
 from app.http.unread import Unread
 from app.jobs import endpoints as jobs
+from app.lessons import endpoints as lessons
 from app.monitoring import endpoints as monitoring
 from app.monitoring.usage import Usage
 from app.operations import endpoints as operations
@@ -108,7 +109,17 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Observe)
     app.add_middleware(Unread)
     # A request is matched against one router after another: the most frequent come first.
-    parts = (predictions, jobs, datasets, registry, monitoring, mlflow, open_inference, operations)
+    parts = (
+        predictions,
+        jobs,
+        datasets,
+        registry,
+        monitoring,
+        lessons,
+        mlflow,
+        open_inference,
+        operations,
+    )
     for part in parts:
         app.include_router(part.router)
     for part in (jobs, datasets, registry):

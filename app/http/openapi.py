@@ -29,6 +29,7 @@ TAGS = [
         "name": "other protocols",
         "description": "Predict rows with clients of MLflow, KServe or Triton, unchanged.",
     },
+    {"name": "lessons", "description": "Deep learning with tables, in lessons that run."},
     {"name": "operations", "description": "Health probes and metrics."},
     {"name": "removal", "description": "Delete what nothing refers to."},
 ]

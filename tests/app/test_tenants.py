@@ -30,6 +30,7 @@ OF_NOBODY = {
     "GET /healthz",
     "GET /readyz",
     "GET /metrics",
+    "GET /v1/lessons",
     "GET /version",
     "GET /v2",
     "GET /v2/health/live",
