@@ -131,6 +131,14 @@ class BaselineOut(_Part):
         description="The networks' mean error minus the baseline's.",
     )
     standard_error: float | None = Field(default=None, exclude_if=is_none)
+    better_by: float | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="The share of the baseline's error by which the networks err less.",
+    )
+    better_by_error: float | None = Field(
+        default=None, exclude_if=is_none, description="Its standard error."
+    )
     skipped: str | None = Field(
         default=None,
         exclude_if=is_none,
@@ -223,6 +231,11 @@ class ResultOut(BaseModel):
     )
     baselines: dict[str, BaselineOut] = Field(
         default={}, exclude_if=not_, description="Simple models on the same folds."
+    )
+    comparison: str | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="How much better the networks are than each baseline, in a sentence.",
     )
     blend: BlendOut | None = Field(default=None, exclude_if=is_none)
     comparables: ComparablesOut | None = Field(default=None, exclude_if=is_none)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from models.data.design import Design
 from models.data.folds import FoldRows
-from models.evaluation.baselines import score_baselines
+from models.evaluation.baselines import comparison, score_baselines
 from models.evaluation.diagnosis import diagnose
 from models.evaluation.importance import permutation_importance
 from models.evaluation.perceptron import perceptron_report
@@ -113,6 +113,7 @@ class Scores:
             **self.assessment.result,
             **({} if self.perceptron is None else {"perceptron": self.perceptron}),
             "baselines": self.baselines,
+            "comparison": comparison(self.baselines),
             "diagnosis": self.diagnosis,
         }
 

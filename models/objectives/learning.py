@@ -8,13 +8,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import onnx
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.objectives.base import Codes, Outputs, Vector
+from models.objectives.baselines import Baseline
 from models.objectives.losses import RowLoss
 from models.objectives.metrics import Metrics, Units
 from models.spec import TrainingSpec
@@ -126,17 +127,6 @@ class LinearProblem:
         return len(self.y)
 
 
-class Baseline(Protocol):
-    """A simple model."""
-
-    def predict(self, x: Vector, y: Vector, asked: Vector, seed: int) -> Vector:
-        """Learn from inputs x (n, inputs) and targets y (n,), and predict (m, …) of `asked`
-        (m, inputs)."""
-
-    def seconds(self, rows: int, inputs: int, outputs: int) -> float:
-        """About how long that takes on one core."""
-
-
 class Learning(ABC):
     """Targets, losses and scores of an objective.
 
@@ -166,8 +156,8 @@ class Learning(ABC):
         (outputs,); zeros if the problem is too large to solve in seconds."""
 
     @abstractmethod
-    def baselines(self, levels: tuple[str, ...]) -> Mapping[str, Baseline]:
-        """Simple models to compare with, by name."""
+    def baselines(self, spec: TrainingSpec, levels: tuple[str, ...]) -> Mapping[str, Baseline]:
+        """Those that the spec asks for, by the name that a result has for them."""
 
     @abstractmethod
     def refine(

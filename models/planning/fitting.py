@@ -4,6 +4,7 @@ training rows."""
 
 from __future__ import annotations
 
+from models.objectives.regression.leave_one_out import SOLVING_RATE, line_seconds
 from models.spec.architectures import (
     Architecture,
     BoostedTreesArchitecture,
@@ -23,7 +24,6 @@ VISIT_SECONDS = 65e-9  # a row in one tree
 # of more rows.
 COORDINATES, MOST_EXACT_ROWS, LANDMARKS = 64, 5_000, 2_000
 WEIGHING_SECONDS = 0.5
-SOLVING_RATE = 8e9  # multiplications a second in float64
 NEAR_SECONDS = 1e-9  # one coordinate of a landmark and a row
 MATRICES = 3  # of all pairs of landmarks at a time
 # Comparables: a row and a reference, and the most references.
@@ -80,8 +80,7 @@ def solving_seconds(architecture: Architecture, inputs: int, rows: int, outputs:
                 products += rows * size**2
             return WEIGHING_SECONDS + products / SOLVING_RATE
         case _:
-            smaller = min(inputs, rows)
-            return (rows * inputs * smaller + 10 * smaller**3) / SOLVING_RATE
+            return line_seconds(rows, inputs)
 
 
 def row_seconds(architecture: Architecture, inputs: int, rows: int, outputs: int) -> float:

@@ -17,6 +17,7 @@ Schedule = Literal["constant", "cosine", "flat_cosine", "multi_cosine"]
 Task = Literal["auto", "regression", "classification"]
 Loss = Literal["squared_error", "absolute_error", "huber", "cross_entropy", "hinge", "perceptron"]
 
+Baseline = Literal["mean", "ridge", "boosting"]
 Comparables = Literal["location", "attributes"]
 Effort = Literal["quick", "standard", "thorough"]
 
@@ -324,6 +325,12 @@ class TrainingSpec(MemberSettings):
     )
     decision: Decision = Field(
         default_factory=Decision, description="Applies to targets of two classes."
+    )
+    baselines: list[Baseline] = Field(
+        default=["mean", "ridge", "boosting"],
+        description="Simple models that learn from the same folds, to compare with: the mean, "
+        "ridge regression, scikit-learn's histogram gradient boosting; for classes the majority, "
+        "logistic regression and boosting. `[]`: none.",
     )
     effort: Effort = Field(
         default="standard",

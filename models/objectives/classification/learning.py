@@ -11,8 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.objectives.base import MEASURED, Codes, Vector
+from models.objectives.baselines import Baseline
 from models.objectives.classification import sets
 from models.objectives.classification.answers import Classes, SetBounds, SetCalibration
+from models.objectives.classification.baselines import (
+    BoostingBaseline,
+    LogisticBaseline,
+    MajorityBaseline,
+)
 from models.objectives.classification.calibration import (
     Fold,
     by_member,
@@ -21,7 +27,7 @@ from models.objectives.classification.calibration import (
 )
 from models.objectives.classification.cells import column_of
 from models.objectives.classification.graph import add_labels
-from models.objectives.classification.logistic import LogisticBaseline, MajorityBaseline, solve
+from models.objectives.classification.logistic import solve
 from models.objectives.classification.metrics import (
     Judged,
     by_class,
@@ -35,7 +41,6 @@ from models.objectives.classification.thresholds import best_threshold
 from models.objectives.conformal import bound, upper_scores
 from models.objectives.learning import (
     Assessment,
-    Baseline,
     Learning,
     LinearProblem,
     Scored,
@@ -71,11 +76,14 @@ class ClassificationLearning(Learning):
     def line(self, problem: LinearProblem) -> tuple[Vector, Vector]:
         return solve(problem)
 
-    def baselines(self, levels: tuple[str, ...]) -> Mapping[str, Baseline]:
-        return {
-            "majority": MajorityBaseline(len(levels)),
-            "logistic_regression": LogisticBaseline(len(levels)),
+    def baselines(self, spec: TrainingSpec, levels: tuple[str, ...]) -> Mapping[str, Baseline]:
+        classes = len(levels)
+        known: dict[str, tuple[str, Baseline]] = {
+            "mean": ("majority", MajorityBaseline(classes)),
+            "ridge": ("logistic_regression", LogisticBaseline(classes)),
+            "boosting": ("boosting", BoostingBaseline(classes)),
         }
+        return dict(known[name] for name in spec.baselines)
 
     def refine(
         self,

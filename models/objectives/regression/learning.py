@@ -9,9 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from models.objectives.base import DEFAULT_COVERAGE, MEASURED, Vector
+from models.objectives.baselines import Baseline
 from models.objectives.learning import (
     Assessment,
-    Baseline,
     Learning,
     LinearProblem,
     Scored,
@@ -19,6 +19,11 @@ from models.objectives.learning import (
 )
 from models.objectives.losses import RowLoss, loss_of
 from models.objectives.metrics import Metrics
+from models.objectives.regression.baselines import (
+    BoostingBaseline,
+    MeanBaseline,
+    RidgeBaseline,
+)
 from models.objectives.regression.calibration import (
     Residuals,
     calibrate,
@@ -52,8 +57,18 @@ class RegressionLearning(Learning):
     def line(self, problem: LinearProblem) -> tuple[Vector, Vector]:
         return ridge(problem)
 
-    def baselines(self, levels: tuple[str, ...]) -> Mapping[str, Baseline]:  # noqa: ARG002
-        return {}
+    def baselines(
+        self,
+        spec: TrainingSpec,
+        levels: tuple[str, ...],  # noqa: ARG002
+    ) -> Mapping[str, Baseline]:
+        transform = _transform(spec)
+        known: dict[str, Baseline] = {
+            "mean": MeanBaseline(transform),
+            "ridge": RidgeBaseline(transform),
+            "boosting": BoostingBaseline(transform),
+        }
+        return {name: known[name] for name in spec.baselines}
 
     def refine(
         self,
