@@ -6,9 +6,38 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from statistics import fmean
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 from pydantic import Field
+from typing_extensions import TypedDict
+
+
+class LayerEpoch(TypedDict):
+    """An affine map of a network after an epoch, and the activation that follows it. What is null
+    is unknown or not finite, or there is no such thing."""
+
+    name: str
+    gradient_norm: Annotated[
+        float | None, Field(description="L2 norm of its weights' gradient in the first batch.")
+    ]
+    update_ratio: Annotated[
+        float | None,
+        Field(description="L2 norm of the first batch's step, divided by that of the weights."),
+    ]
+    weight_norm: Annotated[float | None, Field(description="L2 norm of its weights.")]
+    unlikeness: Annotated[
+        float | None,
+        Field(
+            description="How much its units differ: L2 norm of their weights less the units' mean, "
+            "divided by that of the weights. 0: all units are equal."
+        ),
+    ]
+    activation_mean: Annotated[
+        float | None, Field(description="Over some scored rows and all units.")
+    ]
+    activation_deviation: Annotated[float | None, Field(description="Standard deviation, alike.")]
+    dead_units: Annotated[float | None, Field(description="Share of its units.")]
+    saturated_units: Annotated[float | None, Field(description="Share of its activations.")]
 
 
 @dataclass(frozen=True)
@@ -52,6 +81,10 @@ class FoldEpoch:
             "function's range from a bound (tanh, sigmoid, scaled_sigmoid); null for others."
         ),
     ] = None
+    layers: Annotated[
+        list[LayerEpoch] | None,
+        Field(description="Affine maps from the inputs to the output; null if there are none."),
+    ] = None
 
     @classmethod
     def mean(cls, members: Sequence[FoldEpoch]) -> FoldEpoch:
@@ -59,13 +92,35 @@ class FoldEpoch:
         first = members[0]
         means = {
             name: _mean(getattr(member, name) for member in members)
-            for name in FIGURES
-            if name != "learning_rate"
+            for name in FLAT_COLUMNS
+            if name not in (*KEY, "learning_rate")
         }
-        return FoldEpoch(first.fold, first.epoch, learning_rate=first.learning_rate, **means)
+        layers = [member.layers for member in members if member.layers is not None]
+        return FoldEpoch(
+            first.fold,
+            first.epoch,
+            learning_rate=first.learning_rate,
+            **means,
+            layers=mean_layers(layers) if layers else None,
+        )
 
 
+def mean_layers(members: Sequence[list[LayerEpoch]]) -> list[LayerEpoch]:
+    """The mean over members of one shape."""
+    figures: list[Any] = list(LAYER_FIGURES)
+    return [
+        cast(
+            LayerEpoch,
+            {"name": same[0]["name"]}
+            | {figure: _mean(layer[figure] for layer in same) for figure in figures},
+        )
+        for same in zip(*members, strict=True)
+    ]
+
+
+LAYER_FIGURES = tuple(name for name in LayerEpoch.__annotations__ if name != "name")
 COLUMNS = tuple(field.name for field in fields(FoldEpoch))
+FLAT_COLUMNS = tuple(name for name in COLUMNS if name != "layers")  # of a CSV
 KEY = ("fold", "epoch")
 FIGURES = tuple(name for name in COLUMNS if name not in KEY)
 

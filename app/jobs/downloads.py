@@ -17,7 +17,6 @@ from app.storage.blobs import Blobs
 from app.storage.database import Database
 from app.storage.tables import FINISHED, Job, Model, State
 from models import artifacts
-from models.epochs import COLUMNS
 from models.evaluation.comparison import UNIT
 from models.objectives import OBJECTIVES
 
@@ -26,9 +25,11 @@ BATCH_ROWS = 5_000
 COMPARED = {UNIT, *chain.from_iterable(objective.compared for objective in OBJECTIVES.values())}
 
 
-def epoch_batches(database: Database, job_id: str) -> Iterator[Sequence[Sequence[Cell]]]:
+def epoch_batches(
+    database: Database, job_id: str, columns: Sequence[str]
+) -> Iterator[Sequence[Sequence[Cell]]]:
     """Epochs in the order of shard, fold and epoch, with a short transaction for each batch."""
-    cells = attrgetter(*COLUMNS)
+    cells = attrgetter(*columns)
     after = (-1, -1, -1)
     while True:
         with database.reading() as session:

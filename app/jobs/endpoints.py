@@ -25,6 +25,7 @@ from app.errors import (
 )
 from app.http.bodies import DocumentRoute
 from app.http.deps import PrincipalDep, ResourcesDep
+from app.http.media import wants_csv
 from app.http.openapi import problems
 from app.http.paging import Page, PageQueryDep
 from app.http.parameters import ID_PATTERN, Accept, IdempotencyKeyHeader, StrictRoute, name_path
@@ -42,7 +43,7 @@ from app.registry.names import ModelNames
 from app.resources import Resources
 from app.storage import removals
 from app.storage.tables import State
-from models.epochs import COLUMNS
+from models.epochs import COLUMNS, FLAT_COLUMNS
 
 RETRY_AFTER = "1"  # s until there may be news of a job
 
@@ -115,7 +116,7 @@ def show_job(resources: ResourcesDep, principal: PrincipalDep, job_id: JobId) ->
     summary="Metrics by epoch",
     response_class=StreamingResponse,
     responses={
-        **table_content(EpochOut, ",".join(COLUMNS) + "\n"),
+        **table_content(EpochOut, ",".join(FLAT_COLUMNS) + "\n"),
         **problems(NotFound),
     },
 )
@@ -123,11 +124,13 @@ def list_epochs(
     resources: ResourcesDep, principal: PrincipalDep, job_id: JobId, accept: Accept = None
 ) -> StreamingResponse:
     """For each fold: losses (of numbers on the standardised target's scale, of classes those of the
-    spec's `loss`), gradient norms, and shares of dead and saturated hidden units."""
+    spec's `loss`), gradient norms, and shares of dead and saturated hidden units; in JSON also what
+    each layer does."""
     with resources.database.reading() as session:
         job, _ = repository.get(session, principal.tenant, job_id)
-    batches = downloads.epoch_batches(resources.database, job.id)
-    return table_response(accept, COLUMNS, batches)
+    columns = FLAT_COLUMNS if wants_csv(accept, default=False) else COLUMNS
+    batches = downloads.epoch_batches(resources.database, job.id, columns)
+    return table_response(accept, columns, batches)
 
 
 @router.get(

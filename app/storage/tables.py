@@ -198,6 +198,7 @@ class EpochMetric(TenantRow):
     gradient_norm: Mapped[float | None]
     dead_units: Mapped[float | None]
     saturated_units: Mapped[float | None]
+    layers: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class Event(TenantRow):

@@ -25,8 +25,9 @@ from models.objectives.learning import Target
 from models.randomness import stream_seed
 from models.spec.schedules import schedule_factor
 from models.training.checkpoint import pack, unpack
-from models.training.health import first_non_finite, hidden_units
+from models.training.health import first_non_finite
 from models.training.inputs import Inputs
+from models.training.layers import Layers
 from models.training.line import start_at_the_line
 from models.training.progress import Course, Interrupted, MemberEpoch, Monitor, Trouble
 from models.training.ragged import RaggedRows
@@ -106,11 +107,12 @@ class Trainer:
             self._spec.batch_size,
             self.inputs.shape.inputs,
         )
+        self._layers = Layers(network)
         self._seen = self.inputs.of(self._folds)
         self._watched = self._pad(self.inputs.watched_rows)
         self._validation = self._pad(self.inputs.validation_rows)
         shortest = min(len(self.inputs.validation_rows[fold]) for fold in self._folds)
-        self._probe = self._validation.span(0, min(shortest, PROBE_ROWS))
+        self._probed = min(shortest, PROBE_ROWS)
         # Training rows and batches of an epoch, by member.
         self._rows = [len(self.inputs.train_rows[member.fold]) for member in members]
         self._batches = [-(-rows // self._spec.batch_size) for rows in self._rows]
@@ -228,11 +230,14 @@ class Trainer:
             self._losses[:, number] = step.losses
             if number == 0:
                 self._gradient_norms = step.optimizer.gradient_norms()
+                self._layers.before_step()
             if self._stops_without_mistakes:
                 self._updates += step.optimizer.gradient_norms() > 0
             if self._device.type == "cpu" and not math.isfinite(step.losses.sum().item()):
                 self._look_for_trouble(step.losses, number, step.x)
             step.move()
+            if number == 0:
+                self._layers.after_step()
 
     def _look_for_trouble(self, losses: Tensor, number: int, x: Tensor) -> None:
         """Name the layer for each member whose loss is not finite for the first time."""
@@ -256,13 +261,15 @@ class Trainer:
         active = [self.members[place] for place in self._active]
         train = (self._losses.double() * self._counts).sum(1) / self._counts.sum(1)
         watched = self._score(self._watched) if self._watches else train
-        validation = self._score(self._validation)
-        units = hidden_units(self.network, self._by_member(self._seen.rows(self._probe)))
+        with self._layers.observe(self._probed) as units:
+            validation = self._score(self._validation)
+        by_layer = self._layers.figures(units)
         columns = [train, watched, validation, self._gradient_norms.double()]
         columns += [share for share in (units.dead, units.saturated) if share is not None]
         columns.append(self._updates.double())
         # The only time in an epoch that waits for the device.
         figures = torch.stack(columns).cpu().T.tolist()
+        layers = by_layer.cpu().tolist()
         ended = self._factor(1.0)
         metrics = [
             MemberEpoch(
@@ -277,8 +284,9 @@ class Trainer:
                 dead_units=None if units.dead is None else figure[4],
                 saturated_units=None if units.saturated is None else figure[-2],
                 updates=int(figure[-1]) if self._stops_without_mistakes else None,
+                layers=self._layers.of_member(layers, place),
             )
-            for member, figure in zip(active, figures, strict=True)
+            for place, (member, figure) in enumerate(zip(active, figures, strict=True))
         ]
         improved, stopped = [], set()
         for place, (member, row) in enumerate(zip(self._active, metrics, strict=True)):
@@ -352,6 +360,7 @@ class Trainer:
                 "losses": self._losses,
                 "gradient_norms": self._gradient_norms,
                 "updates": self._updates,
+                "layers": self._layers.first,
             }
             tensors |= {f"network/{name}": value for name, value in weights.items()}
             tensors |= {f"optimizer/{name}": value for name, value in stacked.items()}
@@ -392,5 +401,6 @@ class Trainer:
             self._losses = tensors["losses"].to(self._device)
             self._gradient_norms = tensors["gradient_norms"].to(self._device)
             self._updates = tensors["updates"].to(self._device)
+            self._layers.first = tensors["layers"].to(self._device)
         self._active = state["active"]
         return True

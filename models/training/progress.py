@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models.epochs import FoldEpoch
+from models.epochs import FoldEpoch, LayerEpoch
 from models.members import Member
 
 
@@ -56,6 +56,8 @@ class Course:
     largest_gradient: float = 0.0  # largest examined norm
     dead_units: float | None = None  # after the last epoch, as in the next field
     saturated_units: float | None = None
+    layers: list[LayerEpoch] | None = None  # after the first epoch
+    last_layers: list[LayerEpoch] | None = None
     updates: int | None = None  # in all epochs
     trouble: Trouble | None = None
 
@@ -69,6 +71,8 @@ class Course:
         self.largest_gradient = max(self.largest_gradient, metrics.gradient_norm)
         self.dead_units = metrics.dead_units
         self.saturated_units = metrics.saturated_units
+        self.layers = self.layers or metrics.layers
+        self.last_layers = metrics.layers
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> Course:

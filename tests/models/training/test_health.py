@@ -17,7 +17,8 @@ from models.members import members_of
 from models.networks import build_network
 from models.networks.population import Network, Shape
 from models.spec import TrainingSpec
-from models.training.health import first_non_finite, hidden_units
+from models.training.health import first_non_finite
+from models.training.layers import Activations, Layers
 from models.training.progress import Monitor, Trouble
 
 MEMBERS, INPUTS, ROWS = 3, 4, 16
@@ -59,6 +60,12 @@ def fill(network: Network, name: str, value: float, member: int = SICK) -> None:
     """Set a member's values of one parameter."""
     with torch.no_grad():
         network.get_parameter(name)[member] = value
+
+
+def hidden_units(network: Network, x: Tensor) -> Activations:
+    with Layers(network).observe(x.shape[1]) as seen, torch.no_grad():
+        network(x)
+    return seen
 
 
 def blamed(network: Network) -> list[str]:
@@ -378,3 +385,36 @@ def test_architectures_without_such_units(name: str) -> None:
     activation = {} if name == "linear" else {"activation": "silu"}
     units = hidden_units(network_of(ARCHITECTURES[name] | activation), batch())
     assert (units.dead, units.saturated) == (None, None)
+
+
+def test_layers_show_their_weights_steps_and_activations() -> None:
+    network = network_of({"type": "mlp", "hidden_sizes": [6, 5], "activation": "tanh"})
+    layers = Layers(network)
+    x = batch()
+    before = {name: value.clone() for name, value in network.named_parameters()}
+    network(x).square().mean().backward()
+    layers.before_step()
+    with torch.no_grad():
+        network.get_parameter("hidden.0.weight").mul_(1.25)
+        network.get_parameter("hidden.1.weight")[SICK] = 0.5  # all units alike
+    layers.after_step()
+    with layers.observe(4) as seen, torch.no_grad():
+        network(x)
+        network(10 * x)  # is not looked at
+    found = layers.of_member(layers.figures(seen).tolist(), SICK)
+    first, second, output = found
+    assert [layer["name"] for layer in found] == ["hidden.0", "hidden.1", "output"]
+    gradient = network.get_parameter("hidden.0.weight").grad
+    assert gradient is not None
+    assert first["gradient_norm"] == pytest.approx(gradient[SICK].norm().item())
+    assert first["update_ratio"] == pytest.approx(0.25, rel=1e-5)
+    assert first["weight_norm"] == pytest.approx(
+        1.25 * before["hidden.0.weight"][SICK].norm().item(), rel=1e-5
+    )
+    assert (first["unlikeness"] or 0) > 0.5
+    assert second["unlikeness"] == pytest.approx(0, abs=1e-6)
+    hidden = by_hand(network, np.tanh, x[SICK, :4].double().numpy(), SICK)
+    for layer, units in zip((first, second), hidden, strict=True):
+        assert layer["activation_mean"] == pytest.approx(units.mean(), abs=1e-5)
+        assert layer["activation_deviation"] == pytest.approx(units.std(), abs=1e-5)
+    assert output["activation_mean"] is output["unlikeness"] is output["dead_units"] is None
