@@ -68,11 +68,21 @@ class HoldoutOut(BaseModel):
 
 
 class FindingOut(BaseModel):
-    """One thing that the losses show about the fit, and what to try."""
+    """One thing that the numbers show about the fit, and what to try."""
 
     code: str
+    asks: str | None = Field(
+        default=None,
+        description="For a `change` of the spec, for a `look` at the rows, or for `nothing`; null "
+        "for a job of an earlier version.",
+    )
     evidence: str
     advice: str
+    next_spec: dict[str, Any] | None = Field(
+        default=None,
+        description="A whole spec that follows the advice; submit it with the job's dataset_id. "
+        "Null if no spec would help.",
+    )
 
 
 class ClassScoreOut(_Part):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from models.data.preprocessing import learn
 from models.export.served import ServedModel
 from models.networks.encoder import Encoder
 from models.objectives.baselines import Baseline, Cells
-from models.objectives.metrics import finite, jackknife, units
+from models.objectives.metrics import Metrics, Units, finite, jackknife, units
 from models.objectives.trained import learning_of
 from models.randomness import stream_seed
 from models.spec import Preprocessing, TrainingSpec
@@ -40,18 +41,87 @@ Json = dict[str, Any]
 Vector = NDArray[np.float64]
 
 
-def score_baselines(
+@dataclass(frozen=True)
+class Comparison:
+    """Errors of the same rows.
+
+    errors : (n,) by name: `networks`, `constant` (the best constant of each fold's training rows),
+        and each baseline that could be learnt
+    baselines : what the result says of each that the spec asks for
+    units : (n,) what errs independently
+    """
+
+    errors: dict[str, Vector]
+    units: Units
+    typical: Callable[[Vector], Vector]
+    skipped: dict[str, str]
+    metrics: dict[str, Metrics]
+    seconds: dict[str, float]
+
+    @property
+    def baselines(self) -> list[str]:
+        return list(self.metrics)
+
+    def better(self, than: str, name: str = "networks") -> tuple[float, float | None]:
+        """The share of another's error by which one errs less, and its standard error; NaN if the
+        other makes no error."""
+
+        def share(means: Vector) -> Vector:
+            found: Vector = 1 - self.typical(means[..., 0]) / self.typical(means[..., 1])
+            return found
+
+        terms = np.stack([self.errors[name], self.errors[than]], axis=1)
+        with np.errstate(all="ignore"):
+            return float(share(terms.mean(axis=0))), jackknife(terms, share, self.units)
+
+    def difference(self, name: str) -> tuple[float, float | None]:
+        """The networks' error minus a baseline's, in the reported unit, and its standard error."""
+
+        def gap(means: Vector) -> Vector:
+            found: Vector = self.typical(means[..., 0]) - self.typical(means[..., 1])
+            return found
+
+        terms = np.stack([self.errors["networks"], self.errors[name]], axis=1)
+        return float(gap(terms.mean(axis=0))), jackknife(terms, gap, self.units)
+
+    def result(self) -> Json:
+        """By name of a baseline, what a job's result says of it."""
+        found: Json = {}
+        for name, metrics in self.metrics.items():
+            difference, error = self.difference(name)
+            share, share_error = self.better(name)
+            found[name] = {
+                "metrics": metrics,
+                "difference": difference,
+                "standard_error": error,
+                "better_by": finite(share),
+                "better_by_error": share_error,
+                "seconds": round(self.seconds[name], 3),
+            }
+        return found | {name: {"skipped": reason} for name, reason in self.skipped.items()}
+
+    def sentence(self) -> str | None:
+        """Whether the networks are worth having; None without baselines."""
+        parts = []
+        for name in reversed(self.baselines):
+            share, error = self.better(name)
+            if finite(share) is None:
+                continue
+            doubt = "" if error is None else f" ± {100 * error:.1f}"
+            way = "better" if share >= 0 else "worse"
+            parts.append(f"{100 * abs(share):.1f}{doubt} % {way} than {WORDS[name]}")
+        return ", ".join(parts) or None
+
+
+def compare(
     served: ServedModel,
     spec: TrainingSpec,
     design: Design,
     folds: Sequence[FoldRows],
     prediction: Vector,
-) -> Json:
-    """Of each baseline that the spec asks for: its metrics over the pooled out-of-fold rows; the
-    mean error of the networks minus its own; the share of its error by which the networks are
-    better; and the standard errors of both.
-
-    A baseline learns from all of a fold's training rows, those that early stopping watches too.
+) -> Comparison:
+    """Of the networks and each baseline that the spec asks for. A baseline learns from all of a
+    fold's training rows, those that early stopping watches too.
 
     Parameters
     ----------
@@ -61,55 +131,39 @@ def score_baselines(
     learning = learning_of(spec)
     rows = np.concatenate([fold.validation for fold in folds])
     column = None if design.fold_column is None else design.fold_column[rows]
-    apart = units(spec, column, len(rows))
     judge = learning.target([design.target], design.levels, spec)
-    typical = learning.typical_error
-    own = _row_errors(served, design, folds, [prediction[fold.validation] for fold in folds])
-
-    def difference(means: Vector) -> Vector:
-        gap: Vector = typical(means[..., 0]) - typical(means[..., 1])
-        return gap
-
-    def better(means: Vector) -> Vector:
-        share: Vector = 1 - typical(means[..., 0]) / typical(means[..., 1])
-        return share
-
+    constant = learning.baselines(spec.model_copy(update={"baselines": ["mean"]}), design.levels)
     asked = learning.baselines(spec, design.levels)
-    found: Json = {}
-    for name, baseline in asked.items():
-        if reason := _too_long(baseline, served, design, folds):
-            found[name] = {"skipped": reason}
-    known = {name: baseline for name, baseline in asked.items() if name not in found}
-    predicted, seconds, failures = _predict(known, spec, design, folds)
-    found |= {name: {"skipped": f"it failed: {reason}"} for name, reason in failures.items()}
-    for name in predicted:
-        terms = np.stack([own, _row_errors(served, design, folds, predicted[name])], axis=1)
-        means = terms.mean(axis=0)
-        pooled = np.concatenate(predicted[name])
-        found[name] = {
-            "metrics": learning.fold_metrics(
-                judge, design.target[rows], pooled, design.target[rows]
-            ),
-            "difference": float(difference(means)),
-            "standard_error": jackknife(terms, difference, apart),
-            "better_by": finite(better(means)) if means[1] > 0 else None,
-            "better_by_error": jackknife(terms, better, apart),
-            "seconds": round(seconds[name], 3),
-        }
-    return {name: found[name] for name in asked}
+    skipped = {
+        name: reason
+        for name, baseline in asked.items()
+        if (reason := _too_long(baseline, served, design, folds))
+    }
+    known = {name: baseline for name, baseline in asked.items() if name not in skipped}
+    (always,) = constant
+    predicted, seconds, failures = _predict({**constant, **known}, spec, design, folds)
 
+    def errors(own: Sequence[Vector]) -> Vector:
+        return _row_errors(served, design, folds, own)
 
-def comparison(baselines: Json) -> str | None:
-    """A sentence that says whether the networks are worth having; None without baselines."""
-    parts = []
-    for name, found in reversed(baselines.items()):
-        share, error = found.get("better_by"), found.get("better_by_error")
-        if share is None:
-            continue
-        doubt = "" if error is None else f" ± {100 * error:.1f}"
-        way = "better" if share >= 0 else "worse"
-        parts.append(f"{100 * abs(share):.1f}{doubt} % {way} than {WORDS[name]}")
-    return ", ".join(parts) or None
+    return Comparison(
+        errors={
+            "networks": errors([prediction[fold.validation] for fold in folds]),
+            "constant": errors(predicted[always]),
+            **{name: errors(predicted[name]) for name in known if name in predicted},
+        },
+        units=units(spec, column, len(rows)),
+        typical=learning.typical_error,
+        skipped=skipped | {name: f"it failed: {reason}" for name, reason in failures.items()},
+        metrics={
+            name: learning.fold_metrics(
+                judge, design.target[rows], np.concatenate(predicted[name]), design.target[rows]
+            )
+            for name in known
+            if name in predicted
+        },
+        seconds=seconds,
+    )
 
 
 def _row_errors(

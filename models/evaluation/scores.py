@@ -16,8 +16,9 @@ from torch import Tensor
 
 from models.data.design import Design
 from models.data.folds import FoldRows
-from models.evaluation.baselines import comparison, score_baselines
-from models.evaluation.diagnosis import diagnose
+from models.evaluation.baselines import Comparison, compare
+from models.evaluation.diagnosis import Finding, diagnose
+from models.evaluation.diagnosis.collect import collect
 from models.evaluation.importance import permutation_importance
 from models.evaluation.perceptron import perceptron_report
 from models.export.served import ServedModel, predict, raw_outputs
@@ -29,9 +30,6 @@ from models.objectives.trained import learning_of
 from models.spec import TrainingSpec
 from models.training.engine import TrainedPopulation
 from models.training.progress import Course
-
-# Rows of a fold that show how much its model explains.
-MOST_EXPLAINED_ROWS = 4_096
 
 Json = dict[str, Any]
 Vector = NDArray[np.float64]
@@ -94,8 +92,8 @@ class Scores:
     folds: list[dict[str, Any]]
     holdout: dict[str, Any] | None
     importance: list[dict[str, Any]]
-    diagnosis: list[Any]
-    baselines: dict[str, Any]
+    diagnosis: list[Finding]
+    comparison: Comparison
     perceptron: list[Json] | None
 
     def result(self) -> dict[str, Any]:
@@ -112,8 +110,8 @@ class Scores:
             "holdout": self.holdout,
             **self.assessment.result,
             **({} if self.perceptron is None else {"perceptron": self.perceptron}),
-            "baselines": self.baselines,
-            "comparison": comparison(self.baselines),
+            "baselines": self.comparison.result(),
+            "comparison": self.comparison.sentence(),
             "diagnosis": self.diagnosis,
         }
 
@@ -195,21 +193,8 @@ def evaluate(
             )
         summaries.append(_summary(number, fold, own, metrics))
 
-    def explained_by(place: int, rows: np.ndarray, predicted: Vector) -> float:
-        """R² of a fold's model on rows, on the learnt scale; 0 if the truths do not vary."""
-        target = served.fold(place).target
-        constant = learning.constant_error(target, truths)
-        errors = target.row_errors(design.target[rows], predicted)
-        return 1 - float(np.mean(errors)) / constant if constant > 0 else 0.0
-
-    def explained_in_training(place: int, number: int) -> float:
-        rows = folds[number].train
-        rows = rows[:: -(-len(rows) // MOST_EXPLAINED_ROWS)]
-        known = predict(served.fold(place), design.numbers[rows], design.codes[rows])
-        return explained_by(place, rows, known.values)
-
-    places = list(enumerate(served.folds))
     own_rows = [folds[number] for number in served.folds]
+    comparison = compare(served, spec, design, own_rows, found.prediction)
     return Scores(
         out_of_fold=found.prediction,
         fold_of=np.array([*served.folds, -1])[found.fold],
@@ -221,48 +206,14 @@ def evaluate(
         importance=permutation_importance(
             served, spec, design, [fold.validation for fold in own_rows]
         ),
-        baselines=score_baselines(served, spec, design, own_rows, found.prediction),
+        comparison=comparison,
         perceptron=perceptron_report(served, spec, design, own_rows, trained[0].courses)
         if spec.architecture.type == "perceptron"
         else None,
-        diagnosis=list(
-            diagnose(
-                train_r2=[explained_in_training(*fold) for fold in places]
-                if served.learns_smoothly
-                else None,
-                validation_r2=[
-                    explained_by(place, rows, found.prediction[rows])
-                    for place, rows in ((at, folds[number].validation) for at, number in places)
-                ],
-                best_epochs=[summaries[fold]["best_epoch"] for fold in served.folds],
-                max_epochs=spec.max_epochs,
-                watched=spec.members is None and spec.early_stopping is not None,
-                courses=_of_networks(spec.trials(), trained, len(folds)),
-                folds=len(folds),
-                parameters=served.largest_network(),
-                train_rows=min(len(fold.train) for fold in folds),
-                scored_rows=min(len(fold.validation) for fold in folds),
-                measured=learning.measured,
-            )
+        diagnosis=diagnose(
+            collect(served, spec, design, folds, trained, found.prediction, comparison)
         ),
     )
-
-
-def _of_networks(
-    trials: Sequence[TrainingSpec], trained: Sequence[TrainedPopulation], folds: int
-) -> list[Course]:
-    """The courses of members that train in epochs, fold by fold."""
-    networks = [
-        population
-        for trial, population in zip(trials, trained, strict=True)
-        if not trial.architecture.is_fitted
-    ]
-    return [
-        course
-        for fold in range(folds)
-        for population in networks
-        for course in population.own_courses(fold)
-    ]
 
 
 def _summary(number: int, fold: FoldRows, courses: list[Course], metrics: Metrics) -> Json:

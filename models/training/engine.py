@@ -39,6 +39,7 @@ BLOCK_ROWS = 1_024
 SCORE_BYTES = 64 * 1024 * 1024
 # Validation rows whose hidden units are examined after each epoch.
 PROBE_ROWS = 256
+EARLIER = 0.8  # of the epochs: what comes later shows whether a loss still falls
 CHECKPOINT_INTERVAL = 2.0  # seconds; one of five [256, 64] members takes 30 ms
 
 
@@ -314,6 +315,8 @@ class Trainer:
                 course.trouble = Trouble(self._epoch, self._epoch * self._batches[place], layer)
             return False
         course.note(metrics)
+        if self._epoch <= EARLIER * self._spec.max_epochs:
+            course.earlier_best = min(course.earlier_best, watched)
         if metrics.updates == 0:
             course.stopped_by = "no_mistakes"
         if not self._watches or watched < course.best_loss:

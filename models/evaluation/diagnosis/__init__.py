@@ -1,0 +1,138 @@
+"""What a run shows about its fit: is it better than the mean, and than what is known to be
+possible; if not, the cause; if so, whether its rows look right.
+
+A cause is named only where the model falls short: networks that are as good as boosted trees may
+have saturated units as they like. The first finding is the most likely cause.
+"""
+
+from __future__ import annotations
+
+from models.evaluation.diagnosis.causes import (
+    CAUSES,
+    found,
+    numerical_trouble,
+    stopped_too_soon,
+    underfitting,
+)
+from models.evaluation.diagnosis.evidence import Evidence, percent
+from models.evaluation.diagnosis.findings import Finding
+from models.evaluation.diagnosis.next_specs import recipe
+from models.evaluation.diagnosis.rows import LOOKS
+
+__all__ = ["Evidence", "Finding", "diagnose"]
+
+# Explaining nearly all of the training rows is memory, not skill, if as much is lost out of fold.
+MEMORISED, LOST = 0.95, 0.3
+# Explaining less is no fit if no baseline says what could be had.
+UNDERFITTING, UNKNOWN_GAP = 0.5, 0.3
+# What is fitted must fall short of the best known by this share of what that explains.
+SHORT = 0.97
+# Decay of a smaller share of the weights, over the whole run, does nothing.
+SMALLEST_DECAY = 0.01
+
+
+def diagnose(run: Evidence) -> list[Finding]:
+    """Findings, the most likely cause first; one if all is well, with the code `good_fit`."""
+    if (trouble := numerical_trouble(run)) is not None:
+        return [trouble]
+    if not _falls_short(run):
+        if not run.beats_mean:
+            return [no_better_than_mean(run)]
+        looks = [finding for look in LOOKS if (finding := look(run)) is not None]
+        late = stopped_too_soon(run) if run.spec.members is None else None
+        return [finding for finding in (late,) if finding is not None] + looks or [good_fit(run)]
+    if _is_memorised(run):
+        return [overfitting(run)]
+    for cause in CAUSES if run.courses else ():
+        if (finding := cause(run)) is not None:
+            return [finding]
+    if run.fitted is not None and run.fitted >= SHORT * run.best_known:
+        return [overfitting(run)]
+    return [underfitting(run)]
+
+
+def _falls_short(run: Evidence) -> bool:
+    """Whether more can be learnt from these rows than the model did."""
+    if run.ahead is not None or _is_memorised(run):
+        return True
+    if run.rivals:
+        return not run.beats_mean and run.learnable
+    # Without baselines only the training rows tell.
+    return run.fitted is not None and run.fitted < UNDERFITTING and not run.beats_mean
+
+
+def _is_memorised(run: Evidence) -> bool:
+    """Nothing held the networks back, and they know their training rows by heart."""
+    spec = run.spec
+    is_free = spec.early_stopping is None and spec.dropout == 0 and _decay(run) < SMALLEST_DECAY
+    return (
+        is_free
+        and run.fitted is not None
+        and run.fitted >= MEMORISED
+        and run.explained < run.fitted - LOST
+    )
+
+
+def _decay(run: Evidence) -> float:
+    """The share of the weights that decay alone takes over the whole run."""
+    return run.spec.optimizer.learning_rate * run.spec.weight_decay * run.steps
+
+
+def no_better_than_mean(run: Evidence) -> Finding:
+    share, error = run.over_mean
+    doubt = "" if error is None else f" ± {100 * error:.1f}"
+    others = ", nor are the baselines" if run.rivals else ""
+    return Finding(
+        code="no_better_than_mean",
+        asks="look",
+        evidence=f"the error is {100 * share:.1f}{doubt} % below that of always answering the "
+        f"mean: no better, as far as {len(run.order):,} rows can tell{others}",
+        advice="other columns, or more rows: as they are, no setting will find what these columns "
+        "say about the target",
+        next_spec=None,
+    )
+
+
+def overfitting(run: Evidence) -> Finding:
+    assert run.fitted is not None
+    rival = run.ahead
+    evidence = (
+        f"the networks explain {percent(run.fitted)} of {run.measured} on training rows and "
+        f"{percent(run.explained) if run.explained > 0 else 'nothing'} out of fold"
+    )
+    if rival is not None:
+        share, error = run.rivals[rival]
+        evidence += (
+            f"; {rival.replace('_', ' ')} errs {percent(share)} ± {100 * (error or 0):.1f} less"
+        )
+    if run.parameters > run.train_rows:
+        evidence += f"; {run.parameters:,} weights learnt from {run.train_rows:,} rows"
+    if 0 < _decay(run) < SMALLEST_DECAY:
+        evidence += (
+            f"; weight_decay {run.spec.weight_decay:g} does nothing: with the learning rate and "
+            f"{run.steps:,} steps it takes {percent(_decay(run))} of a weight"
+        )
+    return found(
+        "overfitting",
+        evidence,
+        "early stopping, dropout, fewer hidden units, a weight_decay that takes a part of the "
+        "weights, or more rows; the recipe has the first two",
+        recipe(run.spec),
+    )
+
+
+def good_fit(run: Evidence) -> Finding:
+    share, _ = run.over_mean
+    evidence = (
+        f"the model explains {percent(run.explained)} of {run.measured} out of fold, and its error "
+        f"is {percent(share)} below that of the mean"
+    )
+    if run.rivals:
+        evidence += "; no baseline is surely better"
+    return Finding(
+        code="good_fit",
+        asks="nothing",
+        evidence=evidence,
+        advice="nothing stands out; compare other specs with this one",
+        next_spec=None,
+    )

@@ -1,0 +1,361 @@
+"""Why networks learn less than can be learnt, each cause by its own measurement.
+
+The first that applies is the finding: what comes later in the list may follow from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from models.evaluation.diagnosis import layers
+from models.evaluation.diagnosis.evidence import Evidence, number, percent
+from models.evaluation.diagnosis.findings import Code, Finding
+from models.evaluation.diagnosis.next_specs import changed, recipe
+
+# The target is standardised, so predicting its mean has a loss of 1 or less.
+DIVERGED_LOSS = 10.0
+# Members whose trouble is reported one by one.
+EXAMPLES = 3
+# Standard deviations or means of unscaled inputs; activations and weights are made for about 1.
+LARGEST_INPUT = 30.0
+# Units that differ by a smaller share of their weights are the same unit many times.
+ALIKE = 0.05
+# The noise of dropout has p / (1 − p) times the variance of what it multiplies (Srivastava et al.
+# 2014, section 10). More than this drowns the signal.
+LOUDEST = 4.0
+IDLE_UNITS = 0.5
+# A layer's share of the largest gradient: with a thousandth, its weights stay as they began.
+VANISHED = 1e-3
+EXPLODED = 1e3  # of a gradient's norm; around 1 is usual
+# A step's share of the weights: about 1e-3 is usual (Goodfellow, Bengio and Courville 2016, section
+# 8.1.3 and Karpathy's notes for CS231n name it a rule of thumb).
+USUAL_STEP, SMALLEST_STEP, LARGEST_STEP = 1e-3, 3e-5, 1.0
+LARGEST_LATE_STEP = 0.05
+# Steps that together are shorter than this share of the weights leave them where they began.
+SHORTEST_WAY = 0.5
+# e^−x of a weight is left of it by decay alone.
+STRONGEST_DECAY = 5.0
+# By how much the watched loss must have fallen in the last fifth of the epochs.
+STILL_FALLING = 0.03
+LATE = 0.95  # of the epochs
+
+USUAL_RATE, USUAL_DROPOUT = 1e-3, 0.1
+
+Cause = Callable[[Evidence], Finding | None]
+
+
+def found(code: Code, evidence: str, advice: str, next_spec: dict[str, object] | None) -> Finding:
+    return Finding(code=code, asks="change", evidence=evidence, advice=advice, next_spec=next_spec)
+
+
+def numerical_trouble(run: Evidence) -> Finding | None:
+    """Numbers that stopped being finite, or a loss far above that of a constant."""
+    rate = run.spec.optimizer.learning_rate
+    advice = (
+        "lower optimizer.learning_rate, set optimizer.gradient_clip, scale the inputs, or choose "
+        "an initialization with smaller weights (xavier, kaiming)"
+    )
+    failed = [
+        place for place, course in enumerate(run.courses) if course.stopped_by == "non_finite"
+    ]
+    losses = sorted(course.last_loss for course in run.courses)
+    if failed:
+        places = [
+            f"fold {place // run.per_fold} at {run.courses[place].trouble}"
+            for place in failed[:EXAMPLES]
+        ]
+        more = f" and {len(failed) - EXAMPLES} more" if len(failed) > EXAMPLES else ""
+        evidence = (
+            f"the numbers of {len(failed)} of {len(run.courses)} members stopped being finite: "
+            f"{', '.join(places)}{more}; each kept its best weights from before that, and other "
+            "members replace those that have none"
+        )
+    elif (
+        losses
+        and run.fitted is not None
+        and run.fitted < 0
+        and losses[len(losses) // 2] > DIVERGED_LOSS
+        and run.spec.dropout / (1 - run.spec.dropout) <= LOUDEST
+    ):
+        evidence = (
+            "the networks predict their own training rows worse than the mean of these rows would; "
+            f"the training loss ended at {number(losses[len(losses) // 2])}, where 1 is the mean's"
+        )
+    else:
+        return None
+    return found("numerical_trouble", evidence, advice, _calmer(run, rate))
+
+
+def unscaled_inputs(run: Evidence) -> Finding | None:
+    if run.spec.preprocessing.numeric_scaling != "none" or not run.spans.size:
+        return None
+    if run.spans.max() <= LARGEST_INPUT:
+        return None
+    return found(
+        "unscaled_inputs",
+        f"numbers enter unscaled, and are as large as {number(float(run.spans.max()))}; weights "
+        "start for inputs of about 1",
+        "preprocessing.numeric_scaling 'robust' or 'standard'",
+        changed(run.spec, preprocessing={"numeric_scaling": "robust"}),
+    )
+
+
+def symmetric_units(run: Evidence) -> Finding | None:
+    layer = layers.most_alike(run.courses)
+    if layer is None or layer[1] >= ALIKE:
+        return None
+    name, apart = layer
+    return found(
+        "symmetric_units",
+        f"the weights of the units of {name} differ by {percent(apart)} of their size: they "
+        "started alike, get the same gradient, and stay one unit many times",
+        "an initialization at random, such as xavier_uniform",
+        changed(run.spec, architecture={"initialization": "xavier_uniform"}),
+    )
+
+
+def dropout_too_strong(run: Evidence) -> Finding | None:
+    dropout = run.spec.dropout
+    if dropout / (1 - dropout) <= LOUDEST or not run.widths:
+        return None
+    kept, loudness = (1 - dropout) * min(run.widths), dropout / (1 - dropout)
+    return found(
+        "dropout_too_strong",
+        f"with dropout {dropout:g} about {number(kept)} of {min(run.widths)} units are left in a "
+        f"batch, multiplied by {number(1 / (1 - dropout))}: a noise of "
+        f"{number(loudness)} times the signal's variance",
+        f"dropout from 0 to 0.5; start with {USUAL_DROPOUT}",
+        changed(run.spec, dropout=USUAL_DROPOUT),
+    )
+
+
+def saturated_units(run: Evidence) -> Finding | None:
+    share = layers.share(run.courses, "saturated_units")
+    if share is None or share <= IDLE_UNITS:
+        return None
+    layer = layers.largest(run.courses, "saturated_units")
+    where = "" if layer is None else f", {percent(layer[1])} in {layer[0]}"
+    return found(
+        "saturated_units",
+        f"{percent(share)} of the hidden activations are within 1 % of a bound of their "
+        f"function{where}: its slope is almost 0 there",
+        "an initialization with smaller weights (xavier_uniform), scaled inputs, or relu or silu "
+        "instead of a bounded activation",
+        _well_started(run),
+    )
+
+
+def dead_units(run: Evidence) -> Finding | None:
+    share = layers.share(run.courses, "dead_units")
+    if share is None or share <= IDLE_UNITS:
+        return None
+    layer = layers.largest(run.courses, "dead_units")
+    where = "" if layer is None else f", {percent(layer[1])} in {layer[0]}"
+    return found(
+        "dead_units",
+        f"{percent(share)} of the hidden units are 0 for every row{where}: no gradient moves them",
+        "leaky_relu or silu instead of relu, kaiming_uniform initialization, a lower "
+        "optimizer.learning_rate",
+        _well_started(run),
+    )
+
+
+def vanishing_gradients(run: Evidence) -> Finding | None:
+    weakest = layers.weakest_gradient(run.courses)
+    norms = [course.largest_gradient for course in run.courses if course.best_epoch > 0]
+    if weakest is not None and weakest[1] < VANISHED:
+        name, share = weakest
+        evidence = (
+            f"the gradient of {name} is {number(share)} times that of the layer with the largest: "
+            "errors of the output do not reach its weights"
+        )
+    elif norms and max(norms) < 1e-6:
+        evidence = f"the norm of a gradient never exceeded {number(max(norms))}"
+    else:
+        return None
+    return found(
+        "vanishing_gradients",
+        evidence,
+        "an activation with a slope of about 1 (relu, silu, scaled_sigmoid), kaiming or xavier "
+        "initialization, normalization, or fewer layers; more layers make it worse",
+        _well_started(run),
+    )
+
+
+def exploding_gradients(run: Evidence) -> Finding | None:
+    norms = [course.largest_gradient for course in run.courses if course.best_epoch > 0]
+    if not norms or max(norms) <= EXPLODED:
+        return None
+    return found(
+        "exploding_gradients",
+        f"the norm of a gradient reached {number(max(norms))}, where about 1 is usual",
+        "an initialization that keeps the variance (xavier_uniform, kaiming_uniform), "
+        "optimizer.gradient_clip 1, fewer layers or normalization",
+        _well_started(run, optimizer={"gradient_clip": 1.0}),
+    )
+
+
+def weight_decay_too_strong(run: Evidence) -> Finding | None:
+    rate, decay = run.spec.optimizer.learning_rate, run.spec.weight_decay
+    exponent = rate * decay * run.steps
+    if exponent < STRONGEST_DECAY:
+        return None
+    shrunk = layers.shrinkage(run.courses)
+    norm = "" if shrunk is None else f"; their norm ended at {percent(shrunk)} of the first epoch's"
+    return found(
+        "weight_decay_too_strong",
+        f"learning rate × weight_decay × steps is {number(rate)} × {number(decay)} × "
+        f"{run.steps:,} = {number(exponent)}: decay alone would leave e^−{number(exponent)} of the "
+        f"weights{norm}",
+        f"weight_decay of at most {number(0.5 / (rate * run.steps))}",
+        changed(run.spec, weight_decay=0.0),
+    )
+
+
+def learning_rate_too_low(run: Evidence) -> Finding | None:
+    step = layers.typical_step(run.courses, first=True)
+    if step is None or step >= SMALLEST_STEP:
+        return None
+    return found(
+        "learning_rate_too_low",
+        f"a step moves the weights by {number(step)} of their size, where about "
+        f"{number(USUAL_STEP)} is usual; {run.steps:,} steps of optimizer.learning_rate "
+        f"{number(run.spec.optimizer.learning_rate)} leave them where they began",
+        f"optimizer.learning_rate {USUAL_RATE:g} with adam"
+        + (", no gradient_clip" if run.spec.optimizer.gradient_clip else ""),
+        changed(
+            run.spec,
+            optimizer={"name": "adam", "learning_rate": USUAL_RATE, "gradient_clip": None},
+        ),
+    )
+
+
+def learning_rate_too_high(run: Evidence) -> Finding | None:
+    first = layers.typical_step(run.courses, first=True)
+    last = layers.typical_step(run.courses, first=False)
+    if first is None or last is None:
+        return None
+    if first <= LARGEST_STEP and last <= LARGEST_LATE_STEP:
+        return None
+    rate = run.spec.optimizer.learning_rate
+    return found(
+        "learning_rate_too_high",
+        f"a step moves the weights by {number(first)} of their size in the first epoch and "
+        f"{number(last)} in the last, where about {number(USUAL_STEP)} is usual",
+        f"a lower optimizer.learning_rate, such as {number(min(USUAL_RATE, rate / 10))}",
+        _calmer(run, rate),
+    )
+
+
+def stopped_too_soon(run: Evidence) -> Finding | None:
+    """Too few steps to leave the start, or a watched loss that was still falling."""
+    epochs = run.spec.max_epochs
+    step = layers.typical_step(run.courses, first=True)
+    is_short = step is not None and step * run.steps < SHORTEST_WAY
+    late = [
+        course
+        for course in run.courses
+        if course.best_epoch >= LATE * epochs and course.stopped_by != "keep_best"
+    ]
+    falls = [
+        1 - course.best_loss / course.earlier_best for course in late if course.earlier_best > 0
+    ]
+    is_falling = (
+        len(late) > len(run.courses) / 2
+        and bool(falls)
+        and (sorted(falls)[len(falls) // 2] > STILL_FALLING)
+    )
+    if not is_falling and not (is_short and late):
+        return None
+    more = f"raise max_epochs, to {4 * epochs:,} for a start"
+    if is_falling:
+        evidence = (
+            f"{len(late)} of {len(run.courses)} networks were best in the last of {epochs:,} "
+            f"epochs; their loss fell by {percent(sorted(falls)[len(falls) // 2])} in the last "
+            "fifth"
+        )
+    else:
+        evidence = (
+            f"{run.steps:,} steps, each of {number(step or 0.0)} of the weights, are too few to "
+            "leave the start"
+        )
+    stopping = run.spec.early_stopping
+    patience = {} if stopping is None else {"early_stopping": stopping.model_dump()}
+    return found(
+        "stopped_too_soon",
+        evidence,
+        more,
+        changed(run.spec, max_epochs=min(10_000, 4 * epochs), **patience),
+    )
+
+
+def underfitting(run: Evidence) -> Finding:
+    rival = run.ahead
+    fitted = run.explained if run.fitted is None else run.fitted
+    where = "out of fold" if run.fitted is None else "on their own training rows"
+    evidence = f"the networks explain {_explained(fitted)} of {run.measured} {where}"
+    if rival is not None:
+        evidence += f"; {_name(rival)} explain {_explained(run.explained_by(rival))} of unseen rows"
+    return found(
+        "underfitting",
+        evidence,
+        _room(run),
+        recipe(run.spec),
+    )
+
+
+CAUSES: tuple[Cause, ...] = (
+    unscaled_inputs,
+    symmetric_units,
+    dropout_too_strong,
+    saturated_units,
+    dead_units,
+    vanishing_gradients,
+    weight_decay_too_strong,
+    learning_rate_too_low,
+    exploding_gradients,
+    learning_rate_too_high,
+    stopped_too_soon,
+)
+
+
+def _name(baseline: str) -> str:
+    return {"ridge": "lines", "logistic_regression": "lines", "boosting": "boosted trees"}[baseline]
+
+
+def _explained(share: float) -> str:
+    return percent(share) if share > 0 else "nothing"
+
+
+def _room(run: Evidence) -> str:
+    """What the networks lack."""
+    architecture = run.spec.architecture
+    if run.spec.members is None and (
+        architecture.type in ("linear", "ridge", "perceptron")
+        or getattr(architecture, "activation", None) == "identity"
+    ):
+        return "the model is a line: use an architecture with hidden layers, or leave it out"
+    if run.widths and min(run.widths) < 16:
+        return (
+            f"the narrowest layer has {min(run.widths)} units: use more, or leave the architecture "
+            "to the recipe"
+        )
+    return "leave the architecture to the recipe, which adds boosted trees to the networks"
+
+
+def _calmer(run: Evidence, rate: float) -> dict[str, object]:
+    calm = USUAL_RATE if rate > USUAL_RATE else rate / 10
+    return changed(run.spec, optimizer={"learning_rate": calm, "gradient_clip": 1.0})
+
+
+def _well_started(run: Evidence, **changes: object) -> dict[str, object]:
+    """Weights and activations that keep the size of signals and gradients."""
+    architecture: dict[str, object] = {"initialization": "kaiming_uniform"}
+    kind = run.spec.architecture
+    if hasattr(kind, "activation"):
+        architecture["activation"] = "silu"
+    if hasattr(kind, "normalization") and len(run.widths) > 4:
+        architecture["normalization"] = "layer"
+    if kind.type in ("realmlp", "linear"):
+        architecture = {}
+    return changed(run.spec, architecture=architecture, **changes)

@@ -1,0 +1,40 @@
+"""Specs that follow a finding's advice, whole and ready to submit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from models.spec import MemberSettings, TrainingSpec
+
+# What a recipe decides: everything about the networks, and how the target is learnt.
+DECIDED = {*MemberSettings.model_fields, "members", "weights", "effort"} - {"seed"}
+
+
+def changed(spec: TrainingSpec, **changes: Any) -> dict[str, Any]:
+    """The spec with other settings, and so are those of a blend's members that have their own. A
+    dictionary changes parts of a setting."""
+    given = _merged(spec.model_dump(mode="json", exclude={"members"}), changes)
+    if spec.members is not None:
+        own = [member.model_dump(mode="json", exclude_unset=True) for member in spec.members]
+        given["members"] = [
+            _merged(member, {name: value for name, value in changes.items() if name in member})
+            for member in own
+        ]
+    return given
+
+
+def recipe(spec: TrainingSpec) -> dict[str, Any]:
+    """The same question to the recipe, which chooses all about the networks."""
+    given = spec.model_dump(mode="json", exclude_defaults=True, exclude=DECIDED)
+    given["target"] = spec.target
+    for decided in ("comparables", "group_means"):
+        given.get("features", {}).pop(decided, None)
+    return given
+
+
+def _merged(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(settings)
+    for name, value in changes.items():
+        both = isinstance(value, dict) and isinstance(settings.get(name), dict)
+        merged[name] = settings[name] | value if both else value
+    return merged
