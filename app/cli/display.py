@@ -207,8 +207,7 @@ def result(result: Json) -> None:
     counts = result.get("confusion") or {}
     if counts.get("rows") is not None and len(counts["levels"]) <= CONFUSED_CLASSES:
         console.print(confusion(counts))
-    found = {finding["code"] for finding in result["diagnosis"]}
-    warnings(warning for warning in result["warnings"] if warning["code"] not in found)
+    warnings(result["warnings"])
     for finding in result["diagnosis"]:
         say(one_line(f"{finding['code']}: {finding['evidence']}. Advice: {finding['advice']}."))
     say(f"Model {result['model_id']} after {result['seconds']['total']:.1f} s")
@@ -216,15 +215,11 @@ def result(result: Json) -> None:
 
 def details(result: Json) -> Iterator[str]:
     """What only some jobs report, a line each."""
+    if comparison := result.get("comparison"):
+        yield f"On the same folds: {comparison}"
     for name, baseline in result.get("baselines", {}).items():
         if reason := baseline.get("skipped"):
             yield f"Baseline {name} was skipped: {reason}"
-            continue
-        gap, error = baseline["difference"], baseline.get("standard_error")
-        yield (
-            f"Baseline {name}: {best_known(baseline['metrics'])}; the networks err "
-            f"{number(abs(gap))}{deviation(error)} {'less' if gap < 0 else 'more'}"
-        )
     if blend := result.get("blend"):
         for place, member in enumerate(blend["members"]):
             yield f"Member {place}, {member['architecture']}: {_share(member)}"

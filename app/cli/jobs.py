@@ -49,6 +49,13 @@ def submit(
 def show(
     job_id: JobId = "latest",
     watch: Annotated[bool, typer.Option("--watch", help="Follow the job to its end.")] = False,
+    next_spec: Annotated[
+        bool,
+        typer.Option(
+            "--next-spec",
+            help="Print the spec that follows the first advice of the diagnosis, for `submit`.",
+        ),
+    ] = False,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
@@ -57,7 +64,13 @@ def show(
 
     with connect(url) as client:
         job = client.job(job_id)
-        if as_json:
+        if next_spec:
+            findings = (job["result"] or {}).get("diagnosis", ())
+            advised = [found["next_spec"] for found in findings if found.get("next_spec")]
+            if not advised:
+                raise typer.BadParameter("the diagnosis advises no other spec", param_hint="JOB_ID")
+            print_json(advised[0])
+        elif as_json:
             print_json(finished(client, job["id"]) if watch else job)
         elif watch:
             follow(client, job["id"])

@@ -80,8 +80,8 @@ class FindingOut(BaseModel):
     advice: str
     next_spec: dict[str, Any] | None = Field(
         default=None,
-        description="A whole spec that follows the advice; submit it with the job's dataset_id. "
-        "Null if no spec would help.",
+        description="A whole spec that follows the advice, to be submitted as it is; null if no "
+        "spec would help.",
     )
 
 

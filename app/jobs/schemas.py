@@ -159,9 +159,20 @@ class JobOut(Identified):
                 "started_at": job.started_at,
                 "finished_at": job.finished_at,
                 "error": job.error,
-                "result": job.result,
+                "result": job.result and _submittable(job.result, job.dataset_id),
             }
         )
+
+
+def _submittable(result: dict[str, Any], dataset_id: str) -> dict[str, Any]:
+    """The result, in which every next spec names the job's table, as a submission must."""
+    diagnosis = [
+        finding | {"next_spec": {"dataset_id": dataset_id, **finding["next_spec"]}}
+        if finding.get("next_spec")
+        else finding
+        for finding in result["diagnosis"]
+    ]
+    return result | {"diagnosis": diagnosis}
 
 
 # An answer has all columns, including those that checkpoints of an earlier version lack.

@@ -138,7 +138,7 @@ class Layers:
         for place, layer in enumerate(self._linear):
             weights = layer.weight.detach()
             found[number["weight_norm"], place] = weights.flatten(1).norm(dim=1)
-            if id(layer) not in self._ends:
+            if id(layer) not in self._ends and weights.shape[2] > 1:
                 some = _sample(layer)
                 apart = some - some.mean(2, keepdim=True)
                 unlike = apart.flatten(1).norm(dim=1) / some.flatten(1).norm(dim=1)

@@ -46,6 +46,8 @@ def diagnose(run: Evidence) -> list[Finding]:
     for cause in CAUSES if run.courses else ():
         if (finding := cause(run)) is not None:
             return [finding]
+    if not run.rivals:  # nothing says that there is more to learn
+        return [no_better_than_mean(run)]
     if run.fitted is not None and run.fitted >= SHORT * run.best_known:
         return [overfitting(run)]
     return [underfitting(run)]
