@@ -141,8 +141,10 @@ class Layers:
             if id(layer) not in self._ends and weights.shape[2] > 1:
                 some = _sample(layer)
                 apart = some - some.mean(2, keepdim=True)
-                unlike = apart.flatten(1).norm(dim=1) / some.flatten(1).norm(dim=1)
-                found[number["unlikeness"], place] = unlike
+                size = some.flatten(1).norm(dim=1)
+                # Units without weights are alike.
+                share = apart.flatten(1).norm(dim=1) / size.where(size > 0, math.inf)
+                found[number["unlikeness"], place] = share
             for name, value in seen.of_layer.get(place, {}).items():
                 found[number[name], place] = value
         return found

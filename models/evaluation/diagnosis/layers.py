@@ -15,11 +15,11 @@ def weakest_gradient(courses: Sequence[Course]) -> tuple[str, float] | None:
     """The layer with the smallest gradient of the first epoch, and its share of the largest one's:
     medians over the members."""
     by_layer = _by_layer(courses, "gradient_norm", first=True)
-    largest = max((size for _, size in by_layer), default=0.0)
-    if len(by_layer) < 3 or largest == 0:  # two layers lose nothing on the way
+    if len(by_layer) < 3:  # two layers lose nothing on the way
         return None
     name, smallest = min(by_layer, key=lambda layer: layer[1])
-    return name, smallest / largest
+    largest = max(size for _, size in by_layer)
+    return name, smallest / largest if largest > 0 else 0.0
 
 
 def most_alike(courses: Sequence[Course]) -> tuple[str, float] | None:
