@@ -21,8 +21,10 @@ from models.data.design import Design, load_design
 from models.data.features import select
 from models.data.folds import FoldRows, split_rows
 from models.data.preprocessing import trainable_rows
+from models.data.thinning import thin
 from models.epochs import FoldEpoch
 from models.evaluation.blend import blend
+from models.evaluation.errors_by_rows import errors_by_rows
 from models.evaluation.likeness import likeness_of
 from models.evaluation.scores import evaluate
 from models.export.graph import ExportMismatch, core_graph, full_graph, verify
@@ -140,20 +142,24 @@ def run(
         ) from error
     folds = [_trainable(spec, design, fold) for fold in assigned]
     warnings += _unseen_classes(spec, design, folds)
+    thinned = thin(spec, design, folds) if spec.learning_curve else []
     clock.lap("prepare")
 
+    trials = spec.trials()
     try:
-        trained = train_many(
-            spec.trials(),
+        populations = train_many(
+            trials,
             design,
             folds,
             device=torch.device(device),
             monitor=_CallbackMonitor(callbacks, spec),
             cores=torch.get_num_threads(),
             checkpoints=callbacks.checkpoints(),
+            thinned=thinned,
         )
     except Interrupted as interruption:
         raise Stopped(callbacks.stop_requested() or "release") from interruption
+    trained, on_fewer = populations[: len(trials)], populations[len(trials) :]
     _refuse_untrained([course for population in trained for course in population.courses])
     _stop_if_requested(callbacks)
     clock.lap("train")
@@ -162,6 +168,11 @@ def run(
     served, blended = blend(spec, trained, design, folds)
     scored = [folds[fold].validation for fold in served.folds]
     scores = evaluate(served, spec, design, folds, holdout, trained)
+    curve = {}
+    if spec.learning_curve:
+        layouts = [folds, *thinned]
+        found = errors_by_rows(served, scores.out_of_fold, spec, design, layouts, on_fewer)
+        curve = {"learning_curve": found}
     _stop_if_requested(callbacks)
     clock.lap("evaluate")
 
@@ -207,6 +218,7 @@ def run(
         scores.result()
         | blended
         | _comparables(trained)
+        | curve
         | {
             "warnings": [asdict(warning) for warning in warnings],
             "seconds": clock.seconds(),

@@ -48,6 +48,15 @@ RESULT: dict[str, Any] = {
         "majority": {"metrics": {"log_loss": 0.7}, "difference": -0.39, "standard_error": 0.01},
         "logistic_regression": {"skipped": "it would take about 90 s, more than 20"},
     },
+    "learning_curve": {
+        "points": [
+            {"rows": 130.67, "error": 0.42, "standard_error": 0.03},
+            {"rows": 1045.0, "error": 0.31, "standard_error": 0.02},
+        ],
+        "law": {"floor": 0.2, "scale": 1.0, "exponent": 0.4},
+        "forecast": {"rows": 2090.0, "error": 0.2854, "low": 0.26, "high": 0.311, "coverage": 0.9},
+        "skipped": None,
+    },
     "perceptron": [{"fold": 0, "summary": "converged: 7 updates in 3 epochs, then none"}],
     "diagnosis": [],
     "warnings": [],
@@ -133,8 +142,9 @@ def test_a_job_shows_its_decision_baselines_and_confusion(
     assert "Out-of-fold, all rows pooled: accuracy 0.9, balanced_accuracy 0.88" in printed[5]
     assert "log_loss 0.31 ± 0.02" in printed[5]
     assert printed[6:12] == [
-        "Baseline majority: log_loss 0.7; the networks err 0.39 ± 0.01 less",
         "Baseline logistic_regression was skipped: it would take about 90 s, more than 20",
+        "Learning curve: 131 rows 0.42, 1,045 rows 0.31; with 2,090 rows expect 0.2854 (0.26 to "
+        "0.311)",
         "yes is predicted from a probability of 0.35",
         "Fold 0: converged: 7 updates in 3 epochs, then none",
         "actual \\ predicted     no  y�es",

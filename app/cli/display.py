@@ -225,6 +225,8 @@ def details(result: Json) -> Iterator[str]:
             yield f"Member {place}, {member['architecture']}: {_share(member)}"
         if blend["cheaper"] is not None:
             yield f"Member {blend['cheaper']} alone is as good and less than half as large"
+    if curve := result.get("learning_curve"):
+        yield _learning_curve(curve)
     if comparables := result.get("comparables"):
         yield f"Networks also saw other rows' targets: {', '.join(comparables['used'])}"
     if decision := result.get("decision"):
@@ -234,6 +236,20 @@ def details(result: Json) -> Iterator[str]:
         )
     for fold in result.get("perceptron", []):
         yield f"Fold {fold['fold']}: {fold['summary']}"
+
+
+def _learning_curve(curve: Json) -> str:
+    """Errors by rows, and what twice the rows would bring."""
+    if reason := curve["skipped"]:
+        return f"No learning curve: {reason}"
+    forecast = curve["forecast"]
+    errors = ", ".join(
+        f"{point['rows']:,.0f} rows {number(point['error'])}" for point in curve["points"]
+    )
+    return (
+        f"Learning curve: {errors}; with {forecast['rows']:,.0f} rows expect "
+        f"{number(forecast['error'])} ({number(forecast['low'])} to {number(forecast['high'])})"
+    )
 
 
 def _share(member: Json) -> str:

@@ -191,6 +191,41 @@ class ComparablesOut(_Part):
     )
 
 
+class CurvePointOut(_Part):
+    """An error out of fold by training rows of a fold, on the scale that is learnt."""
+
+    rows: float
+    error: float
+    standard_error: float
+
+
+class LawOut(_Part):
+    """error(n) = floor + scale · n^(−exponent), the law that fits the points best."""
+
+    floor: float
+    scale: float
+    exponent: float
+
+
+class ForecastOut(_Part):
+    """The error expected with twice the rows, the mean over all laws that the points allow."""
+
+    rows: float
+    error: float
+    low: float
+    high: float
+    coverage: float = Field(description="How often such an interval should hold the error.")
+
+
+class LearningCurveOut(_Part):
+    """Errors against rows, or why there are none."""
+
+    points: list[CurvePointOut] = []
+    law: LawOut | None = None
+    forecast: ForecastOut | None = None
+    skipped: str | None = Field(default=None, description="Why there is no curve; null if it is.")
+
+
 class PerceptronOut(_Part):
     """What a perceptron did in one fold, and what Novikoff's bound says."""
 
@@ -249,6 +284,9 @@ class ResultOut(BaseModel):
     )
     blend: BlendOut | None = Field(default=None, exclude_if=is_none)
     comparables: ComparablesOut | None = Field(default=None, exclude_if=is_none)
+    learning_curve: LearningCurveOut | None = Field(
+        default=None, exclude_if=is_none, description="Only with `learning_curve: true`."
+    )
     warnings: list[SpecWarning] = Field(
         default=[],
         description="The warnings of `validate`; empty for a job of an earlier version.",

@@ -61,6 +61,15 @@ def units(spec: TrainingSpec, column: Units | None, rows: int) -> Units:
 
 def jackknife(terms: Vector, value: Callable[[Vector], Vector], units: Units) -> float | None:
     """The standard error of a value of the means of terms (n, T); None for a single unit."""
+    covariance = jackknife_covariance(terms, lambda means: value(means)[:, None], units)
+    return None if covariance is None else finite(np.sqrt(covariance[0, 0]))
+
+
+def jackknife_covariance(
+    terms: Vector, values: Callable[[Vector], Vector], units: Units
+) -> Vector | None:
+    """The covariance (M, M) of values (…, M) of the means of terms (n, T); None for a single
+    unit."""
     _, unit = np.unique(units, return_inverse=True)
     rows = np.bincount(unit)
     count = len(rows)
@@ -68,8 +77,10 @@ def jackknife(terms: Vector, value: Callable[[Vector], Vector], units: Units) ->
         return None
     sums = np.stack([np.bincount(unit, column) for column in terms.T], axis=1)
     with np.errstate(all="ignore"):
-        values = value((sums.sum(axis=0) - sums) / (len(terms) - rows)[:, None])
-        return finite(np.sqrt((count - 1) * np.var(values)))
+        without = values((sums.sum(axis=0) - sums) / (len(terms) - rows)[:, None])
+        apart = without - without.mean(axis=0)
+        covariance: Vector = (count - 1) / count * (apart.T @ apart)
+    return covariance
 
 
 def weighted_jackknife(value: Callable[[Vector], Vector], units: Units) -> Vector | None:

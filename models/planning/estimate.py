@@ -24,6 +24,7 @@ from models.spec.architectures import (
     TabmArchitecture,
     bins_of,
 )
+from models.spec.training import CURVE_HALVINGS
 from models.tables.coordinates import ANGLES
 from models.tables.kinds import MAX_LEVELS
 from models.tables.profile import Profile
@@ -47,6 +48,11 @@ GRAPH_COPIES = 8
 CHECKED_COPIES = 10
 CHECKED_ROWS = 256
 NUMBER_BYTES = 8
+
+# Of the training rows, for the points of a learning curve besides the last; and copies of what is
+# learned from them, until it is scored.
+CURVE_SHARES = tuple(0.5**halving for halving in range(1, CURVE_HALVINGS + 1))
+CURVE_COPIES = 2
 
 # Python and the exporter, whatever the table; a core that multiplies faster does not speed it up.
 OVERHEAD_SECONDS = 3.5
@@ -109,15 +115,22 @@ def estimate(spec: TrainingSpec, profile: Profile, machine: Machine) -> Estimate
     lanes = min(machine.cores, max(trial.members for trial in trials))
     table = TABLE_COPIES * 8 * profile.rows * (len(spec.features.kinds) + 1)
     training = max(trial.training_bytes(seen, lanes) for trial in trials)
+    shares = CURVE_SHARES if spec.learning_curve else ()
+    training += len(shares) * CURVE_COPIES * sum(trial.served_bytes() for trial in trials)
     exporting = EXPORTER_BYTES + sum(trial.exporting_bytes() for trial in trials)
     if spec.features.comparables or spec.features.group_means:
         training += fitting.LINE_BYTES * seen * max(trial.inputs for trial in trials)
     memory = PROCESS_BYTES + LANE_BYTES * lanes + table + max(training, exporting)
     if spec.features.comparables:
-        memory += spec.k_folds * fitting.comparing_bytes(seen)
+        memory += spec.k_folds * sum(fitting.comparing_bytes(int(seen * s)) for s in (1, *shares))
     work = _reading_seconds(spec, profile)
     work += _comparing_seconds(spec, profile, seen, machine.cores)
     work += sum(trial.seconds(profile, seen, machine.cores) for trial in trials)
+    for share in shares:
+        work += sum(trial.curve_seconds(share, seen, machine.cores) for trial in trials)
+        if spec.features.comparables:
+            known = int(share * seen * (spec.k_folds - 1) / spec.k_folds)
+            work += fitting.comparing_seconds(spec.k_folds * seen, known)
     return Estimate(memory, OVERHEAD_SECONDS + work * REFERENCE_RATE / machine.core_rate)
 
 
@@ -157,19 +170,33 @@ class _Trial:
 
     def seconds(self, profile: Profile, seen: int, cores: int) -> float:
         """On the reference core."""
+        predicted = _predicted_rows(self.spec, profile, seen, cores)
+        return self._learning_seconds(1.0, seen, cores) + self._row_seconds(1.0) * predicted
+
+    def curve_seconds(self, share: float, seen: int, cores: int) -> float:
+        """A point of a learning curve: every row is encoded and scored once."""
+        predicted = seen / min(cores, PREDICTING_CORES)
+        return self._learning_seconds(share, seen, cores) + self._row_seconds(share) * predicted
+
+    def _learning_seconds(self, share: float, seen: int, cores: int) -> float:
+        """From a share of the training rows."""
         spec, in_lane = self.spec, -(-self.members // min(cores, self.members))
         seconds = _encoding_seconds(spec, self.inputs, seen)
         if spec.architecture.is_fitted:
-            seconds += in_lane * fitting.solving_seconds(
-                spec.architecture, self.inputs, self.learnt_rows, self.outputs
+            return seconds + in_lane * fitting.solving_seconds(
+                spec.architecture, self.inputs, int(share * self.learnt_rows), self.outputs
             )
-            row = spec.members_per_fold * fitting.row_seconds(
-                spec.architecture, self.inputs, self.learnt_rows, self.outputs
+        rows = int(share * seen)
+        return seconds + spec.max_epochs * _epoch_seconds(spec, self.widths, rows, in_lane)
+
+    def _row_seconds(self, share: float) -> float:
+        """A row through what one fold has learned from a share of its training rows."""
+        spec = self.spec
+        if spec.architecture.is_fitted:
+            return spec.members_per_fold * fitting.row_seconds(
+                spec.architecture, self.inputs, int(share * self.learnt_rows), self.outputs
             )
-        else:
-            seconds += spec.max_epochs * _epoch_seconds(spec, self.widths, seen, in_lane)
-            row = _row_seconds(spec, self.widths)
-        return seconds + row * _predicted_rows(spec, profile, seen, cores)
+        return _row_seconds(spec, self.widths)
 
 
 def parameters(spec: TrainingSpec, profile: Profile) -> int:

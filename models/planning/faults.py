@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from models.data.aside import groups_needed, seen_rows, times_needed
 from models.objectives import objective_of
 from models.spec import MemberSettings, TrainingSpec
+from models.spec.training import CURVE_HALVINGS
 from models.tables.columns import LOOKALIKES
 from models.tables.profile import ColumnProfile, Profile
 from models.tables.wording import pointer_part
 
 # Scored rows that a fold needs for a meaningful error.
 MIN_ROWS_PER_FOLD = 2
+# Training rows of a fold in the first point of a learning curve.
+MIN_CURVE_ROWS = 10
 Refuse = Callable[[str, str], None]
 
 
@@ -162,6 +165,16 @@ def _fold_faults(spec: TrainingSpec, profile: Profile, refuse: Refuse) -> None:
         refuse(
             "/k_folds",
             f"k_folds must be between 2 and {most} for {counted}, got {spec.k_folds}",
+        )
+    learnt = rows // (spec.k_folds + 1)  # the first fold in time has the fewest
+    if spec.folds.type != "time":
+        learnt = rows * (spec.k_folds - 1) // spec.k_folds
+    least = MIN_CURVE_ROWS * 2**CURVE_HALVINGS
+    if spec.learning_curve and learnt < least:
+        refuse(
+            "/learning_curve",
+            f"a fold needs {least} training rows, of which an eighth still teaches something, and "
+            f"has about {learnt}: leave it out, or upload more rows",
         )
     if spec.folds.column is None:
         return

@@ -23,6 +23,9 @@ Effort = Literal["quick", "standard", "thorough"]
 
 ClassWeight = Annotated[float, Field(gt=0, le=1e6)]
 
+# Points of a learning curve besides the last, each with half of the rows of the next.
+CURVE_HALVINGS = 3
+
 SHORT_NAMES = {"wd": "weight_decay", "k": "k_folds"}
 
 
@@ -350,6 +353,11 @@ class TrainingSpec(MemberSettings):
         description="Of the members of a blend. `nnls`: those that are not negative and have the "
         "least error out of fold; each fold's are learnt from the other folds' rows. `mean`: equal "
         "ones.",
+    )
+    learning_curve: bool = Field(
+        default=False,
+        description="Train also on an eighth, a quarter and a half of each fold's training rows, "
+        "and report what twice the rows would bring. Takes about twice as long.",
     )
 
     def trials(self) -> list[TrainingSpec]:

@@ -47,29 +47,39 @@ def train_many(
     cores: int = 1,
     dtype: torch.dtype = torch.float32,
     checkpoints: Iterable[bytes] = (),
+    thinned: Sequence[Sequence[FoldRows]] = (),
 ) -> list[TrainedPopulation]:
     """Train each spec on all folds, and return the results in order.
 
     The specs were resolved on one table and have the same folds. `checkpoints`: those of earlier
     runs of the same specs, newest first. The run resumes from the first with this format.
+    `thinned`: the folds with fewer training rows, on which each spec trains too, after the others.
+    Their results follow in the same order.
 
     Raises
     ------
     Interrupted: the monitor asked to stop without a result; a checkpoint was offered first.
     LaneDied: a training process was killed.
     """
-    members = members_of(specs)
-    keys = [population_key(spec) for spec in specs]
-    book = Book(members, monitor)
+    layouts = [folds, *thinned]
+    members = members_of([*specs] * len(layouts))
+    keys = [(place, population_key(spec)) for place in range(len(layouts)) for spec in specs]
+    shares = [_training_rows(own) / _training_rows(folds) for own in layouts]
+    book = Book(
+        members,
+        monitor,
+        thinned={trial: shares[place] for trial, (place, _) in enumerate(keys) if place > 0},
+    )
     for data in checkpoints:
         if book.restore(data):
             break
     trained: dict[int, TrainedPopulation] = {}
-    known = KnownExtras(design, folds)
+    known = [KnownExtras(design, own) for own in layouts]
     for number, key in enumerate(dict.fromkeys(keys)):
         group = [member for member in members if keys[member.trial] == key]
-        extras = known.of(group[0].spec)
-        inputs = Inputs(group[0].spec, design, folds, device, dtype, extras)
+        place, _ = key
+        extras = known[place].of(group[0].spec)
+        inputs = Inputs(group[0].spec, design, layouts[place], device, dtype, extras)
         if number == len(book.plans):
             book.plans.append(_plan(group, inputs, cores))
         works = [
@@ -87,7 +97,8 @@ def train_many(
                 raise
             _add_untrained(group, inputs, book.plans[number], book.states.setdefault(number, {}))
         trained |= _results(group, inputs, book.states[number])
-    return [trained[trial] for trial in range(len(specs))]
+        del inputs, works  # before the next group's inputs are encoded
+    return [trained[trial] for trial in range(len(keys))]
 
 
 @dataclass
@@ -100,6 +111,8 @@ class Book(Desk):
 
     members: list[Member]
     monitor: Monitor
+    # Trials on fewer rows, and the share of the rows that they train on: their epochs are shorter.
+    thinned: dict[int, float] = field(default_factory=dict)
     plans: list[list[list[Chunk]]] = field(default_factory=list)  # by group and lane
     states: dict[int, dict[Chunk, bytes]] = field(default_factory=dict)
 
@@ -134,12 +147,14 @@ class Book(Desk):
 
     def _tell_progress(self) -> None:
         """A member that has stopped counts as finished with all epochs."""
-        ahead = [
-            (member.spec.max_epochs - self._epochs[place], member.spec.max_epochs)
+        work = sum(self.thinned.get(member.trial, 1.0) for member in self.members)
+        ahead = sum(
+            self.thinned.get(member.trial, 1.0) * (1 - self._epochs[place] / member.spec.max_epochs)
             for place, member in self._active.items()
-        ]
-        share = sum(left / epochs for left, epochs in ahead) / len(self.members)
-        slowest = min((self._epochs[place] for place in self._active), default=None)
+        )
+        share = ahead / work
+        whole = [self._epochs[place] for place in self._active if place[0] not in self.thinned]
+        slowest = min(whole, default=None)
         self.monitor.progressed(
             1 - share, max(self._epochs.values()) if slowest is None else slowest
         )
@@ -296,6 +311,10 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         "not enough memory" in str(error) or "can't allocate memory" in str(error)
     )
+
+
+def _training_rows(folds: Sequence[FoldRows]) -> int:
+    return sum(len(fold.known) for fold in folds)
 
 
 def _plan(members: list[Member], inputs: Inputs, cores: int) -> list[list[Chunk]]:

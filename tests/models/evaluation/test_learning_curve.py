@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.evaluation.learning_curve import Law, fit
+from models.evaluation.learning_curve import DEVIATIONS, Law, fit
 
 ROWS = np.array([100.0, 200.0, 400.0, 800.0])
+FIVE_ROWS = np.append(ROWS, 1_600.0)
 LAWS = [Law(0.1, 2.0, 0.5), Law(0.0, 1.0, 0.3), Law(0.3, 50.0, 1.2)]
 
 
@@ -24,13 +25,12 @@ def noise(errors: np.ndarray, own: float, common: float) -> np.ndarray:
 def test_a_planted_law_is_found(law: Law) -> None:
     errors = errors_of(law)
     curve = fit(ROWS, errors, noise(errors, 1e-3, 0.0))
-    assert curve.law.exponent == pytest.approx(law.exponent, abs=0.05)
-    assert curve.law.floor == pytest.approx(law.floor, abs=0.01)
+    assert curve.law.exponent == pytest.approx(law.exponent, abs=0.1)
+    assert curve.law.floor == pytest.approx(law.floor, abs=0.02)
     forecast = curve.forecast(1_600)
-    assert forecast.error == pytest.approx(law.at(1_600), rel=0.005)
-    assert forecast.low <= law.at(1_600) * 1.001
-    assert forecast.high >= law.at(1_600) * 0.999
-    assert forecast.high - forecast.low < 0.02 * forecast.error
+    assert forecast.error == pytest.approx(law.at(1_600), rel=0.03)
+    assert forecast.low < law.at(1_600) < forecast.high
+    assert forecast.high - forecast.low < 0.15 * forecast.error
 
 
 def test_the_more_noise_the_wider_the_interval() -> None:
@@ -57,16 +57,18 @@ def test_errors_that_rise_are_noise_around_a_floor() -> None:
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
-    """Over laws, and noise that all points share because they score the same rows."""
+    """Over laws, distances from them, and noise that all points share because they score the same
+    rows."""
     rng = np.random.default_rng(0)
     held = []
-    for _ in range(150):
+    for _ in range(200):
         law = Law(rng.uniform(0, 1), rng.uniform(1, 20), rng.uniform(0.2, 1))
-        truth = errors_of(law)
-        covariance = noise(truth, rng.uniform(0.005, 0.03), 0.03)
+        distance = rng.choice(DEVIATIONS)
+        *truth, asked = errors_of(law, FIVE_ROWS) * (1 + distance * rng.normal(size=5))
+        covariance = noise(np.array(truth), rng.uniform(0.005, 0.03), 0.03)
         curve = fit(ROWS, rng.multivariate_normal(truth, covariance), covariance)
         forecast = curve.forecast(1_600)
-        held.append(forecast.low <= law.at(1_600) <= forecast.high)
+        held.append(forecast.low <= asked <= forecast.high)
     assert 0.84 < np.mean(held) < 0.97
 
 

@@ -176,6 +176,19 @@ def test_a_wide_table_takes_long_to_explain(tmp_path: Path) -> None:
     assert seconds(case) - seconds(narrow) > products / 66e9
 
 
+@pytest.mark.parametrize("spec", [{}, {"effort": "standard"}], ids=["network", "blend"])
+def test_a_learning_curve_costs_less_than_the_run_again(
+    tmp_path: Path, spec: dict[str, Any]
+) -> None:
+    """Half, a quarter and an eighth of the rows train, and nothing is explained again."""
+    case = lay(tmp_path, house_frame(), **spec)
+    described = case.profile.model_copy(update={"rows": 4_000})
+    curved = case.spec.model_copy(update={"learning_curve": True})
+    plain, found = (estimate(own, described, REFERENCE) for own in (case.spec, curved))
+    assert 1.2 < found.seconds / plain.seconds < 2
+    assert 1 <= found.memory_bytes / plain.memory_bytes < 1.5
+
+
 def test_only_rows_that_folds_see_are_trained_on(tmp_path: Path) -> None:
     frame = house_frame()
     whole = lay(tmp_path, frame)

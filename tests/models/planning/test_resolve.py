@@ -249,6 +249,11 @@ REFUSALS: dict[str, tuple[dict[str, Any], str, str]] = {
         "/k_folds",
         "between 2 and 14",
     ),
+    "a learning curve of few rows": (
+        {"learning_curve": True},
+        "/learning_curve",
+        "80 training rows",
+    ),
     "no such fold column": (
         {"folds": {"type": "group", "column": "street"}},
         "/folds/column",

@@ -15,6 +15,7 @@ import torch
 from houses import Case, house_frame, lay, trainer_of
 from polling import wait_until
 
+from models.data.thinning import thin
 from models.members import Member, members_of, population_key
 from models.spec import TrainingSpec
 from models.training.checkpoint import unpack
@@ -86,6 +87,7 @@ class Recorder(Monitor):
         self.saved: list[bytes] = []
         self.calls_before: list[int] = []  # by checkpoint
         self.asked = 0
+        self.fractions: list[float] = []
         self._stop = stop
 
     @property
@@ -95,6 +97,9 @@ class Recorder(Monitor):
     def epoch_ended(self, metrics: list[MemberEpoch], active: Sequence[Member]) -> None:
         self.calls.append(metrics)
         self.active.append({member.place for member in active})
+
+    def progressed(self, fraction: float, epoch: int) -> None:  # noqa: ARG002
+        self.fractions.append(fraction)
 
     def should_stop(self) -> bool:
         self.asked += 1
@@ -568,6 +573,39 @@ def test_a_run_interrupted_between_its_groups_goes_on(case: Case, whole: Undistu
     first = interrupt(case, lambda monitor: len(monitor.rows) == len(group))
     assert_same_rows(first.rows, group)
     assert_goes_on(case, whole, first.calls, *first.saved)
+
+
+def test_thinned_folds_train_after_the_others_and_go_on(case: Case) -> None:
+    """Each as it would by itself, interrupted anywhere; the epochs shown are of the others."""
+    specs = specs_of(case, TWO_GROUPS)
+    thinned = thin(case.spec, case.design, case.folds)[:2]
+
+    def run(monitor: Recorder, checkpoints: Iterable[bytes] = ()) -> list[TrainedPopulation]:
+        return train_many(
+            specs,
+            case.design,
+            case.folds,
+            device=torch.device("cpu"),
+            monitor=monitor,
+            checkpoints=checkpoints,
+            thinned=thinned,
+        )
+
+    whole = Recorder()
+    expected = run(whole)
+    assert len(expected) == 3 * len(specs)
+    assert_alike(expected[:3], start(case, specs), 0)
+    for place, folds in enumerate(thinned):
+        own = expected[3 * (place + 1) :][:3]
+        alone = train_many(specs, case.design, folds, device=torch.device("cpu"), monitor=Monitor())
+        assert_alike(own, alone, 0)
+    assert whole.fractions == sorted(whole.fractions)
+    assert whole.fractions[-1] == 1
+    for questions in range(2, whole.asked, whole.asked // 5):
+        first = Recorder(after(questions))
+        with pytest.raises(Interrupted):
+            run(first)
+        assert_alike(run(Recorder(), first.saved), expected, 0)
 
 
 # Blocks that each of two lanes trains of a group, None for all of them.
