@@ -19,6 +19,7 @@ from houses import Case, house_frame, lay
 from runs import SHA256, FakeCallbacks, exported_as, start
 from torch import Tensor
 
+from app.jobs.results import LearningCurveOut
 from models.experiment import (
     Outcome,
     Stopped,
@@ -472,3 +473,40 @@ def test_of_folds_in_time_the_last_prices(tmp_path: Path) -> None:
     assert error is not None
     assert of_the_mean is not None
     assert error < 0.8 * of_the_mean
+
+
+def with_curve(case: Case) -> Case:
+    spec = case.spec.model_copy(update={"learning_curve": True})
+    return dataclasses.replace(case, spec=spec)
+
+
+def test_a_learning_curve_changes_nothing_else(
+    case: Case, outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported_as(monkeypatch, outcome)
+    callbacks = FakeCallbacks()
+    curved = start(with_curve(case), tmp_path / "run", callbacks)
+    pd.testing.assert_frame_equal(out_of_fold(curved), out_of_fold(outcome), check_exact=True)
+    curve = LearningCurveOut.model_validate(curved.result["learning_curve"])
+    assert curve.skipped is None
+    assert curve.forecast is not None
+    last = curve.points[-1]
+    assert last.error == pytest.approx(outcome.result["metrics"]["rmsle"], rel=0.01)
+    assert curve.forecast.rows == 2 * last.rows
+    assert len(callbacks.rows) == sum(fold["epochs"] for fold in outcome.result["folds"])
+    fractions = [progress.fraction for progress in callbacks.progress]
+    assert fractions == sorted(fractions)
+
+
+def test_a_run_stopped_before_its_learning_curve_has_a_model_without_one(
+    case: Case, outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported_as(monkeypatch, outcome)
+    asked = FakeCallbacks()
+    start(case, tmp_path / "plain", asked)
+    callbacks = FakeCallbacks("keep_best", after=-asked.left)
+    stopped = start(with_curve(case), tmp_path / "run", callbacks)
+    pd.testing.assert_frame_equal(out_of_fold(stopped), out_of_fold(outcome), check_exact=True)
+    curve = LearningCurveOut.model_validate(stopped.result["learning_curve"])
+    assert curve.skipped is not None
+    assert curve.skipped.startswith("nothing was learned from")
