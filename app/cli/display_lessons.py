@@ -44,7 +44,7 @@ def result(lesson: Lesson, language: Language, outcome: Outcome, seconds: float)
         console.print()
         console.print(Text.from_ansi(drawn), soft_wrap=True)
     for figures in outcome.figures:
-        console.print()
+        say(f"\n[bold]{one_line(figures.title)}[/bold]")
         console.print(_table(figures))
     if outcome.note is not None:
         console.print()
@@ -67,12 +67,14 @@ def total(held: int, count: int, seconds: float) -> None:
 
 
 def number(value: Cell) -> str:
-    """Four significant digits; whole numbers in full."""
+    """Four significant digits; thousands, and whole numbers, in full."""
     if value is None:
         return ""
     if isinstance(value, str):
         return value
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.0f}" if 1_000 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def _section(heading: str, text: str) -> None:
@@ -81,7 +83,7 @@ def _section(heading: str, text: str) -> None:
 
 
 def _table(figures: Figures) -> Table:
-    table = Table(title=one_line(figures.title), box=None, pad_edge=False, title_justify="left")
+    table = Table(box=None, pad_edge=False)
     for place, column in enumerate(figures.columns):
         words = any(isinstance(row[place], str) for row in figures.rows)
         table.add_column(one_line(column), justify="left" if words else "right")
