@@ -10,19 +10,19 @@ from __future__ import annotations
 from models.evaluation.diagnosis.causes import (
     CAUSES,
     found,
-    numerical_trouble,
+    numbers_ended,
     stopped_too_soon,
     underfitting,
 )
 from models.evaluation.diagnosis.evidence import Evidence, percent
 from models.evaluation.diagnosis.findings import Finding
 from models.evaluation.diagnosis.next_specs import recipe
-from models.evaluation.diagnosis.rows import LOOKS
+from models.evaluation.diagnosis.rows import LOOKS, label_errors_suspected
 
 __all__ = ["Evidence", "Finding", "diagnose"]
 
 # Explaining nearly all of the training rows is memory, not skill, if as much is lost out of fold.
-MEMORISED, LOST = 0.95, 0.3
+MEMORISED, LOST = 0.9, 0.3
 # Explaining less is no fit if no baseline says what could be had.
 UNDERFITTING, UNKNOWN_GAP = 0.5, 0.3
 # What is fitted must fall short of the best known by this share of what that explains.
@@ -33,7 +33,7 @@ SMALLEST_DECAY = 0.01
 
 def diagnose(run: Evidence) -> list[Finding]:
     """Findings, the most likely cause first; one if all is well, with the code `good_fit`."""
-    if (trouble := numerical_trouble(run)) is not None:
+    if (trouble := numbers_ended(run)) is not None:
         return [trouble]
     if not _falls_short(run):
         if not run.beats_mean:
@@ -46,6 +46,8 @@ def diagnose(run: Evidence) -> list[Finding]:
     for cause in CAUSES if run.courses else ():
         if (finding := cause(run)) is not None:
             return [finding]
+    if (mistakes := label_errors_suspected(run)) is not None:
+        return [mistakes]
     if not run.rivals:  # nothing says that there is more to learn
         return [no_better_than_mean(run)]
     if run.fitted is not None and run.fitted >= SHORT * run.best_known:

@@ -39,7 +39,11 @@ STRONGEST_DECAY = 5.0
 STILL_FALLING = 0.03
 LATE = 0.95  # of the epochs
 
-USUAL_RATE, USUAL_DROPOUT = 1e-3, 0.1
+USUAL_RATE, USUAL_DROPOUT, USUAL_EPOCHS = 1e-3, 0.1, 200
+CALM = (
+    "lower optimizer.learning_rate, set optimizer.gradient_clip, scale the inputs, or choose an "
+    "initialization with smaller weights (xavier, kaiming)"
+)
 
 Cause = Callable[[Evidence], Finding | None]
 
@@ -48,42 +52,43 @@ def found(code: Code, evidence: str, advice: str, next_spec: dict[str, object] |
     return Finding(code=code, asks="change", evidence=evidence, advice=advice, next_spec=next_spec)
 
 
-def numerical_trouble(run: Evidence) -> Finding | None:
-    """Numbers that stopped being finite, or a loss far above that of a constant."""
-    rate = run.spec.optimizer.learning_rate
-    advice = (
-        "lower optimizer.learning_rate, set optimizer.gradient_clip, scale the inputs, or choose "
-        "an initialization with smaller weights (xavier, kaiming)"
-    )
+def numbers_ended(run: Evidence) -> Finding | None:
+    """Numbers that stopped being finite."""
     failed = [
         place for place, course in enumerate(run.courses) if course.stopped_by == "non_finite"
     ]
-    losses = sorted(course.last_loss for course in run.courses)
-    if failed:
-        places = [
-            f"fold {place // run.per_fold} at {run.courses[place].trouble}"
-            for place in failed[:EXAMPLES]
-        ]
-        more = f" and {len(failed) - EXAMPLES} more" if len(failed) > EXAMPLES else ""
-        evidence = (
-            f"the numbers of {len(failed)} of {len(run.courses)} members stopped being finite: "
-            f"{', '.join(places)}{more}; each kept its best weights from before that, and other "
-            "members replace those that have none"
-        )
-    elif (
-        losses
-        and run.fitted is not None
-        and run.fitted < 0
-        and losses[len(losses) // 2] > DIVERGED_LOSS
-        and run.spec.dropout / (1 - run.spec.dropout) <= LOUDEST
-    ):
-        evidence = (
-            "the networks predict their own training rows worse than the mean of these rows would; "
-            f"the training loss ended at {number(losses[len(losses) // 2])}, where 1 is the mean's"
-        )
-    else:
+    if not failed:
         return None
-    return found("numerical_trouble", evidence, advice, _calmer(run, rate))
+    places = [
+        f"fold {place // run.per_fold} at {run.courses[place].trouble}"
+        for place in failed[:EXAMPLES]
+    ]
+    more = f" and {len(failed) - EXAMPLES} more" if len(failed) > EXAMPLES else ""
+    return found(
+        "numerical_trouble",
+        f"the numbers of {len(failed)} of {len(run.courses)} members stopped being finite: "
+        f"{', '.join(places)}{more}; each kept its best weights from before that, and other "
+        "members replace those that have none",
+        CALM,
+        _calmer(run),
+    )
+
+
+def diverged(run: Evidence) -> Finding | None:
+    """A loss far above that of a constant."""
+    if run.fitted is None or run.fitted >= 0:
+        return None
+    losses = sorted(course.last_loss for course in run.courses)
+    typical = losses[len(losses) // 2]
+    if typical <= DIVERGED_LOSS:
+        return None
+    return found(
+        "numerical_trouble",
+        "the networks predict their own training rows worse than the mean of these rows would; "
+        f"the training loss ended at {number(typical)}, where 1 is the mean's",
+        CALM,
+        _calmer(run),
+    )
 
 
 def unscaled_inputs(run: Evidence) -> Finding | None:
@@ -96,7 +101,7 @@ def unscaled_inputs(run: Evidence) -> Finding | None:
         f"numbers enter unscaled, and are as large as {number(float(run.spans.max()))}; weights "
         "start for inputs of about 1",
         "preprocessing.numeric_scaling 'robust' or 'standard'",
-        changed(run.spec, preprocessing={"numeric_scaling": "robust"}),
+        _again(run, preprocessing={"numeric_scaling": "robust"}),
     )
 
 
@@ -110,7 +115,7 @@ def symmetric_units(run: Evidence) -> Finding | None:
         f"the weights of the units of {name} differ by {percent(apart)} of their size: they "
         "started alike, get the same gradient, and stay one unit many times",
         "an initialization at random, such as xavier_uniform",
-        changed(run.spec, architecture={"initialization": "xavier_uniform"}),
+        _again(run, architecture={"initialization": "xavier_uniform"}),
     )
 
 
@@ -125,7 +130,7 @@ def dropout_too_strong(run: Evidence) -> Finding | None:
         f"batch, multiplied by {number(1 / (1 - dropout))}: a noise of "
         f"{number(loudness)} times the signal's variance",
         f"dropout from 0 to 0.5; start with {USUAL_DROPOUT}",
-        changed(run.spec, dropout=USUAL_DROPOUT),
+        _again(run, dropout=USUAL_DROPOUT),
     )
 
 
@@ -208,7 +213,7 @@ def weight_decay_too_strong(run: Evidence) -> Finding | None:
         f"{run.steps:,} = {number(exponent)}: decay alone would leave e^−{number(exponent)} of the "
         f"weights{norm}",
         f"weight_decay of at most {number(0.5 / (rate * run.steps))}",
-        changed(run.spec, weight_decay=0.0),
+        _again(run, weight_decay=0.0),
     )
 
 
@@ -223,8 +228,8 @@ def learning_rate_too_low(run: Evidence) -> Finding | None:
         f"{number(run.spec.optimizer.learning_rate)} leave them where they began",
         f"optimizer.learning_rate {USUAL_RATE:g} with adam"
         + (", no gradient_clip" if run.spec.optimizer.gradient_clip else ""),
-        changed(
-            run.spec,
+        _again(
+            run,
             optimizer={"name": "adam", "learning_rate": USUAL_RATE, "gradient_clip": None},
         ),
     )
@@ -243,7 +248,7 @@ def learning_rate_too_high(run: Evidence) -> Finding | None:
         f"a step moves the weights by {number(first)} of their size in the first epoch and "
         f"{number(last)} in the last, where about {number(USUAL_STEP)} is usual",
         f"a lower optimizer.learning_rate, such as {number(min(USUAL_RATE, rate / 10))}",
-        _calmer(run, rate),
+        _calmer(run),
     )
 
 
@@ -313,8 +318,9 @@ CAUSES: tuple[Cause, ...] = (
     vanishing_gradients,
     weight_decay_too_strong,
     learning_rate_too_low,
-    exploding_gradients,
     learning_rate_too_high,
+    exploding_gradients,
+    diverged,
     stopped_too_soon,
 )
 
@@ -343,9 +349,15 @@ def _room(run: Evidence) -> str:
     return "leave the architecture to the recipe, which adds boosted trees to the networks"
 
 
-def _calmer(run: Evidence, rate: float) -> dict[str, object]:
+def _again(run: Evidence, **changes: object) -> dict[str, object]:
+    """With epochs enough to show what the change does."""
+    return changed(run.spec, max_epochs=max(run.spec.max_epochs, USUAL_EPOCHS), **changes)
+
+
+def _calmer(run: Evidence) -> dict[str, object]:
+    rate = run.spec.optimizer.learning_rate
     calm = USUAL_RATE if rate > USUAL_RATE else rate / 10
-    return changed(run.spec, optimizer={"learning_rate": calm, "gradient_clip": 1.0})
+    return _again(run, optimizer={"learning_rate": calm, "gradient_clip": 1.0})
 
 
 def _well_started(run: Evidence, **changes: object) -> dict[str, object]:
@@ -358,4 +370,4 @@ def _well_started(run: Evidence, **changes: object) -> dict[str, object]:
         architecture["normalization"] = "layer"
     if kind.type in ("realmlp", "linear"):
         architecture = {}
-    return changed(run.spec, architecture=architecture, **changes)
+    return _again(run, architecture=architecture, **changes)

@@ -13,10 +13,11 @@ from models.evaluation.diagnosis.next_specs import changed
 FEWEST_ROWS = 100
 # Robust standard deviations: 1.4826 times the median distance from the median.
 TO_DEVIATION = 1.4826
-# Residuals beyond the first are suspected if there are some, they are few, and 99.5 % of the others
-# are within the second: tails that go on evenly are noise, not mistakes.
-FAR, NEAR = 8.0, 4.5
-FEWEST_ERRORS, MOST_ERRORS = 3, 0.05
+# Some rows are mistaken if all of them are far off, and a gap parts them from the rest. Of noise
+# whose tail falls like the third power, the i-th and the next of the largest have a ratio of 1.5 or
+# more with probability 1.5^(−3 i): one in a hundred such tables has a gap after four or more.
+FAR, GAP = 6.0, 1.5
+FEWEST_ERRORS, MOST_ERRORS = 4, 0.05
 NAMED = 5  # rows
 # A few rows hold more than half of all squared errors.
 FEW, HALF = 0.01, 0.5
@@ -38,19 +39,20 @@ def label_errors_suspected(run: Evidence) -> Finding | None:
     if deviation == 0:
         return None
     sizes = away / deviation
-    far = sizes > FAR
-    if not FEWEST_ERRORS <= far.sum() <= MOST_ERRORS * len(sizes):
+    largest = np.sort(sizes)[::-1][: round(MOST_ERRORS * len(sizes)) + 1]
+    parted = (largest[:-1] > FAR) & (largest[:-1] >= GAP * largest[1:])
+    parted[: FEWEST_ERRORS - 1] = False
+    if not parted.any():
         return None
-    if np.quantile(sizes[~far], 0.995) > NEAR:
-        return None
+    count = int(np.flatnonzero(parted)[-1]) + 1
     worst = np.argsort(-sizes, kind="stable")[:NAMED]
     rows = ", ".join(str(row) for row in run.order[worst])
     return Finding(
         code="label_errors_suspected",
         asks="look",
-        evidence=f"{far.sum()} of {len(sizes):,} rows are off by more than {FAR:g} robust standard "
-        f"deviations, and {percent(0.995)} of the others by less than {NEAR:g}; the worst are rows "
-        f"{rows} (from 0 below the header)",
+        evidence=f"{count} of {len(sizes):,} rows are off by {number(largest[count - 1])} robust "
+        f"standard deviations or more, and none of the others by more than "
+        f"{number(largest[count])}; the worst are rows {rows} (from 0 below the header)",
         advice="check the targets of these rows; loss 'huber' gives them less weight",
         next_spec=changed(run.spec, loss="huber"),
     )

@@ -202,7 +202,7 @@ def test_the_evidence_names_the_step_and_the_layer() -> None:
 
 def test_mistaken_targets_are_named() -> None:
     residuals = np.random.default_rng(2).normal(size=ROWS)
-    residuals[[5, 50, 500]] = [12.0, -15.0, 11.0]
+    residuals[[5, 50, 500, 550]] = [12.0, -15.0, 11.0, -10.0]
     order = np.arange(ROWS)[::-1].copy()
     (finding,) = diagnose(evidence(residuals=residuals, order=order))
     assert (finding["code"], finding["asks"]) == ("label_errors_suspected", "look")
