@@ -65,7 +65,7 @@ def few_rows_dominate(run: Evidence) -> Finding | None:
     squares = np.sort(residuals**2)[::-1]
     count = max(1, round(FEW * len(squares)))
     held = float(squares[:count].sum() / max(squares.sum(), np.finfo(float).tiny))
-    if held <= HALF:
+    if held <= HALF or label_errors_suspected(run) is not None:
         return None
     worst = ", ".join(str(row) for row in run.order[np.argsort(-(residuals**2))[:NAMED]])
     return Finding(
