@@ -11,15 +11,15 @@ from models.epochs import LayerEpoch
 from models.training.progress import Course
 
 
-def weakest_gradient(courses: Sequence[Course]) -> tuple[str, float] | None:
-    """The layer with the smallest gradient of the first epoch, and its share of the largest one's:
-    medians over the members."""
+def weakest_gradient(courses: Sequence[Course]) -> tuple[str, float, float] | None:
+    """The layer with the smallest gradient of the first epoch, its norm, and that of the layer with
+    the largest: medians over the members."""
     by_layer = _by_layer(courses, "gradient_norm", first=True)
     if len(by_layer) < 3:  # two layers lose nothing on the way
         return None
     name, smallest = min(by_layer, key=lambda layer: layer[1])
     largest = max(size for _, size in by_layer)
-    return name, smallest / largest if largest > 0 else 0.0
+    return name, smallest, largest
 
 
 def most_alike(courses: Sequence[Course]) -> tuple[str, float] | None:

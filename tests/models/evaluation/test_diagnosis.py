@@ -217,8 +217,8 @@ def test_heavy_tails_are_no_mistakes() -> None:
 
 def test_a_few_rows_that_hold_the_error() -> None:
     residuals = np.random.default_rng(3).normal(size=ROWS)
-    residuals[:5] = 30.0, 31.0, 33.0, -35.0, 7.5
-    assert "few_rows_dominate" in codes(residuals=residuals)
+    residuals[:3] = 30.0, 33.0, -35.0
+    assert codes(residuals=residuals) == ["few_rows_dominate"]
 
 
 def test_drift_along_the_table() -> None:
