@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from models.networks.fitted import FittedNetwork, Problem
 from models.networks.population import Noise, Shape
 from models.networks.tree_nodes import LEAF, ML_DOMAIN, ML_OPSET, Trees, tree_node
-from models.planning.fitting import FEWEST_COLUMNS, leaves_of
+from models.planning.fitting import leaves_of
 from models.spec import TrainingSpec
 from models.spec.architectures import BoostedTreesArchitecture
 
@@ -103,7 +103,7 @@ class BoostedTrees(FittedNetwork):
 
     def _settings(self, problem: Problem) -> dict[str, Any]:
         """LightGBM's parameters."""
-        settings, columns = self.settings, problem.x.shape[1]
+        settings = self.settings
         objective: dict[str, Any] = {"objective": self.objective}
         if problem.outputs == 2:
             objective = {"objective": "binary"}
@@ -113,7 +113,9 @@ class BoostedTrees(FittedNetwork):
             "learning_rate": settings.learning_rate,
             "num_leaves": self.leaves,
             "min_data_in_leaf": settings.leaf_rows,
-            "feature_fraction": max(settings.column_share, min(1.0, FEWEST_COLUMNS / columns)),
+            "feature_fraction_bynode": settings.column_share,
+            "bagging_fraction": settings.row_share,
+            "bagging_freq": 1,
             "seed": problem.seed % SEEDS,
             "deterministic": True,
             "force_row_wise": True,  # chosen by a timing otherwise, and sums depend on it

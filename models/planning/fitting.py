@@ -18,7 +18,6 @@ FEW_LEAVES, MANY_LEAVES, MANY_ROWS = 16, 48, 5_000
 NODE_BYTES = 30  # in a graph; 16 while training
 TREE_ROW_SECONDS = 5e-9  # a row and a column, in each level of a tree
 TREE_BIN_SECONDS = 5e-9  # of 255 bins of a column, in each leaf
-FEWEST_COLUMNS = 8  # a tree that sees fewer seldom has two that belong together
 VISIT_SECONDS = 65e-9  # a row in one tree
 # Kernel regression: coordinates, the most training rows that are all landmarks, and the landmarks
 # of more rows.
@@ -68,9 +67,8 @@ def solving_seconds(architecture: Architecture, inputs: int, rows: int, outputs:
     match architecture:
         case BoostedTreesArchitecture():
             leaves = leaves_of(architecture, rows)
-            columns = min(inputs, max(FEWEST_COLUMNS, round(architecture.column_share * inputs)))
-            by_row = leaves.bit_length() * rows * columns * TREE_ROW_SECONDS
-            by_leaf = leaves * columns * 255 * TREE_BIN_SECONDS
+            by_row = leaves.bit_length() * rows * inputs * TREE_ROW_SECONDS
+            by_leaf = leaves * inputs * 255 * TREE_BIN_SECONDS
             trees = architecture.iterations * (outputs if outputs > 2 else 1)
             return trees * (by_row + by_leaf)
         case KernelArchitecture():

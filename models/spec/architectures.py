@@ -231,10 +231,17 @@ class BoostedTreesArchitecture(ArchitectureModel):
         default=10, ge=1, le=10_000, description="Fewest training rows in a leaf."
     )
     column_share: float = Field(
-        default=0.25,
+        default=0.5,
         gt=0,
         le=1,
-        description="Share of the columns, at random, that a tree sees; at least eight of them.",
+        description="Share of the columns, at random, among which each split chooses.",
+    )
+    row_share: float = Field(
+        default=0.7,
+        gt=0,
+        le=1,
+        description="Share of the training rows, at random, from which each tree learns (Friedman "
+        "2002, stochastic gradient boosting).",
     )
 
 

@@ -36,7 +36,7 @@ def diagnose(run: Evidence) -> list[Finding]:
     if (trouble := numbers_ended(run)) is not None:
         return [trouble]
     if not _falls_short(run):
-        if not run.beats_mean:
+        if not run.beats_mean and not run.learnable:
             return [no_better_than_mean(run)]
         looks = [finding for look in LOOKS if (finding := look(run)) is not None]
         late = stopped_too_soon(run) if run.spec.members is None else None
@@ -60,7 +60,7 @@ def _falls_short(run: Evidence) -> bool:
     if run.ahead is not None or _is_memorised(run):
         return True
     if run.rivals:
-        return not run.beats_mean and run.learnable
+        return not run.beats_mean and run.learnable and run.likely_ahead
     # Without baselines only the training rows tell.
     return run.fitted is not None and run.fitted < UNDERFITTING and not run.beats_mean
 

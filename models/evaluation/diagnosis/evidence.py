@@ -16,7 +16,7 @@ from models.training.progress import Course
 Vector = NDArray[np.float64]
 
 # A difference counts if it is so many standard errors.
-SURE = 3.0
+SURE, LIKELY = 3.0, 2.0
 # A rival is better if it errs less by this share.
 MATERIAL = 0.05
 MEAN = ("mean", "majority")
@@ -88,6 +88,14 @@ class Evidence:
             if share >= MATERIAL and _surely(share, error)
         }
         return max(better, key=lambda name: better[name], default=None)
+
+    @property
+    def likely_ahead(self) -> bool:
+        """Whether a baseline seems to be better by more than a little."""
+        return any(
+            share >= MATERIAL and error is not None and share > LIKELY * error
+            for share, error in self.rivals.values()
+        )
 
     def explained_by(self, name: str) -> float:
         """The share of what is measured that a baseline explains out of fold."""
