@@ -30,7 +30,7 @@ def table_content(row: Any, header: str) -> dict[int | str, dict[str, Any]]:
     schema = {
         "type": "object",
         "required": ["data"],
-        "properties": {"data": {"type": "array", "items": TypeAdapter(row).json_schema()}},
+        "properties": {"data": {"type": "array", "items": _without_references(row)}},
     }
     return {
         200: {
@@ -40,6 +40,22 @@ def table_content(row: Any, header: str) -> dict[int | str, dict[str, Any]]:
             }
         }
     }
+
+
+def _without_references(row: Any) -> Any:
+    """The schema of a type, in which parts stand where they are used: `$defs` lead nowhere inside
+    an OpenAPI document."""
+    schema = TypeAdapter(row).json_schema()
+    parts = schema.pop("$defs", {})
+
+    def resolved(node: Any) -> Any:
+        if isinstance(node, dict):
+            if "$ref" in node:
+                return resolved(parts[node["$ref"].rpartition("/")[2]])
+            return {name: resolved(value) for name, value in node.items()}
+        return [resolved(value) for value in node] if isinstance(node, list) else node
+
+    return resolved(schema)
 
 
 def _json_lines(columns: Sequence[str], batches: Batches) -> Iterator[str]:

@@ -114,7 +114,7 @@ class BoostedTrees(FittedNetwork):
             "num_leaves": self.leaves,
             "min_data_in_leaf": settings.leaf_rows,
             "feature_fraction_bynode": settings.column_share,
-            "bagging_fraction": settings.row_share,
+            "bagging_fraction": max(settings.row_share, 1 / len(problem.y)),  # a row at least
             "bagging_freq": 1,
             "seed": problem.seed % SEEDS,
             "deterministic": True,

@@ -112,7 +112,8 @@ class Trainer:
         self._seen = self.inputs.of(self._folds)
         self._watched = self._pad(self.inputs.watched_rows)
         self._validation = self._pad(self.inputs.validation_rows)
-        shortest = min(len(self.inputs.validation_rows[fold]) for fold in self._folds)
+        # Of all folds, so that what a member shows doesn't depend on its companions.
+        shortest = min(map(len, self.inputs.validation_rows))
         self._probed = min(shortest, PROBE_ROWS)
         # Training rows and batches of an epoch, by member.
         self._rows = [len(self.inputs.train_rows[member.fold]) for member in members]

@@ -46,7 +46,7 @@ class Activations:
 class Layers:
     """The affine maps of K networks.
 
-    first : (2, L, K) of the epoch's first batch: gradient norms, and update ratios
+    first : (K, 2, L) of the epoch's first batch: gradient norms, and update ratios
     """
 
     def __init__(self, network: Network) -> None:
@@ -58,7 +58,7 @@ class Layers:
         self._linear = [module for _, module in named]
         self._ends = {id(layer) for layer in network.output_layers()}
         like = next(network.parameters()).detach()
-        self.first = like.new_full((2, len(named), len(like)), math.nan)
+        self.first = like.new_full((len(like), 2, len(named)), math.nan)
         self._before: list[Tensor] = []
 
     @torch.no_grad()
@@ -67,14 +67,14 @@ class Layers:
         self._before = [_sample(layer).clone() for layer in self._linear]
         for place, layer in enumerate(self._linear):
             if layer.weight.grad is not None:
-                self.first[0, place] = layer.weight.grad.flatten(1).norm(dim=1)
+                self.first[:, 0, place] = _norms(layer.weight.grad)
 
     @torch.no_grad()
     def after_step(self) -> None:
         """Look at the step that was taken."""
         for place, (layer, before) in enumerate(zip(self._linear, self._before, strict=True)):
-            moved = (_sample(layer) - before).flatten(1).norm(dim=1)
-            self.first[1, place] = moved / before.flatten(1).norm(dim=1)
+            moved = _norms(_sample(layer) - before)
+            self.first[:, 1, place] = moved / _norms(before)
         self._before = []
 
     @contextmanager
@@ -95,7 +95,9 @@ class Layers:
             # (K, rows, …, units) to (K, rows, units)
             found = output[:, :rows].flatten(1, -2)
             units.append(found.shape[2])
-            deviation, mean = torch.std_mean(found.flatten(1), 1, correction=0)
+            every = found.flatten(1)
+            mean = every.mean(1)
+            deviation = (every - mean.unsqueeze(1)).square().mean(1).sqrt()
             figures = {"activation_mean": mean, "activation_deviation": deviation}
             if module.name in DYING:
                 dead.append((found.amax(1) <= 0).float().sum(1))
@@ -132,18 +134,20 @@ class Layers:
     @torch.no_grad()
     def figures(self, seen: Activations) -> Tensor:
         """(figures, L, K) in the order of `LAYER_FIGURES`, NaN where there is none."""
-        found = self.first.new_full((len(LAYER_FIGURES), *self.first.shape[1:]), math.nan)
+        members, _, count = self.first.shape
+        found = self.first.new_full((len(LAYER_FIGURES), count, members), math.nan)
         number = {name: place for place, name in enumerate(LAYER_FIGURES)}
-        found[number["gradient_norm"]], found[number["update_ratio"]] = self.first
+        for place, name in enumerate(("gradient_norm", "update_ratio")):
+            found[number[name]] = self.first[:, place].T
         for place, layer in enumerate(self._linear):
             weights = layer.weight.detach()
-            found[number["weight_norm"], place] = weights.flatten(1).norm(dim=1)
+            found[number["weight_norm"], place] = _norms(weights)
             if id(layer) not in self._ends and weights.shape[2] > 1:
                 some = _sample(layer)
                 apart = some - some.mean(2, keepdim=True)
-                size = some.flatten(1).norm(dim=1)
+                size = _norms(some)
                 # Units without weights are alike.
-                share = apart.flatten(1).norm(dim=1) / size.where(size > 0, math.inf)
+                share = _norms(apart) / size.where(size > 0, math.inf)
                 found[number["unlikeness"], place] = share
             for name, value in seen.of_layer.get(place, {}).items():
                 found[number[name], place] = value
@@ -164,6 +168,11 @@ class Layers:
             )
             for place, name in enumerate(self._names)
         ]
+
+
+def _norms(values: Tensor) -> Tensor:
+    """(K,) L2 norms. Unlike torch's own norm, a member's doesn't depend on how many there are."""
+    return values.flatten(1).square().sum(1).sqrt()
 
 
 def _sample(layer: Linear) -> Tensor:
