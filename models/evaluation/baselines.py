@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from models.data.design import Design
 from models.data.folds import FoldRows
@@ -92,7 +93,7 @@ class Comparison:
             share, share_error = self.better(name)
             found[name] = {
                 "metrics": metrics,
-                "difference": difference,
+                "difference": finite(difference),
                 "standard_error": error,
                 "better_by": finite(share),
                 "better_by_error": share_error,
@@ -105,9 +106,12 @@ class Comparison:
         parts = []
         for name in reversed(self.baselines):
             share, error = self.better(name)
-            if finite(share) is None:
+            if finite(share) is None or (error or 0.0) > 1:  # nothing is known
                 continue
             doubt = "" if error is None else f" ± {100 * error:.1f}"
+            if share < -1:
+                parts.append(f"{1 - share:.3g} times the error of {WORDS[name]}")
+                continue
             way = "better" if share >= 0 else "worse"
             parts.append(f"{100 * abs(share):.1f}{doubt} % {way} than {WORDS[name]}")
         return ", ".join(parts) or None
@@ -192,7 +196,7 @@ def _too_long(
     expected = sum(baseline.seconds(rows, columns, inputs, outputs) for rows in learnt)
     if expected > MOST_SECONDS:
         return f"it would take about {expected:.0f} s, more than {MOST_SECONDS:.0f}"
-    if NUMBER_BYTES * len(design) * max(inputs, outputs) > MOST_BYTES:
+    if baseline.is_encoded and NUMBER_BYTES * len(design) * max(inputs, outputs) > MOST_BYTES:
         return f"its {inputs:,} inputs and {outputs:,} outputs would take too much memory"
     return None
 
@@ -216,7 +220,9 @@ def _predict(
         for name in [name for name in baselines if name not in failures]:
             began = time.monotonic()
             try:
-                own = baselines[name].predict(known, design.target[rows], asked, seed)
+                # Small systems take many times as long on several threads, and sums differ.
+                with threadpool_limits(1):
+                    own = baselines[name].predict(known, design.target[rows], asked, seed)
             except ValueError as error:  # numbers that it cannot take
                 failures[name] = str(error)
                 del predicted[name]
@@ -228,6 +234,11 @@ def _predict(
 
 def _cells(encoder: Encoder, design: Design, rows: NDArray[np.int64]) -> Cells:
     numbers, codes = design.numbers[rows], design.codes[rows]
-    parts = encoder(torch.from_numpy(numbers[None]), torch.from_numpy(codes[None]))
     levels = tuple(known.unknown + 1 for known in design.categorical)
-    return Cells(numbers, codes, levels, parts[0].numpy())
+
+    def encode() -> Vector:
+        parts = encoder(torch.from_numpy(numbers[None]), torch.from_numpy(codes[None]))
+        encoded: Vector = parts[0].numpy()
+        return encoded
+
+    return Cells(numbers, codes, levels, encode)

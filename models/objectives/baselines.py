@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, TypeVar
+from typing import ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from threadpoolctl import threadpool_limits
 
 from models.objectives.base import Codes, Vector
 
@@ -27,13 +27,17 @@ class Cells:
 
     numbers : (n, D), NaN is missing
     codes : (n, C) levels of categorical columns; `levels` (C,) is how many there are of each
-    encoded : (n, inputs) standardised numbers, without gaps, and an input for each level
     """
 
     numbers: Vector
     codes: Codes
     levels: tuple[int, ...]
-    encoded: Vector
+    encode: Callable[[], Vector]
+
+    @cached_property
+    def encoded(self) -> Vector:
+        """(n, inputs) standardised numbers, without gaps, and an input for each level."""
+        return self.encode()
 
     @cached_property
     def columns(self) -> Vector:
@@ -48,7 +52,9 @@ class Cells:
 
 
 class Baseline(Protocol):
-    """A simple model."""
+    """A simple model. `is_encoded`: whether it uses `Cells.encoded`."""
+
+    is_encoded: ClassVar[bool]
 
     def predict(self, known: Cells, y: Vector, asked: Cells, seed: int) -> Vector:
         """Learn from n rows and their targets y (n,), and predict (m, …) of those asked for."""
@@ -63,10 +69,8 @@ Trees = TypeVar("Trees", HistGradientBoostingRegressor, HistGradientBoostingClas
 def boosted(kind: type[Trees], known: Cells, y: Vector, seed: int) -> Trees:
     """scikit-learn's histogram gradient boosting with its defaults (Friedman 2001, doi
     10.1214/aos/1013203451)."""
-    # On one thread, whose sums are the same each time.
-    with threadpool_limits(1):
-        trees = kind(random_state=seed, categorical_features=known.categorical)
-        return trees.fit(known.columns, y)
+    trees = kind(random_state=seed, categorical_features=known.categorical)
+    return trees.fit(known.columns, y)
 
 
 def boosting_seconds(rows: int, columns: int, outputs: int) -> float:

@@ -58,6 +58,7 @@ class Course:
     dead_units: float | None = None  # after the last epoch, as in the next field
     saturated_units: float | None = None
     layers: list[LayerEpoch] | None = None  # after the first epoch
+    next_layers: list[LayerEpoch] | None = None  # after the second
     last_layers: list[LayerEpoch] | None = None
     updates: int | None = None  # in all epochs
     trouble: Trouble | None = None
@@ -72,7 +73,10 @@ class Course:
         self.largest_gradient = max(self.largest_gradient, metrics.gradient_norm)
         self.dead_units = metrics.dead_units
         self.saturated_units = metrics.saturated_units
-        self.layers = self.layers or metrics.layers
+        if self.epochs <= 1:
+            self.layers = metrics.layers
+        if self.epochs <= 2:
+            self.next_layers = metrics.layers
         self.last_layers = metrics.layers
 
     @classmethod

@@ -7,17 +7,18 @@ have saturated units as they like. The first finding is the most likely cause.
 
 from __future__ import annotations
 
+from models.evaluation.baselines import WORDS
 from models.evaluation.diagnosis.causes import (
     CAUSES,
     found,
     numbers_ended,
-    stopped_too_soon,
+    still_falling,
     underfitting,
 )
 from models.evaluation.diagnosis.evidence import Evidence, percent
 from models.evaluation.diagnosis.findings import Finding
 from models.evaluation.diagnosis.next_specs import recipe
-from models.evaluation.diagnosis.rows import LOOKS, label_errors_suspected
+from models.evaluation.diagnosis.rows import LOOKS, few_rows_dominate, label_errors_suspected
 
 __all__ = ["Evidence", "Finding", "diagnose"]
 
@@ -37,9 +38,10 @@ def diagnose(run: Evidence) -> list[Finding]:
         return [trouble]
     if not _falls_short(run):
         if not run.beats_mean and not run.learnable:
-            return [no_better_than_mean(run)]
+            mistakes = label_errors_suspected(run) or few_rows_dominate(run)
+            return [mistakes or no_better_than_mean(run)]
         looks = [finding for look in LOOKS if (finding := look(run)) is not None]
-        late = stopped_too_soon(run) if run.spec.members is None else None
+        late = still_falling(run) if run.spec.members is None else None
         return [finding for finding in (late,) if finding is not None] + looks or [good_fit(run)]
     if _is_memorised(run):
         return [overfitting(run)]
@@ -67,7 +69,7 @@ def _falls_short(run: Evidence) -> bool:
 
 def _is_memorised(run: Evidence) -> bool:
     """Nothing held the networks back, and they know their training rows by heart."""
-    spec = run.spec
+    spec = run.network
     is_free = spec.early_stopping is None and spec.dropout == 0 and _decay(run) < SMALLEST_DECAY
     return (
         is_free
@@ -79,7 +81,7 @@ def _is_memorised(run: Evidence) -> bool:
 
 def _decay(run: Evidence) -> float:
     """The share of the weights that decay alone takes over the whole run."""
-    return run.spec.optimizer.learning_rate * run.spec.weight_decay * run.steps
+    return run.network.optimizer.learning_rate * run.network.weight_decay * run.steps
 
 
 def no_better_than_mean(run: Evidence) -> Finding:
@@ -89,10 +91,11 @@ def no_better_than_mean(run: Evidence) -> Finding:
     return Finding(
         code="no_better_than_mean",
         asks="look",
-        evidence=f"the error is {100 * share:.1f}{doubt} % below that of always answering the "
-        f"mean: no better, as far as {len(run.order):,} rows can tell{others}",
-        advice="other columns, or more rows: as they are, no setting will find what these columns "
-        "say about the target",
+        evidence=f"the error is {100 * abs(share):.1f}{doubt} % "
+        f"{'below' if share > 0 else 'above'} that of {run.constant}: no better, "
+        f"as far as {len(run.order):,} rows can tell{others}",
+        advice="other columns, or more rows: what these say about the target, if anything, is less "
+        "than their noise, and no setting changes that",
         next_spec=None,
     )
 
@@ -107,13 +110,13 @@ def overfitting(run: Evidence) -> Finding:
     if rival is not None:
         share, error = run.rivals[rival]
         evidence += (
-            f"; {rival.replace('_', ' ')} errs {percent(share)} ± {100 * (error or 0):.1f} less"
+            f"; the error of {WORDS[rival]} is {percent(share)} ± {100 * (error or 0):.1f} lower"
         )
     if run.parameters > run.train_rows:
         evidence += f"; {run.parameters:,} weights learnt from {run.train_rows:,} rows"
     if 0 < _decay(run) < SMALLEST_DECAY:
         evidence += (
-            f"; weight_decay {run.spec.weight_decay:g} does nothing: with the learning rate and "
+            f"; weight_decay {run.network.weight_decay:g} does nothing: with the learning rate and "
             f"{run.steps:,} steps it takes {percent(_decay(run))} of a weight"
         )
     return found(
@@ -129,7 +132,7 @@ def good_fit(run: Evidence) -> Finding:
     share, _ = run.over_mean
     evidence = (
         f"the model explains {percent(run.explained)} of {run.measured} out of fold, and its error "
-        f"is {percent(share)} below that of the mean"
+        f"is {percent(share)} below that of {run.constant}"
     )
     if run.rivals:
         evidence += "; no baseline is surely better"

@@ -11,6 +11,7 @@ from models.evaluation.diagnosis import layers
 from models.evaluation.diagnosis.evidence import Evidence, number, percent
 from models.evaluation.diagnosis.findings import Code, Finding
 from models.evaluation.diagnosis.next_specs import changed, recipe
+from models.training.progress import Course
 
 # The target is standardised, so predicting its mean has a loss of 1 or less.
 DIVERGED_LOSS = 10.0
@@ -39,6 +40,7 @@ STRONGEST_DECAY = 5.0
 # By how much the watched loss must have fallen in the last fifth of the epochs.
 STILL_FALLING = 0.03
 LATE = 0.95  # of the epochs
+SMALL_LOSS = 0.05  # of a standardised target, or of classes
 
 USUAL_RATE, USUAL_DROPOUT, USUAL_EPOCHS = 1e-3, 0.1, 200
 CALM = (
@@ -116,12 +118,14 @@ def symmetric_units(run: Evidence) -> Finding | None:
         f"the weights of the units of {name} differ by {percent(apart)} of their size: they "
         "started alike, get the same gradient, and stay one unit many times",
         "an initialization at random, such as xavier_uniform",
-        _again(run, architecture={"initialization": "xavier_uniform"}),
+        recipe(run.spec)
+        if run.spec.members is not None
+        else _again(run, architecture={"initialization": "xavier_uniform"}),
     )
 
 
 def dropout_too_strong(run: Evidence) -> Finding | None:
-    dropout = run.spec.dropout
+    dropout = run.network.dropout
     if dropout / (1 - dropout) <= LOUDEST or not run.widths:
         return None
     kept, loudness = (1 - dropout) * min(run.widths), dropout / (1 - dropout)
@@ -200,7 +204,7 @@ def exploding_gradients(run: Evidence) -> Finding | None:
 
 
 def weight_decay_too_strong(run: Evidence) -> Finding | None:
-    rate, decay = run.spec.optimizer.learning_rate, run.spec.weight_decay
+    rate, decay = run.network.optimizer.learning_rate, run.network.weight_decay
     exponent = rate * decay * run.steps
     if exponent < STRONGEST_DECAY:
         return None
@@ -218,15 +222,18 @@ def weight_decay_too_strong(run: Evidence) -> Finding | None:
 
 def learning_rate_too_low(run: Evidence) -> Finding | None:
     step = layers.typical_step(run.courses, first=True)
+    weakest = layers.weakest_gradient(run.courses)
     if step is None or step >= SMALLEST_STEP:
+        return None
+    if weakest is not None and weakest[2] < NO_GRADIENT:  # no rate would help
         return None
     return found(
         "learning_rate_too_low",
         f"a step moves the weights by {number(step)} of their size, where about "
         f"{number(USUAL_STEP)} is usual; {run.steps:,} steps of optimizer.learning_rate "
-        f"{number(run.spec.optimizer.learning_rate)} leave them where they began",
+        f"{number(run.network.optimizer.learning_rate)} leave them where they began",
         f"optimizer.learning_rate {USUAL_RATE:g} with adam"
-        + (", no gradient_clip" if run.spec.optimizer.gradient_clip else ""),
+        + (", no gradient_clip" if run.network.optimizer.gradient_clip else ""),
         _again(
             run,
             optimizer={"name": "adam", "learning_rate": USUAL_RATE, "gradient_clip": None},
@@ -241,7 +248,7 @@ def learning_rate_too_high(run: Evidence) -> Finding | None:
         return None
     if first <= LARGEST_STEP and last <= LARGEST_LATE_STEP:
         return None
-    rate = run.spec.optimizer.learning_rate
+    rate = run.network.optimizer.learning_rate
     return found(
         "learning_rate_too_high",
         f"a step moves the weights by {number(first)} of their size in the first epoch and "
@@ -252,44 +259,57 @@ def learning_rate_too_high(run: Evidence) -> Finding | None:
 
 
 def stopped_too_soon(run: Evidence) -> Finding | None:
-    """Too few steps to leave the start, or a watched loss that was still falling."""
-    epochs = run.spec.max_epochs
+    """A watched loss that was still falling, or too few steps to leave the start."""
+    return still_falling(run) or _too_few_steps(run)
+
+
+def still_falling(run: Evidence) -> Finding | None:
+    late = _late(run)
+    falls = sorted(1 - course.best_loss / course.earlier_best for course in late)
+    left = sorted(course.best_loss for course in late)
+    if len(late) <= len(run.courses) / 2:
+        return None
+    fall, loss = falls[len(falls) // 2], left[len(left) // 2]
+    if fall <= STILL_FALLING or loss <= SMALL_LOSS:  # that of separate classes falls for ever
+        return None
+    return _longer(
+        run,
+        f"{len(late)} of {len(run.courses)} networks were best in the last of "
+        f"{run.network.max_epochs:,} epochs; their loss fell by {percent(fall)} in the last fifth",
+    )
+
+
+def _too_few_steps(run: Evidence) -> Finding | None:
     step = layers.typical_step(run.courses, first=True)
-    is_short = step is not None and step * run.steps < SHORTEST_WAY
-    late = [
+    if step is None or step * run.steps >= SHORTEST_WAY:
+        return None
+    if len(_late(run)) <= len(run.courses) / 2:
+        return None
+    return _longer(
+        run,
+        f"{run.steps:,} steps, each of {number(step)} of the weights, are too few to leave the "
+        "start",
+    )
+
+
+def _late(run: Evidence) -> list[Course]:
+    """Members that were best at the end."""
+    return [
         course
         for course in run.courses
-        if course.best_epoch >= LATE * epochs and course.stopped_by != "keep_best"
+        if course.best_epoch >= LATE * run.network.max_epochs
+        and course.stopped_by != "keep_best"
+        and course.earlier_best > 0
     ]
-    falls = [
-        1 - course.best_loss / course.earlier_best for course in late if course.earlier_best > 0
-    ]
-    is_falling = (
-        len(late) > len(run.courses) / 2
-        and bool(falls)
-        and (sorted(falls)[len(falls) // 2] > STILL_FALLING)
-    )
-    if not is_falling and not (is_short and late):
-        return None
-    more = f"raise max_epochs, to {4 * epochs:,} for a start"
-    if is_falling:
-        evidence = (
-            f"{len(late)} of {len(run.courses)} networks were best in the last of {epochs:,} "
-            f"epochs; their loss fell by {percent(sorted(falls)[len(falls) // 2])} in the last "
-            "fifth"
-        )
-    else:
-        evidence = (
-            f"{run.steps:,} steps, each of {number(step or 0.0)} of the weights, are too few to "
-            "leave the start"
-        )
-    stopping = run.spec.early_stopping
-    patience = {} if stopping is None else {"early_stopping": stopping.model_dump()}
+
+
+def _longer(run: Evidence, evidence: str) -> Finding:
+    epochs = 4 * run.network.max_epochs
     return found(
         "stopped_too_soon",
         evidence,
-        more,
-        changed(run.spec, max_epochs=min(10_000, 4 * epochs), **patience),
+        f"raise max_epochs, to {epochs:,} for a start",
+        changed(run.spec, max_epochs=min(10_000, epochs)),
     )
 
 
@@ -312,12 +332,12 @@ CAUSES: tuple[Cause, ...] = (
     unscaled_inputs,
     symmetric_units,
     dropout_too_strong,
-    saturated_units,
-    dead_units,
-    vanishing_gradients,
     weight_decay_too_strong,
     learning_rate_too_low,
+    saturated_units,
+    dead_units,
     learning_rate_too_high,
+    vanishing_gradients,
     exploding_gradients,
     diverged,
     stopped_too_soon,
@@ -334,7 +354,7 @@ def _explained(share: float) -> str:
 
 def _room(run: Evidence) -> str:
     """What the networks lack."""
-    architecture = run.spec.architecture
+    architecture = run.network.architecture
     if run.spec.members is None and (
         architecture.type in ("linear", "ridge", "perceptron")
         or getattr(architecture, "activation", None) == "identity"
@@ -350,19 +370,21 @@ def _room(run: Evidence) -> str:
 
 def _again(run: Evidence, **changes: object) -> dict[str, object]:
     """With epochs enough to show what the change does."""
-    return changed(run.spec, max_epochs=max(run.spec.max_epochs, USUAL_EPOCHS), **changes)
+    return changed(run.spec, max_epochs=max(run.network.max_epochs, USUAL_EPOCHS), **changes)
 
 
 def _calmer(run: Evidence) -> dict[str, object]:
-    rate = run.spec.optimizer.learning_rate
+    rate = run.network.optimizer.learning_rate
     calm = USUAL_RATE if rate > USUAL_RATE else rate / 10
     return _again(run, optimizer={"learning_rate": calm, "gradient_clip": 1.0})
 
 
 def _well_started(run: Evidence, **changes: object) -> dict[str, object]:
     """Weights and activations that keep the size of signals and gradients."""
+    if run.spec.members is not None:
+        return recipe(run.spec)
     architecture: dict[str, object] = {"initialization": "kaiming_uniform"}
-    kind = run.spec.architecture
+    kind = run.network.architecture
     if hasattr(kind, "activation"):
         architecture["activation"] = "silu"
     if hasattr(kind, "normalization") and len(run.widths) > 4:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
 
 from models.data.design import Design
 from models.data.folds import FoldRows
@@ -41,13 +43,15 @@ def collect(
         for _, population in networks
         for course in population.own_courses(fold)
     ]
-    batches = max(-(-len(fold.train) // spec.batch_size) for fold in own)
+    network = networks[0][0] if networks else spec
+    batches = max(-(-len(fold.train) // network.batch_size) for fold in own)
     epochs = int(np.median([course.epochs for course in courses])) if courses else 0
     actual, signs = design.target[rows], None
     if not design.levels:
         signs = np.sign(actual - prediction[rows])
     return Evidence(
-        spec=networks[0][0] if spec.members is None and networks else spec,
+        spec=spec,
+        network=network,
         comparison=comparison,
         measured=learning_of(spec).measured,
         explained=1 - float(errors["networks"].mean()) / constant if constant > 0 else 0.0,
@@ -57,10 +61,10 @@ def collect(
         steps=batches * epochs,
         parameters=served.largest_network(),
         train_rows=min(len(fold.train) for fold in own),
-        widths=getattr(spec.architecture, "hidden_sizes", []),
+        widths=getattr(network.architecture, "hidden_sizes", []),
         residuals=None if signs is None else signs * np.sqrt(errors["networks"]),
-        targets=None if signs is None else actual,
         order=design.rows[rows],
+        ordered_by=0.0 if signs is None else _ordered_by(design, rows),
         folds=np.repeat(served.folds, [len(fold.validation) for fold in own]),
         spans=_spans(design.numbers),
     )
@@ -85,5 +89,17 @@ def _fitted(
 def _spans(numbers: Vector) -> Vector:
     """(2 D,) standard deviations and sizes of the means of numeric columns, of known cells."""
     known = np.ma.masked_invalid(numbers)
-    spans = [known.std(axis=0), np.ma.abs(known.mean(axis=0))]
+    with np.errstate(over="ignore", invalid="ignore"):  # a span of the largest numbers is infinite
+        spans = [known.std(axis=0), np.ma.abs(known.mean(axis=0))]
     return np.concatenate([np.ma.filled(span, 0.0) for span in spans])
+
+
+def _ordered_by(design: Design, rows: NDArray[np.int64]) -> float:
+    """The largest rank correlation, by size, of the rows' order with the target or a number."""
+    order = design.rows[rows]
+    found = [0.0]
+    for values in (design.target[rows], *design.numbers[rows].T):
+        known = np.isfinite(values)
+        if known.sum() > 2 and np.ptp(values[known]) > 0:
+            found.append(abs(float(spearmanr(order[known], values[known])[0])))
+    return max(found)

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evaluation.baselines import Comparison
+from models.evaluation.baselines import WORDS, Comparison
 from models.spec import TrainingSpec
 from models.training.progress import Course
 
@@ -19,6 +19,8 @@ Vector = NDArray[np.float64]
 SURE, LIKELY = 3.0, 2.0
 # A rival is better if it errs less by this share.
 MATERIAL = 0.05
+# … and explains so much more: of a line without noise, no error is worth a cure.
+POINTS = 0.02
 MEAN = ("mean", "majority")
 
 
@@ -26,6 +28,7 @@ MEAN = ("mean", "majority")
 class Evidence:
     """A run, out of fold.
 
+    network : the spec of its networks; of a blend with several, of the first
     comparison : row errors of the model and of the baselines
     explained : the share of what is measured that the model explains out of fold
     fitted : the same on training rows, dropout off; None for models that repeat them, as trees do
@@ -33,13 +36,14 @@ class Evidence:
     steps : batches of all epochs that a network may train
     widths : units of hidden layers
     residuals : (n,) signed, on the learnt scale; None for classes
-    targets : (n,) likewise
     order : (n,) places of the rows in the table
+    ordered_by : the largest rank correlation, by size, of the order with the target or a number
     folds : (n,) of the rows
     spans : typical sizes of unscaled inputs: standard deviations and means of numeric columns
     """
 
     spec: TrainingSpec
+    network: TrainingSpec
     comparison: Comparison
     measured: str
     explained: float
@@ -51,8 +55,8 @@ class Evidence:
     train_rows: int
     widths: Sequence[int]
     residuals: Vector | None
-    targets: Vector | None
     order: NDArray[np.int64]
+    ordered_by: float
     folds: NDArray[np.int64]
     spans: Vector
 
@@ -60,6 +64,11 @@ class Evidence:
     def over_mean(self) -> tuple[float, float | None]:
         """The share of the mean's error by which the model is better, and its standard error."""
         return self.comparison.better("constant")
+
+    @property
+    def constant(self) -> str:
+        """What a model without columns would answer."""
+        return WORDS["mean" if self.residuals is not None else "majority"]
 
     @property
     def beats_mean(self) -> bool:
@@ -85,7 +94,7 @@ class Evidence:
         better = {
             name: share
             for name, (share, error) in self.rivals.items()
-            if share >= MATERIAL and _surely(share, error)
+            if self._is_more(name, share) and _surely(share, error)
         }
         return max(better, key=lambda name: better[name], default=None)
 
@@ -93,9 +102,13 @@ class Evidence:
     def likely_ahead(self) -> bool:
         """Whether a baseline seems to be better by more than a little."""
         return any(
-            share >= MATERIAL and error is not None and share > LIKELY * error
-            for share, error in self.rivals.values()
+            self._is_more(name, share) and error is not None and share > LIKELY * error
+            for name, (share, error) in self.rivals.items()
         )
+
+    def _is_more(self, name: str, share: float) -> bool:
+        """Whether a baseline that errs so much less matters."""
+        return share >= MATERIAL and self.explained_by(name) - self.explained >= POINTS
 
     def explained_by(self, name: str) -> float:
         """The share of what is measured that a baseline explains out of fold."""

@@ -12,9 +12,9 @@ from models.training.progress import Course
 
 
 def weakest_gradient(courses: Sequence[Course]) -> tuple[str, float, float] | None:
-    """The layer with the smallest gradient of the first epoch, its norm, and that of the layer with
-    the largest: medians over the members."""
-    by_layer = _by_layer(courses, "gradient_norm", first=True)
+    """The layer with the smallest gradient of the second epoch, its norm, and the largest norm of a
+    layer: medians over the members. In the first, an output that starts at 0 passes none."""
+    by_layer = _by_layer(courses, "gradient_norm", "next_layers")
     if len(by_layer) < 3:  # two layers lose nothing on the way
         return None
     name, smallest = min(by_layer, key=lambda layer: layer[1])
@@ -30,7 +30,10 @@ def most_alike(courses: Sequence[Course]) -> tuple[str, float] | None:
 def typical_step(courses: Sequence[Course], *, first: bool) -> float | None:
     """The median over the layers of a step's share of the weights, in the first epoch or the
     last."""
-    ratios = [ratio for _, ratio in _by_layer(courses, "update_ratio", first=first)]
+    ratios = [
+        ratio
+        for _, ratio in _by_layer(courses, "update_ratio", "layers" if first else "last_layers")
+    ]
     return float(np.median(ratios)) if ratios else None
 
 
@@ -48,17 +51,16 @@ def share(courses: Sequence[Course], figure: str) -> float | None:
 
 def shrinkage(courses: Sequence[Course]) -> float | None:
     """By what the norm of the weights changed from the end of the first epoch to the last."""
-    first = sum(norm for _, norm in _by_layer(courses, "weight_norm", first=True))
+    first = sum(norm for _, norm in _by_layer(courses, "weight_norm", "layers"))
     last = sum(norm for _, norm in _by_layer(courses, "weight_norm"))
     return last / first if first > 0 else None
 
 
 def _by_layer(
-    courses: Sequence[Course], figure: str, *, first: bool = False
+    courses: Sequence[Course], figure: str, when: str = "last_layers"
 ) -> list[tuple[str, float]]:
     """Medians over the members, by layer, where they are known."""
-    tables = [course.layers if first else course.last_layers for course in courses]
-    known = [table for table in tables if table]
+    known = [table for course in courses if (table := getattr(course, when))]
     if not known or any(len(table) != len(known[0]) for table in known):  # a blend of unlike ones
         return []
     return list(_medians(known, figure))

@@ -15,7 +15,10 @@ def changed(spec: TrainingSpec, **changes: Any) -> dict[str, Any]:
     dictionary changes parts of a setting."""
     given = _merged(spec.model_dump(mode="json", exclude={"members"}), changes)
     if spec.members is not None:
-        own = [member.model_dump(mode="json", exclude_unset=True) for member in spec.members]
+        own = [
+            member.model_dump(mode="json", include=member.model_fields_set)
+            for member in spec.members
+        ]
         given["members"] = [
             _merged(member, {name: value for name, value in changes.items() if name in member})
             for member in own
@@ -38,3 +41,13 @@ def _merged(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]
         both = isinstance(value, dict) and isinstance(settings.get(name), dict)
         merged[name] = settings[name] | value if both else value
     return merged
+
+
+def robust(spec: TrainingSpec) -> dict[str, Any] | None:
+    """The spec with a loss that minds large errors less; None if it has one, or its architecture
+    takes no other."""
+    least_squares = ("kernel", "ridge")
+    kinds = [trial.architecture.type for trial in spec.trials()]
+    if spec.loss not in (None, "squared_error") or any(kind in least_squares for kind in kinds):
+        return None
+    return changed(spec, loss="huber")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.stats import f as f_distribution
-from scipy.stats import spearmanr
 
 from models.evaluation.diagnosis.evidence import Evidence, Vector, number, percent
 from models.evaluation.diagnosis.findings import Finding
-from models.evaluation.diagnosis.next_specs import changed
+from models.evaluation.diagnosis.next_specs import changed, robust
 
 FEWEST_ROWS = 100
 # Robust standard deviations: 1.4826 times the median distance from the median.
@@ -23,11 +22,13 @@ NAMED = 5  # rows
 FEW, HALF = 0.01, 0.5
 # Blocks of the table in order, and the share of the residuals' variance between them.
 BLOCKS, DRIFT, CHANCE = 10, 0.05, 1e-6
-# Rows in the order of their targets have such residuals by themselves.
+# Rows in the order of their targets have such residuals by themselves, and a number that orders
+# them is known already.
 SORTED = 0.8
 # Between the mean errors of folds and what rows within them lead to expect.
 UNEVEN, FACTOR = 10.0, 3.0
 FEWEST_FOLD_ROWS = 10
+SMALL = 0.01  # of the mean's error
 
 
 def label_errors_suspected(run: Evidence) -> Finding | None:
@@ -54,7 +55,7 @@ def label_errors_suspected(run: Evidence) -> Finding | None:
         f"standard deviations or more, and none of the others by more than "
         f"{number(largest[count])}; the worst are rows {rows} (from 0 below the header)",
         advice="check the targets of these rows; loss 'huber' gives them less weight",
-        next_spec=changed(run.spec, loss="huber"),
+        next_spec=robust(run.spec),
     )
 
 
@@ -75,16 +76,16 @@ def few_rows_dominate(run: Evidence) -> Finding | None:
         f"the worst are rows {worst} (from 0 below the header)",
         advice="look at these rows: the error is mostly theirs, and so is its uncertainty; loss "
         "'huber' or 'absolute_error' gives them less weight",
-        next_spec=changed(run.spec, loss="huber"),
+        next_spec=robust(run.spec),
     )
 
 
 def residuals_follow_order(run: Evidence) -> Finding | None:
     """Drift: the rows' order explains what the model leaves, though folds mix it."""
-    residuals, targets = run.residuals, run.targets
-    if residuals is None or targets is None or run.spec.folds.type in ("time", "group"):
+    residuals = run.residuals
+    if residuals is None or run.spec.folds.type in ("time", "group"):
         return None
-    if len(residuals) < FEWEST_ROWS or abs(spearmanr(run.order, targets)[0]) > SORTED:
+    if len(residuals) < FEWEST_ROWS or run.ordered_by > SORTED:
         return None
     ordered = residuals[np.argsort(run.order, kind="stable")]
     blocks = np.array_split(ordered, BLOCKS)
@@ -110,6 +111,8 @@ def folds_disagree(run: Evidence) -> Finding | None:
     if run.spec.folds.type != "shuffled" or min(map(len, parts)) < FEWEST_FOLD_ROWS:
         return None
     means = np.array([part.mean() for part in parts])
+    if means.max() < SMALL * run.comparison.errors["constant"].mean():
+        return None
     expected = float(np.mean([part.var(ddof=1) / len(part) for part in parts]))
     if expected == 0 or means.var(ddof=1) / expected < UNEVEN or means.max() < FACTOR * means.min():
         return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -19,6 +21,8 @@ PRODUCT_SECONDS = 3e-8
 
 
 class _OfClasses:
+    is_encoded: ClassVar[bool] = False
+
     def __init__(self, classes: int) -> None:
         self._classes = classes
 
@@ -44,6 +48,8 @@ class MajorityBaseline(_OfClasses):
 
 class LogisticBaseline(_OfClasses):
     """Logistic regression whose strength is chosen on a fifth of its rows."""
+
+    is_encoded = True
 
     def predict(self, known: Cells, y: Vector, asked: Cells, seed: int) -> Vector:
         x = known.encoded

@@ -49,6 +49,7 @@ def course(**changes: Any) -> Course:
         last_loss=0.08,
         largest_gradient=1.5,
         layers=layers(),
+        next_layers=layers(),
         last_layers=layers(),
     )
     return replace(healthy, **changes)
@@ -87,6 +88,7 @@ def evidence(**changes: Any) -> Evidence:
     rng = np.random.default_rng(1)
     healthy = Evidence(
         spec=spec(),
+        network=spec(),
         comparison=comparison(0.2, ridge=0.25, boosting=0.21),
         measured="the target's variance",
         explained=0.8,
@@ -98,11 +100,13 @@ def evidence(**changes: Any) -> Evidence:
         train_rows=480,
         widths=[64, 32],
         residuals=rng.normal(size=ROWS),
-        targets=rng.normal(size=ROWS),
         order=rng.permutation(ROWS),
+        ordered_by=0.1,
         folds=np.repeat(np.arange(5), ROWS // 5),
         spans=np.array([1.0, 2.0]),
     )
+    if "spec" in changes:
+        changes = {"network": changes["spec"], **changes}
     return replace(healthy, **changes)
 
 
@@ -118,7 +122,7 @@ CAUSES: dict[str, dict[str, Any]] = {
     "dropout_too_strong": {"spec": spec(dropout=0.95)},
     "saturated_units": {"courses": [course(saturated_units=0.8)] * 5},
     "dead_units": {"courses": [course(dead_units=0.9)] * 5},
-    "vanishing_gradients": {"courses": [course(layers=layers(gradient_norm=1e-5))] * 5},
+    "vanishing_gradients": {"courses": [course(next_layers=layers(gradient_norm=1e-5))] * 5},
     "exploding_gradients": {"courses": [course(), *[course(largest_gradient=2e3)] * 4]},
     "weight_decay_too_strong": {"spec": spec(weight_decay=10.0)},
     "learning_rate_too_low": {
@@ -189,7 +193,11 @@ def test_noise_is_no_better_than_the_mean() -> None:
 
 
 def test_networks_that_are_worse_than_the_mean_are_in_trouble() -> None:
-    wild: dict[str, Any] = {"comparison": comparison(4.0, ridge=0.5), "fitted": -3.0}
+    wild: dict[str, Any] = {
+        "comparison": comparison(4.0, ridge=0.5),
+        "explained": -3.0,
+        "fitted": -3.0,
+    }
     assert codes(**wild, courses=[course(last_loss=1e6)] * 5) == ["numerical_trouble"]
     assert codes(**wild, courses=[course(last_loss=1.2)] * 5) == ["underfitting"]
 
@@ -225,8 +233,7 @@ def test_drift_along_the_table() -> None:
     order = np.arange(ROWS)
     residuals = np.random.default_rng(4).normal(size=ROWS) + np.linspace(-1, 1, ROWS)
     assert codes(residuals=residuals, order=order) == ["residuals_follow_order"]
-    by_target = np.argsort(np.argsort(order))
-    assert codes(residuals=residuals, order=order, targets=by_target.astype(float)) == ["good_fit"]
+    assert codes(residuals=residuals, order=order, ordered_by=0.9) == ["good_fit"]
 
 
 def test_folds_that_differ_by_more_than_their_rows() -> None:
@@ -234,6 +241,16 @@ def test_folds_that_differ_by_more_than_their_rows() -> None:
     errors = dict(uneven.errors)
     errors["networks"] = errors["networks"] * np.where(np.arange(ROWS) < ROWS // 5, 6.0, 0.4)
     assert codes(comparison=replace(uneven, errors=errors)) == ["folds_disagree"]
+
+
+def test_a_comparison_in_words() -> None:
+    close = comparison(1.0, ridge=1.21, boosting=0.25)
+    sentence = close.sentence() or ""
+    assert sentence.startswith("2 times the error of boosted trees, ")
+    assert sentence.endswith(" % worse than the mean") or sentence.endswith("better than the mean")
+    assert "9.1 ± " in sentence
+    assert "% better than ridge regression" in sentence
+    assert replace(close, metrics={}).sentence() is None
 
 
 def test_next_specs_are_whole() -> None:
@@ -257,6 +274,24 @@ def test_next_specs_are_whole() -> None:
         "features": {"exclude": ["id"]},
         "loss": "huber",
     }
+
+
+def test_mistakes_are_looked_for_where_nothing_was_learnt() -> None:
+    residuals = np.random.default_rng(2).normal(size=ROWS)
+    residuals[:5] = 50.0
+    noise = {"explained": -0.02, "comparison": comparison(1.02, ridge=1.0), "residuals": residuals}
+    (finding,) = diagnose(evidence(**noise))
+    assert finding["code"] == "label_errors_suspected"
+    assert (finding["next_spec"] or {})["loss"] == "huber"
+    for given in (spec(loss="huber"), spec(members=[{}, {"architecture": {"type": "kernel"}}])):
+        (finding,) = diagnose(evidence(**noise, spec=given))
+        assert finding["next_spec"] is None
+
+
+def test_less_than_two_points_more_are_nothing() -> None:
+    """Of a line without noise, an error a hundred times as small is worth no cure."""
+    exact = comparison(1e-4, ridge=1e-6)
+    assert codes(comparison=exact, explained=0.9999, fitted=0.9999) == ["good_fit"]
 
 
 def test_members_of_a_blend_change_with_it() -> None:
