@@ -151,23 +151,13 @@ def test_numbers_have_scikit_learns(tmp_path: Path) -> None:
 
 
 def test_the_share_by_which_the_networks_are_better(tmp_path: Path) -> None:
-    case, scores = of_numbers(tmp_path, max_epochs=60)
+    case, scores = of_numbers(tmp_path)
     own = (np.log(case.design.target) - np.log(scores.out_of_fold)) ** 2
     found = baselines_of(scores)["ridge"]
     other = scores.comparison.errors["ridge"]
     assert found["better_by"] == pytest.approx(1 - np.sqrt(own.mean() / other.mean()))
     assert found["difference"] == pytest.approx(np.sqrt(own.mean()) - np.sqrt(other.mean()))
-    sentence = scores.comparison.sentence()
-    assert sentence is not None
-    assert [part.rpartition(" than ")[2] for part in sentence.split(", ")] == [
-        "boosted trees",
-        "ridge regression",
-        "the mean",
-    ]
-    share = 100 * found["better_by"]
-    way = "better" if share >= 0 else "worse"
-    doubt = 100 * found["better_by_error"]
-    assert f"{abs(share):.1f} ± {doubt:.1f} % {way} than ridge regression" in sentence
+    assert list(baselines_of(scores)) == ["mean", "ridge", "boosting"]
 
 
 def test_a_spec_chooses_its_baselines(tmp_path: Path) -> None:
