@@ -127,6 +127,7 @@ def test_the_result_is_json(outcome: Outcome) -> None:
         "metrics",
         "metrics_error",
         "baselines",
+        "comparison",
         "folds",
         "fold_mean",
         "fold_std",

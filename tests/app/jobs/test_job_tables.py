@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -13,6 +14,7 @@ from house_api import ROWS, finish, resources_of, submit, train, upload
 from app.jobs import downloads as tables
 from app.jobs.schemas import EpochOut
 from app.storage.tables import LOCAL_TENANT, EpochMetric
+from models.epochs import LAYER_FIGURES
 
 CSV = {"Accept": "text/csv"}
 
@@ -32,10 +34,14 @@ def add_epochs(client: TestClient, job_id: str, folds: int, epochs: int) -> None
                 gradient_norm=2 / epoch,
                 dead_units=None if fold == 1 else 0.25,
                 saturated_units=None,
+                layers=None if epoch == 2 else [LAYER],
             )
             for epoch in range(1, epochs + 1)
             for fold in range(folds)
         )
+
+
+LAYER: Any = {"name": "output"} | dict.fromkeys(LAYER_FIGURES, 0.5)
 
 
 @pytest.mark.parametrize("batch_rows", [1, 4, 6, 100])
@@ -63,13 +69,15 @@ def test_metrics_by_fold_and_epoch(
         "gradient_norm": 1.0,
         "dead_units": 0.25,
         "saturated_units": None,
+        "layers": None,
     }
+    assert rows[0]["layers"] == [LAYER]
     assert [EpochOut.model_validate(row).model_dump() for row in rows] == rows
     assert response.headers["Content-Type"].startswith("text/csv")
     written = list(csv.DictReader(io.StringIO(response.text)))
     assert [
         {name: float(cell) if cell else None for name, cell in row.items()} for row in written
-    ] == rows
+    ] == [{name: cell for name, cell in row.items() if name != "layers"} for row in rows]
 
 
 def test_a_job_without_epochs_has_an_empty_table(client: TestClient) -> None:
