@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs" / "adding-an-architecture.md"
-COPIED = ("app", "migrations", "models", "tests", "workers")
+COPIED = ("app", "lessons", "migrations", "models", "tests", "workers")
 
 # A block of Python, and the line above it that says where it goes.
 BLOCK = re.compile(

@@ -100,7 +100,15 @@ def test_an_image_installs_pinned_extras_from_files_that_are_there(target: str) 
 
     copied = {path for value in STAGES[target].all("COPY") for path in value.split()[:-1]}
     assert all((ROOT / path).exists() for path in copied), copied
-    assert copied >= {"app", "models", "workers", "migrations", project["readme"], "LICENSE"}
+    assert copied >= {
+        "app",
+        "lessons",
+        "models",
+        "workers",
+        "migrations",
+        project["readme"],
+        "LICENSE",
+    }
     kept = {
         line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"
     }

@@ -161,7 +161,7 @@ def _unknown(name: str, known: Sequence[str] | None, root: Schema, location: Loc
         short = f", or '{SHORT_FOR[name]}' here" if len(location) == 1 and name in SHORT_FOR else ""
         return f"unknown field: it belongs to {' or '.join(places)}{short}"
     everywhere = [home for places in homes.values() for home in places]
-    return "unknown field" + (_did_you_mean(name, beside) or _did_you_mean(name, everywhere))
+    return "unknown field" + _did_you_mean(name, [*beside, *everywhere])
 
 
 def _did_you_mean(name: str, known: Sequence[str]) -> str:

@@ -7,8 +7,10 @@ import pytest
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
+from models.objectives.baselines import Cells
 from models.objectives.classification import logistic
-from models.objectives.classification.logistic import LogisticBaseline, MajorityBaseline, solve
+from models.objectives.classification.baselines import LogisticBaseline, MajorityBaseline
+from models.objectives.classification.logistic import solve
 from models.objectives.classification.metrics import log_losses
 from models.objectives.learning import LinearProblem
 
@@ -70,13 +72,17 @@ def test_a_large_problem_starts_at_zero(monkeypatch: pytest.MonkeyPatch) -> None
     assert not biases.any()
 
 
+def cells(x: np.ndarray) -> Cells:
+    return Cells(x, np.empty((len(x), 0), np.int64), (), lambda: x)
+
+
 def test_the_baseline_predicts_like_the_best_strength() -> None:
     """Weak signals among many columns need a strong penalty."""
     chance = np.random.default_rng(0)
     x, y = drawn(150, 2)
     noisy = np.column_stack([x, chance.normal(size=(150, 60))])
     seen, asked = noisy[:100], noisy[100:]
-    found = LogisticBaseline(2).predict(seen, y[:100], asked, seed=0)
+    found = LogisticBaseline(2).predict(cells(seen), y[:100], cells(asked), seed=0)
     assert found.shape == (50, 2)
     np.testing.assert_allclose(found.sum(1), 1)
     weak = LogisticRegression(C=10.0, max_iter=1_000).fit(seen, y[:100]).predict_proba(asked)
@@ -90,7 +96,7 @@ def test_a_class_without_rows_gets_part_of_a_row_s_share(
     """A row of it to score would otherwise have a log loss of hundreds."""
     x, y = drawn(100, 3)
     kept = y != 1
-    found = baseline(3).predict(x[kept], y[kept], x[:5], seed=0)
+    found = baseline(3).predict(cells(x[kept]), y[kept], cells(x[:5]), seed=0)
     assert found.shape == (5, 3)
     np.testing.assert_allclose(found.sum(1), 1)
     np.testing.assert_allclose(found[:, 1], 0.5 / kept.sum(), rtol=0.05)
@@ -101,12 +107,14 @@ def test_rows_of_a_single_class_make_it_nearly_sure(
     baseline: type[LogisticBaseline | MajorityBaseline],
 ) -> None:
     x, _ = drawn(30, 2)
-    found = baseline(2).predict(x, np.ones(30), x[:3], seed=0)
+    found = baseline(2).predict(cells(x), np.ones(30), cells(x[:3]), seed=0)
     assert (found[:, 1] > 0.95).all()
     assert (found[:, 1] < 1).all()
 
 
 def test_the_majority_is_the_shares_of_the_training_rows() -> None:
     x, _ = drawn(800, 2)
-    found = MajorityBaseline(2).predict(x, np.repeat([0.0, 1.0], [500, 300]), x[:2], seed=0)
+    found = MajorityBaseline(2).predict(
+        cells(x), np.repeat([0.0, 1.0], [500, 300]), cells(x[:2]), seed=0
+    )
     np.testing.assert_allclose(found, [[0.625, 0.375]] * 2, atol=1e-3)
