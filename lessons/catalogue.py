@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -36,10 +37,11 @@ class Lesson:
     texts: dict[Language, Text]
 
 
-def lessons() -> list[Lesson]:
+@cache
+def lessons() -> tuple[Lesson, ...]:
     """All, in the order in which they build on each other."""
     found = [_read(file.parent) for file in FOLDER.glob("*/lesson.toml")]
-    return sorted(found, key=lambda lesson: (lesson.place, lesson.name))
+    return tuple(sorted(found, key=lambda lesson: (lesson.place, lesson.name)))
 
 
 def _read(folder: Path) -> Lesson:

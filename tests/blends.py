@@ -22,7 +22,13 @@ MLP: dict[str, Any] = {
     "max_epochs": 3,
 }
 TREES: dict[str, Any] = {
-    "architecture": {"type": "boosted_trees", "iterations": 20, "leaf_rows": 5}
+    "architecture": {
+        "type": "boosted_trees",
+        "iterations": 20,
+        "leaf_rows": 5,
+        "column_share": 1.0,
+        "row_share": 1.0,
+    }
 }
 # About equally good, and the last gets a share below the least in one fold.
 THREE: list[dict[str, Any]] = [

@@ -25,7 +25,7 @@ __all__ = ["Evidence", "Finding", "diagnose"]
 # Explaining nearly all of the training rows is memory, not skill, if as much is lost out of fold.
 MEMORISED, LOST = 0.9, 0.3
 # Explaining less is no fit if no baseline says what could be had.
-UNDERFITTING, UNKNOWN_GAP = 0.5, 0.3
+UNDERFITTING = 0.5
 # What is fitted must fall short of the best known by this share of what that explains.
 SHORT = 0.97
 # Decay of a smaller share of the weights, over the whole run, does nothing.

@@ -5,6 +5,7 @@ The first that applies is the finding: what comes later in the list may follow f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from models.evaluation.diagnosis import layers
@@ -140,15 +141,14 @@ def dropout_too_strong(run: Evidence) -> Finding | None:
 
 
 def saturated_units(run: Evidence) -> Finding | None:
-    share = layers.share(run.courses, "saturated_units")
-    if share is None or share <= IDLE_UNITS:
+    idle = _idle(run, "saturated_units")
+    if idle is None:
         return None
-    layer = layers.largest(run.courses, "saturated_units")
-    where = "" if layer is None else f", {percent(layer[1])} in {layer[0]}"
+    share, where = idle
     return found(
         "saturated_units",
-        f"{percent(share)} of the hidden activations are within 1 % of a bound of their "
-        f"function{where}: its slope is almost 0 there",
+        f"{share} of the hidden activations are within 1 % of a bound of their function{where}: "
+        "its slope is almost 0 there",
         "an initialization with smaller weights (xavier_uniform), scaled inputs, or relu or silu "
         "instead of a bounded activation",
         _well_started(run),
@@ -156,18 +156,26 @@ def saturated_units(run: Evidence) -> Finding | None:
 
 
 def dead_units(run: Evidence) -> Finding | None:
-    share = layers.share(run.courses, "dead_units")
-    if share is None or share <= IDLE_UNITS:
+    idle = _idle(run, "dead_units")
+    if idle is None:
         return None
-    layer = layers.largest(run.courses, "dead_units")
-    where = "" if layer is None else f", {percent(layer[1])} in {layer[0]}"
+    share, where = idle
     return found(
         "dead_units",
-        f"{percent(share)} of the hidden units are 0 for every row{where}: no gradient moves them",
+        f"{share} of the hidden units are 0 for every row{where}: no gradient moves them",
         "leaky_relu or silu instead of relu, kaiming_uniform initialization, a lower "
         "optimizer.learning_rate",
         _well_started(run),
     )
+
+
+def _idle(run: Evidence, figure: str) -> tuple[str, str] | None:
+    """The share of idle units, and the layer that has most of them; None if they are few."""
+    share = layers.share(run.courses, figure)
+    if share is None or share <= IDLE_UNITS:
+        return None
+    layer = layers.largest(run.courses, figure)
+    return percent(share), "" if layer is None else f", {percent(layer[1])} in {layer[0]}"
 
 
 def vanishing_gradients(run: Evidence) -> Finding | None:
@@ -265,9 +273,13 @@ def stopped_too_soon(run: Evidence) -> Finding | None:
 
 def still_falling(run: Evidence) -> Finding | None:
     late = _late(run)
-    falls = sorted(1 - course.best_loss / course.earlier_best for course in late)
+    falls = sorted(
+        1 - course.best_loss / course.earlier_best
+        for course in late
+        if 0 < course.earlier_best < math.inf  # of a single epoch nothing is earlier
+    )
     left = sorted(course.best_loss for course in late)
-    if len(late) <= len(run.courses) / 2:
+    if len(late) <= len(run.courses) / 2 or not falls:
         return None
     fall, loss = falls[len(falls) // 2], left[len(left) // 2]
     if fall <= STILL_FALLING or loss <= SMALL_LOSS:  # that of separate classes falls for ever
@@ -297,9 +309,7 @@ def _late(run: Evidence) -> list[Course]:
     return [
         course
         for course in run.courses
-        if course.best_epoch >= LATE * run.network.max_epochs
-        and course.stopped_by != "keep_best"
-        and course.earlier_best > 0
+        if course.best_epoch >= LATE * run.network.max_epochs and course.stopped_by != "keep_best"
     ]
 
 

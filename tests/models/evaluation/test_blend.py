@@ -154,6 +154,7 @@ def test_in_time_only_earlier_folds_teach(tmp_path: Path) -> None:
     alone = least_loss(
         torch.from_numpy(outputs[0])[..., None], torch.from_numpy(targets[0]), squared_errors(case)
     )
+    # `raw_of` averages members in float64, the served model in float32.
     np.testing.assert_allclose(before[1], alone, rtol=1e-6)
     for fold in range(4):
         after = weights_of(changed(case, fold), trained)

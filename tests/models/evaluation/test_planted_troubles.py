@@ -103,7 +103,7 @@ def test_noise_is_called_noise(tmp_path: Path) -> None:
 
 
 def test_a_table_that_is_well(tmp_path: Path) -> None:
-    """Networks are told nothing that they need not know."""
+    """No cause is named where nothing falls short."""
     scores, _ = diagnosed(
         tmp_path, waves(600), architecture=mlp(128, 64), dropout=0.05, max_epochs=200
     )
