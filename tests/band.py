@@ -23,10 +23,10 @@ from models.objectives.base import (
     Vector,
     Yardstick,
 )
+from models.objectives.baselines import Baseline, Cells
 from models.objectives.learning import (
     ALL,
     Assessment,
-    Baseline,
     Learning,
     LinearProblem,
     Scored,
@@ -165,6 +165,18 @@ class Band(Objective):
         raise NotImplementedError
 
 
+class Quantiles:
+    """The band of all training rows."""
+
+    is_encoded: ClassVar = False
+
+    def predict(self, known: Cells, y: Vector, asked: Cells, seed: int) -> Vector:  # noqa: ARG002
+        return np.tile(np.quantile(y, SHARES), (len(asked.numbers), 1))
+
+    def seconds(self, rows: int, columns: int, inputs: int, outputs: int) -> float:  # noqa: ARG002
+        return 0.0
+
+
 class BandLearning(Learning):
     measured = "the target's spread"
 
@@ -182,8 +194,12 @@ class BandLearning(Learning):
     def line(self, problem: LinearProblem) -> tuple[Vector, Vector]:
         return ridge(problem)
 
-    def baselines(self, levels: tuple[str, ...]) -> Mapping[str, Baseline]:  # noqa: ARG002
-        return {}
+    def baselines(
+        self,
+        spec: TrainingSpec,
+        levels: tuple[str, ...],  # noqa: ARG002
+    ) -> Mapping[str, Baseline]:
+        return {name: Quantiles() for name in spec.baselines if name == "mean"}
 
     def refine(
         self,

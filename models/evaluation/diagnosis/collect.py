@@ -47,7 +47,7 @@ def collect(
     batches = max(-(-len(fold.train) // network.batch_size) for fold in own)
     epochs = int(np.median([course.epochs for course in courses])) if courses else 0
     actual, signs = design.target[rows], None
-    if not design.levels:
+    if not design.levels and prediction.ndim == 1:
         signs = np.sign(actual - prediction[rows])
     return Evidence(
         spec=spec,

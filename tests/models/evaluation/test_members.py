@@ -25,7 +25,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
         k_folds=FOLDS,
         members_per_fold=REPLICAS,
         max_epochs=3,
-        optimizer={"learning_rate": 0.05},
+        optimizer={"learning_rate": 0.005},
     )
 
 
@@ -85,11 +85,12 @@ def test_a_finding_names_the_fold_and_not_the_member(
     assert "fold 1 " in finding["evidence"]
 
 
-def test_a_finding_counts_folds_and_not_members(case: Case, trained: TrainedPopulation) -> None:
-    late = {f"_{place}": {"best_epoch": 3} for place in range(FOLDS * REPLICAS)}
+def test_a_finding_counts_the_networks_of_all_folds(case: Case, trained: TrainedPopulation) -> None:
+    falling = {"best_epoch": 3, "best_loss": 0.2, "earlier_best": 0.3}
+    late = {f"_{place}": falling for place in range(FOLDS * REPLICAS)}
     (finding,) = (
         finding
         for finding in score(case, with_courses(trained, **late)).diagnosis
         if finding["code"] == "stopped_too_soon"
     )
-    assert "3 of 3 folds" in finding["evidence"]
+    assert "6 of 6 networks" in finding["evidence"]
