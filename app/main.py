@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -19,6 +19,7 @@ from app.datasets.upload import remove_abandoned, uploads_root
 from app.errors import Forbidden, ProblemDocument
 from app.http import swagger
 from app.http.bodies import InFlight
+from app.http.connections import END_STREAMS
 from app.http.deps import identify
 from app.http.guard import Guard
 from app.http.methods import Methods
@@ -27,6 +28,8 @@ from app.http.openapi import TAGS, complete, problems
 from app.http.problems import HANDLERS
 from app.http.unread import Unread
 from app.jobs import endpoints as jobs
+from app.jobs.broadcast import Broadcast
+from app.jobs.event_schemas import EVENTS
 from app.lessons import endpoints as lessons
 from app.monitoring import endpoints as monitoring
 from app.monitoring.usage import Usage
@@ -71,12 +74,13 @@ def create_app(settings: Settings) -> FastAPI:
     """The application; its database must have been migrated."""
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Callable[[], None]]]:
         resources = _open(settings)
         remove_abandoned(uploads_root(settings), resources.database, resources.blobs)
         app.state.resources = resources
         resources[Usage].start()
-        yield
+        yield {END_STREAMS: resources[Broadcast].stop}
+        resources[Broadcast].stop()
         resources.predicting.shutdown()
         resources[Usage].stop()
         resources.hints.close()
@@ -132,6 +136,7 @@ def create_app(settings: Settings) -> FastAPI:
         mlflow.ScoringError,
         tensors.InferRequest,
         open_inference.InferenceError,
+        *EVENTS,
     )
     return app
 
@@ -148,6 +153,7 @@ def _open(settings: Settings) -> Resources:
         RequestMetrics(registry),
         Metrics(registry, database),
         Usage(database),
+        Broadcast(database),
         InFlight(settings.max_inflight_body_bytes),
     )
     return Resources(

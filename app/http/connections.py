@@ -27,6 +27,9 @@ FILES_WANTED = 65_536
 FILES_KEPT = 96  # descriptors for the database, uploads, models and table-reading processes
 LEAST_CONNECTIONS = 16
 
+# The lifespan's state has under this name what ends streams: they would outlast a stopping server.
+END_STREAMS = "end_streams"
+
 
 def raise_file_limit() -> None:
     """Raise the soft limit of descriptors, which shells often set to 1,024 or 256."""
@@ -115,6 +118,10 @@ class Connection(H11Protocol):
         self._taking.cancel()
         if self.transport.is_closing():
             self._watch_taking()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self.app_state[END_STREAMS]()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)

@@ -33,6 +33,8 @@ DEFAULT_POLICY = (POLICY, b"default-src 'none'; frame-ancestors 'none'")
 # https://www.rfc-editor.org/rfc/rfc9110#name-methods and PATCH. A client could make up others.
 METHODS = frozenset("CONNECT DELETE GET HEAD OPTIONS PATCH POST PUT TRACE".split())
 CLIENT_GONE = 499  # nginx's status for a client that has gone
+# Streams last as long as a job, which says nothing of how quickly requests are answered.
+STREAM = b"text/event-stream"
 
 
 class RequestMetrics:
@@ -47,7 +49,7 @@ class RequestMetrics:
         )
         self.seconds = Histogram(
             "foldhouse_http_request_duration_seconds",
-            "From the request's head to the end of the answer.",
+            "From the request's head to the end of the answer; without streams of events.",
             ["method", "route"],
             registry=registry,
         )
@@ -66,12 +68,13 @@ class Observe:
         began = time.perf_counter()
         request_id = str(ULID()).lower()
         method = scope["method"] if scope["method"] in METHODS else "other"
-        status = 0
+        status, is_stream = 0, False
 
         async def send_noting(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_stream
             if message["type"] == "http.response.start":
                 status = message["status"]
+                is_stream = any(value.startswith(STREAM) for _, value in message["headers"])
                 own = (b"x-request-id", request_id.encode())
                 message["headers"] = [*secured(message["headers"]), own]
             await send(message)
@@ -91,7 +94,8 @@ class Observe:
             route = getattr(scope.get("route"), "path", "unknown")
             metrics: RequestMetrics = scope["app"].state.resources[RequestMetrics]
             metrics.requests.labels(method, route, status).inc()
-            metrics.seconds.labels(method, route).observe(time.perf_counter() - began)
+            if not is_stream:
+                metrics.seconds.labels(method, route).observe(time.perf_counter() - began)
 
 
 def secured(headers: Iterable[Header]) -> list[Header]:

@@ -80,7 +80,7 @@ def record_progress(
             ),
             [{**owner, **asdict(epoch)} for epoch in epochs],
         )
-        history.append(session, shard, [history.epochs(epochs)])
+        history.append(session, shard, history.epochs(epochs, progress))
     return True
 
 

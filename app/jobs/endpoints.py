@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import APIRouter, BackgroundTasks, Query, Response
+from fastapi import APIRouter, BackgroundTasks, Header, Query, Response
 from fastapi.responses import StreamingResponse
+from fastapi.sse import EventSourceResponse
 
 from app.datasets import repository as datasets
 from app.errors import (
+    Busy,
     Conflict,
     DamagedFile,
     IdempotencyMismatch,
@@ -28,9 +30,18 @@ from app.http.deps import PrincipalDep, ResourcesDep
 from app.http.media import wants_csv
 from app.http.openapi import problems
 from app.http.paging import Page, PageQueryDep
-from app.http.parameters import ID_PATTERN, Accept, IdempotencyKeyHeader, StrictRoute, name_path
+from app.http.parameters import (
+    ID_PATTERN,
+    LATEST,
+    Accept,
+    AsDigits,
+    IdempotencyKeyHeader,
+    StrictRoute,
+    name_path,
+)
 from app.http.tabular import table_content, table_response
-from app.jobs import downloads, repository, service
+from app.jobs import downloads, history, repository, service
+from app.jobs.broadcast import Broadcast
 from app.jobs.schemas import (
     CancelRequest,
     EpochOut,
@@ -46,8 +57,20 @@ from app.storage.tables import State
 from models.epochs import COLUMNS, FLAT_COLUMNS
 
 RETRY_AFTER = "1"  # s until there may be news of a job
+LARGEST_NUMBER = 2**31 - 1  # of an event, an integer in the database
 
 COMMON = problems(Invalid, Unavailable)
+
+# Caches and nginx would hold events back.
+STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The `data` of each kind of event is in the schemas `StateEvent`, "
+        "`EpochEvent`, `FoldEvent` and `ResultEvent`.",
+        "content": {EventSourceResponse.media_type: {"schema": {"type": "string"}}},
+    },
+    204: {"description": "The job has ended and the client has seen all: do not reconnect."},
+}
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=DocumentRoute, responses=COMMON)
 removal = APIRouter(prefix="/v1/jobs", tags=["removal"], route_class=StrictRoute, responses=COMMON)
@@ -152,6 +175,49 @@ def list_out_of_fold(
         job, _ = repository.get(session, principal.tenant, job_id)
         model = downloads.out_of_fold_model(session, job)
     return table_response(accept, *downloads.out_of_fold(model, resources.blobs))
+
+
+@router.get(
+    "/{job_id}/events",
+    summary="Follow a job",
+    response_class=StreamingResponse,
+    responses={**STREAM, **problems(NotFound, Busy)},
+)
+def follow_job(
+    resources: ResourcesDep,
+    principal: PrincipalDep,
+    job_id: JobId,
+    after: Annotated[
+        int, AsDigits, Query(ge=0, le=LARGEST_NUMBER, description="Number of the last event seen.")
+    ] = 0,
+    last_event_id: Annotated[
+        int | None,
+        AsDigits,
+        Header(
+            alias="Last-Event-ID",
+            ge=0,
+            le=LARGEST_NUMBER,
+            description="The same, as browsers send it to resume; it goes before `after`.",
+        ),
+    ] = None,
+) -> Response:
+    """Server-sent events `state`, `epoch`, `fold` and `result`, from the job's first event to its
+    last, which ends the stream. Numbered 1, 2, 3 …: a client that reconnects with the number of the
+    last one misses none and sees none twice."""
+    seen = after if last_event_id is None else last_event_id
+    if last_event_id is not None and job_id == LATEST:
+        raise Invalid("A stream that resumes must name its job: `latest` may be another one now.")
+    with resources.database.reading() as session:
+        job, _ = repository.get(session, principal.tenant, job_id)
+        newest = history.newest(session, job.id)
+    last = newest.sequence
+    if seen > last:
+        raise Invalid(f"There is no event {seen} yet: the newest of {job.id} is {last}.")
+    if seen == last and history.is_end(newest):
+        return Response(status_code=204)
+    broadcast = resources[Broadcast]
+    broadcast.require_place()
+    return EventSourceResponse(broadcast.stream(job.id, seen, last), headers=STREAM_HEADERS)
 
 
 @router.post(

@@ -7,27 +7,29 @@ smaller one may become visible after a larger one.
 | kind | data, beside the place of the `shard` |
 | --- | --- |
 | state | `state` of the shard and `status` of the job after it, `attempt`, `detail` |
-| epoch | `folds`: of each fold the `first` and `last` epoch stored, rows of `epoch_metrics` |
+| epoch | `folds`: the `first` and `last` row of each in `epoch_metrics`; the shard's `progress` |
 | fold | the result of a fold |
 | result | `model_id`, `metrics` |
 
-An attempt that resumes stores some epochs again, with another event. Each write of progress adds at
-most one event of epochs.
+An attempt that resumes stores some epochs again, with another event. A write of progress adds an
+event for each EPOCHS_PER_EVENT epochs, so that whoever reads an event with its rows is bounded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
-from app.storage.tables import Event, Job, Shard, State
+from app.storage.tables import FINISHED, Event, Job, Shard, State
 from models.epochs import FoldEpoch
 
 Kind = Literal["state", "epoch", "fold", "result"]
 Entry = tuple[Kind, dict[str, Any]]
+
+EPOCHS_PER_EVENT = 200  # over all folds
 
 
 def begin(session: Session, tenant: str, job_id: str) -> None:
@@ -48,26 +50,42 @@ def append(session: Session, shard: Shard, entries: Iterable[Entry]) -> None:
     _insert(session, shard.tenant, shard.job_id, (last or 0) + 1, placed)
 
 
+def newest(session: Session, job_id: str) -> Event:
+    """The last event of a job's history so far."""
+    of_job = select(Event).where(Event.job_id == job_id)
+    return session.scalars(of_job.order_by(Event.sequence.desc()).limit(1)).one()
+
+
+def is_end(event: Event) -> bool:
+    """Whether the job has ended with this event, and none will follow."""
+    return event.kind == "state" and event.data["status"] in FINISHED
+
+
 def state(shard: Shard, status: State, detail: str | None) -> Entry:
     """The entry about a shard's new state, and the job's status after it."""
     data = {"state": shard.state, "status": status, "attempt": shard.attempt, "detail": detail}
     return "state", data
 
 
-def epochs(stored: Iterable[FoldEpoch]) -> Entry:
-    """The entry about stored epochs of a shard; it refers to their rows."""
-    spans: dict[int, list[int]] = {}
-    for row in stored:
-        first, last = spans.get(row.fold, (row.epoch, row.epoch))
-        spans[row.fold] = [min(first, row.epoch), max(last, row.epoch)]
-    folds = [{"fold": fold, "first": first, "last": last} for fold, (first, last) in spans.items()]
-    return "epoch", {"folds": folds}
+def epochs(stored: Sequence[FoldEpoch], progress: dict[str, Any]) -> list[Entry]:
+    """The entries about stored epochs of a shard; they refer to their rows."""
+    parts = range(0, len(stored), EPOCHS_PER_EVENT)
+    return [_spans(stored[start : start + EPOCHS_PER_EVENT], progress) for start in parts]
 
 
 def results(result: dict[str, Any]) -> list[Entry]:
     """That a shard's run is over: each fold's end, then what they came to together."""
     folds: list[Entry] = [("fold", fold) for fold in result["folds"]]
     return [*folds, ("result", {name: result[name] for name in ("model_id", "metrics")})]
+
+
+def _spans(stored: Iterable[FoldEpoch], progress: dict[str, Any]) -> Entry:
+    spans: dict[int, list[int]] = {}
+    for row in stored:
+        first, last = spans.get(row.fold, (row.epoch, row.epoch))
+        spans[row.fold] = [min(first, row.epoch), max(last, row.epoch)]
+    folds = [{"fold": fold, "first": first, "last": last} for fold, (first, last) in spans.items()]
+    return "epoch", {"folds": folds, "progress": progress}
 
 
 def _insert(

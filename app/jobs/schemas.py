@@ -176,11 +176,11 @@ def _submittable(result: dict[str, Any], dataset_id: str) -> dict[str, Any]:
 
 
 # An answer has all columns, including those that checkpoints of an earlier version lack.
-_EPOCH: dict[str, Any] = {
+EPOCH: dict[str, Any] = {
     name: (hint, ...) for name, hint in get_type_hints(FoldEpoch, include_extras=True).items()
 }
 EpochOut = create_model(
-    "EpochOut", __doc__="One fold after one epoch: the mean over its members.", **_EPOCH
+    "EpochOut", __doc__="One fold after one epoch: the mean over its members.", **EPOCH
 )
 
 

@@ -28,6 +28,7 @@ TARGET = ROOT / "app" / "http" / "openapi_examples.json"
 LONGEST_LIST = 3  # items of an example
 LONGEST_OBJECT = 30  # members of an object that maps names of columns
 TEXT_LINES = 4  # of a CSV
+STREAM_LINES = 10  # of events: two of them
 FINISHED = ("succeeded", "failed", "cancelled")
 OF_CLASSES = (
     "POST /v1/jobs:validate",
@@ -134,7 +135,8 @@ def success_types(operation: dict[str, Any]) -> list[str]:
 def shortened(answer: httpx.Response, media_type: str) -> Any:
     if media_type == "application/json":
         return cut(answer.json())
-    return "".join(answer.text.splitlines(keepends=True)[:TEXT_LINES])
+    lines = STREAM_LINES if media_type == "text/event-stream" else TEXT_LINES
+    return "".join(answer.text.splitlines(keepends=True)[:lines])
 
 
 def cut(node: Any) -> Any:

@@ -15,6 +15,7 @@ from openapi_document import example_of, operations
 from sqlalchemy import select
 
 from app.http.deps import LOCAL, Principal
+from app.jobs import broadcast
 from app.monitoring.service import usage_since
 from app.monitoring.usage import Usage
 from app.registry import names
@@ -46,6 +47,7 @@ CREATES = "POST /v1/datasets"
 def client(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     """The application, which remembers what names stand for as long as the test takes."""
     monkeypatch.setattr(names, "FRESH", 3600.0)
+    monkeypatch.setattr(broadcast, "LIFETIME", 0.0)  # of streams of the queued job
     with serving(settings.model_copy(update={"max_queued_jobs": 1})) as client:
         yield client
 

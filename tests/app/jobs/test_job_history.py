@@ -38,6 +38,7 @@ def test_what_a_run_leaves(database: Database) -> None:
     assert events[2].data == {
         "shard": 0,
         "folds": [{"fold": 0, "first": 1, "last": 3}, {"fold": 1, "first": 1, "last": 1}],
+        "progress": {"epoch": 1},
     }
     assert events[3].data == {"shard": 0, **result()["folds"][0]}
     assert events[4].data == {"shard": 0, "model_id": model_id, "metrics": {"rmse": 1.0}}

@@ -1,4 +1,4 @@
-"""The application behind a port, where the protocols' own clients find it."""
+"""The application behind a port, where clients of any kind find it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import uvicorn
 from polling import free_port, wait_until
 
+from app.http.connections import Connection
 from app.main import create_app
 from app.settings import Settings
 
@@ -17,7 +18,8 @@ from app.settings import Settings
 def listening(settings: Settings) -> Iterator[int]:
     """Yields the port."""
     port = free_port()
-    config = uvicorn.Config(create_app(settings), port=port, ws="none", log_level="error")
+    app = create_app(settings)
+    config = uvicorn.Config(app, port=port, http=Connection, ws="none", log_level="error")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -25,3 +27,4 @@ def listening(settings: Settings) -> Iterator[int]:
     yield port
     server.should_exit = True
     thread.join(timeout=10)
+    assert not thread.is_alive()
