@@ -20,7 +20,7 @@ from foldhouse_client import Foldhouse, FoldhouseError
 from rich.markup import escape
 from rich.table import Table
 
-from app.cli import display
+from app.cli import display, live
 from app.cli.display import console, say
 
 EXAMPLES = Path(__file__).parent
@@ -61,7 +61,7 @@ def run(client: Foldhouse, training_csv: Path, unseen: list[Row], spec: display.
         f"{len(dataset['columns'])} columns. Three houses of ames.csv are left out for the end."
     )
     job = client.submit(spec, dataset["id"])
-    job = display.watch(client.watch(job["id"]))
+    job = live.follow(client, job["id"])
     display.job(job)
     if job["status"] != "succeeded":
         raise SystemExit(1)

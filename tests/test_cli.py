@@ -25,7 +25,7 @@ from foldhouse_client import Foldhouse
 from polling import wait_until
 from typer.testing import CliRunner, Result
 
-from app.cli import cli, worker_process
+from app.cli import cli, display, live, worker_process
 from app.cli.service import sole_service
 from app.cli.worker_process import WorkerProcess
 from app.errors import PROBLEM_MEDIA_TYPE, Fault, InvalidSpec
@@ -115,6 +115,30 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     transport = httpx.MockTransport(handler)
     monkeypatch.setattr(foldhouse_client, "Foldhouse", partial(Foldhouse, transport=transport))
     return given
+
+
+def stream(*events: str) -> httpx.Response:
+    return httpx.Response(200, text="".join(events))
+
+
+def event(number: int, kind: str, **data: Any) -> str:
+    return f"event: {kind}\ndata: {json.dumps({'shard': 0, **data})}\nid: {number}\n\n"
+
+
+def state(number: int, status: str, detail: str | None = None) -> str:
+    return event(number, "state", state=status, status=status, attempt=1, detail=detail)
+
+
+def learnt(number: int, fold: int = 0) -> str:
+    rows = [
+        {"fold": fold, "epoch": epoch, "train_loss": 1 / epoch, "validation_loss": 2.0 / epoch}
+        for epoch in (1, 2)
+    ]
+    return event(number, "epoch", progress=job("running")["progress"], epochs=rows)
+
+
+def fold_scored(number: int) -> str:
+    return event(number, "fold", fold=0, epochs=2, metrics=FOLD["metrics"])
 
 
 # Refusals
@@ -380,7 +404,12 @@ def test_submit_uploads_watches_and_shows_the_folds(
 ) -> None:
     answers["POST /v1/datasets"] = [{"id": "ds_1", "name": "houses.csv", "rows": 2}]
     answers["POST /v1/jobs"] = [job("queued")]
-    answers["GET /v1/jobs/job_1"] = [job("running"), job("succeeded", result=RESULT)]
+    answers["GET /v1/jobs/job_1"] = [job("succeeded", result=RESULT)]
+    answers["GET /v1/jobs/job_1/events"] = [
+        stream(state(1, "queued"), state(2, "running"), learnt(3)),
+        httpx.Response(503, text="restarting"),
+        stream(fold_scored(4), state(5, "succeeded")),
+    ]
     spec, data = tmp_path / "spec.json", tmp_path / "houses.csv"
     spec.write_text('{"target": "SalePrice"}')
     data.write_text("SalePrice\n1\n2\n")
@@ -388,7 +417,16 @@ def test_submit_uploads_watches_and_shows_the_folds(
     result = run("submit", spec, "--data", data, "--watch")
     assert result.exit_code == 0, result.output
     lines = result.output.splitlines()
-    assert lines[:2] == ["ds_1  houses.csv: 2 rows", "job_1  queued"]
+    assert lines[:8] == [
+        "ds_1  houses.csv: 2 rows",
+        "job_1  queued",
+        "queued",
+        "running",
+        "running  42%  epoch 42/100, 4 of 5 folds, 7 s left",
+        "The connection was lost. Waiting for the service …",
+        "fold 0: rmsle 0.1316",
+        "succeeded",
+    ]
     assert re.search(r"^0 +2,344 +586 +44 early_stopping +28,262 +0.1316 *$", result.output, re.M)
     assert re.search(r"^std +4,991 +– *$", result.output, re.M)
     assert "pooled: rmse 28,490 ± 1,520, rmsle 0.1307" in result.output
@@ -408,9 +446,53 @@ def test_a_failed_job_is_explained_and_fails_the_command(
     }
     answers["GET /v1/jobs/latest"] = [job("running")]
     answers["GET /v1/jobs/job_1"] = [job("failed", error=error)]
-    result = run("show", "--watch")
+    answers["GET /v1/jobs/job_1/events"] = [stream(state(1, "queued"), state(2, "failed"))]
+    result = run("watch")
     assert result.exit_code == 1
     assert "Training failed: The loss is [nan]." in result.output
+
+
+def test_on_a_terminal_folds_and_their_losses_are_drawn(
+    run: Callable[..., Result], answers: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = display.SafeConsole(
+        file=io.StringIO(), force_terminal=True, width=100, highlight=False, _environ={}
+    )
+    for module in (display, live):
+        monkeypatch.setattr(module, "console", terminal)
+    answers["GET /v1/jobs/latest"] = [job("running")]
+    answers["GET /v1/jobs/job_1"] = [job("succeeded", result=RESULT)]
+    folds = [learnt(number, fold) for number, fold in enumerate(range(12), start=3)]
+    answers["GET /v1/jobs/job_1/events"] = [
+        stream(
+            state(1, "queued"),
+            state(2, "running", "worker \x1b]0;x lost"),
+            *folds,
+            fold_scored(15),
+            state(16, "succeeded"),
+        )
+    ]
+    assert run("watch").exit_code == 0
+    drawn = terminal.file.getvalue()  # type: ignore[attr-defined]
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn)
+    assert re.search(r"succeeded ━+ 100 % epoch 42/100 +\d:\d\d:\d\d", plain)
+    assert re.search(r"^   0 +2 +0.5 +1 +█▁ +rmsle 0.1316 *$", plain, re.M)
+    assert re.search(r"^   … +2 more *$", plain, re.M)
+    assert "\x1b]0;" not in drawn
+    assert "Model mdl_1 after 14.3 s" in plain
+
+
+@pytest.mark.parametrize(
+    ("values", "drawn"),
+    [([], ""), ([None, 0.0, -1.0], "   "), ([2.0], "▁"), ([8, 4, None, 2, 1], "█▆ ▃▁"),
+     ([*range(1, 49)], "".join)],
+)  # fmt: skip
+def test_a_curve_is_sketched_in_few_characters(values: list[float | None], drawn: Any) -> None:
+    sketch = live.curve(values)
+    if isinstance(drawn, str):
+        assert sketch == drawn
+    else:
+        assert (len(sketch), sketch[0], sketch[-1]) == (live.CURVE_WIDTH, "▁", "█")
 
 
 def test_jobs_are_listed_with_what_matters_of_each(

@@ -1,4 +1,4 @@
-"""Jobs on a terminal: a progress bar, a table of folds, metrics, or the error."""
+"""Jobs on a terminal: a table of folds, metrics, or the error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 from foldhouse_client.errors import job_error
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.segment import Segment
 from rich.table import Table
 
@@ -56,27 +55,6 @@ def one_line(text: str) -> str:
 def say(text: str) -> None:
     """Print a line that the terminal may wrap, but that stays one line when copied or piped."""
     console.print(text, soft_wrap=True)
-
-
-def watch(states: Iterable[Json]) -> Json:
-    """Draw a bar that follows a job's states; returns the last one."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("queued", total=1.0, note="")
-        for job in states:
-            draw(progress, task, job)
-    return job
-
-
-def draw(progress: Progress, task: TaskID, job: Json) -> None:
-    fraction = 1.0 if job["status"] == "succeeded" else job["progress"]["fraction"]
-    progress.update(task, description=styled(job["status"]), completed=fraction, note=note(job))
 
 
 def note(job: Json) -> str:

@@ -1,4 +1,4 @@
-"""`submit`, `jobs`, `show`, `cancel`, `metrics` and `oof`."""
+"""`submit`, `jobs`, `show`, `watch`, `cancel`, `metrics` and `oof`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,6 @@ def submit(
 
 def show(
     job_id: JobId = "latest",
-    watch: Annotated[bool, typer.Option("--watch", help="Follow the job to its end.")] = False,
     next_spec: Annotated[
         bool,
         typer.Option(
@@ -71,11 +70,19 @@ def show(
                 raise typer.BadParameter("the diagnosis advises no other spec", param_hint="JOB_ID")
             print_json(advised[0])
         elif as_json:
-            print_json(finished(client, job["id"]) if watch else job)
-        elif watch:
-            follow(client, job["id"])
+            print_json(job)
         else:
             display.job(job)
+
+
+def watch(job_id: JobId = "latest", as_json: AsJson = False, url: Url = None) -> None:
+    """Follow a job to its end: its progress, the losses of its folds, and then its result."""
+    with connect(url) as client:
+        own_id = client.job(job_id)["id"]
+        if as_json:
+            print_json(finished(client, own_id))
+        else:
+            follow(client, own_id)
 
 
 def jobs(
@@ -146,19 +153,20 @@ def oof(
 
 def finished(client: Foldhouse, job_id: str) -> dict[str, object]:
     """Wait until the job has finished, successfully or not."""
-    *_, job = client.watch(job_id)
-    return job
+    for _ in client.events(job_id):
+        pass
+    return client.job(job_id)
 
 
 def follow(client: Foldhouse, job_id: str) -> None:
     """Draw a job's progress until it has finished, then its result."""
-    from app.cli import display
+    from app.cli import display, live
 
     try:
-        job = display.watch(client.watch(job_id))
+        job = live.follow(client, job_id)
     except KeyboardInterrupt:
         tell(
-            f"The job continues. `foldhouse show {job_id} --watch` follows it again, "
+            f"The job continues. `foldhouse watch {job_id}` follows it again, "
             f"`foldhouse cancel {job_id}` stops it.",
             err=True,
         )

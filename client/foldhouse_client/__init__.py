@@ -11,6 +11,7 @@ Answers are the JSON objects of the HTTP API; `foldhouse_client.errors` draws th
 
 from foldhouse_client.client import Foldhouse
 from foldhouse_client.errors import Fault, FoldhouseError, Unreachable
+from foldhouse_client.events import Event
 from foldhouse_client.predictions import Predictions
 
-__all__ = ["Fault", "Foldhouse", "FoldhouseError", "Predictions", "Unreachable"]
+__all__ = ["Event", "Fault", "Foldhouse", "FoldhouseError", "Predictions", "Unreachable"]

@@ -6,8 +6,8 @@ import errno
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -16,18 +16,21 @@ from typing import Any, BinaryIO, Self
 import httpx
 
 from foldhouse_client.cells import csv_bytes, is_frame, rows_of
-from foldhouse_client.errors import FoldhouseError, Unreachable, from_response, job_error
+from foldhouse_client.errors import (
+    FoldhouseError,
+    Unreachable,
+    from_response,
+    is_away,
+    job_error,
+)
+from foldhouse_client.events import FINISHED, PATIENCE, STREAM_TIMEOUT, Event, resumed
 from foldhouse_client.files import unpack, writing
 from foldhouse_client.predictions import Predictions, facts_of, given
 
 DEFAULT_URL = "http://127.0.0.1:8000"
-FINISHED = ("succeeded", "failed", "cancelled")
-
 TIMEOUT = httpx.Timeout(5, read=300, write=300)  # s; a large upload is profiled before its answer
 POLL_FIRST, POLL_LONGEST = 0.2, 2.0  # s between two polls of a job
 POLL_GROWTH = 1.3
-AWAY = (502, 503, 504)  # answered by the service, or by a proxy in front of it
-PATIENCE = 60.0  # s that a watched service may be unreachable, for example during a restart
 # Keeps a request near a megabyte; the service accepts four, and a million values.
 ROWS_PER_REQUEST = 1_000
 CELLS_PER_REQUEST = 80_000
@@ -161,8 +164,7 @@ class Foldhouse:
                 job = self.job(job_id)
                 answered_at = time.monotonic()
             except FoldhouseError as error:
-                is_away = isinstance(error, Unreachable) or error.status in AWAY
-                if not is_away or time.monotonic() - answered_at > PATIENCE:
+                if not is_away(error) or time.monotonic() - answered_at > PATIENCE:
                     raise
             if job == last:
                 delay = min(delay * POLL_GROWTH, POLL_LONGEST)
@@ -172,6 +174,25 @@ class Foldhouse:
             if last.get("status") in FINISHED:
                 return
             time.sleep(delay)
+
+    def events(
+        self, job_id: str, after: int = 0, *, on_lost: Callable[[], None] | None = None
+    ) -> Iterator[Event]:
+        """The events of a job after a number, until it has finished.
+
+        Resumes after a lost connection, for up to a minute; none is missed and none comes twice.
+
+        Parameters
+        ----------
+        on_lost: called once each time that the service has become unreachable.
+        """
+        path = f"/v1/jobs/{job_id}/events"
+
+        def open_after(number: int) -> AbstractContextManager[httpx.Response]:
+            headers = {"Last-Event-ID": str(number)}
+            return self._answer("GET", path, headers=headers, timeout=STREAM_TIMEOUT)
+
+        return resumed(open_after, after, on_lost)
 
     def wait(self, job_id: str) -> Json:
         """Wait until the job has succeeded; raises FoldhouseError if it failed or was cancelled."""

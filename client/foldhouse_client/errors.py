@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
+AWAY = (502, 503, 504)  # answered by the service, or by a proxy in front of it
 MAX_ECHO = 500  # characters of an answer that is not a problem document
 
 
@@ -61,6 +62,11 @@ class FoldhouseError(Exception):
 
 class Unreachable(FoldhouseError):
     """No service answers at the client's address."""
+
+
+def is_away(error: FoldhouseError) -> bool:
+    """Whether the service, or its database, may come back."""
+    return isinstance(error, Unreachable) or error.status in AWAY
 
 
 def from_document(document: Mapping[str, Any]) -> FoldhouseError:

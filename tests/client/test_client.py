@@ -18,6 +18,7 @@ import pandas as pd
 import pytest
 from foldhouse_client import Fault, Foldhouse, FoldhouseError, Unreachable
 from foldhouse_client import client as client_module
+from foldhouse_client import events as events_module
 
 from app import errors
 from app.errors import PROBLEM_MEDIA_TYPE, InvalidSpec, NotFound, Unavailable
@@ -50,6 +51,7 @@ def state(status: str, fraction: float = 0.0, error: Any = None) -> dict[str, An
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "POLL_FIRST", 0.0)
     monkeypatch.setattr(client_module, "POLL_LONGEST", 0.0)
+    monkeypatch.setattr(events_module, "PAUSE", 0.0)
 
 
 def test_upload_sends_the_bytes_of_the_file_under_its_name(tmp_path: Path) -> None:
@@ -150,6 +152,57 @@ def test_watch_gives_up_when_the_service_stays_away(monkeypatch: pytest.MonkeyPa
     client = answering(in_turn(state("running"), httpx.ConnectError("refused")))
     with pytest.raises(Unreachable):
         list(client.watch("job_1"))
+
+
+def streamed(*events: tuple[int, str, dict[str, Any]]) -> str:
+    """As the service writes them."""
+    texts = (
+        f"event: {kind}\ndata: {json.dumps(data)}\nid: {number}\n\n"
+        for number, kind, data in events
+    )
+    return ": ping\n\nretry: 1000\n\n" + "".join(texts)
+
+
+STATES = [(number, "state", {"status": status}) for number, status in enumerate(
+    ("queued", "running", "queued", "succeeded"), start=1)]  # fmt: skip
+
+
+def test_events_outlive_lost_connections_and_come_once() -> None:
+    away = httpx.ConnectError("refused")
+    cut = streamed(STATES[1], STATES[2])[:-1]  # in the middle of the third event
+    answers: Iterator[str | Exception] = iter(
+        [streamed(STATES[0]), away, away, cut, away, streamed(*STATES[2:])]
+    )
+    resumed: list[str] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        assert request.url.path == "/v1/jobs/job_1/events"
+        resumed.append(request.headers["Last-Event-ID"])
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return httpx.Response(200, text=answer)
+
+    lost: list[None] = []
+    events = answering(handler).events("job_1", on_lost=lambda: lost.append(None))
+    assert [(one["id"], one["event"], one["data"]) for one in events] == STATES
+    assert resumed == ["0", "1", "1", "1", "2", "2"]
+    assert len(lost) == 2
+
+
+def test_no_events_are_left_of_a_job_that_was_seen_to_its_end() -> None:
+    assert list(answering(lambda _: httpx.Response(204)).events("job_1", 4)) == []
+
+
+def test_events_do_not_wait_for_what_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = NotFound("There is no job job_1.").document().model_dump()
+    answer = httpx.Response(404, json=missing, headers={"Content-Type": PROBLEM_MEDIA_TYPE})
+    with pytest.raises(FoldhouseError, match="no job job_1"):
+        list(answering(lambda _: answer).events("job_1"))
+    monkeypatch.setattr(events_module, "PATIENCE", 0.0)
+    away = httpx.ConnectError("refused")
+    with pytest.raises(Unreachable):
+        list(answering(in_turn(away, away)).events("job_1"))
 
 
 @pytest.mark.parametrize(
