@@ -47,6 +47,8 @@ from app.resources import Resources
 from app.settings import Settings
 from app.storage.blobs import Blobs
 from app.storage.database import Database
+from app.webhooks import endpoints as webhooks
+from app.webhooks.schemas import WebhookMessage
 from models.machine import usable_cores, usable_memory
 
 PARSED_AT_A_TIME = 1  # uploaded tables: each takes several times its file's size in memory
@@ -120,13 +122,14 @@ def create_app(settings: Settings) -> FastAPI:
         registry,
         monitoring,
         lessons,
+        webhooks,
         mlflow,
         open_inference,
         operations,
     )
     for part in parts:
         app.include_router(part.router)
-    for part in (jobs, datasets, registry):
+    for part in (jobs, datasets, registry, webhooks):
         app.include_router(part.removal)
     complete(
         app,
@@ -137,6 +140,7 @@ def create_app(settings: Settings) -> FastAPI:
         tensors.InferRequest,
         open_inference.InferenceError,
         *EVENTS,
+        WebhookMessage,
     )
     return app
 

@@ -86,6 +86,11 @@ class Settings(BaseSettings):
         "the memory that the largest worker has for one slot.",
     )
 
+    webhook_allow_private: bool = Field(
+        default=False,
+        description="Lets webhooks reach private, loopback and link-local addresses.",
+    )
+
     @field_validator("allowed_hosts")
     @classmethod
     def _are_names(cls, names: str) -> str:

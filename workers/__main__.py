@@ -22,7 +22,8 @@ from app.queue.dispatch import Hints
 from app.settings import Settings
 from app.storage import sweep
 from app.storage.database import DATABASE_AWAY
-from workers import dispatcher, reconciler, registration
+from workers import deliveries, dispatcher, reconciler, registration
+from workers.deliveries import Deliveries
 from workers.dispatcher import Dispatcher
 from workers.outages import reason, repeat
 from workers.process import Child, keep_imported
@@ -57,6 +58,8 @@ def main() -> None:
     repeat(own_row.refresh, registration.INTERVAL, stopping)
     repeat(Reconciler(workplace).reconcile, reconciler.INTERVAL, stopping)
     repeat(workplace.sweep, sweep.INTERVAL, stopping)
+    sender = Deliveries(workplace.database, allow_private=settings.webhook_allow_private)
+    repeat(sender.send_due, deliveries.INTERVAL, stopping)
     repeat(Dispatcher(workplace.database, hints, slots).send_due, dispatcher.INTERVAL, stopping)
 
     logger.info("worker %s: %d × %s", workplace.owner, slots.count, slots.device)

@@ -6,8 +6,8 @@
 
 The database row is the truth. A transition of a running shard first locks the row by the attempt's
 fence, and finds none if the attempt has lost its claim. The job's status follows its shards in the
-same transaction (`aggregate`), and each transition adds an event. To avoid deadlocks, locks are
-taken in one order: shards by their place, then their job.
+same transaction (`aggregate`), and each transition adds an event; the last one also messages to
+webhooks. To avoid deadlocks, locks are taken in one order: shards by their place, then their job.
 
 The functions take a session; the caller owns the transaction. Those that take a fence return None
 or False if it no longer holds, and have then written nothing.
@@ -40,6 +40,7 @@ from app.storage.tables import (
     Shard,
     State,
 )
+from app.webhooks import outbox
 
 BACKOFF = 1.0  # seconds before the second attempt; doubled before each further one
 
@@ -346,6 +347,8 @@ def _follow(session: Session, shard: Shard, detail: str | None = None) -> Job:
     job = session.get_one(Job, shard.job_id)
     aggregate(session, job)
     history.append(session, shard, [history.state(shard, job.status, detail)])
+    if job.status in FINISHED:
+        outbox.announce(session, job)
     return job
 
 

@@ -332,6 +332,42 @@ class IdempotencyKey(TenantRow):
     created_at: Mapped[datetime] = mapped_column(insert_default=database_now())
 
 
+class Webhook(ListedRow):
+    """An address that is told of jobs that end.
+
+    secret : signs what is sent there, so it cannot be stored as a hash
+    delivered_at : when the last delivery arrived
+    error : why the last attempt failed; null once one succeeds
+    """
+
+    __tablename__ = "webhooks"
+    __table_args__ = (Index("ix_webhooks_tenant_id", "tenant", "id"),)
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    url: Mapped[str] = mapped_column(String(2000))
+    events: Mapped[list[str]] = mapped_column(JSON)
+    secret: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(insert_default=database_now())
+    delivered_at: Mapped[datetime | None]
+    error: Mapped[str | None]
+
+
+class WebhookDelivery(TenantRow):
+    """A message that is still to be delivered, written with what it tells of.
+
+    due_at : when to try next; an attempt moves it, so that no other worker makes one meanwhile
+    """
+
+    __tablename__ = "webhook_deliveries"
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    # Not a foreign key: the end of a job must not fail because a webhook is deleted meanwhile.
+    webhook_id: Mapped[str] = mapped_column(String(40), index=True)
+    payload: Mapped[dict[str, Any]]
+    attempt: Mapped[int] = mapped_column(default=0)
+    due_at: Mapped[datetime] = mapped_column(insert_default=database_now(), index=True)
+
+
 class Removal(Base):
     """A folder in storage whose row was deleted and whose files are to be removed."""
 

@@ -387,6 +387,24 @@ class Foldhouse:
             )
         return facts_of(headers)
 
+    # Webhooks
+
+    def webhooks(self) -> list[Json]:
+        """Addresses that are told when a job ends."""
+        return self._rows("/v1/webhooks")
+
+    def add_webhook(self, url: str, events: Sequence[str] = ()) -> Json:
+        """Create a webhook; its `secret` is only in this answer.
+
+        Parameters
+        ----------
+        events: of `job.succeeded`, `job.failed` and `job.cancelled`; by default all.
+        """
+        return self._json("POST", "/v1/webhooks", json=given(url=url, events=list(events)))
+
+    def delete_webhook(self, webhook_id: str) -> None:
+        self._send("DELETE", f"/v1/webhooks/{webhook_id}")
+
     # The wire
 
     def _upload(self, content: bytes | BinaryIO, params: dict[str, str]) -> Json:
