@@ -28,8 +28,10 @@ from app.http.openapi import TAGS, complete, problems
 from app.http.problems import HANDLERS
 from app.http.unread import Unread
 from app.jobs import endpoints as jobs
+from app.jobs import reports
 from app.jobs.broadcast import Broadcast
 from app.jobs.event_schemas import EVENTS
+from app.jobs.reports import ChartsOut
 from app.lessons import endpoints as lessons
 from app.monitoring import endpoints as monitoring
 from app.monitoring.usage import Usage
@@ -118,6 +120,7 @@ def create_app(settings: Settings) -> FastAPI:
     parts = (
         predictions,
         jobs,
+        reports,
         datasets,
         registry,
         monitoring,
@@ -134,6 +137,7 @@ def create_app(settings: Settings) -> FastAPI:
     complete(
         app,
         ProblemDocument,
+        ChartsOut,
         PredictRequest,
         mlflow.ScoringRequest,
         mlflow.ScoringError,

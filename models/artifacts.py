@@ -7,3 +7,5 @@ ONNX = "model.onnx"  # for the world: raw columns in
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
 OUT_OF_FOLD = "oof.parquet"
+REPORT = "report.html"
+CHARTS = "charts.json"  # the charts of the report as Vega-Lite documents

@@ -4,76 +4,49 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import platform
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import numpy as np
 import safetensors.torch
 import torch
 
 from models import artifacts
+from models.callbacks import CallbackMonitor, Callbacks, Progress, StopReason
 from models.data.design import Design, load_design
 from models.data.features import select
 from models.data.folds import FoldRows, split_rows
 from models.data.preprocessing import trainable_rows
 from models.data.thinning import thin
-from models.epochs import FoldEpoch
 from models.evaluation.blend import blend
 from models.evaluation.errors_by_rows import errors_by_rows
 from models.evaluation.likeness import likeness_of
 from models.evaluation.scores import evaluate
 from models.export.graph import ExportMismatch, core_graph, full_graph, verify
-from models.members import Member
 from models.objectives import objective_of
 from models.objectives.trained import learning_of
 from models.planning.review import SpecWarning, review
+from models.report.report import write_report
+from models.report.run import Names, Run
 from models.serving.manifest import describe
 from models.spec import TrainingSpec
 from models.tables.faults import quoted
 from models.tables.profile import Profile
 from models.tables.stored import TableDamaged
 from models.training.engine import TrainedPopulation
-from models.training.progress import Course, Interrupted, MemberEpoch, Monitor
+from models.training.progress import Course, Interrupted
 from models.training.runs import train_many
 
-StopReason = Literal["cancel", "release", "keep_best"]
+logger = logging.getLogger(__name__)
+
 # Members whose trouble is reported if all have failed, and classes that a fold lacks.
 EXAMPLES = 3
-# Seconds between reports without metrics.
-REPORT_INTERVAL = 1.0
-
-
-@dataclass(frozen=True)
-class Progress:
-    """A run's progress. `eta_s` is in seconds, None until one epoch was timed."""
-
-    fraction: float
-    epoch: int
-    max_epochs: int
-    folds_total: int
-    folds_active: int
-    eta_s: float | None
-
-
-class Callbacks(Protocol):
-    """What a run calls in the process around it, to report and to store checkpoints."""
-
-    def report(self, progress: Progress, rows: list[FoldEpoch]) -> None:
-        """Called once an epoch, and with no rows between the stages."""
-
-    def stop_requested(self) -> StopReason | None:
-        """Asked every few batches."""
-
-    def save_checkpoint(self, data: bytes) -> None:
-        """Keep this and the previous checkpoint."""
-
-    def checkpoints(self) -> Iterator[bytes]:
-        """Whole checkpoints of earlier attempts, newest first."""
 
 
 class Stopped(Exception):
@@ -109,6 +82,7 @@ def run(
     profile: Profile,
     spec: TrainingSpec,
     *,
+    names: Names,
     dataset_sha256: str,
     parquet_sha256: str,
     workdir: Path,
@@ -146,13 +120,14 @@ def run(
     clock.lap("prepare")
 
     trials = spec.trials()
+    monitor = CallbackMonitor(callbacks, spec)
     try:
         populations = train_many(
             trials,
             design,
             folds,
             device=torch.device(device),
-            monitor=_CallbackMonitor(callbacks, spec),
+            monitor=monitor,
             cores=torch.get_num_threads(),
             checkpoints=callbacks.checkpoints(),
             thinned=thinned,
@@ -225,80 +200,31 @@ def run(
             "receipt": receipt,
         }
     )
-    return Outcome(result, {name: workdir / name for name in (*files, artifacts.OUT_OF_FOLD)})
+    epochs = [*callbacks.earlier_epochs(), *monitor.epochs]
+    shown = _reported(Run(names, spec, profile, design, served, scores, result, epochs), workdir)
+    clock.lap("report")
+    result["seconds"] = clock.seconds()
+    paths = {name: workdir / name for name in (*files, artifacts.OUT_OF_FOLD)}
+    return Outcome(result, paths | shown)
 
 
-class _CallbackMonitor(Monitor):
-    """Passes the training loop's reports and questions on to the callbacks."""
-
-    def __init__(self, callbacks: Callbacks, spec: TrainingSpec) -> None:
-        self._callbacks = callbacks
-        self._spec = spec
-        trials = spec.trials()
-        # The first that trains in epochs, if any does.
-        self._shown = min(
-            range(len(trials)), key=lambda trial: trials[trial].architecture.is_fitted
+def _reported(run: Run, folder: Path) -> dict[str, Path]:
+    """The files of the report. Without one the model is as good, and the result says so."""
+    try:
+        return write_report(run, folder)
+    except Exception as error:
+        logger.exception("the report could not be made")
+        run.result["warnings"].append(
+            asdict(
+                SpecWarning(
+                    "report_missing",
+                    f"the report could not be made ({type(error).__name__}). This is a bug in "
+                    "foldhouse and says nothing about the model; the worker's log has the "
+                    "traceback",
+                )
+            )
         )
-        self._fraction = 0.0
-        self._epoch = 0
-        self._folds_active = spec.k_folds
-        self._began = self._reported_at = time.monotonic()
-        self._first: tuple[float, float] | None = (
-            None  # time and fraction, which is above 0 if the run resumed
-        )
-
-    def progressed(self, fraction: float, epoch: int) -> None:
-        self._fraction, self._epoch = fraction, epoch
-        now = time.monotonic()
-        if self._first is None:
-            is_fresh = fraction * self._spec.max_epochs <= 1
-            self._first = (self._began, 0.0) if is_fresh else (now, fraction)
-        if now - self._reported_at > REPORT_INTERVAL:
-            self._report([])
-
-    def epoch_ended(self, metrics: list[MemberEpoch], active: Sequence[Member]) -> None:
-        """Of a blend, only the epochs of one member are reported."""
-        self._folds_active = len({member.fold for member in active})
-        by_epoch: dict[tuple[int, int], list[MemberEpoch]] = {}
-        for row in metrics:
-            if row.member.trial != self._shown:
-                continue
-            by_epoch.setdefault((row.member.fold, row.epoch), []).append(row)
-        self._report([FoldEpoch.mean(rows) for rows in by_epoch.values()])
-
-    def _report(self, rows: list[FoldEpoch]) -> None:
-        self._reported_at = time.monotonic()
-        self._callbacks.report(
-            Progress(
-                fraction=self._fraction,
-                epoch=self._epoch,
-                max_epochs=self._spec.max_epochs,
-                folds_total=self._spec.k_folds,
-                folds_active=self._folds_active,
-                eta_s=self._eta(),
-            ),
-            rows,
-        )
-
-    def _eta(self) -> float | None:
-        """Seconds left if no member stops early."""
-        assert self._first is not None
-        since, done = self._first
-        if self._fraction == 1:
-            return 0.0
-        if self._fraction <= done:
-            return None
-        pace = (self._reported_at - since) / (self._fraction - done)
-        return round(pace * (1 - self._fraction), 1)
-
-    def should_stop(self) -> bool:
-        return self._callbacks.stop_requested() is not None
-
-    def keeps_best(self) -> bool:
-        return self._callbacks.stop_requested() == "keep_best"
-
-    def checkpoint(self, make: Callable[[], bytes]) -> None:
-        self._callbacks.save_checkpoint(make())
+        return {}
 
 
 class _Clock:

@@ -11,8 +11,10 @@ from houses import Case
 
 from models.epochs import FoldEpoch
 from models.experiment import Outcome, Progress, StopReason, run
+from models.report.run import Names
 
 SHA256 = "0" * 64
+NAMES = Names("job_1", None, "houses.csv")
 
 
 class FakeCallbacks:
@@ -45,6 +47,9 @@ class FakeCallbacks:
     def checkpoints(self) -> Iterator[bytes]:
         yield from self.earlier
 
+    def earlier_epochs(self) -> list[FoldEpoch]:
+        return []
+
 
 def exported_as(monkeypatch: pytest.MonkeyPatch, before: Outcome) -> None:
     """Runs from here on write the graph of an equal run instead of their own, and check it against
@@ -59,6 +64,7 @@ def start(case: Case, workdir: Path, callbacks: FakeCallbacks | None = None) -> 
         case.parquet,
         case.profile,
         case.spec,
+        names=NAMES,
         dataset_sha256=SHA256,
         parquet_sha256=SHA256[::-1],
         workdir=workdir,

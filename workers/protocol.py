@@ -25,6 +25,8 @@ class Order(BaseModel):
     """What to train, and with what."""
 
     job_id: str
+    job_name: str | None
+    dataset_name: str
     shard_id: str
     spec: dict[str, Any]
     profile: dict[str, Any]

@@ -107,6 +107,8 @@ class Supervisor:
         settings = self._workplace.settings
         return Order(
             job_id=claim.job_id,
+            job_name=claim.job_name,
+            dataset_name=claim.dataset_name,
             shard_id=claim.fence.shard_id,
             spec=claim.spec,
             profile=claim.profile,

@@ -1,4 +1,4 @@
-"""`submit`, `jobs`, `show`, `watch`, `cancel`, `metrics` and `oof`."""
+"""`submit`, `jobs`, `show`, `watch`, `cancel`, `metrics`, `oof` and `report`."""
 
 from __future__ import annotations
 
@@ -149,6 +149,27 @@ def oof(
             print_json(client.out_of_fold(job_id))
         else:
             client.out_of_fold_csv(csv_file(output), job_id)
+
+
+def report(
+    job_id: JobId = "latest",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="HTML file to write. Default: ./JOB_ID.html.", show_default=False
+        ),
+    ] = None,
+    show_it: Annotated[bool, typer.Option("--open", help="Show it in a browser.")] = False,
+    url: Url = None,
+) -> None:
+    """Save a job's report: one HTML page to read, to print or to send."""
+    with connect(url) as client:
+        found = client.job(job_id)["id"]
+        page = output or Path(f"{found}.html")
+        client.report(page, found)
+    tell(str(page))
+    if show_it:
+        typer.launch(str(page.resolve()))
 
 
 def finished(client: Foldhouse, job_id: str) -> dict[str, object]:

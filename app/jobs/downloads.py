@@ -40,8 +40,8 @@ def epoch_batches(
         after = (rows[-1].shard, rows[-1].fold, rows[-1].epoch)
 
 
-def out_of_fold_model(session: Session, job: Job) -> Model:
-    """The model with the job's out-of-fold predictions, which is the one in its result.
+def model_of(session: Session, job: Job, wanted: str) -> Model:
+    """The model in the job's result, whose files have what is `wanted`.
 
     Raises
     ------
@@ -50,16 +50,16 @@ def out_of_fold_model(session: Session, job: Job) -> Model:
     model = session.get(Model, job.result["model_id"]) if job.result else None
     if model is None:
         if job.status not in FINISHED:
-            reason = f"is {job.status}, and has them when it has succeeded"
+            reason = f"is {job.status}, and can have that only when it has succeeded"
         elif job.status is State.SUCCEEDED:
             reason = (
-                "had them until its model was deleted"
+                "had that until its model was deleted"
                 if job.result
                 else "ran as several shards, each with a model of its own"
             )
         else:
             reason = f"has {job.status}" if job.status is State.FAILED else "was cancelled"
-        raise NotFound(f"There are no out-of-fold predictions: {job.id} {reason}.")
+        raise NotFound(f"There is no {wanted}: {job.id} {reason}.")
     return model
 
 

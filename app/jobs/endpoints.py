@@ -173,7 +173,7 @@ def list_out_of_fold(
     frame's index."""
     with resources.database.reading() as session:
         job, _ = repository.get(session, principal.tenant, job_id)
-        model = downloads.out_of_fold_model(session, job)
+        model = downloads.model_of(session, job, "table of out-of-fold predictions")
     return table_response(accept, *downloads.out_of_fold(model, resources.blobs))
 
 

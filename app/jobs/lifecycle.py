@@ -51,6 +51,8 @@ class Claim:
 
     fence: Fence
     job_id: str
+    job_name: str | None
+    dataset_name: str
     spec: dict[str, Any]
     profile: dict[str, Any]
     parquet: str  # key in storage
@@ -157,6 +159,8 @@ def claim(session: Session, shard_id: str, *, owner: str, boot_id: str) -> Claim
     return Claim(
         fence=Fence(shard.id, shard.attempt, owner),
         job_id=job.id,
+        job_name=job.name,
+        dataset_name=dataset.name,
         spec=shard.spec,
         profile=dataset.profile,
         parquet=dataset.parquet,

@@ -151,6 +151,14 @@ class Foldhouse:
         """Write `out_of_fold` as CSV to a path or an open binary file."""
         self._download(target, "GET", f"/v1/jobs/{job_id}/oof", headers={"Accept": CSV})
 
+    def report(self, target: str | Path | BinaryIO, job_id: str = "latest") -> None:
+        """Write a job's report, one HTML page, to a path or an open binary file."""
+        self._download(target, "GET", f"/v1/jobs/{job_id}/report")
+
+    def charts(self, job_id: str = "latest") -> list[Json]:
+        """The charts of the report: Vega-Lite documents with the numbers behind them."""
+        return self._rows(f"/v1/jobs/{job_id}/charts")
+
     def watch(self, job_id: str) -> Iterator[Json]:
         """Yield the job each time it has changed, until it has finished.
 

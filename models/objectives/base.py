@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from models.figures import deviation, number
 from models.objectives import conformal
 from models.objectives.metrics import Metric
 from models.spec import Loss, TrainingSpec
@@ -295,6 +296,12 @@ class Objective(ABC):
     @abstractmethod
     def shown(self, manifest: Any) -> dict[str, Any]:
         """Members of the manifest that the model's page has besides those that all models have."""
+
+    def told(self, target: str, result: Mapping[str, Any]) -> list[str]:  # noqa: ARG002
+        """A job's result in sentences, the most important one first."""
+        name = next(name for name in self.headline if result["metrics"].get(name) is not None)
+        error = deviation(result["metrics_error"].get(name))
+        return [f"For rows it has not seen, {name} is {number(result['metrics'][name])}{error}."]
 
     def unlike(self, challenger: Any, champion: Any) -> str | None:  # noqa: ARG002
         """Why the errors of the models that these manifests describe cannot be compared; None:

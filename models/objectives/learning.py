@@ -14,8 +14,10 @@ import onnx
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models.charts.chart import Chart
 from models.objectives.base import Codes, Outputs, Vector
 from models.objectives.baselines import Baseline
+from models.objectives.charted import Charted
 from models.objectives.losses import RowLoss
 from models.objectives.metrics import Metrics, Units
 from models.spec import TrainingSpec
@@ -175,6 +177,20 @@ class Learning(ABC):
     @abstractmethod
     def assess_holdout(self, assessment: Assessment, scored: Scored) -> dict[str, Any]:
         """Metrics and the like of rows that all folds' models predict."""
+
+    def charts(self, charted: Charted) -> list[Chart]:  # noqa: ARG002
+        """Where predictions err, in the order in which charts are read."""
+        return []
+
+    def drawn(
+        self,
+        values: Vector,  # noqa: ARG002
+        levels: tuple[str, ...],  # noqa: ARG002
+        result: Mapping[str, Any],  # noqa: ARG002
+    ) -> dict[str, Vector]:
+        """Numbers (…, N) that stand for predictions (…, N, …) in a drawing, by name: the
+        prediction itself, or probabilities of classes."""
+        return {}
 
     @abstractmethod
     def fold_metrics(

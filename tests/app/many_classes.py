@@ -44,6 +44,8 @@ def files(folder: Path, count: int, column: str = "x") -> list[Path]:
         "model.onnx": graph,
         "manifest.json": manifest(count, column).model_dump_json().encode(),
         "weights.safetensors": b"weights",
+        "report.html": b"<!doctype html><title>Report</title>",
+        "charts.json": b"[]",
     }
     for name, data in contents.items():
         (folder / name).write_bytes(data)

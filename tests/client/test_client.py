@@ -476,6 +476,8 @@ def test_what_a_job_and_a_model_have_is_asked_for_by_name(tmp_path: Path) -> Non
     assert client.metrics("job_1") == [{"alias": "champion", "model_id": "mdl_1"}]
     client.out_of_fold_csv(tmp_path / "oof.csv", "job_1")
     assert (tmp_path / "oof.csv").read_text() == "fold\n0\n"
+    client.report(tmp_path / "report.html", "job_1")
+    assert client.charts("job_1") == [{"alias": "champion", "model_id": "mdl_1"}]
     assert client.aliases() == {"champion": "mdl_1"}
     assert len(list(client.datasets())) == 1
     client.promote("mdl_2", "best", if_better_than="champion", force=True)
@@ -487,6 +489,8 @@ def test_what_a_job_and_a_model_have_is_asked_for_by_name(tmp_path: Path) -> Non
     assert asked == [
         "GET /v1/jobs/job_1/metrics",
         "GET /v1/jobs/job_1/oof",
+        "GET /v1/jobs/job_1/report",
+        "GET /v1/jobs/job_1/charts",
         "GET /v1/aliases",
         "GET /v1/datasets",
         'PUT /v1/aliases/best {"model_id":"mdl_2","if_better_than":"champion","force":true}',

@@ -38,7 +38,15 @@ SMALL: dict[str, Any] = {
     "max_epochs": 6,
     "optimizer": {"learning_rate": 0.02},
 }
-FILES = {"core.onnx", "model.onnx", "manifest.json", "weights.safetensors", "oof.parquet"}
+FILES = {
+    "core.onnx",
+    "model.onnx",
+    "manifest.json",
+    "weights.safetensors",
+    "oof.parquet",
+    "report.html",
+    "charts.json",
+}
 
 
 def out_of_fold(outcome: Outcome) -> pd.DataFrame:
@@ -109,7 +117,7 @@ def test_the_holdout_is_scored(outcome: Outcome) -> None:
 
 def test_the_result_says_what_it_took(outcome: Outcome, case: Case) -> None:
     seconds = outcome.result["seconds"]
-    assert seconds.keys() == {"prepare", "train", "evaluate", "export", "total"}
+    assert seconds.keys() == {"prepare", "train", "evaluate", "export", "report", "total"}
     assert sum(seconds.values()) == pytest.approx(2 * seconds["total"], abs=0.01)
     receipt = outcome.result["receipt"]
     assert receipt["dataset_sha256"] == SHA256
@@ -118,6 +126,22 @@ def test_the_result_says_what_it_took(outcome: Outcome, case: Case) -> None:
     assert receipt["device"] == "cpu"
     assert receipt["versions"]["torch"] == torch.__version__
     assert len(receipt["spec_sha256"]) == 64
+
+
+def test_a_report_that_fails_leaves_the_model(
+    case: Case, outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported_as(monkeypatch, outcome)
+
+    def write_report(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("models.experiment.write_report", write_report)
+    without = start(case, tmp_path / "run")
+    assert without.artifacts.keys() == FILES - {"report.html", "charts.json"}
+    assert without.result["metrics"] == outcome.result["metrics"]
+    assert without.result["warnings"][-1]["code"] == "report_missing"
+    assert "(ZeroDivisionError)" in without.result["warnings"][-1]["detail"]
 
 
 def test_the_result_is_json(outcome: Outcome) -> None:

@@ -14,7 +14,9 @@ from pydantic import TypeAdapter
 
 from app.storage.blobs import ArtifactCorrupt, Blobs, file_sha256
 from models import experiment
+from models.callbacks import Callbacks, Progress
 from models.epochs import FoldEpoch
+from models.report.run import Names
 from models.spec import TrainingSpec
 from models.tables.profile import Profile
 from models.training.lanes import LaneDied
@@ -44,7 +46,7 @@ OUT_OF_MEMORY = (
 )
 
 
-class SupervisedRun(experiment.Callbacks):
+class SupervisedRun(Callbacks):
     """Reports to the supervisor and obeys its requests.
 
     A checkpoint also holds the epochs reported since the previous one. If the supervisor is killed
@@ -56,6 +58,7 @@ class SupervisedRun(experiment.Callbacks):
         self._checkpoints = checkpoints
         self._progress: dict[str, Any] = {}
         self._epochs: list[FoldEpoch] = []
+        self._earlier: list[FoldEpoch] = []
         self._stop: StopReason | None = None
 
     def obey(self, orders: BinaryIO) -> None:
@@ -67,7 +70,7 @@ class SupervisedRun(experiment.Callbacks):
         self._reports.write(report.model_dump_json() + "\n")
         self._reports.flush()
 
-    def report(self, progress: experiment.Progress, epochs: list[FoldEpoch]) -> None:
+    def report(self, progress: Progress, epochs: list[FoldEpoch]) -> None:
         self._progress = asdict(progress)
         self._epochs += epochs
         self.send(Progressed(progress=self._progress, epochs=epochs))
@@ -87,9 +90,12 @@ class SupervisedRun(experiment.Callbacks):
     def checkpoints(self) -> Iterator[bytes]:
         for checkpoint in self._checkpoints.newest_first():
             epochs, _, data = checkpoint.partition(b"\n")
-            known = EPOCHS.validate_json(epochs)
+            known = self._earlier = EPOCHS.validate_json(epochs)
             self.send(Progressed(progress=self._progress, epochs=known))
             yield data
+
+    def earlier_epochs(self) -> list[FoldEpoch]:
+        return self._earlier
 
 
 def train(order: Order, supervised: SupervisedRun, blobs: Blobs) -> LastReport:
@@ -100,6 +106,7 @@ def train(order: Order, supervised: SupervisedRun, blobs: Blobs) -> LastReport:
                 parquet,
                 Profile.model_validate(order.profile),
                 TrainingSpec.model_validate(order.spec),
+                names=Names(order.job_id, order.job_name, order.dataset_name),
                 dataset_sha256=order.dataset_sha256,
                 parquet_sha256=order.parquet_sha256 or file_sha256(parquet),
                 workdir=order.workdir,

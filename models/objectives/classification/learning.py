@@ -10,8 +10,10 @@ import onnx
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.charts.chart import Chart
 from models.objectives.base import MEASURED, Codes, Vector
 from models.objectives.baselines import Baseline
+from models.objectives.charted import Charted
 from models.objectives.classification import sets
 from models.objectives.classification.answers import Classes, SetBounds, SetCalibration
 from models.objectives.classification.baselines import (
@@ -26,6 +28,7 @@ from models.objectives.classification.calibration import (
     other_folds,
 )
 from models.objectives.classification.cells import column_of
+from models.objectives.classification.charts import charts
 from models.objectives.classification.graph import add_labels
 from models.objectives.classification.logistic import solve
 from models.objectives.classification.metrics import (
@@ -52,6 +55,8 @@ from models.spec import TrainingSpec
 
 # Probabilities of all classes are kept out of fold, unless there are very many.
 MOST_KEPT = 100
+# Classes in one drawing.
+MOST_DRAWN = 3
 # Rows of each class, at least, for sets that hold class by class.
 FEWEST_CLASS_ROWS = 50
 
@@ -207,6 +212,21 @@ class ClassificationLearning(Learning):
                 for coverage in MEASURED
             ],
         }
+
+    def charts(self, charted: Charted) -> list[Chart]:
+        return charts(charted)
+
+    def drawn(
+        self, values: Vector, levels: tuple[str, ...], result: Mapping[str, Any]
+    ) -> dict[str, Vector]:
+        """Of the positive class, or of those with the most rows."""
+        decision = result["decision"]
+        if decision is not None:
+            names = [decision["positive"]]
+        else:
+            ranked = sorted(result["classes"], key=lambda row: -row["rows"])
+            names = [row["level"] for row in ranked[:MOST_DRAWN]]
+        return {column_of(name): values[..., levels.index(name)] for name in names}
 
     def fold_metrics(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from models.objectives.classification.answers import ClassAnswers, Classes
 from models.objectives.classification.cells import PROBABILITIES
 from models.objectives.classification.levels import MOST_CLASSES
 from models.objectives.classification.metrics import METRICS, negative_logs
+from models.objectives.classification.words import told
 from models.spec import Decision, TrainingSpec
 from models.tables.arrays import level_of
 from models.tables.faults import quoted
@@ -248,6 +249,9 @@ class Classification(Objective):
         if set(first) == set(second):
             return None
         return f"one predicts the classes {_named(first)}, the other {_named(second)}"
+
+    def told(self, target: str, result: Mapping[str, Any]) -> list[str]:
+        return told(target, result)
 
     def yardstick(self, challenger: Any, champion: Any) -> Yardstick:  # noqa: ARG002
         def rows(table: pa.Table) -> Vector:

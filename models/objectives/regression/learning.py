@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from models.charts.chart import Chart
 from models.objectives.base import DEFAULT_COVERAGE, MEASURED, Vector
 from models.objectives.baselines import Baseline
+from models.objectives.charted import Charted
 from models.objectives.learning import (
     Assessment,
     Learning,
@@ -31,6 +33,7 @@ from models.objectives.regression.calibration import (
     measure,
     measured_units,
 )
+from models.objectives.regression.charts import charts
 from models.objectives.regression.intervals import Calibration, spread_within_folds
 from models.objectives.regression.metrics import fold_metrics, metric_errors, regression_metrics
 from models.objectives.regression.ridge import ridge
@@ -132,6 +135,17 @@ class RegressionLearning(Learning):
                 for coverage in MEASURED
             ],
         }
+
+    def charts(self, charted: Charted) -> list[Chart]:
+        return charts(charted)
+
+    def drawn(
+        self,
+        values: Vector,
+        levels: tuple[str, ...],  # noqa: ARG002
+        result: Mapping[str, Any],  # noqa: ARG002
+    ) -> dict[str, Vector]:
+        return {"prediction": values}
 
     def fold_metrics(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 from models.objectives.base import Codes, Guide, Objective, TargetColumn, Vector, Yardstick
 from models.objectives.regression.answers import VALUE, RegressionAnswers, RegressionModel
 from models.objectives.regression.metrics import METRICS
+from models.objectives.regression.words import told
 from models.spec import Decision, TargetTransform, TrainingSpec
 from models.tables.arrays import as_numbers
 from models.tables.profile import ColumnProfile
@@ -152,6 +154,9 @@ class Regression(Objective):
 
     def shown(self, manifest: Any) -> dict[str, Any]:
         return {"intervals": RegressionModel.of(manifest).intervals}
+
+    def told(self, target: str, result: Mapping[str, Any]) -> list[str]:
+        return told(target, result)
 
     def yardstick(self, challenger: Any, champion: Any) -> Yardstick:
         """The error that both models were trained to reduce.

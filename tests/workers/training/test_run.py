@@ -125,6 +125,8 @@ def order(tmp_path: Path) -> Order:
     profile = {"rows": 1, "columns": [], "suggestions": {"target": None, "exclude": []}}
     return Order(
         job_id="job_1",
+        job_name=None,
+        dataset_name="houses.csv",
         shard_id="shd_1",
         spec={"target": "price"},
         profile={**profile, "warnings": []},

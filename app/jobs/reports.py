@@ -1,0 +1,108 @@
+"""/v1/jobs/{job_id}/report, and its charts as data"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import HTMLResponse
+from pydantic import BaseModel, Field
+
+from app.errors import DamagedFile, NotFound, Unavailable
+from app.http.deps import PrincipalDep, ResourcesDep
+from app.http.media import JSON
+from app.http.openapi import REF, problems
+from app.http.parameters import StrictRoute
+from app.jobs import downloads, repository
+from app.jobs.endpoints import COMMON, JobId
+from app.resources import Resources
+from app.storage.tables import Model
+from models import artifacts
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute, responses=COMMON)
+
+# The page has a style sheet and drawings of its own, and nothing else.
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+
+
+class ChartTable(BaseModel):
+    """The numbers behind a chart."""
+
+    columns: list[str]
+    rows: list[list[float | str | bool | None]]
+
+
+class ChartOut(BaseModel):
+    """One chart."""
+
+    name: str
+    title: str
+    description: str
+    spec: dict[str, Any] = Field(description="A whole Vega-Lite document.")
+    table: ChartTable
+
+
+class ChartsOut(BaseModel):
+    """The charts of a job's report, in its order."""
+
+    data: list[ChartOut]
+
+
+@router.get(
+    "/{job_id}/report",
+    summary="Show a job's report",
+    response_class=HTMLResponse,
+    responses=problems(NotFound, Unavailable, DamagedFile),
+)
+def show_report(resources: ResourcesDep, principal: PrincipalDep, job_id: JobId) -> Response:
+    """One HTML page, whole in itself: how good the model is, where it errs, what it uses, and what
+    to try next. It has no scripts, opens without a network and prints."""
+    model, page = _read(resources, principal.tenant, job_id, artifacts.REPORT)
+    headers = {
+        "Content-Disposition": f'inline; filename="{model.job_id}.html"',
+        "Content-Security-Policy": POLICY,
+    }
+    return HTMLResponse(page, headers=headers | _tag(model, artifacts.REPORT))
+
+
+@router.get(
+    "/{job_id}/charts",
+    summary="List the charts of a job's report",
+    response_class=Response,
+    responses={
+        200: {"content": {JSON: {"schema": {"$ref": REF.format(model=ChartsOut.__name__)}}}},
+        **problems(NotFound, Unavailable, DamagedFile),
+    },
+)
+def list_charts(resources: ResourcesDep, principal: PrincipalDep, job_id: JobId) -> Response:
+    """Each as a Vega-Lite document, in words, and as a table of the same numbers. Colours are CSS
+    variables, such as `var(--accent)`."""
+    model, charts = _read(resources, principal.tenant, job_id, artifacts.CHARTS)
+    headers = _tag(model, artifacts.CHARTS)
+    return Response(b'{"data":' + charts + b"}", media_type=JSON, headers=headers)
+
+
+def _read(resources: Resources, tenant: str, job_id: str, name: str) -> tuple[Model, bytes]:
+    """A file of the report.
+
+    Raises
+    ------
+    NotFound: the job has no model, or its model no report.
+    ArtifactCorrupt
+    """
+    with resources.database.reading() as session:
+        job, _ = repository.get(session, tenant, job_id)
+        model = downloads.model_of(session, job, "report")
+    if name not in model.artifacts:
+        raise NotFound(
+            f"There is no report of {model.job_id}: it was trained by an earlier version, or the "
+            "report could not be made, which a warning in its result says. Retry the job for one."
+        )
+    return model, resources.blobs.read_artifact(model.folder, name, model.artifacts[name])
+
+
+def _tag(model: Model, name: str) -> dict[str, str]:
+    return {"ETag": f'"{model.artifacts[name]}"'}
