@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import platform
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import safetensors.torch
 import torch
 
 from models import artifacts
+from models.artifacts import EarlierModel
 from models.callbacks import CallbackMonitor, Callbacks, Progress, StopReason
 from models.data.design import Design, load_design
 from models.data.features import select
-from models.data.folds import FoldRows, split_rows
+from models.data.folds import FoldRows, roles_of, split_rows
 from models.data.preprocessing import trainable_rows
+from models.data.roles import write_roles
 from models.data.thinning import thin
-from models.evaluation.blend import blend
+from models.evaluation.blend import blend, served_members
 from models.evaluation.errors_by_rows import errors_by_rows
 from models.evaluation.likeness import likeness_of
 from models.evaluation.scores import evaluate
 from models.export.graph import ExportMismatch, core_graph, full_graph, verify
+from models.export.weights import weights_file
 from models.objectives import objective_of
 from models.objectives.trained import learning_of
 from models.planning.review import SpecWarning, review
+from models.planning.review.started import find_roles, start_warnings
+from models.receipt import receipt_of
 from models.report.report import write_report
 from models.report.run import Names, Run
 from models.serving.manifest import describe
@@ -39,6 +38,7 @@ from models.spec import TrainingSpec
 from models.tables.faults import quoted
 from models.tables.profile import Profile
 from models.tables.stored import TableDamaged
+from models.training.earlier import read_networks
 from models.training.engine import TrainedPopulation
 from models.training.progress import Course, Interrupted
 from models.training.runs import train_many
@@ -88,11 +88,13 @@ def run(
     workdir: Path,
     device: str,
     callbacks: Callbacks,
+    earlier: EarlierModel | None = None,
 ) -> Outcome:
     """Train the spec's folds on the table and write the model's files into `workdir`.
 
-    `spec` is resolved. The receipt names the hashes of the table, as uploaded and as stored. The
-    number of CPU threads is torch's own, set by the caller.
+    `spec` is resolved. `earlier`: the model that it starts from. The receipt names the hashes of
+    the table, as uploaded and as stored. The number of CPU threads is torch's own, set by the
+    caller.
 
     Raises
     ------
@@ -105,7 +107,14 @@ def run(
     try:
         warnings = review(spec, profile, parquet)
         design, holdout = load_design(parquet, spec, select(spec, profile))
-        assigned = split_rows(spec, design.target, design.fold_column)
+        roles = None
+        if earlier is not None:
+            found = find_roles(earlier, parquet)
+            roles = found.of[design.rows]
+            warnings += start_warnings(
+                spec, earlier, found, design.target, design.fold_column, design.rows
+            )
+        assigned = split_rows(spec, design.target, design.fold_column, roles)
     except TableDamaged as damage:
         raise TrainingFailed(
             f"the stored table cannot be read: {damage}; restore its file from a backup"
@@ -131,6 +140,7 @@ def run(
             cores=torch.get_num_threads(),
             checkpoints=callbacks.checkpoints(),
             thinned=thinned,
+            earlier=() if earlier is None else read_networks(earlier.weights, len(trials)),
         )
     except Interrupted as interruption:
         raise Stopped(callbacks.stop_requested() or "release") from interruption
@@ -146,12 +156,12 @@ def run(
     curve = {}
     if spec.learning_curve:
         layouts = [folds, *thinned]
-        found = errors_by_rows(served, scores.out_of_fold, spec, design, layouts, on_fewer)
-        curve = {"learning_curve": found}
+        errors = errors_by_rows(served, scores.out_of_fold, spec, design, layouts, on_fewer)
+        curve = {"learning_curve": errors}
     _stop_if_requested(callbacks)
     clock.lap("evaluate")
 
-    receipt = _receipt(spec, dataset_sha256, parquet_sha256, device)
+    receipt = receipt_of(spec, dataset_sha256, parquet_sha256, device, earlier)
     manifest = describe(
         design,
         spec,
@@ -183,11 +193,12 @@ def run(
         artifacts.CORE: core_bytes,
         artifacts.ONNX: full_bytes,
         artifacts.MANIFEST: manifest.model_dump_json(indent=1).encode(),
-        artifacts.WEIGHTS: safetensors.torch.save(dict(served.state_dict())),
+        artifacts.WEIGHTS: weights_file(served, design, served_members(blended)),
     }
     for name, data in files.items():
         (workdir / name).write_bytes(data)
     scores.write_out_of_fold(workdir / artifacts.OUT_OF_FOLD)
+    write_roles(roles_of(assigned, design.rows, profile.rows), workdir / artifacts.ROLES)
     clock.lap("export")
     result = (
         scores.result()
@@ -204,8 +215,8 @@ def run(
     shown = _reported(Run(names, spec, profile, design, served, scores, result, epochs), workdir)
     clock.lap("report")
     result["seconds"] = clock.seconds()
-    paths = {name: workdir / name for name in (*files, artifacts.OUT_OF_FOLD)}
-    return Outcome(result, paths | shown)
+    written = (*files, artifacts.OUT_OF_FOLD, artifacts.ROLES)
+    return Outcome(result, {name: workdir / name for name in written} | shown)
 
 
 def _reported(run: Run, folder: Path) -> dict[str, Path]:
@@ -314,24 +325,3 @@ def _refuse_untrained(courses: Sequence[Course]) -> None:
         "optimizer.gradient_clip, scale the inputs (preprocessing.numeric_scaling 'robust' or "
         "'quantile'), or choose another architecture.initialization"
     )
-
-
-def _receipt(
-    spec: TrainingSpec, dataset_sha256: str, parquet_sha256: str, device: str
-) -> dict[str, Any]:
-    """Everything needed to train the same model again."""
-    text = json.dumps(spec.model_dump(mode="json"), sort_keys=True)
-    return {
-        "dataset_sha256": dataset_sha256,
-        "parquet_sha256": parquet_sha256,
-        "spec_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "seed": spec.seed,
-        "versions": {
-            "foldhouse": metadata.version("foldhouse"),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-        },
-        "device": device,
-        "threads": torch.get_num_threads(),
-    }

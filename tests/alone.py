@@ -340,6 +340,8 @@ def rate_share(schedule: str, done: float) -> float:
 def groups_of(spec: TrainingSpec, network: nn.Module) -> Iterator[dict[str, Any]]:
     """A parameter each: weights decay and nothing else does; RealMLP has rates of its own."""
     for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
         decays = name.endswith("weight") and not name.startswith("norms")
         share = 1.0
         if spec.architecture.type == "realmlp":
@@ -360,6 +362,8 @@ def train_alone(case: Case, member: Member, state: State) -> Alone:
         for array in (inputs, targets, weights_of(case, member.fold, targets))
     )
     network = PLAIN[spec.architecture.type](spec.architecture, state)
+    for layer in spec.freeze:
+        network.get_submodule(layer).requires_grad_(False)
     groups = list(groups_of(spec, network))
     if spec.optimizer.name == "sgd":
         decays = [group.pop("weight_decay") for group in groups]
@@ -408,7 +412,8 @@ def train_alone(case: Case, member: Member, state: State) -> Alone:
             losses = losses_of(spec, predicted(batch), y_all[batch], spec.label_smoothing)
             loss = (losses.mean(1) * weight_all[batch]).mean()
             loss.backward()
-            mistakes += any(bool(parameter.grad.any()) for parameter in network.parameters())
+            moving = [parameter.grad for parameter in network.parameters()]
+            mistakes += any(bool(grad.any()) for grad in moving if grad is not None)
             if spec.optimizer.gradient_clip is not None:
                 nn.utils.clip_grad_norm_(network.parameters(), spec.optimizer.gradient_clip)
             if spec.optimizer.name == "sgd":

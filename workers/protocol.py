@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter
 
+from app.jobs.starts import Start
 from models.epochs import FoldEpoch
 
 StopReason = Literal["cancel", "release", "keep_best"]
@@ -37,6 +38,7 @@ class Order(BaseModel):
     workdir: Path
     device: Literal["auto", "cpu", "cuda"]
     gpu: int | None  # place among the visible CUDA devices
+    start: Start | None = None  # the model that the spec names, unless it has been deleted
 
     @property
     def path(self) -> Path:

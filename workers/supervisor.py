@@ -118,6 +118,7 @@ class Supervisor:
             storage_url=settings.resolved_storage_url,
             workdir=self._workplace.workdir(claim.fence.shard_id, claim.fence.owner),
             device=settings.device,
+            start=claim.start,
             gpu=gpu,
         )
 

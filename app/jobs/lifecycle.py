@@ -24,8 +24,9 @@ from sqlalchemy.orm import Session
 
 from app.errors import TYPE_PREFIX, Conflict, ProblemDocument
 from app.ids import new_id
-from app.jobs import history
+from app.jobs import history, starts
 from app.jobs.attempts import LEASE, Fence
+from app.jobs.starts import Start
 from app.registry import history as alias_history
 from app.registry.names import CHAMPION
 from app.storage.database import database_now, upsert
@@ -47,7 +48,7 @@ BACKOFF = 1.0  # seconds before the second attempt; doubled before each further 
 
 @dataclass(frozen=True)
 class Claim:
-    """What a worker needs to run an attempt."""
+    """What a worker needs to run an attempt. `start`: None also if the model has been deleted."""
 
     fence: Fence
     job_id: str
@@ -58,6 +59,7 @@ class Claim:
     parquet: str  # key in storage
     dataset_sha256: str
     parquet_sha256: str | None
+    start: Start | None
 
 
 def enqueue(
@@ -166,6 +168,7 @@ def claim(session: Session, shard_id: str, *, owner: str, boot_id: str) -> Claim
         parquet=dataset.parquet,
         dataset_sha256=dataset.sha256,
         parquet_sha256=dataset.parquet_sha256,
+        start=starts.of_resolved(session, job.tenant, shard.spec),
     )
 
 

@@ -11,7 +11,7 @@ from app.datasets import repository as datasets
 from app.datasets.profiles import Profiles
 from app.errors import Conflict, Fault, InvalidSpec, NotFound, TooManyQueued
 from app.http.json_text import to_pointer
-from app.jobs import lifecycle, repository
+from app.jobs import lifecycle, repository, starts
 from app.jobs.admission import largest_room
 from app.jobs.repository import JobRow
 from app.jobs.schemas import (
@@ -20,6 +20,7 @@ from app.jobs.schemas import (
     JobCreate,
     ValidationOut,
 )
+from app.jobs.starts import Start
 from app.registry import service as models
 from app.resources import Resources
 from app.settings import Settings
@@ -27,18 +28,21 @@ from app.storage import idempotency, removals
 from app.storage.blobs import ArtifactCorrupt, Blobs, artifacts_key, checkpoints_key
 from app.storage.database import Database
 from app.storage.tables import FINISHED, Dataset, Job
-from models.data.design import cell_faults, complete_spec
+from models.data.design import cell_faults, complete_spec, read_levels
 from models.data.features import select
 from models.machine import core_rate
 from models.objectives import REGRESSION, objective_of
 from models.planning.estimate import Estimate, Machine, estimate, parameters, served_bytes
-from models.planning.faults import SpecError
+from models.planning.faults import SpecError, SpecFault
+from models.planning.inherit import differences, inherit
 from models.planning.resolve import resolve
 from models.planning.review import review
+from models.planning.review.started import review_start
 from models.spec import TrainingSpec
 from models.tables.profile import Profile
 from models.tables.stored import TableDamaged
 
+MOST_DETAIL = 500  # characters, of classes that a user named
 MEMORY_SHARE = 0.75  # of a worker's slot, where no limit is set
 # A protobuf message cannot be larger: https://protobuf.dev/programming-guides/proto-limits/
 MOST_MODEL_BYTES = 2**31 - 1
@@ -46,12 +50,13 @@ MOST_MODEL_BYTES = 2**31 - 1
 
 @dataclass(frozen=True)
 class Plan:
-    """A resolved spec that fits its table."""
+    """A resolved spec that fits its table, and the model that it starts from."""
 
     dataset: Dataset
     profile: Profile
     spec: TrainingSpec
     estimate: Estimate
+    start: Start | None
 
 
 def plan(resources: Resources, tenant: str, dataset_id: str, spec: TrainingSpec) -> Plan:
@@ -59,7 +64,7 @@ def plan(resources: Resources, tenant: str, dataset_id: str, spec: TrainingSpec)
 
     Raises
     ------
-    NotFound: there is no such dataset.
+    NotFound: there is no such dataset, or no such model to start from.
     InvalidSpec: the spec does not fit the table, or the workers.
     ArtifactCorrupt: the stored table is damaged.
     """
@@ -73,8 +78,13 @@ def plan(resources: Resources, tenant: str, dataset_id: str, spec: TrainingSpec)
             raise
         profile = resources[Profiles].get(session, dataset.id)
         room = largest_room(session, settings.slots or 1)
+        reference = spec.initialize_from
+        start = None if reference is None else starts.find(session, tenant, reference)
     try:
-        spec = resolve(spec, profile)
+        if start is None:
+            spec = resolve(spec, profile)
+        else:
+            spec = _resolve_start(resources.blobs, start, spec, dataset, profile)
     except SpecError as error:
         faults = [Fault(pointer=fault.pointer, detail=fault.detail) for fault in error.faults]
         raise InvalidSpec(f"{error}.", faults) from None
@@ -101,7 +111,7 @@ def plan(resources: Resources, tenant: str, dataset_id: str, spec: TrainingSpec)
             f"most {MOST_MODEL_BYTES:,}. Use fewer hidden units, folds or members per fold.",
             [Fault(pointer="/architecture", detail=f"{weights:,} weights per network")],
         )
-    return Plan(dataset, profile, spec, expected)
+    return Plan(dataset, profile, spec, expected, start)
 
 
 def validate(blobs: Blobs, found: Plan) -> ValidationOut:
@@ -109,6 +119,9 @@ def validate(blobs: Blobs, found: Plan) -> ValidationOut:
     try:
         with blobs.local_copy(found.dataset.parquet, found.dataset.parquet_sha256) as parquet:
             warnings = review(found.spec, found.profile, parquet)
+            if found.start is not None:
+                with starts.fetched(found.start, blobs) as earlier:
+                    warnings += review_start(found.spec, earlier, parquet)
     except TableDamaged as error:
         raise ArtifactCorrupt(found.dataset.parquet) from error
     return ValidationOut(
@@ -216,6 +229,34 @@ def _repeated(session: Session, tenant: str, known: str, key: str | None) -> Sub
     """The answer to a repeated request; raises NotFound if its job has been deleted."""
     with idempotency.repeating(key):
         return Submitted(repository.get(session, tenant, known), is_next=True)
+
+
+def _resolve_start(
+    blobs: Blobs, start: Start, spec: TrainingSpec, dataset: Dataset, profile: Profile
+) -> TrainingSpec:
+    """Resolve a spec that starts from a model.
+
+    Raises
+    ------
+    SpecError, InvalidSpec: it does not fit the table, or the model.
+    ArtifactCorrupt
+    """
+    manifest = starts.manifest_of(start, blobs)
+    earlier = starts.spec_of(manifest)
+    named = spec.model_copy(update={"initialize_from": start.model_id})
+    resolved = resolve(inherit(named, earlier, profile), profile)
+    if faults := differences(resolved, earlier, start.model_id):
+        raise SpecError(faults)
+    known = objective_of(resolved).shown(manifest).get("classes", {}).get("levels", [])
+    try:
+        with blobs.local_copy(dataset.parquet, dataset.parquet_sha256) as parquet:
+            levels = [*read_levels(parquet, resolved)]
+    except TableDamaged as error:
+        raise ArtifactCorrupt(dataset.parquet) from error
+    if levels != known:
+        detail = f"{start.model_id} has the classes {known}, and the table has {levels}"
+        raise SpecError([SpecFault("/target", detail[:MOST_DETAIL])])
+    return resolved
 
 
 def _refuse_cells(blobs: Blobs, dataset: Dataset, spec: TrainingSpec) -> None:

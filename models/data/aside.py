@@ -8,6 +8,7 @@ the folds: whole groups for `group`, the latest rows for `time`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,10 @@ from models.spec import TrainingSpec
 from models.tables.profile import Profile
 
 Rows = NDArray[np.int64]
+
+# Quantile bins of the target that stratified folds spread evenly; fewer if a bin would hold fewer
+# rows than there are folds.
+STRATA = 10
 
 
 def seen_rows(spec: TrainingSpec, profile: Profile) -> int:
@@ -162,6 +167,20 @@ def cuts_in_time(
         place = min(max(place + 1, own), len(starts) - ahead)
         cuts.append(int(starts[place]))
     return cuts
+
+
+def folds_in_time(spec: TrainingSpec, times: np.ndarray) -> list[tuple[Rows, Rows]]:
+    """Each fold's rows to learn from, and the later ones to score; `times` (n,).
+
+    Raises
+    ------
+    ValueError: there are too few times.
+    """
+    rows = np.argsort(times, kind="stable")
+    size = len(rows) // (spec.k_folds + 1)
+    wanted = [len(rows) - size * ahead for ahead in range(spec.k_folds, 0, -1)]
+    cuts = cuts_in_time(spec, times[rows], wanted, times_trained(spec))
+    return [(rows[:a], rows[a:b]) for a, b in pairwise([*cuts, len(rows)])]
 
 
 def _share(fraction: float, rows: int) -> int:

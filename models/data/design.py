@@ -145,6 +145,25 @@ def read_seen(
     return cells, replace(read, values=read.values[seen]), seen
 
 
+def read_folds(parquet: Path, spec: TrainingSpec) -> tuple[Numbers, Numbers | Codes | None, Codes]:
+    """The targets of the rows that folds may see, of a resolved spec, their groups or times, and
+    their indices in the table; (n,) each.
+
+    Raises
+    ------
+    TableDamaged
+    """
+    table = read_columns(parquet, sorted(_target_and_folds(spec)))
+    read, column, seen, _ = _targets(table, spec)
+    return read.values[seen], None if column is None else column[seen], seen
+
+
+def read_levels(parquet: Path, spec: TrainingSpec) -> tuple[str, ...]:
+    """The classes of the target of a resolved spec; none of a number. Raises TableDamaged."""
+    column = read_columns(parquet, [spec.target])[spec.target]
+    return objective_of(spec).read(column, spec).levels
+
+
 def complete_spec(parquet: Path, spec: TrainingSpec) -> TrainingSpec:
     """Complete a resolved spec by the targets of the rows that folds may see.
 

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 
-from models.data.aside import Rows, cuts_in_time, set_aside, times_trained
+from models.data.aside import STRATA, Rows, folds_in_time, set_aside
+from models.data.roles import SCORED, TRAINED, UNSEEN, WATCHED, Roles, kept_folds
 from models.objectives import objective_of
 from models.randomness import stream_seed
 from models.spec import TrainingSpec
-
-# Quantile bins of the target that stratified folds spread evenly; fewer if a bin would hold fewer
-# rows than there are folds.
-STRATA = 10
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,10 @@ class FoldRows:
 
 
 def split_rows(
-    spec: TrainingSpec, target: NDArray[np.float64], column: np.ndarray | None = None
+    spec: TrainingSpec,
+    target: NDArray[np.float64],
+    column: np.ndarray | None = None,
+    earlier: Roles | None = None,
 ) -> list[FoldRows]:
     """Assign the rows, without the holdout, to folds.
 
@@ -50,23 +49,63 @@ def split_rows(
     ----------
     target : shape (n,)
     column : shape (n,), the groups of `group` folds or the times of `time` folds.
+    earlier : shape (n, k), the rows' roles in the run whose networks this one starts from.
 
     Notes
     -----
     `time` folds are forward-chained: the earliest 1/(k + 1) of the rows are only used for training,
     so they have no out-of-fold prediction. Rows of the same time stay together.
     """
+    kept = None if earlier is None else kept_folds(spec, earlier, target, column)
     folds = []
-    for fold, (train, validation) in enumerate(_folds(spec, target, column)):
+    for fold, (train, validation) in enumerate(kept or _folds(spec, target, column)):
         watched = train[:0]
         if spec.watched_fraction is not None:
-            fraction = spec.watched_fraction
-            strata = objective_of(spec).strata_aside(target)
-            train, watched = set_aside(
-                spec, train, column, strata, fraction, f"watched/{fold}", keep=1
-            )
+            roles = None
+            if earlier is not None and kept is not None and spec.folds.type != "time":
+                roles = earlier[train, fold]
+            train, watched = _watch(spec, train, target, column, fold, roles)
         folds.append(FoldRows(train, watched, validation))
     return folds
+
+
+def _watch(
+    spec: TrainingSpec,
+    rows: Rows,
+    target: np.ndarray,
+    column: np.ndarray | None,
+    fold: int,
+    roles: Roles | None,
+) -> tuple[Rows, Rows]:
+    """A fold's rows to train on, and those that early stopping watches.
+
+    With the `roles` that the rows had in an earlier run of the fold, it watches the same ones, and
+    its share of the new ones: the loss on rows that the first weights have learnt from says
+    nothing.
+    """
+    fraction = spec.watched_fraction
+    assert fraction is not None
+    strata, purpose = objective_of(spec).strata_aside(target), f"watched/{fold}"
+    if roles is None or not (roles == WATCHED).any():
+        return set_aside(spec, rows, column, strata, fraction, purpose, keep=1)
+    known, watched, new = (rows[roles == role] for role in (TRAINED, WATCHED, UNSEEN))
+    if len(new) > 1:
+        # Row by row: of a group that comes again, rows may be on either side already.
+        spec = spec.model_copy(update={"folds": type(spec.folds)()})
+        new, more = set_aside(spec, new, None, strata, fraction, purpose, keep=1)
+        watched = np.concatenate([watched, more])
+    return np.concatenate([known, new]), watched
+
+
+def roles_of(folds: Sequence[FoldRows], rows: Rows, count: int) -> Roles:
+    """(count, k) the roles of a table's rows; `rows` (n,): the index in the table of each row that
+    the folds number."""
+    roles = np.zeros((count, len(folds)), np.int8)
+    for place, fold in enumerate(folds):
+        parts = {TRAINED: fold.train, WATCHED: fold.watched, SCORED: fold.validation}
+        for role, own in parts.items():
+            roles[rows[own], place] = role
+    return roles
 
 
 def _folds(
@@ -97,9 +136,5 @@ def _folds(
             pairs = splitter.split(rows, groups=column)
         case "time":
             assert column is not None
-            rows = rows[np.argsort(column[rows], kind="stable")]
-            size = len(rows) // (spec.k_folds + 1)
-            wanted = [len(rows) - size * ahead for ahead in range(spec.k_folds, 0, -1)]
-            cuts = cuts_in_time(spec, column[rows], wanted, times_trained(spec))
-            pairs = [(rows[:a], rows[a:b]) for a, b in pairwise([*cuts, len(rows)])]
+            pairs = folds_in_time(spec, column)
     yield from pairs

@@ -50,6 +50,19 @@ class FoldStatistics:
     bin_width: NDArray[np.float64]
     seen: NDArray[np.bool_]
 
+    def bin_knots(self, fold: int) -> list[NDArray[np.float64]]:
+        """The ends of a fold's bins of each scaled number; one number if it has no bins."""
+        return [
+            knots_of(self.bin_low[fold, own], self.bin_width[fold, own])
+            for own in (self.bin_columns == column for column in range(self.center.shape[1]))
+        ]
+
+
+def knots_of(low: NDArray[np.float64], width: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The ends of a column's adjacent bins, those without a width left out."""
+    used = width > 0
+    return np.append(low[used], (low + width)[used][-1:]) if used.any() else np.zeros(1)
+
 
 def trainable_rows(preprocessing: Preprocessing, design: Design, fold: FoldRows) -> FoldRows:
     """The fold without the training rows that `drop_rows` removes."""
@@ -75,7 +88,7 @@ def learn(
     fill, center, scale, reach, knots = (
         np.stack(part) for part in zip(*(learnt for learnt, _ in numeric), strict=True)
     )
-    bin_columns, bin_low, bin_width = _align_bins(
+    bin_columns, bin_low, bin_width = align_bins(
         [_quantile_knots(numbers, bins) for _, numbers in numeric]
     )
     return FoldStatistics(
@@ -188,10 +201,11 @@ def _quantile_knots(numbers: Numbers, bins: int) -> list[NDArray[np.float64]]:
     ]
 
 
-def _align_bins(
+def align_bins(
     folds: list[list[NDArray[np.float64]]],
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """(columns, low, width) of all folds' bins: a column has as many as the fold with most."""
+    """(columns, low, width) of all folds' bins, from each column's knots in each fold: a column has
+    as many as the fold with most."""
     counts = [max(len(knots) - 1 for knots in column) for column in zip(*folds, strict=True)]
     columns = np.repeat(np.arange(len(counts)), counts)
     low, width = np.zeros((2, len(folds), len(columns)))

@@ -89,6 +89,14 @@ def blend(
     return served, {"blend": {"members": members, "cheaper": _cheaper(members, _bytes(served))}}
 
 
+def served_members(blended: dict[str, Any]) -> list[int]:
+    """The places in the spec of the members that are served, from what `blend` says of them."""
+    if not blended:
+        return [0]
+    members = blended["blend"]["members"]
+    return [place for place, member in enumerate(members) if member["left_out"] is None]
+
+
 def _served(spec: TrainingSpec, population: TrainedPopulation) -> ServedModel | None:
     """None if no member of it has weights."""
     if all(course.best_epoch == 0 for course in population.courses):

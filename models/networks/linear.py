@@ -24,6 +24,9 @@ class LinearNetwork(Network):
         output: Tensor = self.output(x)
         return output.unsqueeze(2)
 
+    def input_axes(self) -> dict[str, int]:
+        return {"output.weight": 0}
+
     def output_layers(self) -> list[Linear]:
         return [self.output]
 

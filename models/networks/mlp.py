@@ -59,6 +59,9 @@ class Mlp(Network):
             output = output + self.shortcut(inputs)
         return output.unsqueeze(2)
 
+    def input_axes(self) -> dict[str, int]:
+        return {"hidden.0.weight": 0} | ({} if self.shortcut is None else {"shortcut.weight": 0})
+
     def output_layers(self) -> list[Linear]:
         return [self.output] if self.shortcut is None else [self.output, self.shortcut]
 

@@ -103,6 +103,17 @@ class Network(nn.Module):
         """The learning rate of a named parameter, as a factor of the spec's."""
         return 1.0
 
+    def input_axes(self) -> dict[str, int]:
+        """Parameters with an entry for each embedded input, and the axis, counted without the
+        members', along which they have it. Needed to start from an earlier model, as are the
+        layers in `models.planning.layers`."""
+        raise NotImplementedError
+
+    def input_factor(self, before: int, now: int) -> float:  # noqa: ARG002
+        """What the first layer's weights must be multiplied by to mean the same with another number
+        of inputs."""
+        return 1.0
+
     def output_layers(self) -> list[Linear]:
         """The affine maps that compute the outputs; their biases start at zero."""
         raise NotImplementedError

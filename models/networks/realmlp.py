@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import torch
@@ -83,6 +84,12 @@ class RealMlp(Network):
             hidden = drop(activation(layer(hidden)), noise)  # (K, B, units)
         output: Tensor = self.output(hidden)
         return output.unsqueeze(2)
+
+    def input_axes(self) -> dict[str, int]:
+        return {"input_scale": 1, "hidden.0.weight": 0}
+
+    def input_factor(self, before: int, now: int) -> float:
+        return math.sqrt(now / before)
 
     def output_layers(self) -> list[Linear]:
         return []  # NtkLinear sets its own bias

@@ -44,5 +44,8 @@ class ResNet(Network):
         output: Tensor = self.output(self.activate(self.norms[-1](stream, noise)))
         return output.unsqueeze(2)
 
+    def input_axes(self) -> dict[str, int]:
+        return {"first.weight": 0}
+
     def output_layers(self) -> list[Linear]:
         return [self.output]

@@ -83,6 +83,9 @@ class Tabm(Network):
         with torch.no_grad():
             first.before[member].bernoulli_(0.5, generator=generator).mul_(2).sub_(1)
 
+    def input_axes(self) -> dict[str, int]:
+        return {"hidden.0.shared.weight": 0, "hidden.0.before": 2}
+
     def output_layers(self) -> list[Linear]:
         return []  # the heads are not Linear and set their own biases
 

@@ -51,6 +51,11 @@ class Target(nn.Module):
         """
         raise NotImplementedError
 
+    def rescaling(self, earlier: Mapping[str, Tensor]) -> tuple[Tensor, Tensor] | None:  # noqa: ARG002
+        """(F,) factors and shifts that turn raw outputs for another target of F folds, whose
+        buffers are given by name, into outputs for this one; None: they are the same."""
+        return None
+
     def row_weights(self, target: Tensor) -> Tensor | None:  # noqa: ARG002
         """(F, N) weights of rows in the loss, by their targets (F, N); None: all weigh the same."""
         return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from models.data.aside import groups_needed, seen_rows, times_needed
 from models.objectives import objective_of
+from models.planning.layers import affine_layers, freezable
 from models.spec import MemberSettings, TrainingSpec
 from models.spec.training import CURVE_HALVINGS
 from models.tables.columns import LOOKALIKES
@@ -104,6 +105,25 @@ def watched_faults(spec: TrainingSpec) -> list[SpecFault]:
         for at, trial in _members(spec)
         if trial.early_stopping and trial.early_stopping.fraction != spec.watched_fraction
     ]
+
+
+def frozen_faults(spec: TrainingSpec) -> list[SpecFault]:
+    """Layers to freeze that a network of a resolved spec does not have, or that leave nothing to
+    learn."""
+    faults: dict[str, str] = {}
+    for _, trial in _members(spec):
+        layers = freezable(trial.architecture)
+        for place, name in enumerate(spec.freeze):
+            if name not in layers and not trial.architecture.is_fitted:
+                faults[f"/freeze/{place}"] = (
+                    f"'{trial.architecture.type}' has no layer '{name}' to freeze; it has "
+                    + (", ".join(layers) or "none")
+                )
+        if layers and {*affine_layers(trial.architecture)} <= {*spec.freeze}:
+            faults["/freeze"] = "every layer is frozen, so nothing is left to learn: leave one out"
+    if spec.freeze and all(trial.architecture.is_fitted for _, trial in _members(spec)):
+        faults["/freeze"] = "there is no network whose layers could be frozen"
+    return [SpecFault(pointer, detail) for pointer, detail in faults.items()]
 
 
 def _members(spec: TrainingSpec) -> list[tuple[str, TrainingSpec]]:

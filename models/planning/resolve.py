@@ -12,6 +12,7 @@ from models.planning.faults import (
     SpecFault,
     column_of,
     faults_of,
+    frozen_faults,
     remedy,
     watched_faults,
 )
@@ -61,7 +62,7 @@ def resolve(spec: TrainingSpec, profile: Profile) -> TrainingSpec:
     if not kinds:
         raise SpecError([_nothing_left(left_out, profile)])
     spec = apply_recipe(spec, profile)
-    if faults := watched_faults(spec):
+    if faults := watched_faults(spec) + frozen_faults(spec):
         raise SpecError(faults)
     located = _coordinates(spec, profile, kinds)
     resolved = spec.model_copy(

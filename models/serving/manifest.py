@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from models.artifacts import EarlierModel
 from models.data.design import Design, Vocabulary
 from models.objectives import REGRESSION, task_of
+from models.planning.review.started import NOT_OUT_OF_FOLD
 from models.planning.review.warning import SpecWarning
 from models.randomness import stream_seed
 from models.serving.likeness import Likeness
@@ -120,6 +123,14 @@ class Manifest(BaseModel):
         """The columns that the model uses, numbers first."""
         numbers = [feature.name for feature in self.numeric]
         return numbers + [feature.name for feature in self.categorical]
+
+    def earlier_model(
+        self, model_id: str, weights: Path, roles: Path, parquet: Path
+    ) -> EarlierModel:
+        """This model, to start another from, with its files and its table."""
+        is_out_of_fold = all(warning.code != NOT_OUT_OF_FOLD for warning in self.warnings)
+        columns = (*self.columns, self.target)
+        return EarlierModel(model_id, columns, is_out_of_fold, weights, roles, parquet)
 
     @property
     def first_served(self) -> int:

@@ -359,6 +359,20 @@ class TrainingSpec(MemberSettings):
         description="Train also on an eighth, a quarter and a half of each fold's training rows, "
         "and report what twice the rows would bring. Takes about twice as long.",
     )
+    initialize_from: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=64,
+        description="A model's id or an alias: networks start from its weights instead of random "
+        "ones, fold by fold. Settings that the spec leaves out are those of the model's own spec. "
+        "A resolved spec has the id.",
+    )
+    freeze: list[Annotated[str, Field(max_length=64)]] = Field(
+        default_factory=list,
+        max_length=64,
+        description="Layers whose weights stay as they begin, by the names in a job's metrics: "
+        "`hidden.0`, `output`. Of a blend, in each of its networks.",
+    )
 
     def trials(self) -> list[TrainingSpec]:
         """The specs that it trains: itself, or one for each member of a blend."""

@@ -36,6 +36,19 @@ def ingest(csv: Path, parquet: Path, limits: Limits, marks: Marks = UNSAID) -> P
     return found
 
 
+def names_of(parquet: Path) -> list[str]:
+    """The columns of a stored table.
+
+    Raises
+    ------
+    TableDamaged
+    """
+    try:
+        return list(pq.read_schema(parquet).names)
+    except (pa.ArrowException, OSError) as error:
+        raise TableDamaged(str(error)) from error
+
+
 def read_columns(parquet: Path, names: Sequence[str]) -> pa.Table:
     """Some columns of a stored table.
 

@@ -32,6 +32,7 @@ from models.training.line import start_at_the_line
 from models.training.progress import Course, Interrupted, MemberEpoch, Monitor, Trouble
 from models.training.ragged import RaggedRows
 from models.training.step import Step
+from models.training.warm_start import start_from
 
 # Rows of a fold between two questions to the monitor. A run stops and resumes between such blocks.
 BLOCK_ROWS = 1_024
@@ -81,6 +82,7 @@ class Trainer:
         self._stops_without_mistakes = self._spec.architecture.type == "perceptron"
         network = build_network(self.members, inputs.shape).to(self._device, inputs.dtype)
         start_at_the_line(network, self.members, inputs)
+        start_from(network, self.members, inputs)
         self._best = {name: value.clone() for name, value in network.state_dict().items()}
         self.courses = [Course() for _ in members]
         self._epoch = 1

@@ -56,8 +56,8 @@ class AutogradGradients:
 
     def fill(self, x: Tensor, y: Tensor, share: Tensor, noise: Noise) -> Tensor:
         for parameter in self._network.parameters():
-            assert parameter.grad is not None
-            parameter.grad.zero_()
+            if parameter.grad is not None:  # frozen layers have none
+                parameter.grad.zero_()
         noise.present = (share > 0).unsqueeze(-1)
         # (K, B, E, outputs): each of an ensemble's E is trained; they are averaged to predict.
         outputs = self._network(x if self._alone else x[self._fold_of], noise)
@@ -141,8 +141,8 @@ class DenseGradients:
         if self._alone:
             _fill_gradients(x, slopes, layer)
             return
-        assert layer.weight.grad is not None
-        assert layer.bias.grad is not None
+        if layer.weight.grad is None or layer.bias.grad is None:  # frozen
+            return
         for fold, first, end in self._spans:
             shared = x[fold].expand(end - first, -1, -1)
             _product(shared, slopes[first:end], layer.weight.grad[first:end])
@@ -150,9 +150,10 @@ class DenseGradients:
 
 
 def _fill_gradients(inputs: Tensor, slopes: Tensor, layer: Linear) -> None:
-    """Gradients of an affine map from its inputs (K, B, in) and ∂ loss / ∂ outputs (K, B, out)."""
-    assert layer.weight.grad is not None
-    assert layer.bias.grad is not None
+    """Gradients of an affine map from its inputs (K, B, in) and ∂ loss / ∂ outputs (K, B, out); of
+    a frozen one none."""
+    if layer.weight.grad is None or layer.bias.grad is None:
+        return
     _product(inputs, slopes, layer.weight.grad)
     torch.sum(slopes, 1, keepdim=True, out=layer.bias.grad)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -13,11 +13,13 @@ from models.data.folds import FoldRows
 from models.data.preprocessing import FoldStatistics, learn
 from models.networks.encoder import Encoder
 from models.networks.extras import Extras
+from models.networks.keys import input_keys, scaled_keys
 from models.networks.population import Shape, take
 from models.objectives.trained import learning_of
 from models.planning.estimate import ENCODED_BYTES
 from models.spec import TrainingSpec
 from models.spec.architectures import bins_of
+from models.training.earlier import EarlierNetworks, keep_statistics
 from models.training.ragged import RaggedRows
 
 # Rows encoded per call if all rows are encoded; `quantile` scaling takes 256 bytes per cell.
@@ -38,8 +40,10 @@ class Inputs:
         device: torch.device,
         dtype: torch.dtype = torch.float32,
         extras: Extras | None = None,
+        earlier: Mapping[int, EarlierNetworks] | None = None,
     ) -> None:
-        """`extras`: learnt from the same rows of the same folds; None: there are none."""
+        """`extras`: learnt from the same rows of the same folds; None: there are none. `earlier`:
+        the networks that trials start from."""
         self.device = device
         self.dtype = dtype
         known = [fold.known for fold in folds]
@@ -54,6 +58,11 @@ class Inputs:
             [fold.train for fold in folds],
             bins=bins_of(spec.architecture),
         )
+        self.earlier = earlier or {}
+        if self.earlier:
+            scaled = scaled_keys(design, self.statistics.center.shape[1])
+            first = next(iter(self.earlier.values()))
+            self.statistics = keep_statistics(self.statistics, scaled, first)
         self.extras = extras if spec.architecture.takes_extras else None
         self.encoder = Encoder(
             self.statistics,
@@ -63,6 +72,7 @@ class Inputs:
             extras=0 if self.extras is None else self.extras.width,
             levels=spec.architecture.levels,
         )
+        self.keys = input_keys(self.encoder, self.extras, design) if self.earlier else []
         self.learning = learning_of(spec)
         self.loss, self.watched_loss = self.learning.loss(spec), self.learning.watched_loss(spec)
         # The same for all members of a blend, whose outputs are added up.

@@ -73,6 +73,8 @@ class Layers:
     def after_step(self) -> None:
         """Look at the step that was taken."""
         for place, (layer, before) in enumerate(zip(self._linear, self._before, strict=True)):
+            if layer.weight.grad is None:  # frozen
+                continue
             moved = _norms(_sample(layer) - before)
             self.first[:, 1, place] = moved / _norms(before)
         self._before = []

@@ -27,7 +27,7 @@ def start_at_the_line(network: Network, members: Sequence[Member], inputs: Input
     solved: dict[int, tuple[Vector, Vector]] = {}
     for place, member in enumerate(members):
         line = network.line(member)
-        if line is None:
+        if line is None or member.trial in inputs.earlier:
             continue
         if member.fold not in solved:
             own = inputs.of([member.fold])

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from models.networks.population import Network
+from models.planning.layers import is_frozen
 from models.spec import TrainingSpec
 
 # Kingma and Ba 2015, arXiv 1412.6980.
@@ -45,17 +46,20 @@ class PopulationOptimizer:
 
     A member without rows in a batch is skipped, because a zero gradient would still move it by its
     momentum. Weight decay is decoupled (Loshchilov and Hutter 2019, arXiv 1711.05101) and skips
-    biases.
+    biases. Layers that the specs freeze have no gradients, which the norms therefore leave out.
     """
 
     def __init__(self, network: Network, specs: Sequence[TrainingSpec]) -> None:
         self._specs = list(specs)
         self._steps = [0] * len(specs)
         self._moving: list[tuple[int, ...]] = []
-        self._names = [name for name, _ in network.named_parameters()]
-        self._values = [parameter.detach() for parameter in network.parameters()]
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(not is_frozen(name, specs[0].freeze))
+        moving = {name: own for name, own in network.named_parameters() if own.requires_grad}
+        self._names = list(moving)
+        self._values = [parameter.detach() for parameter in moving.values()]
         self._gradients = [torch.zeros_like(value) for value in self._values]
-        for parameter, gradient in zip(network.parameters(), self._gradients, strict=True):
+        for parameter, gradient in zip(moving.values(), self._gradients, strict=True):
             parameter.grad = gradient
         self._first = [torch.zeros_like(value) for value in self._values]
         self._second = [torch.zeros_like(value) for value in self._values]

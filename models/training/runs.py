@@ -23,6 +23,7 @@ from models.planning.estimate import layer_widths, member_bytes
 from models.spec import TrainingSpec
 from models.training.checkpoint import pack, unpack
 from models.training.desk import Chunk, Desk
+from models.training.earlier import EarlierNetworks
 from models.training.engine import CHECKPOINT_INTERVAL, TrainedPopulation, Trainer
 from models.training.extras import KnownExtras
 from models.training.fitter import Fitter
@@ -48,13 +49,14 @@ def train_many(
     dtype: torch.dtype = torch.float32,
     checkpoints: Iterable[bytes] = (),
     thinned: Sequence[Sequence[FoldRows]] = (),
+    earlier: Sequence[EarlierNetworks | None] = (),
 ) -> list[TrainedPopulation]:
     """Train each spec on all folds, and return the results in order.
 
     The specs were resolved on one table and have the same folds. `checkpoints`: those of earlier
     runs of the same specs, newest first. The run resumes from the first with this format.
     `thinned`: the folds with fewer training rows, on which each spec trains too, after the others.
-    Their results follow in the same order.
+    Their results follow in the same order. `earlier`: the networks that each spec starts from.
 
     Raises
     ------
@@ -75,11 +77,17 @@ def train_many(
             break
     trained: dict[int, TrainedPopulation] = {}
     known = [KnownExtras(design, own) for own in layouts]
+    starts = dict(enumerate(earlier))
     for number, key in enumerate(dict.fromkeys(keys)):
         group = [member for member in members if keys[member.trial] == key]
         place, _ = key
         extras = known[place].of(group[0].spec)
-        inputs = Inputs(group[0].spec, design, layouts[place], device, dtype, extras)
+        own_starts = {
+            member.trial: start
+            for member in group
+            if (start := starts.get(member.trial)) is not None
+        }
+        inputs = Inputs(group[0].spec, design, layouts[place], device, dtype, extras, own_starts)
         if number == len(book.plans):
             book.plans.append(_plan(group, inputs, cores))
         works = [

@@ -46,6 +46,7 @@ FILES = {
     "oof.parquet",
     "report.html",
     "charts.json",
+    "roles.parquet",
 }
 
 

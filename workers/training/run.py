@@ -6,12 +6,14 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any, BinaryIO, TextIO
 
 import torch
 from pydantic import TypeAdapter
 
+from app.jobs.starts import fetched
 from app.storage.blobs import ArtifactCorrupt, Blobs, file_sha256
 from models import experiment
 from models.callbacks import Callbacks, Progress
@@ -43,6 +45,11 @@ EPOCHS = TypeAdapter(list[FoldEpoch])
 OUT_OF_MEMORY = (
     "The training device does not have enough memory for a single network of this size and its "
     "batch. Use a smaller batch_size or smaller hidden_sizes."
+)
+
+START_DELETED = (
+    "{} was deleted before the job began to start from it. Submit the job again from another "
+    "model, or without initialize_from."
 )
 
 
@@ -100,18 +107,25 @@ class SupervisedRun(Callbacks):
 
 def train(order: Order, supervised: SupervisedRun, blobs: Blobs) -> LastReport:
     """Carry out the order. An exception ends only this attempt, and another follows."""
+    spec = TrainingSpec.model_validate(order.spec)
+    if spec.initialize_from is not None and order.start is None:
+        return Failed(detail=START_DELETED.format(spec.initialize_from))
     try:
-        with blobs.local_copy(order.parquet, order.parquet_sha256) as parquet:
+        with (
+            blobs.local_copy(order.parquet, order.parquet_sha256) as parquet,
+            nullcontext() if order.start is None else fetched(order.start, blobs) as earlier,
+        ):
             outcome = experiment.run(
                 parquet,
                 Profile.model_validate(order.profile),
-                TrainingSpec.model_validate(order.spec),
+                spec,
                 names=Names(order.job_id, order.job_name, order.dataset_name),
                 dataset_sha256=order.dataset_sha256,
                 parquet_sha256=order.parquet_sha256 or file_sha256(parquet),
                 workdir=order.workdir,
                 device=resolve_device(order.device, order.gpu),
                 callbacks=supervised,
+                earlier=earlier,
             )
     except experiment.Stopped as stopped:
         return Stopped(reason=stopped.reason)

@@ -8,11 +8,16 @@ from models.spec import MemberSettings, TrainingSpec
 
 # What a recipe decides: everything about the networks, and how the target is learnt.
 DECIDED = {*MemberSettings.model_fields, "members", "weights", "effort"} - {"seed"}
+# Of a start from earlier weights, which only fit the network and the inputs that they were learnt
+# for.
+STARTED: dict[str, Any] = {"initialize_from": None, "freeze": []}
 
 
 def changed(spec: TrainingSpec, **changes: Any) -> dict[str, Any]:
     """The spec with other settings, and so are those of a blend's members that have their own. A
     dictionary changes parts of a setting."""
+    if {"architecture", "preprocessing"} & changes.keys():
+        changes |= STARTED
     given = _merged(spec.model_dump(mode="json", exclude={"members"}), changes)
     if spec.members is not None:
         own = [
@@ -28,7 +33,7 @@ def changed(spec: TrainingSpec, **changes: Any) -> dict[str, Any]:
 
 def recipe(spec: TrainingSpec) -> dict[str, Any]:
     """The same question to the recipe, which chooses all about the networks."""
-    given = spec.model_dump(mode="json", exclude_defaults=True, exclude=DECIDED)
+    given = spec.model_dump(mode="json", exclude_defaults=True, exclude={*DECIDED, *STARTED})
     given["target"] = spec.target
     for decided in ("comparables", "group_means"):
         given.get("features", {}).pop(decided, None)

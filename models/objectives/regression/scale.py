@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -74,6 +74,11 @@ class TargetScale(Target):
             prediction = prediction * self.smearing[members]
         bounded = torch.minimum(torch.maximum(prediction, self.low[members]), self.high[members])
         return torch.where(torch.isnan(output), self.overflow[members], bounded)
+
+    def rescaling(self, earlier: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        center, scale = self.center.squeeze(1), self.scale.squeeze(1)
+        before = {name: earlier[name].to(center).squeeze(1) for name in ("center", "scale")}
+        return before["scale"] / scale, (before["center"] - center) / scale
 
     def spread(self, parts: Tensor, weights: Tensor, first: int) -> Tensor:
         """The standard deviation on the transformed target's scale."""

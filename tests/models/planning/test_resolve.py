@@ -254,6 +254,21 @@ REFUSALS: dict[str, tuple[dict[str, Any], str, str]] = {
         "/learning_curve",
         "80 training rows",
     ),
+    "no such layer": (
+        {"architecture": {"type": "mlp", "hidden_sizes": [8, 4]}, "freeze": ["hidden.2"]},
+        "/freeze/0",
+        "it has hidden.0, hidden.1, output",
+    ),
+    "nothing left to learn": (
+        {"architecture": {"type": "linear"}, "freeze": ["output"]},
+        "/freeze",
+        "nothing is left to learn",
+    ),
+    "frozen trees": (
+        {"architecture": {"type": "boosted_trees"}, "freeze": ["hidden.0"]},
+        "/freeze",
+        "no network",
+    ),
     "no such fold column": (
         {"folds": {"type": "group", "column": "street"}},
         "/folds/column",

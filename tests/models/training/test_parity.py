@@ -162,6 +162,25 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         **STOPPING,
     },
     "two tabms a fold": {"architecture": TABM, "members_per_fold": 2},
+    # The first two have their gradients by hand; decay would move what is frozen.
+    "frozen first layer": {
+        "architecture": {"type": "mlp", "hidden_sizes": [6, 5]},
+        "freeze": ["hidden.0"],
+        "weight_decay": 0.1,
+        "optimizer": {"learning_rate": 0.02, "gradient_clip": 0.5},
+    },
+    "frozen layers, two members a fold": {
+        "architecture": {"type": "mlp", "hidden_sizes": [6, 5], "linear_path": True},
+        "freeze": ["hidden.0", "shortcut", "output"],
+        "members_per_fold": 2,
+        "optimizer": SGD | {"gradient_clip": 0.5},
+        "weight_decay": 0.1,
+    },
+    "frozen block": {
+        "architecture": RESNET | {"normalization": "layer"},
+        "freeze": ["first", "widen.1", "narrow.1"],
+        "weight_decay": 0.1,
+    },
     **{
         f"schedule {name}, {folds} folds": {
             "architecture": SMALL,

@@ -109,6 +109,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "resnet": {"architecture": RESNET},
     "tabm": {"architecture": TABM},
     "schedule": {"optimizer": ADAM | {"schedule": "multi_cosine"}},
+    "frozen": {"freeze": ["hidden.0"], "weight_decay": 0.1, "optimizer": SGD},
     "two members a fold": {"members_per_fold": 2},
     "classes": {"task": CLASSIFICATION, "class_weights": "balanced", "label_smoothing": 0.1},
     # It counts its mistakes, also from one block of an epoch to the next.

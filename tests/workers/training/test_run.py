@@ -152,6 +152,15 @@ def test_a_table_that_was_replaced_is_not_trained_on(
     assert "Restore it from a backup" in report.detail
 
 
+def test_a_model_to_start_from_that_was_deleted(order: Order) -> None:
+    blobs = Blobs(order.storage_url)
+    supervised = supervised_on(io.StringIO(), blobs, order.workdir)
+    spec = {**order.spec, "initialize_from": "mdl_1"}
+    report = train(order.model_copy(update={"spec": spec}), supervised, blobs)
+    assert isinstance(report, Failed)
+    assert "mdl_1 was deleted" in report.detail
+
+
 @pytest.mark.parametrize(
     ("raised", "report"),
     [
