@@ -361,8 +361,7 @@ class TrainingSpec(MemberSettings):
     )
     initialize_from: str | None = Field(
         default=None,
-        min_length=1,
-        max_length=64,
+        pattern=r"^[A-Za-z0-9_.-]{1,64}$",
         description="A model's id or an alias: networks start from its weights instead of random "
         "ones, fold by fold. Settings that the spec leaves out are those of the model's own spec. "
         "A resolved spec has the id.",

@@ -31,6 +31,13 @@ def test_a_model_of_an_earlier_version_or_of_another_tenant(
         assert [fault["pointer"] for fault in answer.json()["errors"]] == ["/initialize_from"]
 
 
+def test_a_name_that_no_model_can_have(client: TestClient) -> None:
+    body = {"dataset_id": "latest", "target": "Price", "initialize_from": "best\0"}
+    answer = client.post("/v1/jobs:validate", json=body)
+    assert answer.status_code == 422
+    assert [fault["pointer"] for fault in answer.json()["errors"]] == ["/initialize_from"]
+
+
 def test_only_a_tenants_own_model_goes_to_a_worker(client: TestClient, tmp_path: Path) -> None:
     upload(client)
     resources = resources_of(client)
