@@ -8,6 +8,7 @@ DIGITS = 4  # significant
 PERCENT = "\N{NO-BREAK SPACE}%"
 # More digits before the decimal point say nothing.
 LARGEST = 1e15
+YEARS = 9999.5  # and what is below has no commas
 # Of a foreign text on one line.
 MOST_CHARACTERS = 60
 # Control, format, surrogate and unassigned characters: invisible, or no part of an HTML document.
@@ -25,6 +26,15 @@ def number(value: float | None, digits: int = DIGITS) -> str:
     if 10 ** (digits - 1) <= abs(value) < LARGEST:
         return f"{value:,.0f}"
     return f"{value:.{digits}g}"
+
+
+def cell(value: float | None) -> str:
+    """The same of a table's cell, which may be a year.
+
+    >>> cell(1987.0), cell(208500.0)
+    ('1987', '208,500')
+    """
+    return number(value) if value is None or abs(value) >= YEARS else f"{value:.{DIGITS}g}"
 
 
 def deviation(error: float | None) -> str:

@@ -561,6 +561,26 @@ def test_export_writes_a_folder_named_after_the_model(
     assert again.output == "foldhouse: mdl_1: Directory not empty\n"
 
 
+def test_a_report_is_saved_and_shown(
+    run: Callable[..., Result],
+    answers: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr("typer.launch", shown.append)
+    monkeypatch.chdir(tmp_path)
+    answers["GET /v1/jobs/latest"] = [job("succeeded")]
+    answers["GET /v1/jobs/job_1/report"] = [
+        httpx.Response(200, content=b"<!doctype html>") for _ in range(2)
+    ]
+    assert run("report").output == "job_1.html\n"
+    assert (tmp_path / "job_1.html").read_text() == "<!doctype html>"
+    assert shown == []
+    run("report", "--open", "-o", "own.html")
+    assert shown == [str(tmp_path / "own.html")]
+
+
 def test_a_file_that_cannot_be_written_costs_one_line(
     run: Callable[..., Result], answers: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from rich.segment import Segment
 from rich.table import Table
 
 from app.operations.printed import printable
+from models.figures import deviation, number
 from models.objectives import OBJECTIVES
 
 Json = dict[str, Any]
@@ -290,17 +291,6 @@ def metrics(scored: Json) -> str:
         f"{name} {number(value)}{deviation(errors.get(name))}"
         for name, value in scored["metrics"].items()
     )
-
-
-def deviation(error: float | None) -> str:
-    return f" ± {number(error, 2)}" if error else ""
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """Four significant digits, but all digits before the decimal point."""
-    if value is None:
-        return "–"
-    return f"{value:,.0f}" if abs(value) >= 10 ** (digits - 1) else f"{value:.{digits}g}"
 
 
 def styled(status: str) -> str:

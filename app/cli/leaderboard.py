@@ -8,8 +8,9 @@ from typing import Any
 
 from rich.table import Table
 
-from app.cli.display import Json, console, created, headline, number, one_line, styled
+from app.cli.display import Json, console, created, headline, one_line, styled
 from app.cli.terminal import refuse
+from models.figures import number
 from models.objectives import METRICS
 
 MAX_VALUE = 24  # characters of a spec's value that a column shows

@@ -12,7 +12,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from app.cli import display
-from app.cli.display import Json, console, number, one_line, say, styled
+from app.cli.display import Json, console, one_line, say, styled
+from models.figures import number
 
 if TYPE_CHECKING:
     from foldhouse_client import Foldhouse

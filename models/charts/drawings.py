@@ -16,8 +16,8 @@ Layer = Any
 Layers = list[Any]
 Scale = Literal["linear", "log"]
 Domain = tuple[float, float]
-# How d3 writes numbers: 200k, and 1987.
-SHORT, PLAIN = "~s", "~f"
+# How d3 writes numbers: 200k, 1987, and counts.
+SHORT, PLAIN, WHOLE = "~s", "~f", "~d"
 LARGE = 10_000
 
 
@@ -38,12 +38,10 @@ def numbers(
         settings["zero"] = zero
     if domain is not None:
         settings["domain"] = list(domain)
-    return kind(
-        f"{field}:Q",
-        title=title,
-        scale=alt.Scale(**settings),
-        axis=alt.Axis(format=form, grid=True),
-    )
+    axis: dict[str, Any] = {"format": form, "grid": True}
+    if form == WHOLE:
+        axis["tickMinStep"] = 1
+    return kind(f"{field}:Q", title=title, scale=alt.Scale(**settings), axis=alt.Axis(**axis))
 
 
 def form_of(values: NDArray[np.float64]) -> str:
@@ -70,14 +68,10 @@ def dots(x: Any, y: Any, **encodings: Any) -> Layer:
     )
 
 
-def labelled(x: Any, y: Any) -> Layer:
-    """The field `named` beside a dot, where there is one."""
-    return (
-        base()
-        .transform_filter("datum.named != null")
-        .mark_text(style="named")
-        .encode(x=x, y=y, text="named:N")
-    )
+def labelled(x: Any, y: Any) -> Layers:
+    """The field `named` beside a dot, where there is one, legible over other dots."""
+    text = base().transform_filter("datum.named != null").encode(x=x, y=y, text="named:N")
+    return [text.mark_text(style=["named", "halo"]), text.mark_text(style="named")]
 
 
 def level(value: float, kind: type[Any] = alt.Y) -> Layer:

@@ -6,7 +6,9 @@ from typing import Any
 
 WIDTH, HEIGHT = 320, 210  # pixels; legible at the width of a phone
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Noto Sans SC", sans-serif'
-INK, SOFT, LINE, ACCENT = "var(--ink)", "var(--soft)", "var(--line)", "var(--accent)"
+INK, SOFT, LINE, CARD, ACCENT = (
+    f"var(--{name})" for name in ("ink", "soft", "line", "card", "accent")
+)
 SERIES = [f"var(--f{place})" for place in range(5)]
 
 CONFIG: dict[str, Any] = {
@@ -37,6 +39,7 @@ CONFIG: dict[str, Any] = {
     },
     "legend": {
         "aria": False,
+        "columnPadding": 24,
         "columns": 4,
         "labelColor": SOFT,
         "labelFontSize": 11,
@@ -53,6 +56,7 @@ CONFIG: dict[str, Any] = {
         "dot": {"opacity": 0.4, "size": 16},
         "ideal": {"color": SOFT, "strokeDash": [4, 4], "strokeWidth": 1.25},
         "named": {"fontSize": 11, "align": "left", "dx": 6, "baseline": "middle"},
+        "halo": {"stroke": CARD, "strokeWidth": 4, "strokeJoin": "round"},
         "mean": {"size": 56, "opacity": 1},
         "spread": {"strokeWidth": 2},
         "bar": {"opacity": 0.8, "cornerRadiusEnd": 2},

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import altair as alt
 
 from models.charts.chart import Chart, Json, base, chart
-from models.charts.drawings import Scale, bars, level, means, names, numbers
+from models.charts.drawings import WHOLE, Scale, bars, level, means, names, numbers
 from models.evaluation.baselines import WORDS
 from models.figures import one_line
 from models.report.run import Run
@@ -68,7 +68,7 @@ def learning_curves(run: Run) -> Iterator[Chart]:
     if not known:
         return
     scale: Scale = "log" if min(known) > 0 else "linear"
-    x = numbers(alt.X, "epoch", "epoch", form="~d")
+    x = numbers(alt.X, "epoch", "epoch", form=WHOLE)
     y, trained = (
         numbers(alt.Y, name, "loss", scale=scale, form="~g") for name in ("scored", "trained")
     )
@@ -79,8 +79,8 @@ def learning_curves(run: Run) -> Iterator[Chart]:
         "Solid on the fold's scored rows, dotted on its training rows, dropout included, the mean "
         "over its networks" + ("; a dot marks the best epoch." if best else " of one kind."),
         [
-            base().mark_line(style="faint").encode(x=x, y=trained, color=color),
             base().mark_line(style="curve").encode(x=x, y=y, color=color),
+            base().mark_line(style="faint").encode(x=x, y=trained, color=color),
             base()
             .transform_filter("datum.best")
             .mark_circle(style="mean")

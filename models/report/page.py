@@ -16,7 +16,7 @@ from markupsafe import Markup
 from models.charts.chart import Chart
 from models.charts.svg import svg
 from models.evaluation.baselines import WORDS
-from models.figures import deviation, number, one_line, visible
+from models.figures import cell, deviation, number, one_line, visible
 from models.objectives import objective_of
 from models.report.protocol import protocol
 from models.report.run import Run
@@ -101,7 +101,7 @@ def _cell(field: str, value: Any) -> str:
         return value
     if isinstance(value, int):
         return str(value) if field == "row" else f"{value:,}"
-    return number(value)
+    return cell(value) if field == "at" else number(value)
 
 
 def _metrics(run: Run) -> Table:

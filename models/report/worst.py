@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.figures import number, one_line
+from models.figures import cell, number, one_line
 from models.objectives import objective_of
 from models.objectives.charted import Cells
 from models.report.run import Run
@@ -53,5 +53,5 @@ def _said(values: np.ndarray) -> list[str]:
 
 def _cells(cells: Cells) -> list[str]:
     if cells.kind == "number":
-        return [MISSING if cell != cell else number(cell) for cell in cells.values.tolist()]
-    return [MISSING if cell is None else one_line(cell, 32) for cell in cells.values.tolist()]
+        return [cell(None if own != own else own) for own in cells.values.tolist()]
+    return [MISSING if own is None else one_line(own, 32) for own in cells.values.tolist()]

@@ -9,7 +9,7 @@ import altair as alt
 import numpy as np
 
 from models.charts.chart import Chart, base, chart
-from models.charts.drawings import Layers, bars, diagonal, level, means, names, numbers
+from models.charts.drawings import WHOLE, Layers, bars, diagonal, level, means, names, numbers
 from models.figures import one_line, percent
 from models.objectives.base import Codes, Vector
 from models.objectives.charted import Charted
@@ -137,7 +137,7 @@ class _Classes:
             "confusion",
             "Which classes are taken for which",
             "The pairs that are confused most often: actual → predicted.",
-            [bars(numbers(alt.X, "rows", "rows", zero=True, form="~d"), y)],
+            [bars(numbers(alt.X, "rows", "rows", zero=True, form=WHOLE), y)],
             rows,
             {"pair": "actual → predicted", "rows": "rows"},
             height=22 * len(rows) + 20,

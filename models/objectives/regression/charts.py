@@ -11,7 +11,6 @@ import numpy as np
 from models.charts.chart import Chart, chart
 from models.charts.drawings import (
     Scale,
-    bars,
     diagonal,
     dots,
     form_of,
@@ -21,11 +20,11 @@ from models.charts.drawings import (
     names,
     numbers,
 )
-from models.figures import number, one_line, percent
-from models.objectives.base import DEFAULT_COVERAGE, Codes, Vector
+from models.figures import number, one_line
+from models.objectives.base import Vector
 from models.objectives.charted import Cells, Charted
+from models.objectives.regression.tenths import by_tenth
 
-TENTHS = 10
 # A share of fewer rows is mostly chance.
 FEWEST_ROWS = 50
 # Levels of a column in one drawing: the most frequent ones.
@@ -63,9 +62,7 @@ class _Numbers:
     def all(self) -> Iterator[Chart]:
         yield self._against_actual()
         if len(self._of) >= FEWEST_ROWS:
-            yield self._errors_by_tenth()
-            if np.isfinite(self._of.columns["low"]).any():
-                yield self._coverage_by_tenth()
+            yield from by_tenth(self._of, self._away, self._unit)
         yield self._away_by(
             "away_by_prediction", Cells(f"predicted {self._target}", "number", self._predicted)
         )
@@ -113,7 +110,7 @@ class _Numbers:
             "Predicted against actual",
             f"A dot on the dashed line is a right prediction. {self._of.sample_words} "
             "Rows with the largest errors are named; they count from 0.",
-            [diagonal(low, high), dots(x, y), labelled(x, y)],
+            [diagonal(low, high), dots(x, y), *labelled(x, y)],
             rows,
             {"row": "row", "actual": "actual", "predicted": "predicted"},
         )
@@ -136,64 +133,6 @@ class _Numbers:
                 found.add(int(self._of.rows[place]))
         return found
 
-    def _tenths(self) -> list[Codes]:
-        """Places of rows, from the lowest predictions to the highest."""
-        return np.array_split(np.argsort(self._predicted, kind="stable"), TENTHS)
-
-    def _errors_by_tenth(self) -> Chart:
-        rows = []
-        for tenth, own in enumerate(self._tenths(), 1):
-            sizes = np.abs(self._away[own])
-            doubt = float(sizes.std(ddof=1) / np.sqrt(len(own)))
-            rows.append(self._tenth(tenth, own) | self._bounded(float(sizes.mean()), doubt))
-        x = names(alt.X, "tenth", f"tenth of the predicted {self._target}, lowest first")
-        y = numbers(alt.Y, "mean", f"mean error, {self._unit}", zero=True)
-        return chart(
-            "error_by_tenth",
-            "Error by tenth of the predictions",
-            f"The mean size of the error in {self._unit}, ± one standard error, for the lowest "
-            "tenth of the predictions to the highest.",
-            [bars(x, y), *means(x, y, "low", "high")],
-            rows,
-            self._tenth_columns() | {"mean": f"mean error, {self._unit}", "error": "±"},
-        )
-
-    def _coverage_by_tenth(self) -> Chart:
-        rows = []
-        low, high = self._of.columns["low"], self._of.columns["high"]
-        for tenth, own in enumerate(self._tenths(), 1):
-            known = own[np.isfinite(low[own]) & np.isfinite(high[own])]
-            if len(known) == 0:
-                continue
-            inside = (low[known] <= self._actual[known]) & (self._actual[known] <= high[known])
-            share = float(inside.mean())
-            doubt = float(np.sqrt(share * (1 - share) / len(known)))
-            rows.append(self._tenth(tenth, known) | self._bounded(share, doubt, most=1.0))
-        x = names(alt.X, "tenth", f"tenth of the predicted {self._target}, lowest first")
-        y = numbers(alt.Y, "mean", "share inside", form="%")
-        asked = percent(DEFAULT_COVERAGE)
-        return chart(
-            "coverage_by_tenth",
-            f"Truths inside their {asked} interval",
-            f"The share of rows whose truth lies in its interval, ± one standard error, by tenth "
-            f"of the predictions. The dashed line is the {asked} that was asked for.",
-            [level(DEFAULT_COVERAGE), *means(x, y, "low", "high")],
-            rows,
-            self._tenth_columns() | {"mean": "share inside", "error": "±"},
-        )
-
-    def _tenth(self, tenth: int, own: Codes) -> dict[str, Any]:
-        predicted = self._predicted[own]
-        ends = {"from": float(predicted.min()), "to": float(predicted.max())}
-        return {"tenth": tenth, "rows": len(own), **ends}
-
-    def _tenth_columns(self) -> dict[str, str]:
-        return {"tenth": "tenth", "from": "predicted from", "to": "to", "rows": "rows"}
-
-    def _bounded(self, mean: float, doubt: float, most: float = np.inf) -> dict[str, float]:
-        ends = {"low": max(0.0, mean - doubt), "high": min(most, mean + doubt)}
-        return {"mean": mean, "error": doubt, **ends}
-
     def _y(self, field: str) -> Any:
         """Most errors, on both sides of 0. The largest would press all others onto one line."""
         low, high = np.quantile(self._away, MOST_AWAY).tolist()
@@ -202,7 +141,9 @@ class _Numbers:
             field,
             f"predicted minus actual, {self._unit}",
             form=form_of(self._away),
-            domain=(min(low, 0.0), max(high, 0.0)) if low < high else None,
+            domain=(min(low, 0.0), max(high, 0.0))
+            if np.isfinite([low, high]).all() and low < high
+            else None,
         )
 
     def _away_by(self, name: str, cells: Cells) -> Chart:
@@ -280,7 +221,11 @@ class _Numbers:
         layer = dots(
             x,
             y,
-            color=alt.Color("way:N", sort=["predicted too high", "predicted too low"]),
+            color=alt.Color(
+                "way:N",
+                sort=["predicted too high", "predicted too low"],
+                legend=alt.Legend(symbolType="circle", symbolStrokeWidth=0),
+            ),
             size=alt.Size(
                 "size:Q",
                 scale=alt.Scale(domain=[0, most], range=[2, 120], clamp=True),
