@@ -15,6 +15,7 @@ NAMES = (
     "load",
     "serving",
     "floods",
+    "watchers",
     "rivals",
     "classes",
     "honesty",

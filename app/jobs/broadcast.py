@@ -32,7 +32,8 @@ LIFETIME = 600.0  # s
 RETRY = format_sse_event(retry=1_000)  # ms until a client reconnects
 MOST_WATCHERS = 500  # of one process, which takes up to 2,000 connections
 KEPT = 32  # messages of a job
-BLOCK = 50  # messages read at a time: 10,000 epochs at most
+POLLED = 200  # messages that the reader takes at a time, of all jobs
+REPLAYED = 20  # messages that a watcher holds, which are 4,000 epochs at most
 REPLAYS_AT_A_TIME = 2
 
 
@@ -111,7 +112,7 @@ class Broadcast:
                 found = channel.after(seen)
                 if found is None:
                     try:
-                        found = await self._read({job_id: seen}, self._replaying)
+                        found = await self._read({job_id: seen}, REPLAYED, self._replaying)
                     except SQLAlchemyError as error:
                         logger.warning("a stream of events ends: %s", error)
                         return
@@ -142,7 +143,7 @@ class Broadcast:
         while self._channels:
             seen = {job_id: channel.last for job_id, channel in self._channels.items()}
             try:
-                found = await self._read(seen, self._reading)
+                found = await self._read(seen, POLLED, self._reading)
             except SQLAlchemyError as error:
                 if not is_away:
                     logger.warning("streams of events wait for the database: %s", error)
@@ -152,12 +153,14 @@ class Broadcast:
             for message in found:
                 if message.job_id in self._channels:
                     self._channels[message.job_id].add(message)
-            if len(found) < BLOCK:
+            if len(found) < POLLED:
                 await asyncio.sleep(POLL_INTERVAL)
 
-    async def _read(self, seen: Mapping[str, int], limiter: CapacityLimiter) -> list[Message]:
+    async def _read(
+        self, seen: Mapping[str, int], limit: int, limiter: CapacityLimiter
+    ) -> list[Message]:
         def read() -> list[Message]:
             with self._database.reading() as session:
-                return messages.read(session, seen, BLOCK)
+                return messages.read(session, seen, limit)
 
         return await to_thread.run_sync(read, limiter=limiter)

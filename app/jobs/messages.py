@@ -6,12 +6,12 @@ history only refers to, so that a reader needs no other request to draw them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi.sse import format_sse_event
+from pydantic_core import to_json
 from sqlalchemy import Integer, String, column, select, values
 from sqlalchemy.orm import Session
 
@@ -67,7 +67,8 @@ def _message(event: Event, epochs: Mapping[Place, Sequence[Row]]) -> Message:
             for row in epochs.get((event.job_id, data["shard"], span["fold"]), ())
             if span["first"] <= row["epoch"] <= span["last"]
         ]
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    # In ASCII, because some clients take U+2028 for the end of a line.
+    text = to_json(data, inf_nan_mode="null", ensure_ascii=True).decode()
     return Message(
         event.job_id,
         event.sequence,
