@@ -18,23 +18,28 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from models.artifacts import EarlierModel
 from models.data.design import Design, complete_spec, load_design
 from models.data.features import select
-from models.data.folds import FoldRows, split_rows
+from models.data.folds import FoldRows, roles_of, split_rows
 from models.data.preprocessing import trainable_rows
+from models.data.roles import write_roles
 from models.epochs import FoldEpoch
 from models.evaluation.blend import blend
 from models.evaluation.scores import OutOfFold, refine
 from models.export.served import ServedModel, predict
+from models.export.weights import weights_file
 from models.objectives import objective_of
 from models.objectives.metrics import Metrics
 from models.objectives.trained import learning_of
 from models.planning.resolve import resolve
+from models.planning.review.started import find_roles
 from models.spec import TrainingSpec
 from models.tables.arrays import as_levels, as_numbers, encode
 from models.tables.profile import Profile
 from models.tables.stored import ingest
 from models.tables.table import Limits, read_table
+from models.training.earlier import read_networks
 from models.training.engine import TrainedPopulation
 from models.training.progress import Course, MemberEpoch, Monitor
 from models.training.runs import train_many
@@ -52,6 +57,7 @@ class Run:
     epochs : of each fold, the mean over its members; of a blend none
     """
 
+    frame: pd.DataFrame
     spec: TrainingSpec
     design: Design
     folds: list[FoldRows]
@@ -169,12 +175,20 @@ class Lab:
         (run,) = self.train_together(frame, [spec])
         return run
 
-    def train_together(self, frame: pd.DataFrame, specs: Sequence[Mapping[str, Any]]) -> list[Run]:
-        """Train specs of one table that lay the same folds, as populations."""
+    def train_together(
+        self,
+        frame: pd.DataFrame,
+        specs: Sequence[Mapping[str, Any]],
+        start: Run | None = None,
+    ) -> list[Run]:
+        """Train specs of one table that lay the same folds, as populations; from the networks of
+        `start`, a run of one such network, if it is given."""
         resolved = [self.resolve(frame, **spec) for spec in specs]
         _, parquet, profile = self._stored(frame)
         design, _ = load_design(parquet, resolved[0], select(resolved[0], profile))
-        laid = split_rows(resolved[0], design.target, design.fold_column)
+        earlier = None if start is None else self._earlier(start)
+        roles = None if earlier is None else find_roles(earlier, parquet).of[design.rows]
+        laid = split_rows(resolved[0], design.target, design.fold_column, roles)
         folds = [trainable_rows(resolved[0].preprocessing, design, fold) for fold in laid]
         trials = [spec.trials() for spec in resolved]
         monitor = _Epochs()
@@ -185,13 +199,14 @@ class Lab:
             device=torch.device("cpu"),
             monitor=monitor,
             cores=self.cores,
+            earlier=() if earlier is None else read_networks(earlier.weights, 1) * len(resolved),
         )
         runs, first = [], 0
         for spec, own in zip(resolved, trials, strict=True):
             populations = trained[first : first + len(own)]
             served, _ = blend(spec, populations, design, folds)
             epochs = monitor.of_trial(first) if spec.members is None else []
-            runs.append(Run(spec, design, folds, populations, epochs, served))
+            runs.append(Run(frame, spec, design, folds, populations, epochs, served))
             first += len(own)
         return runs
 
@@ -201,6 +216,15 @@ class Lab:
         given = TrainingSpec.model_validate({"effort": "quick", **spec})
         found = resolve(given, profile)
         return found if objective_of(found).is_complete(found) else complete_spec(parquet, found)
+
+    def _earlier(self, run: Run) -> EarlierModel:
+        """A run as a model to start from."""
+        _, parquet, profile = self._stored(run.frame)
+        weights, roles = parquet.with_suffix(".safetensors"), parquet.with_suffix(".roles.parquet")
+        weights.write_bytes(weights_file(run.served, run.design, [0]))
+        write_roles(roles_of(run.folds, run.design.rows, profile.rows), roles)
+        columns = (*run.spec.features.kinds, run.spec.target)
+        return EarlierModel("the earlier run", columns, True, weights, roles, parquet)
 
     def _stored(self, frame: pd.DataFrame) -> tuple[pd.DataFrame, Path, Profile]:
         """The frame written as a CSV and read as an upload."""
