@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from models.objectives.base import Codes, Vector
 from models.spec import TrainingSpec
+from models.tables.wording import moment_text
 
 # Points of one drawing. More would be one blot, and a large file.
 MOST_POINTS = 800
@@ -21,12 +22,21 @@ WORST = 20
 
 @dataclass(frozen=True)
 class Cells:
-    """A column of n rows: (n,) numbers with NaN, or (n,) objects: levels, or moments as dates in
-    text, None for a missing cell."""
+    """A column of n rows: (n,) numbers, moments in seconds since 1970, or levels as objects."""
 
     name: str
     kind: Literal["number", "moment", "level"]
     values: NDArray[Any]
+
+    def said(self, places: Codes) -> list[Any]:
+        """Numbers, or dates and levels in text; None for a missing cell."""
+        cells: list[Any] = self.values[places].tolist()
+        if self.kind == "level":
+            return cells
+        known = [None if cell != cell else cell for cell in cells]
+        if self.kind == "number":
+            return known
+        return [None if cell is None else moment_text(cell) for cell in known]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from models.export.served import ServedModel
 from models.objectives.charted import Cells, Charted
 from models.spec import TrainingSpec
 from models.tables.profile import Profile
-from models.tables.wording import moment_text
 
 # Columns whose errors are drawn.
 IMPORTANT = 3
@@ -54,15 +53,12 @@ class Run:
         design = self.design
         if name in design.numeric:
             place = design.numeric.index(name)
+            is_moment = design.numeric_kinds[place] == "datetime"
             numbers = design.numbers[rows, place]
-            if design.numeric_kinds[place] == "numeric":
-                return Cells(name, "number", numbers)
-            moments = [None if np.isnan(cell) else moment_text(cell) for cell in numbers.tolist()]
-            return Cells(name, "moment", np.array(moments, object))
+            return Cells(name, "moment" if is_moment else "number", numbers)
         [place] = (i for i, known in enumerate(design.categorical) if known.name == name)
-        levels = [*design.categorical[place].levels, None]  # an unknown one
-        words = [levels[code] for code in design.codes[rows, place].tolist()]
-        return Cells(name, "level", np.array(words, object))
+        levels = np.array([*design.categorical[place].levels, None], object)  # an unknown one
+        return Cells(name, "level", levels[design.codes[rows, place]])
 
     @cached_property
     def charted(self) -> Charted:

@@ -52,6 +52,7 @@ def _said(values: np.ndarray) -> list[str]:
 
 
 def _cells(cells: Cells) -> list[str]:
+    found = cells.said(np.arange(len(cells.values)))
     if cells.kind == "number":
-        return [cell(None if own != own else own) for own in cells.values.tolist()]
-    return [MISSING if own is None else one_line(own, 32) for own in cells.values.tolist()]
+        return [cell(own) for own in found]
+    return [MISSING if own is None else one_line(own, 32) for own in found]

@@ -72,10 +72,14 @@ class _Numbers:
         if self._of.places is not None:
             yield self._map(self._of.places)
 
-    def _points(self, fields: Mapping[str, Vector]) -> list[dict[str, Any]]:
+    def _points(self, fields: Mapping[str, Vector | Cells]) -> list[dict[str, Any]]:
         """A row of data for each row that is drawn."""
         places = self._of.sampled
-        rows = zip(*(values[places].tolist() for values in fields.values()), strict=True)
+        columns = (
+            own.said(places) if isinstance(own, Cells) else own[places].tolist()
+            for own in fields.values()
+        )
+        rows = zip(*columns, strict=True)
         return [
             {"row": int(row), "label": self._label(place), **dict(zip(fields, values, strict=True))}
             for place, row, values in zip(places, self._of.rows[places], rows, strict=True)
@@ -149,9 +153,7 @@ class _Numbers:
     def _away_by(self, name: str, cells: Cells) -> Chart:
         title = one_line(cells.name, 40)
         rows = [
-            row
-            for row in self._points({"at": cells.values, "away": self._away})
-            if row["at"] is not None and row["at"] == row["at"]
+            row for row in self._points({"at": cells, "away": self._away}) if row["at"] is not None
         ]
         x = self._across(cells, title)
         return chart(
@@ -174,15 +176,21 @@ class _Numbers:
 
     def _away_by_level(self, name: str, cells: Cells) -> Chart:
         title = one_line(cells.name, 40)
-        said = np.array([MISSING if cell is None else one_line(cell, 24) for cell in cells.values])
-        levels, counts = np.unique(said, return_counts=True)
+        shown = {
+            cell: MISSING if cell is None else one_line(cell, 24)
+            for cell in sorted({*cells.values}, key=str)
+        }
+        levels = list(dict.fromkeys(shown.values()))
+        places = {cell: levels.index(text) for cell, text in shown.items()}
+        codes = np.array([places[cell] for cell in cells.values])
+        counts = np.bincount(codes)
         rows = []
         for place in np.argsort(-counts, kind="stable")[:MOST_LEVELS]:
-            own = said == levels[place]
+            own = codes == place
             low, middle, high = np.quantile(self._away[own], QUARTILES).tolist()
             rows.append(
                 {
-                    "level": str(levels[place]),
+                    "level": levels[place],
                     "rows": int(counts[place]),
                     "low": low,
                     "middle": middle,
