@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import exists, insert, select
+from sqlalchemy import exists, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.ids import new_id
@@ -75,12 +75,21 @@ def is_due(session: Session) -> bool:
 
 
 def claim(session: Session, limit: int) -> list[Attempt]:
-    """Begin an attempt of each message that is due, the longest waiting first."""
+    """Begin an attempt of messages that are due: the longest waiting first, one of each webhook, so
+    that a slow receiver with many does not keep the others waiting."""
+    turn = func.row_number().over(
+        partition_by=WebhookDelivery.webhook_id,
+        order_by=[WebhookDelivery.due_at, WebhookDelivery.id],
+    )
+    is_due = WebhookDelivery.due_at <= database_now()
+    in_turn = select(WebhookDelivery.id, WebhookDelivery.due_at, turn.label("turn")).where(is_due)
+    first = in_turn.subquery()
+    wanted = select(first.c.id).where(first.c.turn == 1).order_by(first.c.due_at).limit(limit)
+    ids = session.scalars(wanted).all()
+    # Of two workers, one gets the row.
     due = session.scalars(
         select(WebhookDelivery)
-        .where(WebhookDelivery.due_at <= database_now())
-        .order_by(WebhookDelivery.due_at)
-        .limit(limit)
+        .where(WebhookDelivery.id.in_(ids), is_due)
         .with_for_update(skip_locked=True)
     ).all()
     return [*_begun(session, due)]
@@ -111,6 +120,8 @@ def record(session: Session, attempt: Attempt, error: str | None) -> None:
         webhook.error = error and error[:LONGEST_ERROR]
         if error is None:
             webhook.delivered_at = database_now()
+    if error is not None:
+        _postpone(session, delivery.webhook_id)
     if error is not None and attempt.number <= len(BACKOFF):
         delivery.due_at = database_now(BACKOFF[attempt.number - 1])
         return
@@ -123,3 +134,14 @@ def record(session: Session, attempt: Attempt, error: str | None) -> None:
             error,
         )
     session.delete(delivery)
+
+
+def _postpone(session: Session, webhook_id: str) -> None:
+    """Whatever else waits for a receiver that has failed."""
+    soon = database_now(BACKOFF[0])
+    session.execute(
+        update(WebhookDelivery)
+        .where(WebhookDelivery.webhook_id == webhook_id, WebhookDelivery.due_at < soon)
+        .values(due_at=soon)
+        .execution_options(synchronize_session=False)
+    )

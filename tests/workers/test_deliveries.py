@@ -190,6 +190,25 @@ def test_a_worker_that_is_killed_loses_no_message(database: Database, receiver: 
     assert waiting(database) == []
 
 
+def test_a_receiver_that_fails_does_not_keep_others_waiting(
+    database: Database, receiver: Receiver
+) -> None:
+    add_webhook(database, "https://no-such-host.invalid/")
+    for _ in range(5):
+        fail_a_job(database)
+    add_webhook(database, receiver.url)
+    job_id = fail_a_job(database)
+    with database.writing() as session:
+        claimed = outbox.claim(session, 8)
+    assert len({attempt.url for attempt in claimed}) == len(claimed) == 2
+    let_time_pass(database)
+    send(database)  # one of six fails, and the others of its webhook wait
+    attempts = [delivery.attempt for delivery in waiting(database)]
+    assert (len(attempts), sum(attempts)) == (6, 1 + 1)
+    [(_, body)] = receiver.got
+    assert json.loads(body)["data"]["id"] == job_id
+
+
 def test_a_message_is_dropped_after_the_last_attempt(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
