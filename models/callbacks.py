@@ -45,7 +45,7 @@ class Callbacks(Protocol):
         """Whole checkpoints of earlier attempts, newest first."""
 
     def earlier_epochs(self) -> list[FoldEpoch]:
-        """What was reported up to the checkpoint that was given last."""
+        """Those that the checkpoint given last holds: since the one before."""
 
 
 class CallbackMonitor(Monitor):

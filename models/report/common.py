@@ -15,6 +15,7 @@ from models.report.run import Run
 # Epochs of one fold in a drawing, besides the best.
 MOST_EPOCHS = 120
 MOST_COLUMNS = 15
+RESUMED = " The run was resumed; the job's metrics have the epochs before that."
 
 
 def against_baselines(run: Run) -> Iterator[Chart]:
@@ -77,7 +78,9 @@ def learning_curves(run: Run) -> Iterator[Chart]:
         "learning_curves",
         "Loss by epoch",
         "Solid on the fold's scored rows, dotted on its training rows, dropout included, the mean "
-        "over its networks" + ("; a dot marks the best epoch." if best else " of one kind."),
+        "over its networks"
+        + ("; a dot marks the best epoch." if best else " of one kind.")
+        + (RESUMED if min(row.epoch for row in run.epochs) > 1 else ""),
         [
             base().mark_line(style="curve").encode(x=x, y=y, color=color),
             base().mark_line(style="faint").encode(x=x, y=trained, color=color),

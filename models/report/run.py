@@ -32,7 +32,8 @@ class Names:
 
 @dataclass(frozen=True)
 class Run:
-    """A run that has a model. epochs: of all attempts, those that are shown."""
+    """A run that has a model. epochs: of this attempt, and of the checkpoint that it
+    resumed from."""
 
     names: Names
     spec: TrainingSpec

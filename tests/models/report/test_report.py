@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -29,6 +29,7 @@ from models.figures import deviation, number, percent
 from models.objectives import OBJECTIVES, REGRESSION
 from models.objectives.trained import LEARNING
 from models.planning.review import SpecWarning
+from models.report.common import learning_curves
 from models.report.report import write_report
 from models.report.run import Names, Run
 from models.training.progress import MemberEpoch, Monitor
@@ -197,6 +198,13 @@ def test_the_charts_of_numbers(run: Run, page: str) -> None:
     inside = found["Truths inside their 90\xa0% interval"][1:]
     assert sum(int(row[3]) for row in inside) == run.result["intervals"][2]["rows"]
     assert f">row {run.charted.rows[run.charted.worst[0]]}: predicted" in page
+
+
+def test_a_resumed_run_says_that_epochs_are_elsewhere(run: Run, page: str) -> None:
+    assert "The run was resumed" not in page
+    late = replace(run, epochs=[row for row in run.epochs if row.epoch > 2])
+    [curves] = learning_curves(late)
+    assert "The run was resumed" in curves.description
 
 
 @pytest.mark.parametrize("target", ["state", "let"])
