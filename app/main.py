@@ -9,7 +9,6 @@ from importlib.metadata import version
 
 from anyio import CapacityLimiter
 from fastapi import FastAPI
-from fastapi.responses import RedirectResponse
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 
@@ -51,6 +50,9 @@ from app.storage.blobs import Blobs
 from app.storage.database import Database
 from app.webhooks import endpoints as webhooks
 from app.webhooks.schemas import WebhookMessage
+from app.web import ROUTERS as PAGES
+from app.web.assets import Assets
+from app.web.rendering import ASSETS_PATH, problem_page
 from models.machine import usable_cores, usable_memory
 
 PARSED_AT_A_TIME = 1  # uploaded tables: each takes several times its file's size in memory
@@ -104,11 +106,8 @@ def create_app(settings: Settings) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
     )
 
-    @app.get("/", include_in_schema=False)
-    async def _start() -> RedirectResponse:
-        return RedirectResponse(swagger.PATH)
-
     app.state.identify = identify
+    app.state.problem_page = problem_page
     app.state.problem_writers = {open_inference.PREFIX: open_inference.InferenceRoute}
     swagger.add_page(app)
     # The last one added is the outermost.
@@ -134,6 +133,9 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(part.router)
     for part in (jobs, datasets, registry, webhooks):
         app.include_router(part.removal)
+    for router in PAGES:
+        app.include_router(router)
+    app.mount(ASSETS_PATH, Assets())
     complete(
         app,
         ProblemDocument,

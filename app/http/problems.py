@@ -36,6 +36,7 @@ from app.storage.database import DATABASE_AWAY, lacks_tables
 log = logging.getLogger(__name__)
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+API = "/v1/"
 FAULTS_TOLD = 3  # in the detail; `errors` has all of them
 
 
@@ -70,6 +71,10 @@ def _answer(request: Request, document: ProblemDocument, headers: dict[str, str]
         if request.url.path.startswith(f"{prefix}/"):
             answer: Response = writer.write_problem(document, headers)
             return answer
+    # A browser's address line; a page's own route has answered above.
+    if not request.url.path.startswith(API) and "text/html" in request.headers.get("Accept", ""):
+        page: Response = request.app.state.problem_page(document, headers)
+        return page
     body = document.model_dump_json(exclude_none=True)
     return Response(body, document.status, headers, PROBLEM_MEDIA_TYPE)
 

@@ -40,15 +40,15 @@ def put_if_better(
         challenger = repository.get(session, tenant, reference)
         champion = repository.get(session, tenant, than)
     # Between the transactions, because on SQLite reading files inside one can block writers.
-    comparison = _compare(challenger, champion, blobs)
-    if not comparison.is_better and not force:
+    found = comparison(challenger, champion, blobs)
+    if not found.is_better and not force:
         raise Conflict(
             f"'{name}' was not moved: {challenger.id} is not better than {champion.id} by more "
-            f"than chance explains. On the {comparison.rows} rows for which both have out-of-fold "
-            f"predictions, {comparison.metric} is {rounded_text(comparison.challenger, 6)} for "
-            f"{challenger.id} and {rounded_text(comparison.champion, 6)} for {champion.id}. The "
-            f"difference is {rounded_text(comparison.difference, 3)}. It must exceed {Z_95:g} "
-            f"standard errors of {rounded_text(comparison.standard_error, 3)}. `force` moves the "
+            f"than chance explains. On the {found.rows} rows for which both have out-of-fold "
+            f"predictions, {found.metric} is {rounded_text(found.challenger, 6)} for "
+            f"{challenger.id} and {rounded_text(found.champion, 6)} for {champion.id}. The "
+            f"difference is {rounded_text(found.difference, 3)}. It must exceed {Z_95:g} "
+            f"standard errors of {rounded_text(found.standard_error, 3)}. `force` moves the "
             "alias anyway."
         )
     with database.writing() as session:
@@ -60,11 +60,12 @@ def put_if_better(
                 f"{champion.id}. Try again."
             )
         moved = service.put_alias(session, tenant, name, challenger.id, force=force)
-        return moved, repository.version(session, tenant, name), comparison
+        return moved, repository.version(session, tenant, name), found
 
 
-def _compare(challenger: Model, champion: Model, blobs: Blobs) -> Comparison:
-    """Raises Conflict if the two cannot be compared, and ArtifactCorrupt."""
+def comparison(challenger: Model, champion: Model, blobs: Blobs) -> Comparison:
+    """Of their out-of-fold errors, row by row; raises Conflict if the two cannot be compared, and
+    ArtifactCorrupt."""
     pair = f"{challenger.id} and {champion.id} cannot be compared"
     if challenger.id == champion.id:
         raise Conflict(f"{challenger.id} cannot be better than itself.")
@@ -89,14 +90,14 @@ def _compare(challenger: Model, champion: Model, blobs: Blobs) -> Comparison:
             f"{pair}: one was scored on {first}, the other on {second}, which are not equally "
             "hard. Train both with the same folds."
         )
-    comparison = compare(
+    found = compare(
         service.read_file(challenger, blobs, artifacts.OUT_OF_FOLD),
         service.read_file(champion, blobs, artifacts.OUT_OF_FOLD),
         objective.yardstick(ours, theirs),
     )
-    if comparison is None:
+    if found is None:
         raise Conflict(f"{pair}: no row has an out-of-fold prediction from both.")
-    return comparison
+    return found
 
 
 def _folds(manifest: Manifest) -> str:

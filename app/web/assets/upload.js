@@ -1,0 +1,50 @@
+// A CSV that is dropped or chosen goes to POST /v1/datasets, with its progress.
+import { percent } from "./api.js";
+
+const drop = document.querySelector(".drop");
+const file = drop.querySelector("input[type=file]");
+const state = drop.querySelector("[role=status]");
+const bar = drop.querySelector(".bar");
+
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  drop.addEventListener(kind, (event) => {
+    event.preventDefault();
+    drop.classList.toggle("over", kind === "dragover");
+    if (kind === "drop" && event.dataTransfer.files.length) send(event.dataTransfer.files[0]);
+  });
+}
+file.addEventListener("change", () => file.files.length && send(file.files[0]));
+drop.querySelector("button[data-example]")?.addEventListener("click", async (event) => {
+  event.target.disabled = true;
+  const table = await fetch(event.target.dataset.example);
+  send(new File([await table.blob()], "houses.csv"));
+});
+
+function send(table) {
+  const request = new XMLHttpRequest(); // fetch does not tell how far an upload has got
+  const marks = [...drop.querySelectorAll("select[name]")].filter((each) => each.value);
+  const query = marks.map((each) => `&${each.name}=${encodeURIComponent(each.value)}`).join("");
+  request.open("POST", `/v1/datasets?name=${encodeURIComponent(table.name.slice(-200))}${query}`);
+  request.setRequestHeader("Content-Type", "text/csv");
+  request.upload.addEventListener("progress", (event) => {
+    const share = event.total ? event.loaded / event.total : 1;
+    bar.hidden = false;
+    bar.firstElementChild.style.width = percent(share);
+    state.textContent = share < 1 ? `Uploading ${table.name}: ${percent(share)}` : `Reading ${table.name} …`;
+  });
+  request.addEventListener("load", () => {
+    const answer = JSON.parse(request.responseText);
+    if (request.status < 300) return window.location.assign(`/datasets/${answer.id}`);
+    const places = (answer.errors ?? []).slice(0, 5).map((fault) => fault.detail);
+    fail([answer.detail, ...places.filter((place) => !answer.detail.includes(place))].join(" "));
+  });
+  request.addEventListener("error", () => fail("The upload did not arrive. Try again."));
+  request.send(table);
+}
+
+function fail(reason) {
+  bar.hidden = true;
+  state.textContent = reason;
+  state.classList.add("fault");
+  for (const button of drop.querySelectorAll("button")) button.disabled = false;
+}

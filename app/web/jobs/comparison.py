@@ -1,0 +1,67 @@
+"""Jobs side by side: what differs in their specs, and by how much their errors do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from app.errors import Conflict, NotFound
+from app.jobs.schemas import JobOut
+from app.registry import repository as models
+from app.registry.promotion import comparison as compared
+from app.resources import Resources
+from app.web.jobs.listing import UNCOMPARED, flat, setting
+from models.evaluation.comparison import Comparison
+
+
+@dataclass(frozen=True)
+class Side:
+    """A job beside the first.
+
+    difference : how much lower or higher its error is on the same rows; None for the first job, or
+        if the two cannot be compared, which `reason` explains
+    """
+
+    job: JobOut
+    settings: Sequence[str]
+    difference: Comparison | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """fields : dotted names of all settings in which the jobs differ, a row each"""
+
+    fields: Sequence[str]
+    sides: Sequence[Side]
+
+
+def compare(resources: Resources, tenant: str, jobs: Sequence[JobOut]) -> Table:
+    """`jobs`: two or more; the others are compared with the first."""
+    specs = [flat(job.spec) for job in jobs]
+    names = dict.fromkeys(name for spec in specs for name in spec if name not in UNCOMPARED)
+    fields = [name for name in names if len({repr(spec.get(name)) for spec in specs}) > 1]
+    sides = []
+    for job, spec in zip(jobs, specs, strict=True):
+        difference, reason = None, ""
+        if job is not jobs[0]:
+            difference, reason = _difference(resources, tenant, job, jobs[0])
+        sides.append(Side(job, [setting(spec.get(name)) for name in fields], difference, reason))
+    return Table(fields, sides)
+
+
+def _difference(
+    resources: Resources, tenant: str, job: JobOut, first: JobOut
+) -> tuple[Comparison | None, str]:
+    if job.result is None or first.result is None:
+        return None, "one of them has no result"
+    try:
+        with resources.database.reading() as session:
+            pair = [
+                models.get(session, tenant, each.result.model_id)
+                for each in (job, first)
+                if each.result is not None
+            ]
+        return compared(*pair, resources.blobs), ""
+    except (Conflict, NotFound) as error:
+        return None, error.detail
