@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -149,13 +149,6 @@ def first_metric(metrics: Mapping[str, Any]) -> str:
     return next(iter([*known, *metrics]))
 
 
-def metric_names(sides: Iterable[Any]) -> list[str]:
-    """Those that jobs side by side have."""
-    return list(
-        dict.fromkeys(name for side in sides if side.job.result for name in side.job.result.metrics)
-    )
-
-
 def answer(result: Any, target: str) -> str:
     """What a job came to, in one sentence."""
     metrics = result.metrics
@@ -204,7 +197,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "size": size,
     "ago": ago,
     "stamp": stamp,
-    "metric_names": metric_names,
     "answer": answer,
     "words": words,
     "sentence": sentence,

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from app.errors import Conflict, NotFound
 from app.jobs.schemas import JobOut
+from app.registry import promotion
 from app.registry import repository as models
-from app.registry.promotion import comparison as compared
 from app.resources import Resources
 from app.web.jobs.listing import UNCOMPARED, flat, setting
-from models.evaluation.comparison import Comparison
+from models.evaluation.comparison import Z_95, Comparison
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,15 @@ class Side:
     difference: Comparison | None
     reason: str
 
+    @property
+    def verdict(self) -> str:
+        """Whether the difference is more than chance explains."""
+        assert self.difference is not None
+        if self.difference.is_better:
+            return "better"
+        unsure = Z_95 * self.difference.standard_error
+        return "worse" if -self.difference.difference > unsure else "within chance"
+
 
 @dataclass(frozen=True)
 class Table:
@@ -34,6 +43,11 @@ class Table:
 
     fields: Sequence[str]
     sides: Sequence[Side]
+
+    @property
+    def metrics(self) -> list[str]:
+        results = [side.job.result for side in self.sides if side.job.result is not None]
+        return list(dict.fromkeys(name for result in results for name in result.metrics))
 
 
 def compare(resources: Resources, tenant: str, jobs: Sequence[JobOut]) -> Table:
@@ -57,11 +71,8 @@ def _difference(
         return None, "one of them has no result"
     try:
         with resources.database.reading() as session:
-            pair = [
-                models.get(session, tenant, each.result.model_id)
-                for each in (job, first)
-                if each.result is not None
-            ]
-        return compared(*pair, resources.blobs), ""
+            challenger = models.get(session, tenant, job.result.model_id)
+            champion = models.get(session, tenant, first.result.model_id)
+        return promotion.comparison(challenger, champion, resources.blobs), ""
     except (Conflict, NotFound) as error:
         return None, error.detail

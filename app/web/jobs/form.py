@@ -111,9 +111,7 @@ def _field(path: str, label: str) -> Field:
     if "enum" in plain:
         choices = [(value, value.replace("_", " ")) for value in plain["enum"]]
         return Field(path, label, "text", _words(schema), choices)
-    kind = {"integer": "integer", "number": "number", "array": "list"}.get(
-        plain.get("type"), "text"
-    )
+    kind = KINDS.get(str(plain.get("type")), "text")
     if kind == "list" and plain["items"].get("type") == "integer":
         kind = "numbers"
     low = plain.get("minimum", plain.get("exclusiveMinimum"))

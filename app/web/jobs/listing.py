@@ -118,13 +118,12 @@ def page(session: Session, tenant: str, listing: Listing) -> Page:
     first = (listing.page - 1) * listing.limit
     rows = session.execute(query.offset(first).limit(listing.limit)).all()
     jobs = [Listed(*row) for row in rows]
+    known = {name for job in jobs for name in job.metrics or ()}
     fields = _differing([job.spec for job in jobs])
     return Page(
         jobs=[replace(job, differs=_values(job.spec, fields)) for job in jobs],
         fields=fields,
-        metrics=[
-            name for name in SHOWN_METRICS if any(name in (job.metrics or ()) for job in jobs)
-        ],
+        metrics=[name for name in SHOWN_METRICS if name in known],
         count=count,
         has_more=first + len(jobs) < count,
     )

@@ -26,6 +26,7 @@ OrNone = BeforeValidator(lambda given: given or None)
 
 router = APIRouter(prefix="/jobs", route_class=PageRoute, include_in_schema=False)
 
+Id = Annotated[str, Field(pattern=ID_PATTERN)]
 Name = Annotated[str | None, Query(pattern=ID_PATTERN)]
 
 
