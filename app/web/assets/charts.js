@@ -57,7 +57,7 @@ function numbers({ columns, rows }) {
       const cells = (values, name) => values.map((value) => element(name, {}, typeof value === "number" ? figure(value, 6) : String(value ?? "")));
       const body = rows.map((row) => element("tr", {}, ...cells(row, "td")));
       const head = element("thead", {}, element("tr", {}, ...cells(columns, "th")));
-      details.append(element("div", { class: "scroll" }, element("table", {}, head, element("tbody", {}, ...body))));
+      details.append(element("div", { class: "scroll", tabindex: "0" }, element("table", {}, head, element("tbody", {}, ...body))));
     },
     { once: true },
   );

@@ -50,8 +50,10 @@ const handlers = {
     if (["succeeded", "failed", "cancelled"].includes(status)) {
       source.close();
       window.location.reload();
-    } else {
-      stage.textContent = state === "running" ? "Training begins." : "Waiting for a worker.";
+    } else if (state === "running") {
+      stage.textContent = "Training begins.";
+    } else if (attempt) {
+      stage.textContent = "Waiting for a worker to go on.";
     }
   },
   epoch({ epochs, progress }) {

@@ -57,10 +57,9 @@ def test_every_answer_says_what_a_browser_may_do_with_it(client: TestClient) -> 
             [policy] = answer.headers.get_list("Content-Security-Policy")
             assert "default-src 'none'" in policy
             assert "frame-ancestors 'none'" in policy
-            assert ("script-src" in policy) == (path == "/docs" and method == "GET")
+            assert ("script-src" in policy) == (path in ("/", "/docs") and method == "GET")
 
 
 def test_redirects_stay_at_the_host_that_was_asked(client: TestClient) -> None:
-    for path, place in (("/v1/jobs/?limit=1", "/v1/jobs?limit=1"), ("/", "/docs")):
-        answer = client.get(path, follow_redirects=False)
-        assert (answer.status_code, answer.headers["Location"]) == (307, place)
+    answer = client.get("/v1/jobs/?limit=1", follow_redirects=False)
+    assert (answer.status_code, answer.headers["Location"]) == (307, "/v1/jobs?limit=1")

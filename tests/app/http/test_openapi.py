@@ -144,11 +144,6 @@ def test_predictions_are_asked_of_the_newest_model(document: dict[str, Any]) -> 
     assert (model["example"], model["schema"]["default"]) == ("latest", "champion")
 
 
-def test_the_address_alone_leads_to_the_swagger_ui(client: TestClient) -> None:
-    answer = client.get("/", follow_redirects=False)
-    assert (answer.status_code, answer.headers["Location"]) == (307, "/docs")
-
-
 def test_swagger_ui_needs_no_other_server(client: TestClient) -> None:
     page = client.get("/docs")
 
