@@ -34,7 +34,8 @@ function begin() {
   async function check() {
     const mine = ++newest;
     let answer = null, problem = null, message = "";
-    try {
+    if (!spec.target) message = "Choose the column to predict.";
+    else try {
       answer = await call("POST", "/v1/jobs:validate", withoutName(spec));
     } catch (error) {
       problem = error.problem;
