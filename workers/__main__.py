@@ -22,9 +22,10 @@ from app.queue.dispatch import Hints
 from app.settings import Settings
 from app.storage import sweep
 from app.storage.database import DATABASE_AWAY
-from workers import deliveries, dispatcher, reconciler, registration
+from workers import deliveries, dispatcher, lessons, reconciler, registration
 from workers.deliveries import Deliveries
 from workers.dispatcher import Dispatcher
+from workers.lessons import LessonRunner
 from workers.outages import reason, repeat
 from workers.process import Child, keep_imported
 from workers.reconciler import Reconciler
@@ -60,6 +61,7 @@ def main() -> None:
     repeat(workplace.sweep, sweep.INTERVAL, stopping)
     sender = Deliveries(workplace.database, allow_private=settings.webhook_allow_private)
     repeat(sender.send_due, deliveries.INTERVAL, stopping)
+    repeat(LessonRunner(workplace).run_next, lessons.INTERVAL, stopping)
     repeat(Dispatcher(workplace.database, hints, slots).send_due, dispatcher.INTERVAL, stopping)
 
     logger.info("worker %s: %d × %s", workplace.owner, slots.count, slots.device)

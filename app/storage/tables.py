@@ -15,6 +15,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     String,
+    Text,
     UniqueConstraint,
     false,
 )
@@ -210,6 +211,29 @@ class Event(TenantRow):
     sequence: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     kind: Mapped[str] = mapped_column(String(32))
     data: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime] = mapped_column(insert_default=database_now())
+
+
+class LessonRun(ListedRow):
+    """A run of a lesson, see `app.lessons.runs`. `owner` and `attempt` are its fence.
+
+    outcome : what the lesson reports, once it has succeeded
+    """
+
+    __tablename__ = "lesson_runs"
+    __table_args__ = (
+        Index("ix_lesson_runs_tenant_id", "tenant", "id"),
+        Index("ix_lesson_runs_state", "state"),
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    lesson: Mapped[str] = mapped_column(String(64))
+    state: Mapped[State] = mapped_column(StateColumn)
+    attempt: Mapped[int] = mapped_column(default=0)
+    owner: Mapped[str | None] = mapped_column(String(40))
+    lease_until: Mapped[datetime | None]
+    outcome: Mapped[dict[str, Any] | None]
+    error: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(insert_default=database_now())
 
 
