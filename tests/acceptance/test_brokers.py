@@ -19,7 +19,7 @@ from worker_process import START_SECONDS
 from app.queue.config import QUEUE, RUN_SHARD, sender_celery
 from app.settings import Settings
 
-HOSTILE_MESSAGES = int(os.environ.get("HOSTILE_MESSAGES", "300"))
+HOSTILE_MESSAGES = int(os.environ.get("HOSTILE_MESSAGES", "100"))
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(400 + HOSTILE_MESSAGES)]
 

@@ -142,6 +142,7 @@ def thaw(worker: WorkerProcess, children: list[int]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("settings", ["postgresql and redis"], indirect=True)
 def test_a_frozen_worker_comes_back_too_late(stack: Stack, tmp_path: Any) -> None:
     """Its lease runs out; what it writes when it wakes up is refused."""
     job_id = stack.submit(LONG)

@@ -46,6 +46,7 @@ def shards(stack: Stack, job_id: str) -> Sequence[Shard]:
         return shards_of(session, job_id)
 
 
+@pytest.mark.parametrize("settings", ["postgresql and redis"], indirect=True)
 def test_workers_killed_at_random(stack: Stack) -> None:
     chance = random.Random(0)
     job_id = enqueue(stack)
