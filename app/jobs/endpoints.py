@@ -260,6 +260,27 @@ def retry_job(
     return _announced(submitted, resources, background, response)
 
 
+@router.post(
+    "/{job_id}/reproduce",
+    summary="Train a job's model again and compare",
+    status_code=202,
+    responses=problems(*PLAN_PROBLEMS, *KEY_PROBLEMS, Conflict),
+)
+def reproduce_job(
+    resources: ResourcesDep,
+    principal: PrincipalDep,
+    job_id: JobId,
+    response: Response,
+    background: BackgroundTasks,
+    idempotency_key: IdempotencyKeyHeader = None,
+) -> JobOut:
+    """Submits a new job with the same spec, seed and table. Its result says in `reproduction`
+    whether every number is equal to the last bit, and if not, which are not and whether versions,
+    device or threads differ. 409 if the job has no result."""
+    submitted = service.reproduce(resources, principal.tenant, job_id, idempotency_key)
+    return _announced(submitted, resources, background, response)
+
+
 @removal.delete(
     "/{job_id}",
     summary="Delete a job",

@@ -24,7 +24,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import TYPE_PREFIX, Conflict, ProblemDocument
 from app.ids import new_id
-from app.jobs import history, starts
+from app.jobs import history, reproduction, starts
 from app.jobs.attempts import LEASE, Fence
 from app.jobs.starts import Start
 from app.registry import history as alias_history
@@ -71,10 +71,12 @@ def enqueue(
     spec: dict[str, Any],
     target: str,
     shards: Sequence[dict[str, Any]] = (),
+    reproduces: str | None = None,
 ) -> str:
     """Insert a queued job and its shards; returns the job's id. Send the hint after the commit.
 
-    `shards`: the spec of each; by default one shard with the job's spec.
+    `shards`: the spec of each; by default one shard with the job's spec. `reproduces`: the job
+    that it trains again.
     """
     # Plain inserts, because the ORM takes three times as long and clients queue for this.
     connection = session.connection()
@@ -90,6 +92,7 @@ def enqueue(
             "target": target,
             "spec": spec,
             "status": State.QUEUED,
+            "reproduces": reproduces,
         },
     )
     connection.execute(
@@ -205,6 +208,9 @@ def succeed(
     if session.scalar(first.returning(Alias.name)) is not None:
         alias_history.record(session, model.tenant, CHAMPION, model.id)
     shard.result = {"model_id": model.id, **result}
+    if job.reproduces is not None:
+        found = reproduction.compare(session, job, shard.result, artifacts)
+        shard.result = {**shard.result, "reproduction": found}
     history.append(session, shard, history.results(shard.result))
     _move(session, shard, State.SUCCEEDED)
     return model.id

@@ -131,6 +131,20 @@ class CalibrationOut(_Part):
     after: Metrics
 
 
+class ReproductionOut(BaseModel):
+    """A job beside the one that it trained again."""
+
+    of: str = Field(description="The other job's id.")
+    equal: bool | None = Field(
+        description="Whether every number is equal, to the last bit; null if the other job was "
+        "deleted in the meantime."
+    )
+    differs: list[str] = Field(description="What is not equal.")
+    surroundings: list[str] = Field(
+        description="Parts of the receipt that are not equal, and may be why."
+    )
+
+
 class BaselineOut(_Part):
     """A simple model on the same folds, or why there is none."""
 
@@ -293,4 +307,7 @@ class ResultOut(BaseModel):
     )
     diagnosis: list[FindingOut]
     seconds: dict[str, float]
+    reproduction: ReproductionOut | None = Field(
+        default=None, exclude_if=is_none, description="Of a job that reproduces another."
+    )
     receipt: dict[str, Any] = Field(description="What is needed to train the same model again.")

@@ -177,6 +177,22 @@ def retry(resources: Resources, tenant: str, job_id: str, key: str | None) -> Su
     return _enqueue(database, settings, tenant, old.name, found, key, request)
 
 
+def reproduce(resources: Resources, tenant: str, job_id: str, key: str | None) -> Submitted:
+    """Queue a job that trains another's model again and compares every number; raises as `submit`
+    does, and Conflict if there is nothing to compare with."""
+    database, settings = resources.database, resources.settings
+    with database.reading() as session:
+        old, _ = repository.get(session, tenant, job_id)
+        request = idempotency.fingerprint("POST /v1/jobs/{job_id}/reproduce", old.id)
+        known = idempotency.recall(session, tenant, key, request)
+        if known is not None:
+            return _repeated(session, tenant, known, key)
+    if old.result is None:
+        raise Conflict(f"Job {old.id} is {old.status} and has no numbers to reproduce.")
+    found = plan(resources, tenant, old.dataset_id, _stored_spec(old))
+    return _enqueue(database, settings, tenant, old.name, found, key, request, reproduces=old.id)
+
+
 def cancel(session: Session, tenant: str, job_id: str, *, keep_best: bool) -> JobRow:
     """Cancel a queued job, or ask the worker of a running one; raises Conflict if finished."""
     row = repository.get(session, tenant, job_id)
@@ -291,6 +307,8 @@ def _enqueue(
     found: Plan,
     key: str | None,
     request: str,
+    *,
+    reproduces: str | None = None,
 ) -> Submitted:
     document = found.spec.model_dump(mode="json")
     with database.writing() as session:
@@ -310,6 +328,7 @@ def _enqueue(
                 dataset_id=found.dataset.id,
                 spec=document,
                 target=found.spec.target,
+                reproduces=reproduces,
             )
 
         job_id = idempotency.once(session, tenant, key, request, create)

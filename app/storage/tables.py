@@ -126,7 +126,10 @@ class Dataset(ListedRow):
 
 
 class Job(ListedRow):
-    """A submitted spec and its outcome."""
+    """A submitted spec and its outcome.
+
+    reproduces : the id of the job that it trains again; no foreign key, for that may be deleted
+    """
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -143,6 +146,7 @@ class Job(ListedRow):
     cancel_requested_at: Mapped[datetime | None]
     # Whether the cancelled run ends with a model of the best weights so far.
     keep_best: Mapped[bool] = mapped_column(default=False, server_default=false())
+    reproduces: Mapped[str | None] = mapped_column(String(40))
     error: Mapped[dict[str, Any] | None]
     result: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = mapped_column(insert_default=database_now())

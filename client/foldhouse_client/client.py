@@ -131,6 +131,10 @@ class Foldhouse:
         """Submit a new job with the same spec on the same table."""
         return self._json("POST", f"/v1/jobs/{job_id}/retry")
 
+    def reproduce(self, job_id: str) -> Json:
+        """Submit a new job that trains the same model again; its result has `reproduction`."""
+        return self._json("POST", f"/v1/jobs/{job_id}/reproduce")
+
     def delete_job(self, job_id: str) -> None:
         """Delete a finished job with its metrics, its files and its model."""
         self._send("DELETE", f"/v1/jobs/{job_id}")
