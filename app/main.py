@@ -48,11 +48,11 @@ from app.resources import Resources
 from app.settings import Settings
 from app.storage.blobs import Blobs
 from app.storage.database import Database
-from app.webhooks import endpoints as webhooks
-from app.webhooks.schemas import WebhookMessage
 from app.web import ROUTERS as PAGES
 from app.web.assets import Assets
 from app.web.rendering import ASSETS_PATH, problem_page
+from app.webhooks import endpoints as webhooks
+from app.webhooks.schemas import WebhookMessage
 from models.machine import usable_cores, usable_memory
 
 PARSED_AT_A_TIME = 1  # uploaded tables: each takes several times its file's size in memory

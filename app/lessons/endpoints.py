@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from app.errors import (
     IdempotencyMismatch,
@@ -18,7 +18,7 @@ from app.errors import (
 from app.http.bodies import DocumentRoute
 from app.http.deps import PrincipalDep, ResourcesDep
 from app.http.openapi import problems
-from app.http.parameters import ID_PATTERN, IdempotencyKeyHeader
+from app.http.parameters import IdempotencyKeyHeader, name_path
 from app.lessons import runs
 from app.lessons.schemas import LessonList, LessonOut, LessonRunOut
 from app.storage import idempotency
@@ -54,7 +54,7 @@ def list_lessons(
 def run_lesson(
     resources: ResourcesDep,
     principal: PrincipalDep,
-    name: Annotated[str, Path(pattern=ID_PATTERN, examples=["xor"])],
+    name: Annotated[str, name_path("xor", "A lesson's name.")],
     response: Response,
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> LessonRunOut:
@@ -85,7 +85,7 @@ def run_lesson(
 def show_lesson_run(
     resources: ResourcesDep,
     principal: PrincipalDep,
-    run_id: Annotated[str, Path(pattern=ID_PATTERN)],
+    run_id: Annotated[str, name_path("latest", "A run's id, or `latest`.")],
 ) -> LessonRunOut:
     """Its state, and once it has succeeded the outcome: what the lesson claims, and whether its
     numbers bear it out. The newest hundred runs are kept."""

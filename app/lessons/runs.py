@@ -13,6 +13,7 @@ from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound, TooManyQueued
+from app.http.parameters import LATEST
 from app.ids import new_id
 from app.storage.database import database_now
 from app.storage.tables import FINISHED, LessonRun, State
@@ -60,9 +61,13 @@ def begin(session: Session, tenant: str, lesson: str) -> LessonRun:
 
 
 def get(session: Session, tenant: str, run_id: str) -> LessonRun:
-    """Raises NotFound."""
-    run = session.get(LessonRun, run_id)
-    if run is None or run.tenant != tenant:
+    """A run by its id, or the newest for `latest`; raises NotFound."""
+    query = select(LessonRun).where(LessonRun.tenant == tenant)
+    if run_id == LATEST:
+        run = session.scalar(query.order_by(LessonRun.id.desc()).limit(1))
+    else:
+        run = session.scalar(query.where(LessonRun.id == run_id))
+    if run is None:
         raise NotFound(f"There is no run {run_id} of a lesson.")
     return run
 

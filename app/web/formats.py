@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import BaseModel
+
+from models import figures
 from models.objectives import OBJECTIVES
 
 DASH = "–"
@@ -27,58 +30,22 @@ HEADLINES = [name for objective in OBJECTIVES.values() for name in objective.hea
 SHARES = ("mape", "accuracy", "balanced_accuracy")
 
 
-def figure(value: float | None, digits: int = 4) -> str:
-    """`180,796`, `0.1237`, `3.1e-07`; a dash for none.
-
-    >>> figure(180796.06), figure(0.12374), figure(0.00000031), figure(None)
-    ('180,796', '0.1237', '3.1e-07', '–')
-    """
-    if value is None or not math.isfinite(value):
-        return DASH
-    if isinstance(value, int) or (value.is_integer() and abs(value) < 1e15):
-        return f"{int(value):,}"
-    size = abs(value)
-    if size >= 10 ** (digits - 1):
-        return f"{value:,.0f}"
-    return f"{value:.{digits}g}" if size >= 1e-4 else f"{value:.2g}"
+def percent(share: float | None, error: float | None = None) -> str:
+    return DASH if share is None else figures.percent(share, error)
 
 
-def plus_minus(value: float | None, error: float | None) -> str:
-    """A number with its standard error, both to the error's second digit.
-
-    >>> plus_minus(0.11849, 0.00563), plus_minus(23029.9, 1469.3), plus_minus(0.5, None)
-    ('0.1185 ± 0.0056', '23,000 ± 1,500', '0.5')
-    """
-    if value is None or error is None or not math.isfinite(error) or error <= 0:
-        return figure(value)
-    places = 1 - math.floor(math.log10(error))
-    if places > 6:
-        return f"{figure(value)} ± {figure(error, 2)}"
-    shown = max(0, places)
-    return f"{round(value, places):,.{shown}f} ± {round(error, places):,.{shown}f}"
-
-
-def percent(share: float | None, digits: int = 1) -> str:
-    """
-    >>> percent(0.0788), percent(0.9010), percent(None)
-    ('7.9 %', '90.1 %', '–')
-    """
-    return DASH if share is None or not math.isfinite(share) else f"{100 * share:.{digits}f} %"
+def with_error(value: float | None, error: float | None) -> str:
+    """A number and its standard error."""
+    return figures.number(value) + (figures.deviation(error) if value is not None else "")
 
 
 def metric(name: str) -> str:
     return METRICS.get(name, name.replace("_", " "))
 
 
-def metric_value(value: float | None, name: str) -> str:
-    return percent(value) if name in SHARES else figure(value)
-
-
-def metric_pair(value: float | None, error: float | None, name: str) -> str:
-    """With its standard error; shares in per cent."""
-    if name in SHARES and value is not None and error is not None:
-        return f"{100 * value:.1f} ± {100 * error:.1f} %"
-    return plus_minus(value, error)
+def metric_value(value: float | None, name: str, error: float | None = None) -> str:
+    """With its standard error, if there is one; shares in per cent."""
+    return percent(value, error) if name in SHARES else with_error(value, error)
 
 
 def seconds(value: float | None) -> str:
@@ -149,15 +116,10 @@ def first_metric(metrics: Mapping[str, Any]) -> str:
     return next(iter([*known, *metrics]))
 
 
-def answer(result: Any, target: str) -> str:
-    """What a job came to, in one sentence."""
-    metrics = result.metrics
-    if metrics.get("mape") is not None and metrics.get("mae") is not None:
-        return f"Off by {percent(metrics['mape'])} on average, or {figure(metrics['mae'])}."
-    if metrics.get("accuracy") is not None:
-        return f"Right in {percent(metrics['accuracy'])} of rows."
-    name = first_metric(metrics)
-    return f"{metric(name)} {metric_value(metrics[name], name)} for {target}."
+def told(result: BaseModel, spec: Mapping[str, Any]) -> list[str]:
+    """What a job came to, in sentences."""
+    objective = OBJECTIVES[spec["task"]]
+    return objective.told(spec["target"], result.model_dump())
 
 
 def words(name: str) -> str:
@@ -178,29 +140,20 @@ def sentence(text: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
-def cell(value: Any) -> str:
-    """A table's cell."""
-    if value is None:
-        return ""
-    return figure(value, 6) if isinstance(value, float) else str(value)
-
-
 FILTERS: dict[str, Callable[..., Any]] = {
-    "figure": figure,
-    "plus_minus": plus_minus,
+    "figure": figures.number,
+    "with_error": with_error,
     "percent": percent,
     "metric": metric,
     "metric_value": metric_value,
-    "metric_pair": metric_pair,
     "seconds": seconds,
     "milliseconds": milliseconds,
     "size": size,
     "ago": ago,
     "stamp": stamp,
-    "answer": answer,
+    "told": told,
     "words": words,
     "sentence": sentence,
     "day": day,
     "first_metric": first_metric,
-    "cell": cell,
 }

@@ -62,6 +62,8 @@ def record(client: httpx.Client) -> Examples:
         url = address_of(path, operation)
         if name == "POST /v1/jobs/{job_id}/cancel":
             client.post("/v1/jobs/latest/retry")  # a finished one cannot be cancelled
+        if name == "POST /v1/jobs/{job_id}/reproduce":
+            wait(client, "latest")  # the one that was retried
         if name == "POST /v1/aliases/{alias}/rollback":  # to another model
             wait(client, client.post("/v1/jobs/latest/retry").json()["id"])
             client.put(url.removesuffix("/rollback"), json={"model_id": "latest"})
@@ -71,8 +73,11 @@ def record(client: httpx.Client) -> Examples:
             if answer.is_success and answer.content:
                 kept = shortened(answer, media_type)
                 examples.setdefault(name, {})[media_type] = kept
-        if name == "POST /v1/jobs":
+        if name in ("POST /v1/jobs", "POST /v1/jobs/{job_id}/reproduce"):
             wait(client, answer.json()["id"])
+        if name == "POST /v1/lessons/{name}":
+            while client.get("/v1/lesson-runs/latest").json()["status"] not in FINISHED:
+                time.sleep(0.5)
     return examples
 
 

@@ -75,6 +75,7 @@ def furnish(client: TestClient, folder: Path) -> dict[str, list[str]]:
     queued = submit(client)["id"]
     assert client.post("/v1/predict", json={"rows": [ROW]}).is_success
     webhook = client.post("/v1/webhooks", json={"url": "https://hooks.example/"}).json()["id"]
+    lesson_run = client.post("/v1/lessons/xor").json()["id"]
     named = [*models, "champion", "best", "latest"]
     return {
         "dataset_id": [dataset, "latest"],
@@ -83,6 +84,7 @@ def furnish(client: TestClient, folder: Path) -> dict[str, list[str]]:
         "name": named,
         "alias": ["champion", "best"],
         "webhook_id": [webhook, "latest"],
+        "run_id": [lesson_run, "latest"],
     }
 
 

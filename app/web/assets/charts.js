@@ -8,17 +8,17 @@ export function draw(place, spec) {
   return window.vegaEmbed(place, spec, OPTIONS);
 }
 
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-
-/** What the pages' own charts have in common. */
+/** What the pages' own charts have in common; like models/charts/theme.py. */
 export function style() {
-  const text = { labelColor: colour("--soft"), titleColor: colour("--soft") };
-  const lines = { gridColor: colour("--line"), domainColor: colour("--line"), tickColor: colour("--line") };
+  const text = { labelColor: "var(--soft)", titleColor: "var(--soft)", labelFontSize: 11, titleFontSize: 12, titleFontWeight: "normal" };
+  const axis = { ...text, domain: false, ticks: false, gridColor: "var(--line)", tickCount: 5, labelPadding: 6 };
+  const legend = { ...text, orient: "bottom", columns: 4, title: null };
+  const range = { category: [0, 1, 2, 3, 4].map((place) => `var(--f${place})`) };
   return {
     $schema: "https://vega.github.io/schema/vega-lite/v6.json",
     width: "container",
-    background: null,
-    config: { axis: { ...text, ...lines }, legend: text, view: { stroke: null } },
+    background: "transparent",
+    config: { axis, axisX: { grid: false }, legend, range, view: { stroke: null }, mark: { color: "var(--accent)" } },
   };
 }
 

@@ -22,6 +22,6 @@ draw(place, {
   encoding: {
     x: { field: "epoch", type: "quantitative", title: "epoch", axis: { tickMinStep: 1 } },
     y: { field: "loss", type: "quantitative", title: "validation loss", scale: { type: "log" } },
-    color: { field: "job", type: "nominal", title: null, legend: { orient: "bottom" } },
+    color: { field: "job", type: "nominal", title: null },
   },
 });

@@ -62,7 +62,7 @@ function drawing({ kind, x, y, series, logarithmic }) {
     encoding: {
       x: isWords ? { field: "x", type: "nominal", title: x, sort: null } : { field: "x", type: "quantitative", title: x, scale: scale("x") },
       y: { field: "y", type: "quantitative", title: y, scale: scale("y") },
-      ...(series.length > 1 ? { color: { field: "name", type: "nominal", title: null, legend: { orient: "bottom" } } } : {}),
+      ...(series.length > 1 ? { color: { field: "name", type: "nominal", title: null } } : {}),
       ...(kind === "bars" && series.length > 1 ? { xOffset: { field: "name" } } : {}),
     },
   };

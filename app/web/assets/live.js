@@ -6,6 +6,7 @@ import { draw, style } from "./charts.js";
 const live = document.querySelector("#live");
 const bar = live.querySelector(".bar");
 const stage = live.querySelector("#stage");
+const chip = document.querySelector("h1 .chip");
 const log = live.querySelector("#log");
 const latest = live.querySelector("#latest");
 const known = new Map(); // rows by fold and epoch: a resumed run sends some again
@@ -14,12 +15,11 @@ let chart, wanted = false;
 
 const series = (field, dash, opacity) => ({
   mark: { type: "line", strokeDash: dash, opacity, clip: true },
-  encoding: { y: { field, type: "quantitative", title: "loss", scale: { type: "log" } } },
+  encoding: { y: { field, type: "quantitative", title: "loss", scale: { type: "log", nice: false }, axis: { tickCount: 4 } } },
 });
 const SPEC = {
   ...style(),
   height: 240,
-  data: { name: "epochs", values: [] },
   encoding: {
     x: { field: "epoch", type: "quantitative", title: "epoch", axis: { tickMinStep: 1 } },
     color: { field: "fold", type: "nominal", title: "fold" },
@@ -32,11 +32,13 @@ async function redraw() {
   wanted = true;
   await new Promise(requestAnimationFrame);
   wanted = false;
-  chart ??= draw(live.querySelector("#curves"), SPEC);
-  const { view } = await chart;
   const rows = [...known.values()].filter((row) => row.validation_loss > 0 || row.train_loss > 0);
   const step = Math.ceil(rows.length / MOST_POINTS);
-  view.data("epochs", rows.filter((row) => step === 1 || row.epoch % step === 0)).run();
+  const values = rows.filter((row) => step === 1 || row.epoch % step === 0);
+  if (!values.length) return;
+  chart ??= draw(live.querySelector("#curves"), { ...SPEC, data: { name: "epochs", values } });
+  const { view } = await chart;
+  view.data("epochs", values).run();
 }
 
 function tell(text) {
@@ -51,6 +53,9 @@ const handlers = {
       source.close();
       window.location.reload();
     } else if (state === "running") {
+      chip.textContent = chip.className = "running";
+      chip.classList.add("chip");
+      live.querySelector("#keep")?.removeAttribute("hidden");
       stage.textContent = "Training begins.";
     } else if (attempt) {
       stage.textContent = "Waiting for a worker to go on.";

@@ -13,10 +13,13 @@ from app.http.deps import PrincipalDep, ResourcesDep
 from app.http.paging import MAX_LIMIT, PageQuery
 from app.http.parameters import ID_PATTERN, PRINTABLE, AsDigits
 from app.jobs import endpoints as jobs
+from app.jobs import repository
 from app.operations.readiness import readiness
+from app.resources import Resources
 from app.storage.tables import FINISHED, State
 from app.web.jobs import comparison, form, listing
 from app.web.rendering import PageRoute, page
+from models.artifacts import REPORT
 
 LAST_PAGE = 10_000
 MOST_COMPARED = 8
@@ -122,6 +125,12 @@ def show_job(resources: ResourcesDep, principal: PrincipalDep, job_id: jobs.JobI
         job=job,
         table=table,
         is_finished=job.status in FINISHED,
+        has_report=_has_report(resources, job.id),
         readiness=readiness(resources),
         settings=listing.flat(job.spec),
     )
+
+
+def _has_report(resources: Resources, job_id: str) -> bool:
+    with resources.database.reading() as session:
+        return any(REPORT in model.artifacts for model in repository.models_of(session, job_id))

@@ -15,7 +15,9 @@ LARGEST_SHARE = 1.0
 def told(target: str, result: Mapping[str, Any]) -> list[str]:
     """How far predictions are off, then how wide their intervals are and whether they hold."""
     metrics, errors = result["metrics"], result["metrics_error"]
-    share = metrics["mape"]
+    if metrics.get("mae") is None:  # a job of an early version
+        return []
+    share = metrics.get("mape")
     off = f"{number(metrics['mae'])}{deviation(errors.get('mae'))}"
     if share is not None and share <= LARGEST_SHARE:
         off = f"{percent(share, errors.get('mape'))}, or {off}"
