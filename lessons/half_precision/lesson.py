@@ -113,7 +113,8 @@ def run(lab: Lab) -> Outcome:  # noqa: ARG001
         ],
         note=(
             "Emulated on a CPU: results are rounded to the type and kept in float32. The speed of "
-            "such types on a GPU is not shown, and a training spec has no setting for them."
+            "such types on a GPU is not shown. A spec's `precision` trains with them, float16 with "
+            "its loss scaled."
         ),
     )
 

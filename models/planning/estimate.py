@@ -60,6 +60,8 @@ OVERHEAD_SECONDS = 3.5
 # (benchmarks/estimates.py compares the two).
 REFERENCE_RATE = 3.6e9  # multiplications a second
 TRAINING_RATE = 55e9  # of that core in the products of a step
+# How much longer a step takes on a CPU that rounds its products; measured at [256, 64].
+ROUNDING = {"float32": 1.0, "bfloat16": 2.0, "float16": 11.0}
 STEP_SECONDS = 0.3e-3  # a batch's calls, and each layer's
 LAYER_SECONDS = 0.1e-3
 WEIGHT_SECONDS = 0.6e-9  # the optimiser's step of one weight that the cache holds
@@ -243,7 +245,8 @@ def _epoch_seconds(spec: TrainingSpec, widths: list[int], rows: int, members: in
     encoding = 0.0
     if encoded_bytes(spec.k_folds, rows, inputs) > ENCODED_BYTES:
         encoding = min(members, spec.k_folds) * trained * inputs * ENCODING_SECONDS
-    by_row = operations * trained / TRAINING_RATE + scored / TRAINING_RATE + units * trained
+    trained_rate = TRAINING_RATE / ROUNDING[spec.precision]
+    by_row = operations * trained / trained_rate + scored / TRAINING_RATE + units * trained
     far = min(1.0, WEIGHT_COPIES * FLOAT_BYTES * weights / CACHE_BYTES)
     update = WEIGHT_SECONDS + far * (FAR_WEIGHT_SECONDS - WEIGHT_SECONDS)
     by_batch = weights * update * members + STEP_SECONDS + LAYER_SECONDS * len(widths)

@@ -7,6 +7,7 @@ All other networks use autograd; a test compares the two.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -15,8 +16,14 @@ from torch import Tensor
 from models.networks.population import DenseStack, Linear, Network, Noise, activate
 from models.objectives.losses import RowLoss
 from models.spec.architectures import Activation
+from models.spec.training import Precision
 
 aten = torch.ops.aten
+
+SIXTEEN_BITS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+# Below 6e-8 float16 is zero, so the loss is multiplied before gradients are taken, and they are
+# divided in float32. A mean over rows of a standardised target leaves room up to 65,504.
+LOSS_SCALE = 1024.0
 
 
 class Gradients(Protocol):
@@ -37,21 +44,32 @@ class Gradients(Protocol):
         """
 
 
-def gradients_of(network: Network, loss: RowLoss, fold_of: Tensor) -> Gradients:
+def gradients_of(
+    network: Network, loss: RowLoss, fold_of: Tensor, precision: Precision = "float32"
+) -> Gradients:
     """The fastest method for this network; `fold_of` (K,) is the index of each member's fold."""
     stack = network.dense_stack()
-    if stack is None:
-        return AutogradGradients(network, loss, fold_of)
+    if stack is None or precision != "float32":
+        return AutogradGradients(network, loss, fold_of, precision)
     return DenseGradients(stack, loss, fold_of)
 
 
 class AutogradGradients:
-    """Gradients of any network, by autograd."""
+    """Gradients of any network, by autograd; in sixteen bits its products are rounded to them."""
 
-    def __init__(self, network: Network, loss: RowLoss, fold_of: Tensor) -> None:
+    def __init__(
+        self, network: Network, loss: RowLoss, fold_of: Tensor, precision: Precision = "float32"
+    ) -> None:
         self._network = network
         self._loss = loss
         self._fold_of = fold_of
+        self._rounded = partial(
+            torch.autocast,
+            fold_of.device.type,
+            dtype=SIXTEEN_BITS.get(precision),
+            enabled=precision in SIXTEEN_BITS,
+        )
+        self._scale = LOSS_SCALE if precision == "float16" else 1.0
         self._alone = len(fold_of.unique()) == len(fold_of)
 
     def fill(self, x: Tensor, y: Tensor, share: Tensor, noise: Noise) -> Tensor:
@@ -60,10 +78,16 @@ class AutogradGradients:
                 parameter.grad.zero_()
         noise.present = (share > 0).unsqueeze(-1)
         # (K, B, E, outputs): each of an ensemble's E is trained; they are averaged to predict.
-        outputs = self._network(x if self._alone else x[self._fold_of], noise)
+        with self._rounded():
+            outputs = self._network(x if self._alone else x[self._fold_of], noise)
+        outputs = outputs.to(y.dtype)
         losses = self._loss.rows(outputs, y.unsqueeze(-1).expand(outputs.shape[:-1]))
         means = (losses.mean(-1) * share).sum(1)
-        means.sum().backward()
+        (means.sum() * self._scale).backward()
+        if self._scale != 1.0:
+            for parameter in self._network.parameters():
+                if parameter.grad is not None:
+                    parameter.grad.div_(self._scale)
         return means.detach()
 
 

@@ -43,7 +43,7 @@ class Step:
         self.losses = like.new_empty(len(members))
         self.optimizer = PopulationOptimizer(network, [member.spec for member in members])
         self.noise = PopulationNoise(members, like.dtype, like.device)
-        self._gradients = gradients_of(network, loss, fold_of)
+        self._gradients = gradients_of(network, loss, fold_of, members[0].spec.precision)
 
     def fill(self, y: Tensor, share: Tensor, rates: Sequence[float], idle: Sequence[int]) -> None:
         """Set all of a batch except `x`, which is written in place. `rates`: the members' learning

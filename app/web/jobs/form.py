@@ -54,6 +54,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "max_epochs": "Epochs, at most",
         "early_stopping": "Early stopping",
         "loss": "Loss",
+        "precision": "Precision of a step",
         "seed": "Seed",
     },
     "Honest numbers": {

@@ -21,6 +21,7 @@ from models.objectives.losses import RowLoss, loss_of
 from models.objectives.regression.objective import Regression
 from models.spec import TrainingSpec
 from models.spec.architectures import Activation
+from models.spec.training import Precision
 from models.training.dropout import PopulationNoise
 from models.training.gradients import (
     AutogradGradients,
@@ -325,3 +326,26 @@ def test_the_fastest_way_is_taken(architecture: dict[str, Any], way: type) -> No
     members = members_of([spec_of(architecture=architecture)])
     network = build_network(members, Shape(INPUTS, INPUTS, 1))
     assert type(gradients_of(network, SQUARED, places_of(members))) is way
+
+
+@pytest.mark.parametrize(
+    ("precision", "digits"), [("float32", 0.0), ("bfloat16", 2e-2), ("float16", 3e-3)]
+)
+def test_sixteen_bits_round_the_products_alone(precision: Precision, digits: float) -> None:
+    """Gradients stay float32, close to those of float32, and small ones are not lost."""
+    members = members_of([spec_of(architecture={"type": "mlp", "hidden_sizes": [16, 16]})])
+    network = network_of(members).float()
+    fold_of = places_of(members)
+    batch = batch_of(fold_of, (ROWS, ROWS, ROWS))
+    small = Batch(batch.x.float(), batch.y.float(), 1e-4 * batch.share.float())
+    found = []
+    for kind in ("float32", precision):
+        gradients = gradients_of(network, SQUARED, fold_of, kind)
+        ((_, named),) = filled(network, gradients, members, [small])
+        found.append({name: gradient.clone() for name, gradient in named.items()})
+    for name, exact in found[0].items():
+        rounded = found[1][name]
+        assert rounded.dtype is torch.float32
+        apart = (exact - rounded).norm() / exact.norm()
+        assert apart <= digits, name
+        assert precision == "float32" or apart > 0
