@@ -13,7 +13,7 @@ from stack import houses
 from test_serve import serving
 
 sys.path.append(str(Path(__file__).parents[1] / "app"))
-from browser import chromium  # noqa: E402
+from browser import chromium
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
