@@ -11,6 +11,7 @@ from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
+from starlette.middleware.gzip import GZipMiddleware
 
 from app.datasets import endpoints as datasets
 from app.datasets.profiles import Profiles
@@ -50,7 +51,7 @@ from app.storage.blobs import Blobs
 from app.storage.database import Database
 from app.web import ROUTERS as PAGES
 from app.web.assets import Assets
-from app.web.rendering import ASSETS_PATH, problem_page
+from app.web.rendering import ASSETS_PATH, COMPRESSION, problem_page
 from app.webhooks import endpoints as webhooks
 from app.webhooks.schemas import WebhookMessage
 from models.machine import usable_cores, usable_memory
@@ -135,7 +136,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(part.removal)
     for router in PAGES:
         app.include_router(router)
-    app.mount(ASSETS_PATH, Assets())
+    app.mount(ASSETS_PATH, GZipMiddleware(Assets(), compresslevel=COMPRESSION))
     complete(
         app,
         ProblemDocument,

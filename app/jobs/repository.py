@@ -64,6 +64,13 @@ def page(
     return _with_shards(session, session.scalars(query.apply(jobs, Job.id)).all())
 
 
+def count_ahead(session: Session, tenant: str, job_id: str) -> int:
+    """The tenant's queued jobs that are older. One that is retried may start after a newer one."""
+    older = Job.id < job_id  # ids begin with their time
+    queued = select(func.count()).where(Job.tenant == tenant, Job.status == State.QUEUED, older)
+    return session.scalar(queued) or 0
+
+
 def count_queued(session: Session, tenant: str) -> int:
     return session.connection().scalar(QUEUED, {"tenant": tenant}) or 0
 

@@ -43,7 +43,6 @@ def show_dataset(
         section="datasets",
         table=table,
         jobs=jobs,
-        remedies={warning.column: warning for warning in table.warnings if warning.column},
         sketches={column.name: sketch(column) for column in table.columns},
         kinds=TRAINED_AS,
     )

@@ -16,6 +16,7 @@ from app.monitoring import endpoints as monitoring
 from app.registry import endpoints as registry
 from app.registry.schemas import ModelDetail
 from app.resources import Resources
+from app.web.formats import day
 from app.web.rendering import PageRoute, page
 from models.serving.manifest import CategoricalFeature, NumericFeature
 from models.tables.profile import ColumnProfile
@@ -91,22 +92,26 @@ def inputs(resources: Resources, principal: Principal, model: ModelDetail) -> li
     rank = {each.column: place for place, each in enumerate(model.importance)}
     columns: list[NumericFeature | CategoricalFeature] = [*model.numeric, *model.categorical]
     columns.sort(key=lambda column: rank.get(column.name, len(rank)))
-    return [_input(column, profile.get(column.name)) for column in columns]
+    return [typical_input(column, profile.get(column.name)) for column in columns]
 
 
-def _input(column: NumericFeature | CategoricalFeature, known: ColumnProfile | None) -> Input:
+def typical_input(
+    column: NumericFeature | CategoricalFeature, known: ColumnProfile | None
+) -> Input:
     if isinstance(column, CategoricalFeature):
         levels = [level for level in column.levels if level]  # a missing cell may be one
         return Input(
             name=column.name,
-            value=levels[0] if levels else "",
+            value=(column.levels or [None])[0] or "",  # in most rows the cell may be missing
             is_number=column.numbers,
             levels=levels[:SHOWN_LEVELS],
             hint="",
         )
     middle = known.quantiles["0.5"] if known and known.quantiles else None
     if column.kind == "datetime":
-        return Input(column.name, "", False, [], "a date, such as 2010-07-31")
-    value = "" if middle is None else f"{middle:g}"
+        value = "" if middle is None else day(middle)
+        return Input(column.name, value, False, [], "a date, such as 2010-07-31")
+    # Six digits, without an exponent for large numbers.
+    value = "" if middle is None else f"{float(f'{middle:.6g}'):.15g}"
     hint = "" if column.low is None else f"{column.low:g} to {column.high:g} in training"
     return Input(column.name, value, True, [], hint)

@@ -49,7 +49,7 @@ async function showAll(region) {
 }
 
 /** A table that is filled when it is opened. */
-function numbers({ columns, rows }) {
+export function numbers({ columns, rows }) {
   const details = element("details", {}, element("summary", {}, "The numbers"));
   details.addEventListener(
     "toggle",

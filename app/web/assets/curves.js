@@ -1,6 +1,6 @@
 // Validation losses of several jobs in one drawing.
 import { call } from "./api.js";
-import { draw, style } from "./charts.js";
+import { draw, numbers, style } from "./charts.js";
 
 const place = document.querySelector("#curves");
 const names = Object.keys(place.dataset).filter((key) => key.startsWith("job-")).map((key) => key.slice(4));
@@ -25,3 +25,4 @@ draw(place, {
     color: { field: "job", type: "nominal", title: null },
   },
 });
+place.after(numbers({ columns: ["job", "epoch", "validation loss"], rows: rows.map((row) => [row.job, row.epoch, row.loss]) }));

@@ -13,7 +13,9 @@ function begin() {
   let spec = JSON.parse(document.querySelector("#spec").textContent);
   let timer, newest = 0;
 
-  if (window.location.hash.length > 1) {
+  if (history.state?.spec) {
+    spec = history.state.spec; // as it was left, when one comes back
+  } else if (window.location.hash.length > 1) {
     try {
       spec = merged(spec, JSON.parse(decodeURIComponent(window.location.hash.slice(1))));
     } catch {
@@ -27,6 +29,8 @@ function begin() {
     const body = JSON.stringify(spec).replaceAll("'", "'\\''");
     form.querySelector("#curl").textContent =
       `curl -H 'Content-Type: application/json' \\\n  ${window.location.origin}/v1/jobs \\\n  -d '${body}'`;
+    form.querySelector("#copy").textContent = "Copy";
+    history.replaceState({ spec }, "");
     clearTimeout(timer);
     timer = setTimeout(check, WAIT);
   }
@@ -36,7 +40,7 @@ function begin() {
     let answer = null, problem = null, message = "";
     if (!spec.target) message = "Choose the column to predict.";
     else try {
-      answer = await call("POST", "/v1/jobs:validate", withoutName(spec));
+      answer = await call("POST", "/v1/jobs:validate", spec);
     } catch (error) {
       problem = error.problem;
       message = error.message;
@@ -119,7 +123,9 @@ function begin() {
     window.location.assign(`/jobs/new?dataset_id=${target.value}`);
   });
   form.querySelector("#copy").addEventListener("click", async ({ target }) => {
-    await navigator.clipboard?.writeText(form.querySelector("#curl").textContent);
+    const command = form.querySelector("#curl");
+    if (!navigator.clipboard) return getSelection().selectAllChildren(command); // not on HTTPS
+    await navigator.clipboard.writeText(command.textContent);
     target.textContent = "Copied";
   });
   form.addEventListener("submit", async (event) => {
@@ -135,8 +141,6 @@ function begin() {
   });
   show();
 }
-
-const withoutName = ({ name, ...rest }) => (name === "" ? rest : { ...rest, ...(name ? { name } : {}) });
 
 function at(spec, path) {
   return path.split(".").reduce((part, name) => part?.[name], spec);

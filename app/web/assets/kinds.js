@@ -4,10 +4,8 @@ const bare = train.getAttribute("href");
 
 document.addEventListener("change", (event) => {
   if (!event.target.dataset.kindOf) return;
-  const kinds = {};
-  for (const each of document.querySelectorAll("select[data-kind-of]")) {
-    if (each.value) kinds[each.dataset.kindOf] = each.value;
-  }
+  const chosen = [...document.querySelectorAll("select[data-kind-of]")].filter((each) => each.value);
+  const kinds = Object.fromEntries(chosen.map((each) => [each.dataset.kindOf, each.value]));
   const spec = encodeURIComponent(JSON.stringify({ features: { kinds } }));
-  train.href = Object.keys(kinds).length ? `${bare}#${spec}` : bare;
+  train.href = chosen.length ? `${bare}#${spec}` : bare;
 });

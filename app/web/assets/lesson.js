@@ -1,6 +1,6 @@
 // Runs a lesson and shows what it found: the verdict of its checks, plots, tables.
 import { call, duration, element, figure } from "./api.js";
-import { draw, style } from "./charts.js";
+import { draw, numbers, style } from "./charts.js";
 
 const POLL = 500; // ms
 const button = document.querySelector("#run");
@@ -38,7 +38,9 @@ function show({ holds, seconds, checks, plots, figures, note }) {
   region.append(grid);
   for (const plot of plots) {
     const place = element("div", { class: "chart", role: "img", "aria-label": plot.title });
-    grid.append(element("figure", {}, element("figcaption", {}, plot.title), place));
+    const rows = plot.series.flatMap(({ name, x, y }) => x.map((each, at) => [name, each, y[at]]));
+    const table = numbers({ columns: ["", plot.x, plot.y], rows });
+    grid.append(element("figure", {}, element("figcaption", {}, plot.title), place, table));
     draw(place, drawing(plot));
   }
   for (const table of figures) {

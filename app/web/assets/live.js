@@ -91,7 +91,13 @@ const source = new EventSource(`/v1/jobs/${live.dataset.job}/events`);
 for (const [name, handle] of Object.entries(handlers)) {
   source.addEventListener(name, (event) => handle(JSON.parse(event.data)));
 }
+let before = ""; // what the stage said until the service no longer answered
+source.addEventListener("open", () => {
+  if (before) stage.textContent = before;
+  before = "";
+});
 source.addEventListener("error", () => {
+  before ||= stage.textContent;
   if (source.readyState === EventSource.CLOSED) stage.textContent = "The connection is lost. Reload the page to go on.";
   else stage.textContent = "The service does not answer; trying again.";
 });

@@ -12,7 +12,7 @@ const path = `/v1/models/${form.dataset.model}/predict`;
 let timer, newest = 0;
 
 function row() {
-  const inputs = [...form.querySelectorAll("[data-column]")].filter((input) => input.value !== "");
+  const inputs = [...form.querySelectorAll("[data-column]")].filter((input) => input.value.trim() !== "");
   const cell = ({ value, dataset }) => ("number" in dataset && Number.isFinite(Number(value)) ? Number(value) : value);
   return Object.fromEntries(inputs.map((input) => [input.dataset.column, cell(input)]));
 }
@@ -29,10 +29,9 @@ async function ask() {
     parts.push(element("p", {}, `Between ${figure(interval.low)} and ${figure(interval.high)} in ${percent(interval.coverage)} of such cases.`));
   }
   if (set) parts.push(element("p", {}, `One of ${set.levels.join(", ") || "none"} in ${percent(set.coverage)} of such cases.`));
-  if (probabilities) parts.push(bars(Object.entries(probabilities).sort((a, b) => b[1] - a[1]).slice(0, SHOWN), percent));
+  if (probabilities) parts.push(bars(Object.entries(probabilities).sort((a, b) => b[1] - a[1]).slice(0, SHOWN), percent, "Probabilities"));
   const told = [...found.warnings, ...warnings].map((warning) => warning.detail);
-  // An empty field is meant.
-  const list = told.filter((text, place) => told.indexOf(text) === place);
+  const list = [...new Set(told)];
   if (list.length) {
     const summary = element("summary", {}, `${list.length} ${list.length === 1 ? "remark" : "remarks"} on this row`);
     parts.push(element("details", { class: "small" }, summary, element("ul", {}, ...list.map((text) => element("li", {}, text)))));
@@ -41,20 +40,22 @@ async function ask() {
 }
 
 /** Bars of [name, number], around zero if some are negative. */
-function bars(pairs, text) {
+function bars(pairs, text, label) {
   const most = Math.max(...pairs.map(([, number]) => Math.abs(number))) || 1;
   const isSigned = pairs.some(([, number]) => number < 0);
   const scale = isSigned ? 50 / most : 100 / most;
   const middle = isSigned ? 50 : 0;
   return element(
     "div",
-    { class: "bars small" },
-    ...pairs.flatMap(([name, number]) => {
+    { class: "bars small", role: "table", "aria-label": label },
+    ...pairs.map(([name, number]) => {
       const width = Math.abs(number) * scale;
       const bar = element("i", { class: number < 0 ? "down" : null });
       bar.style.left = `${number < 0 ? middle - width : middle}%`;
       bar.style.width = `${width}%`;
-      return [element("span", {}, name), element("span", { class: "track", "aria-hidden": "true" }, bar), element("span", { class: "n" }, text(number))];
+      const track = element("span", { class: "track", "aria-hidden": "true" }, bar);
+      const cells = [element("span", { role: "rowheader" }, name), track, element("span", { class: "n", role: "cell" }, text(number))];
+      return element("span", { role: "row", style: "display: contents" }, ...cells);
     }),
   );
 }
@@ -78,7 +79,7 @@ async function explain() {
   why.replaceChildren(
     element("h2", {}, "Why"),
     element("p", { class: "small soft" }, `A typical row has ${figure(explanation.base)}${unit}. These columns add and take:`),
-    bars(shown, signed),
+    bars(shown, signed, "Contributions"),
     element("h2", {}, "What is like it"),
     found.like.gone ? element("p", { class: "small" }, found.like.gone) : comparables(found.like.predictions[0].comparables, pairs),
   );
@@ -116,16 +117,18 @@ file.addEventListener("change", () => file.files.length && predictAll(file.files
 async function predictAll(table) {
   const state = batch.querySelector("[role=status]");
   state.textContent = `Predicting ${table.name} …`;
-  const response = await fetch(`${path}?coverage=${coverage()}`, {
-    method: "POST",
-    headers: { "Content-Type": "text/csv", Accept: "text/csv, application/problem+json" },
-    body: table,
-  });
-  if (!response.ok) {
-    state.textContent = (await response.json()).detail;
+  const headers = { "Content-Type": "text/csv", Accept: "text/csv, application/problem+json" };
+  let text;
+  try {
+    const response = await fetch(`${path}?coverage=${coverage()}`, { method: "POST", headers, body: table });
+    if (!response.ok) throw new Error((await response.json()).detail);
+    text = await response.text();
+  } catch (error) {
+    state.textContent = `No row was predicted: ${error.message}`;
     return;
+  } finally {
+    file.value = ""; // so that the same file can be chosen again
   }
-  const text = await response.text();
   const lines = text.trimEnd().split("\n").slice(1);
   const warned = lines.filter((line) => !/,(""|)\r?$/.test(line)).length;
   const link = element("a", { download: "predictions.csv", href: URL.createObjectURL(new Blob([text], { type: "text/csv" })) }, "predictions.csv");

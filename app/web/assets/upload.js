@@ -16,24 +16,34 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
 file.addEventListener("change", () => file.files.length && send(file.files[0]));
 drop.querySelector("button[data-example]")?.addEventListener("click", async (event) => {
   event.target.disabled = true;
-  const table = await fetch(event.target.dataset.example);
-  send(new File([await table.blob()], "houses.csv"));
+  try {
+    const table = await fetch(event.target.dataset.example);
+    send(new File([await table.blob()], "houses.csv"));
+  } catch {
+    fail("The service does not answer. Try again.");
+  }
 });
 
 function send(table) {
   const request = new XMLHttpRequest(); // fetch does not tell how far an upload has got
   const marks = [...drop.querySelectorAll("select[name]")].filter((each) => each.value);
   const query = marks.map((each) => `&${each.name}=${encodeURIComponent(each.value)}`).join("");
+  state.classList.remove("fault");
   request.open("POST", `/v1/datasets?name=${encodeURIComponent(table.name.slice(-200))}${query}`);
   request.setRequestHeader("Content-Type", "text/csv");
   request.upload.addEventListener("progress", (event) => {
     const share = event.total ? event.loaded / event.total : 1;
     bar.hidden = false;
-    bar.firstElementChild.style.width = percent(share);
+    bar.firstElementChild.style.width = `${100 * share}%`;
     state.textContent = share < 1 ? `Uploading ${table.name}: ${percent(share)}` : `Reading ${table.name} …`;
   });
   request.addEventListener("load", () => {
-    const answer = JSON.parse(request.responseText);
+    let answer;
+    try {
+      answer = JSON.parse(request.responseText);
+    } catch {
+      return fail(`The service answered ${request.status}.`); // it may be a proxy's answer
+    }
     if (request.status < 300) return window.location.assign(`/datasets/${answer.id}`);
     const places = (answer.errors ?? []).slice(0, 5).map((fault) => fault.detail);
     fail([answer.detail, ...places.filter((place) => !answer.detail.includes(place))].join(" "));
@@ -44,6 +54,7 @@ function send(table) {
 
 function fail(reason) {
   bar.hidden = true;
+  file.value = ""; // so that the same file can be chosen again
   state.textContent = reason;
   state.classList.add("fault");
   for (const button of drop.querySelectorAll("button")) button.disabled = false;

@@ -119,15 +119,17 @@ def compare_jobs(
 def show_job(resources: ResourcesDep, principal: PrincipalDep, job_id: jobs.JobId) -> HTMLResponse:
     job = jobs.show_job(resources, principal, job_id)
     table = datasets.show_dataset(resources, principal, job.dataset_id)
+    with resources.database.reading() as session:
+        ahead = repository.count_ahead(session, principal.tenant, job.id)
     return page(
         "job.html",
         section="jobs",
         job=job,
         table=table,
         is_finished=job.status in FINISHED,
+        ahead=ahead,
         has_report=_has_report(resources, job.id),
         readiness=readiness(resources),
-        settings=listing.flat(job.spec),
     )
 
 

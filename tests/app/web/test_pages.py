@@ -11,10 +11,13 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from house_api import houses_csv, submit, train, upload
+from house_api import houses_csv, resources_of, submit, train, upload
 
+from app.storage.tables import Worker
 from app.web.jobs import form
+from app.web.models import typical_input
 from app.web.rendering import ASSETS
+from models.serving.manifest import CategoricalFeature
 from models.spec import TrainingSpec
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
@@ -152,3 +155,47 @@ def test_fields_of_the_form_are_fields_of_a_spec() -> None:
 @pytest.mark.parametrize("path", ["/jobs", "/datasets", "/models"])
 def test_pages_are_not_in_the_api_document(client: TestClient, path: str) -> None:
     assert path not in client.get("/openapi.json").json()["paths"]
+
+
+def test_pages_and_assets_are_compressed(client: TestClient) -> None:
+    vega = "/assets/vendor/vega.min.js"
+    for path in (
+        "/",
+        "/datasets",
+        "/jobs",
+        "/jobs/new",
+        "/models",
+        "/lessons",
+        "/lessons/xor",
+        vega,
+    ):
+        answer = client.get(path, headers={**BROWSER, "Accept-Encoding": "gzip"})
+        assert answer.headers["Content-Encoding"] == "gzip", path
+        assert "Accept-Encoding" in answer.headers["Vary"], path
+
+
+def test_a_queued_job_says_how_many_are_before_it(client: TestClient) -> None:
+    upload(client)
+    older, newer = (submit(client)["id"] for _ in range(2))
+    worker = Worker(
+        id="wrk_1", hostname="here", boot_id="b", pid=1, device="cpu", slots=1, version="0"
+    )
+    with resources_of(client).database.writing() as session:
+        session.add(worker)
+    assert "Waiting for a worker." in get(client, f"/jobs/{older}").text
+    assert "Waiting for a worker, after 1 other job." in get(client, f"/jobs/{newer}").text
+
+
+@pytest.mark.parametrize(
+    ("levels", "value"), [([None, "Gd", "TA"], ""), (["TA", None], "TA"), ([], "")]
+)
+def test_a_prediction_begins_with_what_most_rows_have(levels: list[str | None], value: str) -> None:
+    column = CategoricalFeature(kind="categorical", name="Pool", numbers=False, levels=levels)
+    assert typical_input(column, None).value == value
+
+
+def test_levels_keep_their_spaces(client: TestClient, tmp_path: Path) -> None:
+    model = train(client, tmp_path / "model")
+    assert re.search(
+        '<option value="[^"]+" selected>', get(client, f"/models/{model}/predict").text
+    )
