@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
@@ -48,23 +47,9 @@ def show_dataset(
     )
 
 
-def sketch(column: ColumnProfile) -> Sequence[tuple[float, float, float]]:
-    """Bars of a column's distribution: (left, width, height), each from 0 to 1. Of a number, areas
-    between its quartiles are a quarter of the rows each; of words, the most frequent levels."""
-    if column.top:
-        most = column.top[0][1] or 1
-        width = 1 / len(column.top)
-        return [(place * width, width, rows / most) for place, (_, rows) in enumerate(column.top)]
-    if column.quantiles is None or column.min is None or column.max is None:
-        return []
-    ends = [column.min, *column.quantiles.values(), column.max]
-    span = ends[-1] - ends[0]
-    if not 0 < span < float("inf"):
-        return []
-    widths = [(after - before) / span for before, after in pairwise(ends)]
-    # A quarter on a single value would be infinitely high.
-    heights = [1 / max(width, 0.02) for width in widths]
-    return [
-        ((before - ends[0]) / span, max(width, 0.01), height / max(heights))
-        for before, width, height in zip(ends, widths, heights, strict=False)
-    ]
+def sketch(column: ColumnProfile) -> Sequence[float]:
+    """Heights of the bars of a column's distribution, from 0 to 1: of a number its histogram, of
+    words their most frequent levels. None for a table that an earlier version read."""
+    counts = [rows for _, rows in column.top] if column.top else column.histogram or []
+    most = max(counts, default=0) or 1
+    return [count / most for count in counts]

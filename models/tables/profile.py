@@ -17,7 +17,7 @@ from models.tables.cells import epoch_seconds
 from models.tables.columns import LOOKALIKES, ReadingCode
 from models.tables.kinds import MANY_LEVELS, MAX_LEVELS, counts_rows, number_kind, word_kind
 from models.tables.readings import Reading
-from models.tables.statistics import Summary, summarize
+from models.tables.statistics import BINS, Summary, summarize
 from models.tables.suggestions import suggest_target
 from models.tables.table import TypedTable
 
@@ -60,6 +60,11 @@ class ColumnProfile(ProfileModel):
     quantiles: dict[str, float] | None
     top: list[tuple[str, int]] | None = Field(
         description="The most frequent levels and their counts; ties are in alphabetical order."
+    )
+    histogram: list[int] | None = Field(
+        default=None,
+        description=f"Rows in {BINS} parts of equal width from `min` to `max`. Null for words, and "
+        "for tables that an earlier version read.",
     )
     cut: int = Field(
         default=0,
@@ -169,6 +174,7 @@ def _profile_column(
         skewness=summary.skewness if summary else None,
         quantiles=summary.quantiles if summary else None,
         top=top,
+        histogram=summary.histogram if summary else None,
         cut=_cut(counts, cells.null_count),
     )
     return column, codes

@@ -9,6 +9,7 @@ import numpy as np
 from models.tables.cells import Floats
 
 QUANTILES = (0.25, 0.5, 0.75)
+BINS = 20  # of a histogram
 # A spread below this share of the largest value is rounding error.
 ROUNDING = 1e-14
 
@@ -18,6 +19,8 @@ class Summary:
     """`std` divides by n; `skewness` is the third standardised moment, 0 for equal values.
 
     `quantiles`, linearly interpolated, have the names "0.25", "0.5", "0.75".
+    `histogram` counts the values in `BINS` parts of equal width from `min` to `max`; equal values
+    are in the first.
     """
 
     min: float
@@ -26,6 +29,7 @@ class Summary:
     std: float
     skewness: float
     quantiles: dict[str, float]
+    histogram: list[int]
 
 
 def summarize(values: Floats) -> Summary:
@@ -43,6 +47,9 @@ def summarize(values: Floats) -> Summary:
     # Rounding may lift the standard deviation of ±x above x and so beyond the largest double.
     std = min(np.sqrt(np.mean(deviation**2)), np.abs(scaled).max()) if low < high else 0.0
     skewness = np.mean((deviation / std) ** 3) if std > 0 else 0.0
+    # np.histogram refuses ranges that are too narrow for edges between the doubles.
+    place = (scaled - low) / (high - low) * BINS if low < high else np.zeros(len(scaled))
+    counts = np.bincount(np.minimum(place.astype(np.int64), BINS - 1), minlength=BINS)
     quantiles = np.ldexp(np.quantile(scaled, QUANTILES), exponent)
     return Summary(
         min=float(values.min()),
@@ -51,6 +58,7 @@ def summarize(values: Floats) -> Summary:
         std=float(np.ldexp(std, exponent)),
         skewness=float(skewness),
         quantiles={str(q): float(value) for q, value in zip(QUANTILES, quantiles, strict=True)},
+        histogram=counts.tolist(),
     )
 
 

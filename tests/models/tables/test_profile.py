@@ -276,3 +276,18 @@ def test_skewness_of_one_outlier() -> None:
 def test_every_warning_is_documented() -> None:
     page = Path("docs/reading-tables.md").read_text()
     assert [code for code in get_args(WarningCode) if f"`{code}`" not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("values", "places"),
+    [
+        ([0.0, 0.0, 10.0, 19.9, 20.0], {0: 2, 10: 1, 19: 2}),
+        ([3.0, 3.0], {0: 2}),
+        ([1.0, np.nextafter(1.0, 2.0)], {0: 1, 19: 1}),
+        ([-1.7e308, 1.7e308], {0: 1, 19: 1}),
+        ([0.0, 5e-324], {0: 1, 19: 1}),
+    ],
+)
+def test_histogram_counts_every_value(values: list[float], places: dict[int, int]) -> None:
+    found = summarize(np.array(values)).histogram
+    assert found == [places.get(place, 0) for place in range(20)]
