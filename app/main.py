@@ -28,7 +28,7 @@ from app.http.openapi import TAGS, complete, problems
 from app.http.problems import HANDLERS
 from app.http.unread import Unread
 from app.jobs import endpoints as jobs
-from app.jobs import reports
+from app.jobs import notebooks, reports
 from app.jobs.broadcast import Broadcast
 from app.jobs.event_schemas import EVENTS
 from app.jobs.reports import ChartsOut
@@ -121,6 +121,7 @@ def create_app(settings: Settings) -> FastAPI:
         predictions,
         jobs,
         reports,
+        notebooks,
         datasets,
         registry,
         monitoring,

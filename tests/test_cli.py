@@ -561,6 +561,19 @@ def test_export_writes_a_folder_named_after_the_model(
     assert again.output == "foldhouse: mdl_1: Directory not empty\n"
 
 
+def test_a_notebook_is_saved(
+    run: Callable[..., Result],
+    answers: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answers["GET /v1/jobs/latest"] = [job("succeeded")]
+    answers["GET /v1/jobs/job_1/notebook"] = [httpx.Response(200, content=b"{}")]
+    assert run("notebook").output == "job_1.ipynb\n"
+    assert (tmp_path / "job_1.ipynb").read_text() == "{}"
+
+
 def test_a_report_is_saved_and_shown(
     run: Callable[..., Result],
     answers: dict[str, Any],

@@ -13,7 +13,7 @@ import typer
 
 from app.cli.backup import backup, restore
 from app.cli.doctor import doctor
-from app.cli.jobs import cancel, jobs, metrics, oof, report, show, submit, watch
+from app.cli.jobs import cancel, jobs, metrics, notebook, oof, report, show, submit, watch
 from app.cli.lessons import lessons
 from app.cli.models import export, models, predict, promote
 from app.cli.service import api, migrate, serve, worker
@@ -35,7 +35,10 @@ cli = typer.Typer(
 )
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Run the service": (serve, api, worker, migrate, doctor, backup, restore),
-    "Data and jobs": (upload, validate, submit, jobs, show, watch, cancel, metrics, oof, report),
+    "Data and jobs": (
+        *(upload, validate, submit, jobs, show, watch, cancel),
+        *(metrics, oof, report, notebook),
+    ),
     "Models": (models, promote, predict, export),
 }
 for panel, commands in PANELS.items():

@@ -1,4 +1,4 @@
-"""`submit`, `jobs`, `show`, `watch`, `cancel`, `metrics`, `oof` and `report`."""
+"""`submit`, `jobs`, `show`, `watch`, `cancel`, `metrics`, `oof`, `report` and `notebook`."""
 
 from __future__ import annotations
 
@@ -170,6 +170,24 @@ def report(
     tell(str(page))
     if show_it:
         typer.launch(str(page.resolve()))
+
+
+def notebook(
+    job_id: JobId = "latest",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="File to write. Default: ./JOB_ID.ipynb.", show_default=False
+        ),
+    ] = None,
+    url: Url = None,
+) -> None:
+    """Save a Jupyter notebook that trains a job's model again as a plain PyTorch loop."""
+    with connect(url) as client:
+        found = client.job(job_id)["id"]
+        target = output or Path(f"{found}.ipynb")
+        client.notebook(target, found)
+    tell(str(target))
 
 
 def finished(client: Foldhouse, job_id: str) -> dict[str, object]:

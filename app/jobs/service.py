@@ -173,7 +173,7 @@ def retry(resources: Resources, tenant: str, job_id: str, key: str | None) -> Su
         known = idempotency.recall(session, tenant, key, request)
         if known is not None:
             return _repeated(session, tenant, known, key)
-    found = plan(resources, tenant, old.dataset_id, _stored_spec(old))
+    found = plan(resources, tenant, old.dataset_id, stored_spec(old))
     return _enqueue(database, settings, tenant, old.name, found, key, request)
 
 
@@ -189,7 +189,7 @@ def reproduce(resources: Resources, tenant: str, job_id: str, key: str | None) -
             return _repeated(session, tenant, known, key)
     if old.result is None:
         raise Conflict(f"Job {old.id} is {old.status} and has no numbers to reproduce.")
-    found = plan(resources, tenant, old.dataset_id, _stored_spec(old))
+    found = plan(resources, tenant, old.dataset_id, stored_spec(old))
     return _enqueue(database, settings, tenant, old.name, found, key, request, reproduces=old.id)
 
 
@@ -224,7 +224,7 @@ def delete(session: Session, tenant: str, job_id: str) -> None:
     removals.delete_job(session, job)
 
 
-def _stored_spec(job: Job) -> TrainingSpec:
+def stored_spec(job: Job) -> TrainingSpec:
     """Raises InvalidSpec for a spec that this version no longer takes."""
     try:
         # An earlier version had no other task.

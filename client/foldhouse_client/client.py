@@ -159,6 +159,10 @@ class Foldhouse:
         """Write a job's report, one HTML page, to a path or an open binary file."""
         self._download(target, "GET", f"/v1/jobs/{job_id}/report")
 
+    def notebook(self, target: str | Path | BinaryIO, job_id: str = "latest") -> None:
+        """Write a notebook that trains the job's model again as a plain PyTorch loop."""
+        self._download(target, "GET", f"/v1/jobs/{job_id}/notebook")
+
     def charts(self, job_id: str = "latest") -> list[Json]:
         """The charts of the report: Vega-Lite documents with the numbers behind them."""
         return self._rows(f"/v1/jobs/{job_id}/charts")

@@ -138,7 +138,7 @@ def success_types(operation: dict[str, Any]) -> list[str]:
 
 
 def shortened(answer: httpx.Response, media_type: str) -> Any:
-    if media_type == "application/json":
+    if media_type.endswith("json"):
         return cut(answer.json())
     lines = STREAM_LINES if media_type == "text/event-stream" else TEXT_LINES
     return "".join(answer.text.splitlines(keepends=True)[:lines])

@@ -477,6 +477,7 @@ def test_what_a_job_and_a_model_have_is_asked_for_by_name(tmp_path: Path) -> Non
     client.out_of_fold_csv(tmp_path / "oof.csv", "job_1")
     assert (tmp_path / "oof.csv").read_text() == "fold\n0\n"
     client.report(tmp_path / "report.html", "job_1")
+    client.notebook(tmp_path / "job.ipynb", "job_1")
     assert client.charts("job_1") == [{"alias": "champion", "model_id": "mdl_1"}]
     assert client.aliases() == {"champion": "mdl_1"}
     assert len(list(client.datasets())) == 1
@@ -490,6 +491,7 @@ def test_what_a_job_and_a_model_have_is_asked_for_by_name(tmp_path: Path) -> Non
         "GET /v1/jobs/job_1/metrics",
         "GET /v1/jobs/job_1/oof",
         "GET /v1/jobs/job_1/report",
+        "GET /v1/jobs/job_1/notebook",
         "GET /v1/jobs/job_1/charts",
         "GET /v1/aliases",
         "GET /v1/datasets",

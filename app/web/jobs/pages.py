@@ -14,6 +14,7 @@ from app.http.paging import MAX_LIMIT, PageQuery
 from app.http.parameters import ID_PATTERN, PRINTABLE, AsDigits
 from app.jobs import endpoints as jobs
 from app.jobs import repository
+from app.jobs.notebooks import has_notebook
 from app.operations.readiness import readiness
 from app.resources import Resources
 from app.storage.tables import FINISHED, State
@@ -129,6 +130,7 @@ def show_job(resources: ResourcesDep, principal: PrincipalDep, job_id: jobs.JobI
         is_finished=job.status in FINISHED,
         ahead=ahead,
         has_report=_has_report(resources, job.id),
+        has_notebook=has_notebook(resources, principal.tenant, job.id),
         readiness=readiness(resources),
     )
 
