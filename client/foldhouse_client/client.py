@@ -7,28 +7,24 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
 import httpx
 
 from foldhouse_client.cells import csv_bytes, is_frame, rows_of
+from foldhouse_client.connection import Connection, Json
 from foldhouse_client.errors import (
     FoldhouseError,
-    Unreachable,
-    from_response,
     is_away,
     job_error,
 )
 from foldhouse_client.events import FINISHED, PATIENCE, STREAM_TIMEOUT, Event, resumed
-from foldhouse_client.files import unpack, writing
+from foldhouse_client.files import unpack
 from foldhouse_client.predictions import Predictions, facts_of, given
 
-DEFAULT_URL = "http://127.0.0.1:8000"
-TIMEOUT = httpx.Timeout(5, read=300, write=300)  # s; a large upload is profiled before its answer
 POLL_FIRST, POLL_LONGEST = 0.2, 2.0  # s between two polls of a job
 POLL_GROWTH = 1.3
 # Keeps a request near a megabyte; the service accepts four, and a million values.
@@ -36,35 +32,13 @@ ROWS_PER_REQUEST = 1_000
 CELLS_PER_REQUEST = 80_000
 
 CSV = "text/csv"
-Json = dict[str, Any]
 
 
-class Foldhouse:
+class Foldhouse(Connection):
     """A service at `url`, which defaults to FOLDHOUSE_URL or http://127.0.0.1:8000.
 
     `url` may leave out `http://`. `transport` lets a test answer instead of a network.
     """
-
-    def __init__(
-        self, url: str | None = None, *, transport: httpx.BaseTransport | None = None
-    ) -> None:
-        address = (url or os.environ.get("FOLDHOUSE_URL") or DEFAULT_URL).rstrip("/")
-        self.url = address if "://" in address else f"http://{address}"
-        self._http = httpx.Client(base_url=self.url, timeout=TIMEOUT, transport=transport)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._http.close()
 
     # Datasets
 
@@ -431,48 +405,3 @@ class Foldhouse:
             content=content,
             headers={"Content-Type": CSV},
         )
-
-    def _json(self, method: str, path: str, **request: Any) -> Json:
-        with self._answer(method, path, **request) as response:
-            response.read()
-            answer: Json = response.json()
-            return answer
-
-    def _send(self, method: str, path: str) -> None:
-        with self._answer(method, path):
-            pass
-
-    def _rows(self, path: str) -> list[Json]:
-        rows: list[Json] = self._json("GET", path)["data"]
-        return rows
-
-    def _pages(self, path: str, params: dict[str, str]) -> Iterator[Json]:
-        page = self._json("GET", path, params=params)
-        yield from page["data"]
-        while page["has_more"]:
-            page = self._json("GET", path, params={**params, "after": page["next"]})
-            yield from page["data"]
-
-    def _download(
-        self, target: str | Path | BinaryIO, method: str, path: str, **request: Any
-    ) -> httpx.Headers:
-        with self._answer(method, path, **request) as response, writing(target) as file:
-            for chunk in response.iter_bytes():
-                file.write(chunk)
-            return response.headers
-
-    @contextmanager
-    def _answer(self, method: str, path: str, **request: Any) -> Iterator[httpx.Response]:
-        try:
-            with self._http.stream(method, path, **request) as response:
-                if response.is_error:
-                    response.read()
-                    raise from_response(response)
-                yield response
-        except (httpx.TransportError, httpx.InvalidURL) as error:
-            raise Unreachable(
-                "No answer",
-                None,
-                f"no foldhouse service answers at {self.url} ({error}); "
-                "`foldhouse serve` starts one",
-            ) from error
