@@ -47,7 +47,7 @@ export function figure(value, digits = 4) {
 }
 
 export function percent(share) {
-  return `${(100 * share).toFixed(1)} %`;
+  return `${(100 * share).toFixed(1)}\u00a0%`;
 }
 
 export function duration(seconds) {

@@ -88,7 +88,8 @@ async function explain() {
 function comparables(rows, pairs) {
   const columns = pairs.slice(0, 4).map(([name]) => name);
   const cell = (value) => (typeof value === "number" ? figure(value) : String(value ?? ""));
-  const head = ["Row", "Alike", "Truth", ...columns].map((name) => element("th", {}, name));
+  const head = ["Row", "Alike", "Truth"].map((name) => element("th", {}, name));
+  head.push(...columns.map((name) => element("th", { class: "wide" }, name)));
   const body = rows.map(({ row, similarity, actual, values }) =>
     element("tr", {}, ...[row, percent(similarity), cell(actual), ...columns.map((name) => cell(values[name]))].map((text) => element("td", {}, String(text)))),
   );

@@ -10,7 +10,7 @@ from app.jobs.schemas import JobOut
 from app.registry import promotion
 from app.registry import repository as models
 from app.resources import Resources
-from app.web.jobs.listing import UNCOMPARED, flat, setting
+from app.web.jobs.listing import flat, setting, values_by_field
 from models.evaluation.comparison import Z_95, Comparison
 
 
@@ -53,8 +53,7 @@ class Table:
 def compare(resources: Resources, tenant: str, jobs: Sequence[JobOut]) -> Table:
     """`jobs`: two or more; the others are compared with the first."""
     specs = [flat(job.spec) for job in jobs]
-    names = dict.fromkeys(name for spec in specs for name in spec if name not in UNCOMPARED)
-    fields = [name for name in names if len({repr(spec.get(name)) for spec in specs}) > 1]
+    fields = list(values_by_field(specs))
     sides = []
     for job, spec in zip(jobs, specs, strict=True):
         difference, reason = None, ""
@@ -68,7 +67,7 @@ def _difference(
     resources: Resources, tenant: str, job: JobOut, first: JobOut
 ) -> tuple[Comparison | None, str]:
     if job.result is None or first.result is None:
-        return None, "one of them has no result"
+        return None, "One of them has no result."
     try:
         with resources.database.reading() as session:
             challenger = models.get(session, tenant, job.result.model_id)

@@ -23,6 +23,7 @@ MOST_COLUMNS = 6
 SHOWN_METRICS = ("rmsle", "rmse", "mape", "r2", "log_loss", "accuracy", "roc_auc")
 # Not settings of the training.
 UNCOMPARED = {"target", "task"}
+KINDS = "features.kinds."
 LONGEST_VALUE = 60  # characters
 
 
@@ -165,13 +166,21 @@ def flat(spec: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
+def values_by_field(specs: Sequence[dict[str, Any]]) -> dict[str, int]:
+    """How many values each field has in flat specs, of the fields that have several."""
+    names = dict.fromkeys(name for spec in specs for name in spec if name not in UNCOMPARED)
+    counts = {}
+    for name in names:
+        # Tables have different columns, which is no difference in settings.
+        having = [spec for spec in specs if name in spec or not name.startswith(KINDS)]
+        counts[name] = len({repr(spec.get(name)) for spec in having})
+    return {name: count for name, count in counts.items() if count > 1}
+
+
 def _differing(specs: Sequence[dict[str, Any]]) -> list[str]:
     """Fields of which there are several values, those with the most values first."""
-    known = [flat(spec) for spec in specs]
-    names = dict.fromkeys(name for spec in known for name in spec if name not in UNCOMPARED)
-    counts = {name: len({repr(spec.get(name)) for spec in known}) for name in names}
-    varied = [name for name in names if counts[name] > 1]
-    return sorted(varied, key=lambda name: -counts[name])[:MOST_COLUMNS]
+    counts = values_by_field([flat(spec) for spec in specs])
+    return sorted(counts, key=lambda name: -counts[name])[:MOST_COLUMNS]
 
 
 def _values(spec: dict[str, Any], fields: Sequence[str]) -> list[str]:

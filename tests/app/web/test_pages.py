@@ -15,6 +15,7 @@ from house_api import houses_csv, resources_of, submit, train, upload
 
 from app.storage.tables import Worker
 from app.web.jobs import form
+from app.web.jobs.listing import values_by_field
 from app.web.models import typical_input
 from app.web.rendering import ASSETS
 from models.serving.manifest import CategoricalFeature
@@ -199,3 +200,10 @@ def test_levels_keep_their_spaces(client: TestClient, tmp_path: Path) -> None:
     assert re.search(
         '<option value="[^"]+" selected>', get(client, f"/models/{model}/predict").text
     )
+
+
+def test_columns_of_other_tables_are_no_settings() -> None:
+    specs = [{"features.kinds.A": "numeric", "seed": 1}, {"features.kinds.B": "numeric", "seed": 2}]
+    assert values_by_field(specs) == {"seed": 2}
+    specs = [{"features.kinds.A": "numeric"}, {"features.kinds.A": "categorical"}, {}]
+    assert values_by_field(specs) == {"features.kinds.A": 2}
