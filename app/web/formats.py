@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from models import figures
 from models.objectives import OBJECTIVES
+from models.tables.wording import number_text
 
 DASH = "–"
 UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
@@ -37,6 +38,11 @@ def percent(share: float | None, error: float | None = None) -> str:
 def with_error(value: float | None, error: float | None) -> str:
     """A number and its standard error."""
     return figures.number(value) + (figures.deviation(error) if value is not None else "")
+
+
+def value_text(value: float | None) -> str:
+    """A cell's number as the table has it: a year has no comma."""
+    return DASH if value is None else number_text(value)
 
 
 def metric(name: str) -> str:
@@ -142,6 +148,7 @@ def sentence(text: str) -> str:
 
 FILTERS: dict[str, Callable[..., Any]] = {
     "figure": figures.number,
+    "value": value_text,
     "with_error": with_error,
     "percent": percent,
     "metric": metric,
