@@ -88,3 +88,17 @@ def test_upload_train_watch_report_predict_and_promote(
         use(page.get_by_role("button", name="Why, and what is like it?"))
         expect(page.locator("#why .bars").first).to_be_visible()
     assert complaints == []
+
+
+def test_three_clicks_from_nothing_to_a_first_price(tmp_path: Path) -> None:
+    with serving(tmp_path / "data") as (_, url), chromium() as browser:
+        page = browser.new_page()
+        page.goto(url)
+        page.get_by_role("button", name="Use 2,930 houses of Ames, Iowa").click()
+        page.wait_for_url("**/jobs/new*")
+        expect(page.locator("#verdict")).to_have_text("Ready to train")
+        page.get_by_role("button", name="Train").click()
+        page.wait_for_url("**/jobs/job_*")
+        expect(page.locator("h1 .chip")).to_have_text("succeeded", timeout=TRAINED)
+        page.get_by_role("link", name="Predict a row").click()
+        expect(page.locator(".price")).to_have_text(re.compile(r"1\d\d,\d{3}"))
