@@ -48,7 +48,7 @@ def main(data_dir: Path) -> int:
     say(
         "\nThe service has stopped. Start it on the same data with\n"
         f"  {FOLDHOUSE} serve --data-dir {data_dir}\n"
-        "and open http://127.0.0.1:8000/docs, where you can try every request.\n"
+        "and open http://127.0.0.1:8000, where you see the job and price houses.\n"
         "The same steps are in examples/quickstart.sh (curl) and examples/quickstart.py (Python)."
     )
     return 0

@@ -96,7 +96,8 @@ def job(status: str, **fields: Any) -> dict[str, Any]:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Result]]:
     """Runs a command in this process, with settings of its own."""
     monkeypatch.setenv("FOLDHOUSE_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("COLUMNS", "120")
+    # Where the console was made while COLUMNS was set, it keeps that width.
+    monkeypatch.setattr(display.console, "_width", 120)
     before = os.umask(0o022)
     yield lambda *arguments: CliRunner().invoke(cli, [str(argument) for argument in arguments])
     os.umask(before)

@@ -13,7 +13,7 @@ import pytest
 from foldhouse_client import Foldhouse
 from typer.testing import CliRunner, Result
 
-from app.cli import cli
+from app.cli import cli, display
 
 METRICS = {
     "accuracy": 0.9,
@@ -87,7 +87,7 @@ def job(number: int, result: dict[str, Any] | None) -> dict[str, Any]:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(display.console, "_width", 120)
     return lambda *arguments: CliRunner().invoke(cli, [str(argument) for argument in arguments])
 
 

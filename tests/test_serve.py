@@ -112,4 +112,4 @@ def printed_in_the_readme() -> str:
 
 def shape(printed: str) -> set[str]:
     """Its lines without numbers, which differ from machine to machine, and without blanks."""
-    return {re.sub(r"[\d.,:+–-]+|\s|mdl_\w+", "", line) for line in printed.splitlines()}
+    return {re.sub(r"[\d.,:+–-]+|\s|(?:mdl|job)_\w+", "", line) for line in printed.splitlines()}

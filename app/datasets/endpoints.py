@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Annotated, Any, get_args
 
@@ -31,6 +30,7 @@ from app.http.media import CSV
 from app.http.openapi import problems
 from app.http.paging import Page, PageQueryDep
 from app.http.parameters import PRINTABLE, SEPARATOR, IdempotencyKeyHeader, StrictRoute, name_path
+from app.http.sent_files import SentFiles
 from app.storage import removals
 from app.storage.blobs import CHUNK
 from models.tables.readings import DecimalMark, ThousandsMark
@@ -193,13 +193,9 @@ def download_dataset(
         dataset = repository.get(session, principal.tenant, dataset_id)
     file = resources.blobs.open_checked(dataset.csv, dataset.sha256)
 
-    def chunks() -> Iterator[bytes]:
-        with file:
-            while chunk := file.read(CHUNK):
-                yield chunk
-
-    return StreamingResponse(
-        chunks(),
+    return SentFiles(
+        iter(partial(file.read, CHUNK), b""),
+        [file],
         media_type=CSV,
         headers={
             "Content-Length": str(dataset.bytes),

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 
 from app.errors import TooLarge
+from app.http.sent_files import SentFiles
 from app.settings import MIB, Settings
 
 SPOOLED_BYTES = MIB  # a longer file is written to the disk
@@ -69,21 +71,16 @@ class AnswerFiles:
         length = sum(len(part) if isinstance(part, bytes) else 0 for part in parts) + self._size
         headers["Content-Length"] = str(length)
         files, self._files = self._files, []
-        return StreamingResponse(_sent(parts, files), media_type=media_type, headers=headers)
+        return SentFiles(_sent(parts), files, media_type=media_type, headers=headers)
 
 
 def _whole(part: bytes | Spooled) -> bytes:
     return part if isinstance(part, bytes) else part.read()
 
 
-def _sent(parts: Sequence[bytes | Spooled], files: Sequence[Spooled]) -> Iterator[bytes]:
-    try:
-        for part in parts:
-            if isinstance(part, bytes):
-                yield part
-            else:
-                while chunk := part.read(SPOOLED_BYTES):
-                    yield chunk
-    finally:
-        for file in files:
-            file.close()
+def _sent(parts: Sequence[bytes | Spooled]) -> Iterator[bytes]:
+    for part in parts:
+        if isinstance(part, bytes):
+            yield part
+        else:
+            yield from iter(partial(part.read, SPOOLED_BYTES), b"")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import Annotated, BinaryIO, Literal
+from functools import partial
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, BackgroundTasks, Response
-from fastapi.responses import StreamingResponse
 
 from app.errors import (
     Conflict,
@@ -25,6 +24,7 @@ from app.http.deps import PrincipalDep, ResourcesDep
 from app.http.openapi import problems
 from app.http.paging import NumberedPageQueryDep, Page, PageQueryDep
 from app.http.parameters import IdempotencyKeyHeader, IfMatchHeader, StrictRoute, name_path
+from app.http.sent_files import SentFiles
 from app.registry import history, promotion, repository, service, versions
 from app.registry.names import ModelNames
 from app.registry.schemas import (
@@ -109,7 +109,8 @@ def export_model(
         file, media_type = service.export_zip(model, resources.blobs), ZIP
     headers["Content-Length"] = str(file.seek(0, os.SEEK_END))
     file.seek(0)
-    return StreamingResponse(_chunks(file), media_type=media_type, headers=headers)
+    pieces = iter(partial(file.read, CHUNK), b"")
+    return SentFiles(pieces, [file], media_type=media_type, headers=headers)
 
 
 @router.get("/aliases", summary="List aliases")
@@ -263,9 +264,3 @@ def delete_alias(
 def _tagged(alias: AliasOut, response: Response) -> AliasOut:
     response.headers["ETag"] = versions.etag(alias.version)
     return alias
-
-
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    with file:
-        while chunk := file.read(CHUNK):
-            yield chunk

@@ -13,9 +13,9 @@ from models.networks.keys import input_keys
 
 
 def weights_file(served: ServedModel, design: Design, members: Sequence[int]) -> bytes:
-    """The bytes of a safetensors file. Its metadata has `folds`, the numbers of the served folds,
-    and `parts`: which member of a blend each part is, and the keys of its inputs; of a function
-    that is solved none.
+    """The bytes of a safetensors file, the same whenever they are made. Its metadata has `served`,
+    a document with `folds`, the numbers of the served folds, and `parts`: which member of a blend
+    each part is, and the keys of its inputs; of a function that is solved none.
 
     `members`: the places in the spec of the served parts.
     """
@@ -28,5 +28,6 @@ def weights_file(served: ServedModel, design: Design, members: Sequence[int]) ->
         }
         for member, part in zip(members, served.parts, strict=True)
     ]
-    metadata = {"folds": json.dumps(served.folds), "parts": json.dumps(parts)}
+    # Several names would be written in any order.
+    metadata = {"served": json.dumps({"folds": served.folds, "parts": parts})}
     return safetensors.torch.save(dict(served.state_dict()), metadata)

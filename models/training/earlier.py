@@ -70,7 +70,7 @@ def read_networks(weights: Path, members: int) -> list[EarlierNetworks | None]:
     for a member that is solved or was left out."""
     found: list[EarlierNetworks | None] = [None] * members
     with safe_open(weights, "pt") as file:
-        metadata = {name: json.loads(text) for name, text in file.metadata().items()}
+        metadata = json.loads(file.metadata()["served"])
         names = file.keys()
 
         def under(prefix: str) -> dict[str, Tensor]:

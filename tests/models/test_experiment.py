@@ -30,6 +30,7 @@ from models.objectives.regression.metrics import fold_metrics, regression_metric
 from models.serving.manifest import Manifest
 from models.serving.predictor import Predictor
 from models.spec import Loss
+from models.spec.training import Precision
 from models.training.gradients import Gradients, gradients_of
 
 SMALL: dict[str, Any] = {
@@ -319,10 +320,10 @@ def poison(monkeypatch: pytest.MonkeyPatch, *members: int) -> None:
     """Make these members' first gradient no number, and with it a weight after the first step."""
     populations = 0
 
-    def poisoned(network: Network, loss: Loss, fold_of: Tensor) -> Gradients:
+    def poisoned(network: Network, loss: Loss, fold_of: Tensor, precision: Precision) -> Gradients:
         nonlocal populations
         populations += 1
-        honest = gradients_of(network, loss, fold_of)
+        honest = gradients_of(network, loss, fold_of, precision)
         return Poisoned(honest, network, members) if populations == 1 else honest
 
     monkeypatch.setattr("models.training.step.gradients_of", poisoned)
