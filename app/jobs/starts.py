@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import Fault, InvalidSpec, NotFound
 from app.registry import repository
-from app.storage.blobs import Blobs, artifact_key
+from app.storage.blobs import Blobs
 from app.storage.tables import Dataset, Model
 from models import artifacts
 from models.artifacts import EarlierModel
@@ -92,14 +91,10 @@ def refusal(detail: str) -> InvalidSpec:
 def fetched(start: Start, blobs: Blobs) -> Iterator[EarlierModel]:
     """The model with its files on this machine; raises ArtifactCorrupt."""
     with ExitStack() as stack:
-
-        def local(key: str, sha256: str | None) -> Path:
-            return stack.enter_context(blobs.local_copy(key, sha256))
-
         weights, roles = (
-            local(artifact_key(start.folder, start.artifacts[name]), start.artifacts[name])
+            stack.enter_context(blobs.local_artifact(start.folder, name, start.artifacts[name]))
             for name in (artifacts.WEIGHTS, artifacts.ROLES)
         )
-        parquet = local(start.parquet, start.parquet_sha256)
+        parquet = stack.enter_context(blobs.local_copy(start.parquet, start.parquet_sha256))
         manifest = manifest_of(start, blobs)
         yield manifest.earlier_model(start.model_id, weights, roles, parquet)

@@ -98,6 +98,16 @@ class Blobs:
         except ArtifactCorrupt as error:
             raise ArtifactCorrupt(f"{name} of {folder}") from error
 
+    @contextmanager
+    def local_artifact(self, folder: str, name: str, sha256: str) -> Iterator[Path]:
+        """The same, as a local path."""
+        with ExitStack() as stack:
+            try:
+                path = stack.enter_context(self.local_copy(artifact_key(folder, sha256), sha256))
+            except ArtifactCorrupt as error:
+                raise ArtifactCorrupt(f"{name} of {folder}") from error
+            yield path
+
     def exists(self, key: str) -> bool:
         return bool(self._fs.exists(self._path(key)))
 

@@ -87,15 +87,25 @@ def test_a_changed_artifact_is_refused_by_name(trained: tuple[Stack, Json]) -> N
         "model.onnx": f"/v1/models/{model_id}/export?format=onnx",
         "weights.safetensors": f"/v1/models/{model_id}/export",
         "oof.parquet": f"/v1/jobs/{done['id']}/oof",
+        "report.html": f"/v1/jobs/{done['id']}/report",
+        "charts.json": f"/v1/jobs/{done['id']}/charts",
+        "roles.parquet": "/v1/jobs:validate",
+    }
+    bodies = {
+        "core.onnx": {"rows": [{"area": 100, "rooms": 3, "street": "Pave"}]},
+        "roles.parquet": {
+            "dataset_id": "latest",
+            "target": "price",
+            "initialize_from": model_id,
+        },
     }
     assert requests.keys() == artifacts.keys()
     for name, address in requests.items():
         path = storage / artifact_key(folder, artifacts[name])
         whole = path.read_bytes()
         flip_a_bit(path)
-        if name == "core.onnx":
-            row = {"area": 100, "rooms": 3, "street": "Pave"}
-            answer = stack.http.post(address, json={"rows": [row]})
+        if name in bodies:
+            answer = stack.http.post(address, json=bodies[name])
         else:
             answer = stack.http.get(address)
         assert answer.status_code == 503, name
