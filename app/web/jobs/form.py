@@ -97,10 +97,14 @@ def groups() -> dict[str, list[Field]]:
 
 
 @cache
+def _root() -> Json:
+    return JobCreate.model_json_schema()
+
+
+@cache
 def architectures() -> list[str]:
     """The types that a spec can name."""
-    root = JobCreate.model_json_schema()
-    found = root["properties"]["architecture"]
+    found = _root()["properties"]["architecture"]
     return list(found["discriminator"]["mapping"])
 
 
@@ -122,7 +126,7 @@ def _field(path: str, label: str) -> Field:
 
 def _schema(path: str) -> Json:
     """Of a field; through parts, alternatives and references."""
-    root = JobCreate.model_json_schema()
+    root = _root()
     found: Json = root
     for name in path.split("."):
         parts = [_resolved(root, branch) for branch in _branches(_resolved(root, found))]
