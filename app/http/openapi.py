@@ -30,7 +30,7 @@ TAGS = [
         "description": "Predict rows with clients of MLflow, KServe or Triton, unchanged.",
     },
     {"name": "lessons", "description": "Deep learning with tables, in lessons that run."},
-    {"name": "webhooks", "description": "Addresses that are told when a job ends."},
+    {"name": "webhooks", "description": "Addresses that get a message when a job ends."},
     {"name": "operations", "description": "Health probes and metrics."},
     {"name": "removal", "description": "Delete what nothing refers to."},
 ]

@@ -361,7 +361,7 @@ class IdempotencyKey(TenantRow):
 
 
 class Webhook(ListedRow):
-    """An address that is told of jobs that end.
+    """An address that gets a message when a job ends.
 
     secret : signs what is sent there, so it cannot be stored as a hash
     delivered_at : when the last delivery arrived

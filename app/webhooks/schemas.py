@@ -23,7 +23,7 @@ EXAMPLE: dict[str, Any] = {
 
 
 class WebhookCreate(BaseModel):
-    """An address that is told when a job ends."""
+    """An address that gets a message when a job ends."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
 
