@@ -32,6 +32,9 @@ class LessonRunner:
     def run_next(self) -> None:
         """Run the oldest lesson that waits, if any."""
         here = self._workplace
+        with here.database.reading() as session:
+            if not runs.is_waiting(session):
+                return
         with here.database.writing() as session:
             mine = runs.claim(session, here.owner)
         if mine is not None:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from app.operations.printed import printable
 from models.figures import deviation, number
-from models.objectives import OBJECTIVES
+from models.objectives import HEADLINES
 
 Json = dict[str, Any]
 
@@ -45,7 +45,6 @@ FEW_LEVELS = 5  # levels of a column that are shown
 # ones are shown.
 FOLD_METRICS, METRICS_WIDTH, NUMBER_WIDTH = 5, 41, 7
 CONFUSED_CLASSES = 8  # the most whose table is shown
-HEADLINES = [name for objective in OBJECTIVES.values() for name in objective.headline]
 
 
 def one_line(text: str) -> str:

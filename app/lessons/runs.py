@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.errors import NotFound, TooManyQueued
@@ -24,6 +24,9 @@ MAX_ATTEMPTS = 3
 MAX_WAITING = 20  # runs of a tenant
 KEPT = 100  # finished runs of a tenant
 WORKER_DIED = "Its workers died while they ran it. Their log may say why."
+
+
+WAITS = LessonRun.state == State.QUEUED
 
 
 class Claim(NamedTuple):
@@ -72,16 +75,21 @@ def get(session: Session, tenant: str, run_id: str) -> LessonRun:
     return run
 
 
+def is_waiting(session: Session) -> bool:
+    """Whether `claim` has something to do. It only reads: a claim takes the write lock."""
+    return session.scalar(select(LessonRun.id).where(or_(WAITS, _is_lost())).limit(1)) is not None
+
+
 def claim(session: Session, owner: str) -> Claim | None:
     """Take the oldest run that waits, or whose worker's lease has expired; None if there is none.
     One that took too many attempts fails instead."""
-    is_lost = (LessonRun.state == State.RUNNING) & (LessonRun.lease_until < database_now())
+    is_lost = _is_lost()
     session.execute(
         update(LessonRun)
         .where(is_lost, LessonRun.attempt >= MAX_ATTEMPTS)
         .values(state=State.FAILED, error=WORKER_DIED)
     )
-    is_free = or_(LessonRun.state == State.QUEUED, is_lost)
+    is_free = or_(WAITS, is_lost)
     oldest = select(LessonRun.id).where(is_free).order_by(LessonRun.id).limit(1)
     taken = session.execute(
         update(LessonRun)
@@ -113,6 +121,11 @@ def succeed(session: Session, mine: Claim, outcome: dict[str, Any]) -> bool:
 
 def fail(session: Session, mine: Claim, error: str) -> bool:
     return _write(session, mine, state=State.FAILED, error=error)
+
+
+def _is_lost() -> ColumnElement[bool]:
+    """Its worker has not renewed the lease."""
+    return (LessonRun.state == State.RUNNING) & (LessonRun.lease_until < database_now())
 
 
 def _write(session: Session, mine: Claim, **values: Any) -> bool:

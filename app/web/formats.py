@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from models import figures
-from models.objectives import OBJECTIVES
+from models.objectives import HEADLINES, OBJECTIVES
 from models.tables.wording import number_text
 
 DASH = "–"
@@ -27,7 +27,6 @@ METRICS = {
     "ece": "ECE",
     "f1": "F1",
 }
-HEADLINES = [name for objective in OBJECTIVES.values() for name in objective.headline]
 SHARES = ("mape", "accuracy", "balanced_accuracy")
 
 

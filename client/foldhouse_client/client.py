@@ -380,7 +380,7 @@ class Foldhouse(Connection):
     # Webhooks
 
     def webhooks(self) -> list[Json]:
-        """Addresses that are told when a job ends."""
+        """Addresses that get a message when a job ends."""
         return self._rows("/v1/webhooks")
 
     def add_webhook(self, url: str, events: Sequence[str] = ()) -> Json:

@@ -18,6 +18,8 @@ OBJECTIVES: dict[str, Objective] = {
 METRICS: dict[str, Metric] = {
     name: metric for objective in OBJECTIVES.values() for name, metric in objective.metrics.items()
 }
+# Those that say most, the first that a result has.
+HEADLINES = [name for objective in OBJECTIVES.values() for name in objective.headline]
 
 
 def task_of(spec: TrainingSpec) -> str:

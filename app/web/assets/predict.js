@@ -1,6 +1,7 @@
 // The form of a prediction: an answer as one types, on demand with each column's contribution and
 // the most similar training rows; and a CSV that is dropped in.
 import { attempt, call, element, figure, percent } from "./api.js";
+import { onFile } from "./drop.js";
 
 const WAIT = 250; // ms without another change
 const SHOWN = 10; // contributions
@@ -106,14 +107,7 @@ ask();
 
 const batch = document.querySelector("#batch");
 const file = batch.querySelector("input");
-for (const kind of ["dragover", "dragleave", "drop"]) {
-  batch.addEventListener(kind, (event) => {
-    event.preventDefault();
-    batch.classList.toggle("over", kind === "dragover");
-    if (kind === "drop" && event.dataTransfer.files.length) predictAll(event.dataTransfer.files[0]);
-  });
-}
-file.addEventListener("change", () => file.files.length && predictAll(file.files[0]));
+onFile(batch, predictAll);
 
 async function predictAll(table) {
   const state = batch.querySelector("[role=status]");

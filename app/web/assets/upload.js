@@ -1,19 +1,13 @@
 // A CSV that is dropped or chosen goes to POST /v1/datasets, with its progress.
 import { percent } from "./api.js";
+import { onFile } from "./drop.js";
 
 const drop = document.querySelector(".drop");
 const file = drop.querySelector("input[type=file]");
 const state = drop.querySelector("[role=status]");
 const bar = drop.querySelector(".bar");
 
-for (const kind of ["dragover", "dragleave", "drop"]) {
-  drop.addEventListener(kind, (event) => {
-    event.preventDefault();
-    drop.classList.toggle("over", kind === "dragover");
-    if (kind === "drop" && event.dataTransfer.files.length) send(event.dataTransfer.files[0]);
-  });
-}
-file.addEventListener("change", () => file.files.length && send(file.files[0]));
+onFile(drop, (table) => send(table));
 drop.querySelector("button[data-example]")?.addEventListener("click", async (event) => {
   event.target.disabled = true;
   try {

@@ -26,6 +26,11 @@ def claim(database: Database, owner: str = "wrk_a") -> runs.Claim | None:
         return runs.claim(session, owner)
 
 
+def is_waiting(database: Database) -> bool:
+    with database.reading() as session:
+        return runs.is_waiting(session)
+
+
 def expire(database: Database) -> None:
     with database.writing() as session:
         session.execute(update(LessonRun).values(lease_until=database_now(-1.0)))
@@ -38,10 +43,12 @@ def test_a_run_ends_with_its_outcome(both_clients: TestClient) -> None:
     place = asked.headers["Location"]
     assert client.post("/v1/lessons/xor", headers={"Idempotency-Key": "one"}).json() == asked.json()
     assert client.get(place).json()["status"] == "queued"
+    assert is_waiting(database)
 
     mine = claim(database)
     assert mine is not None
     assert (mine.lesson, mine.attempt) == ("xor", 1)
+    assert not is_waiting(database)
     assert claim(database) is None
     assert client.get(place).json()["status"] == "running"
     with database.writing() as session:
@@ -57,6 +64,7 @@ def test_a_run_of_a_dead_worker_is_taken_by_another(both_clients: TestClient) ->
     first = claim(database)
     assert first is not None
     expire(database)
+    assert is_waiting(database)
     second = claim(database, "wrk_b")
     assert second is not None
     assert second.attempt == 2
