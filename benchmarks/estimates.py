@@ -32,6 +32,7 @@ from models.epochs import FoldEpoch
 from models.experiment import Progress, StopReason
 from models.machine import core_rate
 from models.planning.estimate import PROCESS_BYTES, Machine, estimate
+from models.report.run import Names
 from models.spec import TrainingSpec
 from models.tables.table import read_table
 
@@ -169,22 +170,26 @@ class Nobody:
     def checkpoints(self) -> Iterator[bytes]:
         return iter(())
 
+    def earlier_epochs(self) -> list[FoldEpoch]:
+        return []
+
 
 def run(table: Table, spec: TrainingSpec, lanes: int) -> Seconds:
     """A job's work on so many cores."""
     torch.set_num_threads(lanes)
     began, used = time.perf_counter(), processor_seconds()
     with tempfile.TemporaryDirectory() as folder:
-        outcome = experiment.run(
-            table.parquet,
-            table.profile,
-            spec,
+        context = experiment.Context(
+            parquet=table.parquet,
+            profile=table.profile,
+            names=Names("job", None, "table.csv"),
             dataset_sha256="",
             parquet_sha256="",
             workdir=Path(folder),
             device="cpu",
             callbacks=Nobody(),
         )
+        outcome = experiment.run(context, spec)
     wall, processor = time.perf_counter() - began, processor_seconds() - used
     return Seconds(wall, processor, outcome.result["seconds"])
 

@@ -20,11 +20,13 @@ from models.data.folds import FoldRows, roles_of, split_rows
 from models.data.preprocessing import trainable_rows
 from models.data.roles import write_roles
 from models.data.thinning import thin
+from models.epochs import FoldEpoch
 from models.evaluation.blend import blend, served_members
 from models.evaluation.errors_by_rows import errors_by_rows
 from models.evaluation.likeness import likeness_of
 from models.evaluation.scores import evaluate
 from models.export.graph import ExportMismatch, core_graph, full_graph, verify
+from models.export.served import ServedModel
 from models.export.weights import weights_file
 from models.objectives import objective_of
 from models.objectives.trained import learning_of
@@ -65,6 +67,35 @@ class TrainingFailed(Exception):
 
 
 @dataclass(frozen=True)
+class Context:
+    """What a run works on, and the process around it.
+
+    parquet, profile : the stored table
+    dataset_sha256, parquet_sha256 : of the table as uploaded and as stored, for the receipt
+    workdir : where files of the outcome are written
+    device : torch's name; the number of CPU threads is torch's own, set by the caller
+    """
+
+    parquet: Path
+    profile: Profile
+    names: Names
+    dataset_sha256: str
+    parquet_sha256: str
+    workdir: Path
+    device: str
+    callbacks: Callbacks
+
+    def receipt(self, spec: TrainingSpec, earlier: EarlierModel | None = None) -> dict[str, Any]:
+        return receipt_of(spec, self.dataset_sha256, self.parquet_sha256, self.device, earlier)
+
+    def stop_if_requested(self) -> None:
+        """Between two stages, stop like the training loop."""
+        reason = self.callbacks.stop_requested()
+        if reason in ("cancel", "release"):
+            raise Stopped(reason)
+
+
+@dataclass(frozen=True)
 class Outcome:
     """The outcome of a run: the job's `result` without its model id, the folds, the files.
 
@@ -77,39 +108,88 @@ class Outcome:
     artifacts: dict[str, Path]
 
 
-def run(
-    parquet: Path,
-    profile: Profile,
-    spec: TrainingSpec,
-    *,
-    names: Names,
-    dataset_sha256: str,
-    parquet_sha256: str,
-    workdir: Path,
-    device: str,
-    callbacks: Callbacks,
-    earlier: EarlierModel | None = None,
-) -> Outcome:
-    """Train the spec's folds on the table and write the model's files into `workdir`.
+@dataclass(frozen=True)
+class Laid:
+    """A table as the folds of a spec see it.
 
-    `spec` is resolved. `earlier`: the model that it starts from. The receipt names the hashes of
-    the table, as uploaded and as stored. The number of CPU threads is torch's own, set by the
-    caller.
+    assigned : the folds' rows; `folds` without those that no network can train on
+    """
+
+    design: Design
+    holdout: Design
+    assigned: list[FoldRows]
+    folds: list[FoldRows]
+    warnings: list[SpecWarning]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Networks that trained on all folds, and what is served of them.
+
+    blended : the members of the job's result that describe a blend
+    epochs : those that the report draws
+    added : further members of the result
+    """
+
+    populations: Sequence[TrainedPopulation]
+    served: ServedModel
+    blended: dict[str, Any]
+    epochs: Sequence[FoldEpoch]
+    added: dict[str, Any]
+
+
+def run(context: Context, spec: TrainingSpec, earlier: EarlierModel | None = None) -> Outcome:
+    """Train the spec's folds on the table and write the model's files.
+
+    `spec` is resolved. `earlier`: the model that it starts from.
 
     Raises
     ------
-    Stopped: `callbacks` asked for it.
+    Stopped: the callbacks asked for it.
     TrainingFailed: the table is damaged, no fold has usable weights, or the exported model does
         not reproduce its own out-of-fold predictions.
     """
-    clock = _Clock()
+    clock, callbacks = Clock(), context.callbacks
     callbacks.report(Progress(0.0, 0, spec.max_epochs, spec.k_folds, spec.k_folds, None), [])
+    laid = lay(context, spec, earlier)
+    thinned = thin(spec, laid.design, laid.folds) if spec.learning_curve else []
+    clock.lap("prepare")
+
+    trials = spec.trials()
+    monitor = CallbackMonitor(callbacks, spec)
     try:
-        warnings = review(spec, profile, parquet)
-        design, holdout = load_design(parquet, spec, select(spec, profile))
+        populations = train_many(
+            trials,
+            laid.design,
+            laid.folds,
+            device=torch.device(context.device),
+            monitor=monitor,
+            cores=torch.get_num_threads(),
+            checkpoints=callbacks.checkpoints(),
+            thinned=thinned,
+            earlier=() if earlier is None else read_networks(earlier.weights, len(trials)),
+        )
+    except Interrupted as interruption:
+        raise Stopped(callbacks.stop_requested() or "release") from interruption
+    trained, on_fewer = populations[: len(trials)], populations[len(trials) :]
+    _refuse_untrained([course for population in trained for course in population.courses])
+    context.stop_if_requested()
+    clock.lap("train")
+
+    served, blended = blend(spec, trained, laid.design, laid.folds)
+    epochs = [*callbacks.earlier_epochs(), *monitor.epochs]
+    found = Trained(trained, served, blended, epochs, {})
+    return finish(context, spec, laid, found, clock, (thinned, on_fewer), earlier)
+
+
+def lay(context: Context, spec: TrainingSpec, earlier: EarlierModel | None = None) -> Laid:
+    """Read the table and lay the folds of a resolved spec; raises TrainingFailed."""
+    try:
+        warnings = review(spec, context.profile, context.parquet)
+        design, holdout = load_design(context.parquet, spec, select(spec, context.profile))
         roles = None
         if earlier is not None:
-            found = find_roles(earlier, parquet)
+            found = find_roles(earlier, context.parquet)
             roles = found.of[design.rows]
             warnings += start_warnings(
                 spec, earlier, found, design.target, design.fold_column, design.rows
@@ -125,43 +205,42 @@ def run(
         ) from error
     folds = [_trainable(spec, design, fold) for fold in assigned]
     warnings += _unseen_classes(spec, design, folds)
-    thinned = thin(spec, design, folds) if spec.learning_curve else []
-    clock.lap("prepare")
+    return Laid(design, holdout, assigned, folds, warnings)
 
-    trials = spec.trials()
-    monitor = CallbackMonitor(callbacks, spec)
-    try:
-        populations = train_many(
-            trials,
-            design,
-            folds,
-            device=torch.device(device),
-            monitor=monitor,
-            cores=torch.get_num_threads(),
-            checkpoints=callbacks.checkpoints(),
-            thinned=thinned,
-            earlier=() if earlier is None else read_networks(earlier.weights, len(trials)),
-        )
-    except Interrupted as interruption:
-        raise Stopped(callbacks.stop_requested() or "release") from interruption
-    trained, on_fewer = populations[: len(trials)], populations[len(trials) :]
-    _refuse_untrained([course for population in trained for course in population.courses])
-    _stop_if_requested(callbacks)
-    clock.lap("train")
 
+def finish(
+    context: Context,
+    spec: TrainingSpec,
+    laid: Laid,
+    trained: Trained,
+    clock: Clock,
+    curve: tuple[Sequence[list[FoldRows]], Sequence[TrainedPopulation]] = ((), ()),
+    earlier: EarlierModel | None = None,
+) -> Outcome:
+    """Score what was trained, write the model's files and prove that they give the same.
+
+    `curve`: folds with fewer training rows, and what was trained on them.
+
+    Raises
+    ------
+    Stopped: the callbacks asked for it.
+    TrainingFailed: the exported model does not reproduce its own out-of-fold predictions.
+    """
+    design, folds, served = laid.design, laid.folds, trained.served
     learning = learning_of(spec)
-    served, blended = blend(spec, trained, design, folds)
     scored = [folds[fold].validation for fold in served.folds]
-    scores = evaluate(served, spec, design, folds, holdout, trained)
-    curve = {}
+    scores = evaluate(served, spec, design, folds, laid.holdout, trained.populations)
+    added = dict(trained.added)
+    thinned, on_fewer = curve
     if spec.learning_curve:
         layouts = [folds, *thinned]
-        errors = errors_by_rows(served, scores.out_of_fold, spec, design, layouts, on_fewer)
-        curve = {"learning_curve": errors}
-    _stop_if_requested(callbacks)
+        added["learning_curve"] = errors_by_rows(
+            served, scores.out_of_fold, spec, design, layouts, on_fewer
+        )
+    context.stop_if_requested()
     clock.lap("evaluate")
 
-    receipt = receipt_of(spec, dataset_sha256, parquet_sha256, device, earlier)
+    receipt = context.receipt(spec, earlier)
     manifest = describe(
         design,
         spec,
@@ -171,7 +250,7 @@ def run(
         members=served.members,
         rows=int((scores.fold_of >= 0).sum()),
         receipt=receipt,
-        warnings=warnings,
+        warnings=laid.warnings,
     )
     core = core_graph(served, design, objective_of(spec).output)
     full = full_graph(core, design)
@@ -193,26 +272,31 @@ def run(
         artifacts.CORE: core_bytes,
         artifacts.ONNX: full_bytes,
         artifacts.MANIFEST: manifest.model_dump_json(indent=1).encode(),
-        artifacts.WEIGHTS: weights_file(served, design, served_members(blended)),
+        artifacts.WEIGHTS: weights_file(served, design, served_members(trained.blended)),
     }
+    workdir = context.workdir
     for name, data in files.items():
         (workdir / name).write_bytes(data)
     scores.write_out_of_fold(workdir / artifacts.OUT_OF_FOLD)
-    write_roles(roles_of(assigned, design.rows, profile.rows), workdir / artifacts.ROLES)
+    write_roles(
+        roles_of(laid.assigned, design.rows, context.profile.rows), workdir / artifacts.ROLES
+    )
     clock.lap("export")
     result = (
         scores.result()
-        | blended
-        | _comparables(trained)
-        | curve
+        | trained.blended
+        | _comparables(trained.populations)
+        | added
         | {
-            "warnings": [asdict(warning) for warning in warnings],
+            "warnings": [asdict(warning) for warning in laid.warnings],
             "seconds": clock.seconds(),
             "receipt": receipt,
         }
     )
-    epochs = [*callbacks.earlier_epochs(), *monitor.epochs]
-    shown = _reported(Run(names, spec, profile, design, served, scores, result, epochs), workdir)
+    shown = _reported(
+        Run(context.names, spec, context.profile, design, served, scores, result, trained.epochs),
+        workdir,
+    )
     clock.lap("report")
     result["seconds"] = clock.seconds()
     written = (*files, artifacts.OUT_OF_FOLD, artifacts.ROLES)
@@ -238,7 +322,7 @@ def _reported(run: Run, folder: Path) -> dict[str, Path]:
         return {}
 
 
-class _Clock:
+class Clock:
     """Seconds of each stage."""
 
     def __init__(self) -> None:
@@ -300,13 +384,6 @@ def _listed(unseen: dict[str, list[int]]) -> str:
     ]
     more = f" and {len(unseen) - EXAMPLES} more" if len(unseen) > EXAMPLES else ""
     return f"{', '.join(named)}{more} {'is' if len(unseen) == 1 else 'are'}"
-
-
-def _stop_if_requested(callbacks: Callbacks) -> None:
-    """Between two stages, stop like the training loop."""
-    reason = callbacks.stop_requested()
-    if reason in ("cancel", "release"):
-        raise Stopped(reason)
 
 
 def _refuse_untrained(courses: Sequence[Course]) -> None:

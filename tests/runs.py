@@ -11,7 +11,7 @@ from houses import Case
 
 from models import artifacts
 from models.epochs import FoldEpoch
-from models.experiment import Outcome, Progress, StopReason, run
+from models.experiment import Context, Outcome, Progress, StopReason, run
 from models.report.run import Names
 
 SHA256 = "0" * 64
@@ -62,12 +62,11 @@ def exported_as(monkeypatch: pytest.MonkeyPatch, before: Outcome) -> None:
     monkeypatch.setattr("models.experiment.write_report", lambda *_: report)
 
 
-def start(case: Case, workdir: Path, callbacks: FakeCallbacks | None = None) -> Outcome:
+def context_of(case: Case, workdir: Path, callbacks: FakeCallbacks | None = None) -> Context:
     workdir.mkdir(exist_ok=True)
-    return run(
-        case.parquet,
-        case.profile,
-        case.spec,
+    return Context(
+        parquet=case.parquet,
+        profile=case.profile,
         names=NAMES,
         dataset_sha256=SHA256,
         parquet_sha256=SHA256[::-1],
@@ -75,3 +74,7 @@ def start(case: Case, workdir: Path, callbacks: FakeCallbacks | None = None) -> 
         device="cpu",
         callbacks=callbacks or FakeCallbacks(),
     )
+
+
+def start(case: Case, workdir: Path, callbacks: FakeCallbacks | None = None) -> Outcome:
+    return run(context_of(case, workdir, callbacks), case.spec)

@@ -144,37 +144,43 @@ def refine(
     return OutOfFold.of(served, design, folds, outputs)
 
 
-def evaluate(
+@dataclass(frozen=True)
+class OutOfFoldScores:
+    """Predictions of models that did not see the rows, and how good they are."""
+
+    out_of_fold: OutOfFold
+    units: Units
+    assessment: Assessment
+    folds: list[dict[str, Any]]
+
+
+def score(
     served: ServedModel,
     spec: TrainingSpec,
     design: Design,
-    folds: list[FoldRows],
-    holdout: Design,
+    folds: Sequence[FoldRows],
     trained: Sequence[TrainedPopulation],
-) -> Scores:
-    """Predict every fold's validation rows with its own model, and the holdout with all models.
-
-    A fold without a model has no metrics, and its rows have no prediction.
-    """
+) -> OutOfFoldScores:
+    """Predict every fold's validation rows with its own model."""
     learning = learning_of(spec)
     found = refine(served, spec, design, folds)
-    scored = found.fold >= 0
-    column = None if design.fold_column is None else design.fold_column[scored]
-    on_their_own = units(spec, column, int(scored.sum()))
+    is_scored = found.fold >= 0
+    column = None if design.fold_column is None else design.fold_column[is_scored]
+    on_their_own = units(spec, column, int(is_scored.sum()))
     assessment = learning.assess(
         Scored(
             spec,
             served.target,
             design.levels,
-            design.target[scored],
+            design.target[is_scored],
             Outputs(
-                found.prediction[scored],
-                found.members[:, scored],
-                design.numbers[scored],
-                design.codes[scored],
-                None if found.spread is None else found.spread[scored],
+                found.prediction[is_scored],
+                found.members[:, is_scored],
+                design.numbers[is_scored],
+                design.codes[is_scored],
+                None if found.spread is None else found.spread[is_scored],
             ),
-            found.fold[scored],
+            found.fold[is_scored],
             column,
             on_their_own,
         )
@@ -192,17 +198,33 @@ def evaluate(
                 target, design.target[rows], found.prediction[rows], truths
             )
         summaries.append(_summary(number, fold, own, metrics))
+    return OutOfFoldScores(found, on_their_own, assessment, summaries)
 
+
+def evaluate(
+    served: ServedModel,
+    spec: TrainingSpec,
+    design: Design,
+    folds: list[FoldRows],
+    holdout: Design,
+    trained: Sequence[TrainedPopulation],
+) -> Scores:
+    """Predict every fold's validation rows with its own model, and the holdout with all models.
+
+    A fold without a model has no metrics, and its rows have no prediction.
+    """
+    scored = score(served, spec, design, folds, trained)
+    found = scored.out_of_fold
     own_rows = [folds[number] for number in served.folds]
     comparison = compare(served, spec, design, own_rows, found.prediction)
     return Scores(
         out_of_fold=found.prediction,
         fold_of=np.array([*served.folds, -1])[found.fold],
-        units=on_their_own,
+        units=scored.units,
         rows=design.rows,
-        assessment=assessment,
-        folds=summaries,
-        holdout=_score_holdout(served, spec, holdout, assessment),
+        assessment=scored.assessment,
+        folds=scored.folds,
+        holdout=_score_holdout(served, spec, holdout, scored.assessment),
         importance=permutation_importance(
             served, spec, design, [fold.validation for fold in own_rows]
         ),

@@ -13,7 +13,7 @@ from torch import Tensor
 # Changes with the meaning of a checkpoint, because one of another format cannot be resumed. That
 # includes which rows a fold has and how they are scaled: weights would have seen rows that score
 # them.
-FORMAT = 7
+FORMAT = 8
 
 
 def pack(tensors: dict[str, Tensor], state: dict[str, Any]) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -146,15 +146,15 @@ class Trainer:
 
     # The loop.
 
-    def train(self, monitor: Monitor) -> TrainedPopulation:
-        """Run every member to its end.
+    def train(self, monitor: Monitor, until: int | None = None) -> TrainedPopulation:
+        """Run every member to its end, or until it has trained for `until` epochs.
 
         Raises
         ------
         Interrupted: the monitor asked to stop.
         """
         saved_at = time.monotonic()
-        while not self.finished:
+        while not self.finished and (until is None or self._epoch <= until):
             order = self._epoch_order()
             for block in range(self._block, self._blocks(order)):
                 if monitor.should_stop():
@@ -179,6 +179,15 @@ class Trainer:
             self.courses,
             inputs.extras,
         )
+
+    def drop(self, trials: Collection[int]) -> None:
+        """End the members of these trials that still train, with their best weights so far."""
+        dropped = {place for place in self._active if self.members[place].trial in trials}
+        for place in dropped:
+            self.courses[place].stopped_by = "halving"
+        if dropped:
+            self._leave(dropped)
+            self._begin_epoch()
 
     @property
     def finished(self) -> bool:

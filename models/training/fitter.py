@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 
 import torch
@@ -34,8 +34,8 @@ class Fitter:
         self._network = network
         self.courses = [Course() for _ in members]
 
-    def train(self, monitor: Monitor) -> None:
-        """Solve every member that is not solved yet.
+    def train(self, monitor: Monitor, until: int | None = None) -> None:  # noqa: ARG002
+        """Solve every member that is not solved yet; `until` is for those that have epochs.
 
         Raises
         ------
@@ -106,6 +106,9 @@ class Fitter:
             outputs = alone.predict(own.rows(part))
             total += own.watched_loss.rows(outputs, own.targets(part)).double().sum().item()
         return total / len(rows)
+
+    def drop(self, trials: Collection[int]) -> None:
+        """Nothing: a solved member has ended."""
 
     def save(self) -> bytes:
         """Everything that the rest of the run depends on; for a finished run, its outcome."""

@@ -51,7 +51,7 @@ class Course:
     best_epoch: int = 0
     best_loss: float = math.inf
     earlier_best: float = math.inf  # of the first four fifths of the epochs
-    stopped_by: str = "max_epochs"  # or early_stopping, no_mistakes, non_finite, keep_best
+    stopped_by: str = "max_epochs"  # or early_stopping, no_mistakes, non_finite, keep_best, halving
     first_loss: float = math.nan
     last_loss: float = math.nan
     largest_gradient: float = 0.0  # largest examined norm

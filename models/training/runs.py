@@ -6,13 +6,10 @@ Each chunk is a `Trainer`. Its outcome is its last checkpoint.
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from itertools import pairwise
 
-import numpy as np
 import torch
 
 from models.data.design import Design
@@ -21,15 +18,17 @@ from models.members import Member, members_of, population_key
 from models.networks import build_network
 from models.planning.estimate import layer_widths, member_bytes
 from models.spec import TrainingSpec
-from models.training.checkpoint import pack, unpack
+from models.training.book import Book, ChunkMonitor
+from models.training.checkpoint import unpack
 from models.training.desk import Chunk, Desk
 from models.training.earlier import EarlierNetworks
-from models.training.engine import CHECKPOINT_INTERVAL, TrainedPopulation, Trainer
+from models.training.engine import TrainedPopulation, Trainer
 from models.training.extras import KnownExtras
 from models.training.fitter import Fitter
+from models.training.halving import Halving
 from models.training.inputs import Inputs
 from models.training.lanes import run_in_lanes
-from models.training.progress import Course, Interrupted, MemberEpoch, Monitor
+from models.training.progress import Course, Interrupted, Monitor
 
 # Largest memory of a lane's members, so that their weights stay in the cache: half of a usual
 # third-level cache, shared by two lanes.
@@ -50,6 +49,7 @@ def train_many(
     checkpoints: Iterable[bytes] = (),
     thinned: Sequence[Sequence[FoldRows]] = (),
     earlier: Sequence[EarlierNetworks | None] = (),
+    halving: Halving | None = None,
 ) -> list[TrainedPopulation]:
     """Train each spec on all folds, and return the results in order.
 
@@ -57,6 +57,8 @@ def train_many(
     runs of the same specs, newest first. The run resumes from the first with this format.
     `thinned`: the folds with fewer training rows, on which each spec trains too, after the others.
     Their results follow in the same order. `earlier`: the networks that each spec starts from.
+    `halving`: of the specs that train in epochs; they are judged by their lowest watched loss so
+    far, averaged over the folds.
 
     Raises
     ------
@@ -75,200 +77,59 @@ def train_many(
     for data in checkpoints:
         if book.restore(data):
             break
-    trained: dict[int, TrainedPopulation] = {}
     known = [KnownExtras(design, own) for own in layouts]
     starts = dict(enumerate(earlier))
-    for number, key in enumerate(dict.fromkeys(keys)):
-        group = [member for member in members if keys[member.trial] == key]
-        place, _ = key
-        extras = known[place].of(group[0].spec)
-        own_starts = {
-            member.trial: start
-            for member in group
-            if (start := starts.get(member.trial)) is not None
-        }
-        inputs = Inputs(group[0].spec, design, layouts[place], device, dtype, extras, own_starts)
-        if number == len(book.plans):
-            book.plans.append(_plan(group, inputs, cores))
-        works = [
-            partial(_train_chunks, group, inputs, number, chunks, book.states)
-            for chunks in book.plans[number]
-        ]
-        try:
-            if len(works) == 1:
-                works[0](book)
-            else:
-                run_in_lanes(works, book, max(1, cores // len(works)))
-        except Interrupted:
-            monitor.checkpoint(book.save)
-            if not monitor.keeps_best():
-                raise
-            _add_untrained(group, inputs, book.plans[number], book.states.setdefault(number, {}))
-        trained |= _results(group, inputs, book.states[number])
-        del inputs, works  # before the next group's inputs are encoded
+    longest = max(spec.max_epochs for spec in specs)
+    rungs = [] if halving is None else halving.rungs(longest)
+    trained: dict[int, TrainedPopulation] = {}
+    for rung in [*rungs[book.rungs :], None]:
+        for number, key in enumerate(dict.fromkeys(keys)):
+            group = [member for member in members if keys[member.trial] == key]
+            place, _ = key
+            extras = known[place].of(group[0].spec)
+            own_starts = {
+                member.trial: start
+                for member in group
+                if (start := starts.get(member.trial)) is not None
+            }
+            inputs = Inputs(
+                group[0].spec, design, layouts[place], device, dtype, extras, own_starts
+            )
+            if number == len(book.plans):
+                book.plans.append(_plan(group, inputs, cores))
+            try:
+                _train_group(group, inputs, number, book, rung, cores)
+            except Interrupted:
+                monitor.checkpoint(book.save)
+                if not monitor.keeps_best():
+                    raise
+                states = book.states.setdefault(number, {})
+                _add_untrained(group, inputs, book.plans[number], states)
+            if rung is None:
+                trained |= _results(group, inputs, book.states[number])
+            del inputs  # before the next group's inputs are encoded
+        if halving is not None and rung is not None and not monitor.should_stop():
+            book.halve(halving)
     return [trained[trial] for trial in range(len(keys))]
 
 
-@dataclass
-class Book(Desk):
-    """The state of a run: each group's plan and each chunk's newest checkpoint.
-
-    A fold's members may train in several chunks that are not equally far. Their metrics of an
-    epoch are passed on when all of its members that trained in the epoch have reported.
-    """
-
-    members: list[Member]
-    monitor: Monitor
-    # Trials on fewer rows, and the share of the rows that they train on: their epochs are shorter.
-    thinned: dict[int, float] = field(default_factory=dict)
-    plans: list[list[list[Chunk]]] = field(default_factory=list)  # by group and lane
-    states: dict[int, dict[Chunk, bytes]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._replicas = {(m.trial, m.fold): m.spec.members_per_fold for m in self.members}
-        self._active = {m.place: m for m in self.members}
-        # (trial, fold) to epoch to replica.
-        self._waiting: dict[tuple[int, int], dict[int, dict[int, MemberEpoch]]] = {}
-        self._reported: dict[tuple[int, int], int] = {}  # last epoch passed on, by (trial, fold)
-        self._ended: dict[tuple[int, int, int], int] = {}  # last epoch by member
-        self._epochs = dict.fromkeys(self._active, 0)  # by member, the furthest so far
-        self._saved_at = time.monotonic()
-
-    def epoch_ended(self, metrics: list[MemberEpoch], active: list[Member]) -> None:
-        going_on = {member.place for member in active}
-        for row in metrics:
-            trial, fold, replica = row.member.place
-            self._epochs[row.member.place] = max(row.epoch, self._epochs[row.member.place])
-            # Epochs are repeated after an older checkpoint, and by the halves of a chunk.
-            if row.epoch > self._reported.get((trial, fold), 0):
-                waiting = self._waiting.setdefault((trial, fold), {})
-                waiting.setdefault(row.epoch, {})[replica] = row
-            if row.member.place not in going_on:
-                self._ended[row.member.place] = row.epoch
-                self._active.pop(row.member.place, None)
-        self._tell_progress()
-        complete: list[MemberEpoch] = []
-        for owner in dict.fromkeys((row.member.trial, row.member.fold) for row in metrics):
-            complete += self._complete(owner)
-        if complete:
-            self.monitor.epoch_ended(complete, list(self._active.values()))
-
-    def _tell_progress(self) -> None:
-        """A member that has stopped counts as finished with all epochs."""
-        work = sum(self.thinned.get(member.trial, 1.0) for member in self.members)
-        ahead = sum(
-            self.thinned.get(member.trial, 1.0) * (1 - self._epochs[place] / member.spec.max_epochs)
-            for place, member in self._active.items()
-        )
-        share = ahead / work
-        whole = [self._epochs[place] for place in self._active if place[0] not in self.thinned]
-        slowest = min(whole, default=None)
-        self.monitor.progressed(
-            1 - share, max(self._epochs.values()) if slowest is None else slowest
-        )
-
-    def _complete(self, owner: tuple[int, int]) -> list[MemberEpoch]:
-        """Remove and return the epochs of a fold that all of its members have reported."""
-        waiting, complete = self._waiting.get(owner, {}), []
-        for epoch in sorted(waiting):
-            expected = {
-                replica
-                for replica in range(self._replicas[owner])
-                if self._ended.get((*owner, replica), epoch) >= epoch
-            }
-            if waiting[epoch].keys() >= expected:
-                rows = waiting.pop(epoch)
-                self._reported[owner] = epoch
-                complete += [rows[replica] for replica in sorted(rows)]
-        return complete
-
-    def should_stop(self) -> bool:
-        return self.monitor.should_stop()
-
-    def checkpoint(self, group: int, chunk: Chunk, state: bytes) -> None:
-        self.states.setdefault(group, {})[chunk] = state
-        # Each lane returns one in turn.
-        if time.monotonic() - self._saved_at > CHECKPOINT_INTERVAL / 2:
-            self.monitor.checkpoint(self.save)
-            self._saved_at = time.monotonic()
-
-    def split(self, group: int, chunk: Chunk, halves: list[Chunk]) -> None:
-        """Replace a chunk that was too large for the memory by its halves."""
-        self.states.get(group, {}).pop(chunk, None)
-        for lane in self.plans[group]:
-            if chunk in lane:
-                place = lane.index(chunk)
-                lane[place : place + 1] = halves
-
-    def save(self) -> bytes:
-        """The whole state as bytes."""
-        states = {
-            f"{group}/{first}/{end}": torch.from_numpy(np.frombuffer(state, np.uint8).copy())
-            for group, chunks in self.states.items()
-            for (first, end), state in chunks.items()
-        }
-        waiting = [
-            row
-            for epochs in self._waiting.values()
-            for replicas in epochs.values()
-            for row in replicas.values()
-        ]
-        return pack(
-            states,
-            {
-                "plans": self.plans,
-                "told": [[*owner, epoch] for owner, epoch in self._reported.items()],
-                "epochs": [[*place, epoch] for place, epoch in self._epochs.items()],
-                "ended": [[*place, epoch] for place, epoch in self._ended.items()],
-                "waiting": [{**vars(row), "member": row.member.place} for row in waiting],
-            },
-        )
-
-    def restore(self, data: bytes) -> bool:
-        """Resume from a checkpoint; False if its format differs."""
-        unpacked = unpack(data)
-        if unpacked is None:
-            return False
-        tensors, state = unpacked
-        for name, tensor in tensors.items():
-            group, first, end = map(int, name.split("/"))
-            self.states.setdefault(group, {})[first, end] = tensor.numpy().tobytes()
-        self.plans = [
-            [[(first, end) for first, end in lane] for lane in plan] for plan in state["plans"]
-        ]
-        members = dict(self._active)
-        for trial, fold, epoch in state["told"]:
-            self._reported[trial, fold] = epoch
-        for trial, fold, replica, epoch in state["epochs"]:
-            self._epochs[trial, fold, replica] = epoch
-        for trial, fold, replica, epoch in state["ended"]:
-            self._ended[trial, fold, replica] = epoch
-            self._active.pop((trial, fold, replica), None)
-        for saved in state["waiting"]:
-            trial, fold, replica = saved["member"]
-            member = members[trial, fold, replica]
-            row = MemberEpoch(**{**saved, "fold": fold, "member": member})
-            epochs = self._waiting.setdefault((trial, fold), {})
-            epochs.setdefault(row.epoch, {})[replica] = row
-        return True
-
-
-class _ChunkMonitor(Monitor):
-    """Passes one chunk's reports to the desk."""
-
-    def __init__(self, desk: Desk, group: int, chunk: Chunk) -> None:
-        self._desk = desk
-        self._group = group
-        self._chunk = chunk
-
-    def epoch_ended(self, metrics: list[MemberEpoch], active: Sequence[Member]) -> None:
-        self._desk.epoch_ended(metrics, list(active))
-
-    def should_stop(self) -> bool:
-        return self._desk.should_stop()
-
-    def checkpoint(self, make: Callable[[], bytes]) -> None:
-        self._desk.checkpoint(self._group, self._chunk, make())
+def _train_group(
+    group: list[Member],
+    inputs: Inputs,
+    number: int,
+    book: Book,
+    until: int | None,
+    cores: int,
+) -> None:
+    """Train the chunks of a group in its lanes, up to an epoch or to the end."""
+    works = [
+        partial(_train_chunks, group, inputs, number, chunks, book.states, book.dropped, until)
+        for chunks in book.plans[number]
+    ]
+    if len(works) == 1:
+        works[0](book)
+    else:
+        run_in_lanes(works, book, max(1, cores // len(works)))
 
 
 def _train_chunks(
@@ -277,16 +138,19 @@ def _train_chunks(
     group: int,
     chunks: Sequence[Chunk],
     states: dict[int, dict[Chunk, bytes]],
+    dropped: Collection[int],
+    until: int | None,
     desk: Desk,
 ) -> None:
-    """Train a group's chunks one after another, halving those that do not fit in memory."""
+    """Train a group's chunks one after another, halving those that do not fit in memory; without
+    the dropped trials, and up to an epoch or to the end."""
     ahead = list(chunks)
     while ahead:
         chunk = first, end = ahead.pop(0)
         state = states.get(group, {}).get(chunk)
-        monitor = _ChunkMonitor(desk, group, chunk)
+        monitor = ChunkMonitor(desk, group, chunk)
         try:
-            last = _train_chunk(members[first:end], inputs, state, monitor)
+            last = _train_chunk(members[first:end], inputs, state, dropped, until, monitor)
         except (MemoryError, RuntimeError) as error:
             if end - first == 1 or not is_out_of_memory(error):
                 raise
@@ -299,13 +163,19 @@ def _train_chunks(
 
 
 def _train_chunk(
-    members: Sequence[Member], inputs: Inputs, state: bytes | None, monitor: Monitor
+    members: Sequence[Member],
+    inputs: Inputs,
+    state: bytes | None,
+    dropped: Collection[int],
+    until: int | None,
+    monitor: Monitor,
 ) -> bytes:
     """Train a chunk and return its last checkpoint. Its memory is freed in any case."""
     trainer = _runner(members, inputs)
     if state is not None:
         trainer.restore(state)
-    trainer.train(monitor)
+    trainer.drop(dropped)
+    trainer.train(monitor, until)
     return trainer.save()
 
 

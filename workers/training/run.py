@@ -18,6 +18,7 @@ from app.storage.blobs import ArtifactCorrupt, Blobs, file_sha256
 from models import experiment
 from models.callbacks import Callbacks, Progress
 from models.epochs import FoldEpoch
+from models.experiment import Context
 from models.report.run import Names
 from models.spec import TrainingSpec
 from models.tables.profile import Profile
@@ -115,18 +116,17 @@ def train(order: Order, supervised: SupervisedRun, blobs: Blobs) -> LastReport:
             blobs.local_copy(order.parquet, order.parquet_sha256) as parquet,
             nullcontext() if order.start is None else fetched(order.start, blobs) as earlier,
         ):
-            outcome = experiment.run(
-                parquet,
-                Profile.model_validate(order.profile),
-                spec,
+            context = Context(
+                parquet=parquet,
+                profile=Profile.model_validate(order.profile),
                 names=Names(order.job_id, order.job_name, order.dataset_name),
                 dataset_sha256=order.dataset_sha256,
                 parquet_sha256=order.parquet_sha256 or file_sha256(parquet),
                 workdir=order.workdir,
                 device=resolve_device(order.device, order.gpu),
                 callbacks=supervised,
-                earlier=earlier,
             )
+            outcome = experiment.run(context, spec, earlier)
     except experiment.Stopped as stopped:
         return Stopped(reason=stopped.reason)
     except experiment.TrainingFailed as failure:

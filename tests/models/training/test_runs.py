@@ -18,11 +18,12 @@ from polling import wait_until
 from models.data.thinning import thin
 from models.members import Member, members_of, population_key
 from models.spec import TrainingSpec
+from models.training.book import Book
 from models.training.checkpoint import unpack
 from models.training.engine import TrainedPopulation, Trainer
 from models.training.inputs import Inputs
 from models.training.progress import Course, Interrupted, MemberEpoch, Monitor
-from models.training.runs import Book, train_many
+from models.training.runs import train_many
 
 # A table of 40 rows makes three folds of about 21 rows to train on, and an epoch of three blocks.
 BLOCK_ROWS = 8
@@ -65,7 +66,7 @@ def _small_blocks() -> Iterator[None]:
 
 
 def save_every(patch: pytest.MonkeyPatch, seconds: float) -> None:
-    for module in ("engine", "runs"):
+    for module in ("engine", "book"):
         patch.setattr(f"models.training.{module}.CHECKPOINT_INTERVAL", seconds)
 
 
@@ -365,9 +366,9 @@ def replace_trainer(
             super().__init__(members, inputs)
             living.add(self)
 
-        def train(self, monitor: Monitor) -> TrainedPopulation:
+        def train(self, monitor: Monitor, until: int | None = None) -> TrainedPopulation:
             while_training(len(self.members))
-            return super().train(monitor)
+            return super().train(monitor, until)
 
     monkeypatch.setattr("models.training.runs.Trainer", Watched)
     return chunks
@@ -543,8 +544,8 @@ def relay(
     """Let trainers tell what this makes of their members and their monitor."""
 
     class Relayed(Trainer):
-        def train(self, monitor: Monitor) -> TrainedPopulation:
-            return super().train(between(self.members, monitor))
+        def train(self, monitor: Monitor, until: int | None = None) -> TrainedPopulation:
+            return super().train(between(self.members, monitor), until)
 
     monkeypatch.setattr("models.training.runs.Trainer", Relayed)
 
