@@ -20,6 +20,7 @@ from torch import Tensor
 
 from models.data.design import Design
 from models.data.folds import FoldRows
+from models.evaluation.simplicity import as_good
 from models.export.served import ServedModel, outputs_of_parts
 from models.objectives.learning import Learning, Target
 from models.objectives.losses import RowLoss
@@ -86,7 +87,13 @@ def blend(
                 else ("it adds nothing" if place in usable else _failure(trained[place])),
             }
         )
-    return served, {"blend": {"members": members, "cheaper": _cheaper(members, _bytes(served))}}
+    cheaper = as_good(
+        [member["difference"] for member in members],
+        [member["standard_error"] for member in members],
+        [member["bytes"] for member in members],
+        _bytes(served),
+    )
+    return served, {"blend": {"members": members, "cheaper": cheaper}}
 
 
 def served_members(blended: dict[str, Any]) -> list[int]:
@@ -117,20 +124,6 @@ def _failure(population: TrainedPopulation) -> str:
 def _bytes(served: ServedModel) -> int:
     """Of what is learned."""
     return sum(tensor.numel() * tensor.element_size() for tensor in served.state_dict().values())
-
-
-def _cheaper(members: Sequence[dict[str, Any]], size: int) -> int | None:
-    """The smallest member, by its place, that is less than half as large as the blend and no worse
-    by more than one standard error (Breiman et al. 1984, "Classification and regression trees",
-    section 3.4.3); None: there is none."""
-    as_good = [
-        place
-        for place, member in enumerate(members)
-        if member["standard_error"] is not None
-        and member["difference"] <= member["standard_error"]
-        and 2 * member["bytes"] < size
-    ]
-    return min(as_good, key=lambda place: int(members[place]["bytes"]), default=None)
 
 
 class _OutOfFold:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from models.figures import deviation, number
 from models.objectives import conformal
-from models.objectives.metrics import Metric
+from models.objectives.metrics import Metric, OfMeans, OfRows
 from models.spec import Loss, TrainingSpec
 from models.tables.faults import RowWarning
 from models.tables.profile import ColumnProfile
@@ -288,6 +288,22 @@ class Objective(ABC):
         """(n,) the strata that must be in what is set aside and in what is left; None: rows are
         set aside at random."""
         return None
+
+    @abstractmethod
+    def reweighed(
+        self,
+        metric: str,
+        actual: Vector,
+        values: Vector,
+        predicted: Codes | None = None,
+        positive: int | None = None,
+    ) -> OfMeans | OfRows | None:
+        """The metric of predictions (n, …) against truths (n,), for any weights of the rows; None
+        if it is not defined for these numbers.
+
+        `predicted`: the classes (n,), None for the most probable ones. `positive`: the index of
+        that class.
+        """
 
     @abstractmethod
     def answering(self, manifest: Any) -> Answering:

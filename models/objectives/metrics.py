@@ -45,6 +45,28 @@ class MeanMetric(Metric):
     value: Callable[[Vector], Vector]
 
 
+@dataclass(frozen=True)
+class OfMeans:
+    """A metric of n rows that is a function of the means of terms.
+
+    terms : (n, T)
+    value : from the means (…, T) of the terms, with any weights of the rows, to (…,)
+    """
+
+    terms: Vector
+    value: Callable[[Vector], Vector]
+
+
+@dataclass(frozen=True)
+class OfRows:
+    """A metric of n rows that is no function of means.
+
+    value : from weights (n,) of the rows to the metric, NaN if it is not defined
+    """
+
+    value: Callable[[Vector], float]
+
+
 def units(spec: TrainingSpec, column: Units | None, rows: int) -> Units:
     """The independent unit of each row: its group with `group` folds, its block in time, or itself.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -50,8 +51,7 @@ class Judged:
         self._actual, self._predicted = actual, predicted
         self._probabilities, self._positive = probabilities, positive
         self._log_losses = log_losses(actual, probabilities)
-        true = np.take_along_axis(probabilities, actual[:, None], 1)[:, 0]
-        self._brier = (probabilities**2).sum(1) - 2 * true + 1
+        self._brier = brier(actual, probabilities)
         self._bins, self._excess = _confidence(actual, probabilities)
         if positive is not None:  # the rows by its probability, and where equal ones end
             column = probabilities[:, positive]
@@ -104,6 +104,30 @@ class Judged:
                 ]
             )
 
+    def value(self, metric: str, weights: Vector) -> float:
+        """One metric, NaN if it is not defined. These weights count for `roc_auc` too."""
+        if metric == "roc_auc":
+            return self._weighted_area(weights)
+        return float(self.values(weights)[list(METRICS).index(metric)])
+
+    @cached_property
+    def _ranks(self) -> list[Codes]:
+        """(n,) for each class that `roc_auc` needs: the place of a row's probability among the
+        distinct ones."""
+        needed = range(self._classes - (self._classes == 2))
+        return [np.unique(self._probabilities[:, c], return_inverse=True)[1] for c in needed]
+
+    def _weighted_area(self, weights: Vector) -> float:
+        """As `_placements`."""
+        areas = []
+        for label, ranks in enumerate(self._ranks):
+            own = self._actual == label
+            ours, theirs = (np.bincount(ranks, np.where(part, weights, 0)) for part in (own, ~own))
+            pairs = ours.sum() * theirs.sum()
+            if pairs > 0:
+                areas.append(ours @ (np.cumsum(theirs) - theirs / 2) / pairs)
+        return float(np.mean(areas)) if areas else np.nan
+
     def _placements(self) -> tuple[Vector, float]:
         """The influence (n,) of rows on the area under the ROC curve, the mean over the classes
         that some rows, but not all, have; and the area.
@@ -152,6 +176,26 @@ def mcc(hits: Counts, actual: Counts, predicted: Counts) -> Vector:
     spreads = (total**2 - (actual**2).sum(-1)) * (total**2 - (predicted**2).sum(-1))
     found: Vector = np.where(spreads > 0, covariance / np.sqrt(np.maximum(spreads, 1)), 0.0)
     return found
+
+
+def row_terms(metric: str, actual: Codes, probabilities: Vector, predicted: Codes) -> Vector | None:
+    """(n,) what the metric is the mean of; None: it is no mean over the rows."""
+    match metric:
+        case "accuracy":
+            right: Vector = (actual == predicted).astype(np.float64)
+            return right
+        case "log_loss":
+            return log_losses(actual, probabilities)
+        case "brier":
+            return brier(actual, probabilities)
+    return None
+
+
+def brier(actual: Codes, probabilities: Vector) -> Vector:
+    """(n,) sums of squares over the classes."""
+    true = np.take_along_axis(probabilities, actual[:, None], 1)[:, 0]
+    scores: Vector = (probabilities**2).sum(1) - 2 * true + 1
+    return scores
 
 
 def log_losses(actual: Vector | Codes, predicted: Vector) -> Vector:

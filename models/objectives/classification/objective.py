@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ from models.objectives.classification import levels
 from models.objectives.classification.answers import ClassAnswers, Classes
 from models.objectives.classification.cells import PROBABILITIES
 from models.objectives.classification.levels import MOST_CLASSES
-from models.objectives.classification.metrics import METRICS, negative_logs
+from models.objectives.classification.metrics import METRICS, Judged, negative_logs, row_terms
 from models.objectives.classification.words import told
+from models.objectives.metrics import OfMeans, OfRows
 from models.spec import Decision, TrainingSpec
 from models.tables.arrays import level_of
 from models.tables.faults import quoted
@@ -228,6 +230,21 @@ class Classification(Objective):
                 )
             )
         return found
+
+    def reweighed(
+        self,
+        metric: str,
+        actual: Vector,
+        values: Vector,
+        predicted: Codes | None = None,
+        positive: int | None = None,
+    ) -> OfMeans | OfRows:
+        codes = actual.astype(np.int64)
+        said = values.argmax(1) if predicted is None else predicted
+        terms = row_terms(metric, codes, values, said)
+        if terms is None:
+            return OfRows(partial(Judged(codes, values, said, positive).value, metric))
+        return OfMeans(terms[:, None], lambda means: means[..., 0])
 
     def answering(self, manifest: Any) -> ClassAnswers:
         return ClassAnswers(_classes(manifest))

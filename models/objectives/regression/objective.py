@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from models.objectives.base import Codes, Guide, Objective, TargetColumn, Vector, Yardstick
+from models.objectives.metrics import OfMeans
 from models.objectives.regression.answers import VALUE, RegressionAnswers, RegressionModel
 from models.objectives.regression.metrics import METRICS
 from models.objectives.regression.words import told
@@ -148,6 +149,18 @@ class Regression(Objective):
                 )
             ]
         return []
+
+    def reweighed(
+        self,
+        metric: str,
+        actual: Vector,
+        values: Vector,
+        predicted: Codes | None = None,  # noqa: ARG002
+        positive: int | None = None,  # noqa: ARG002
+    ) -> OfMeans | None:
+        with np.errstate(over="ignore"):
+            terms = METRICS[metric].terms(actual, values)
+        return None if terms is None else OfMeans(terms, METRICS[metric].value)
 
     def answering(self, manifest: Any) -> RegressionAnswers:
         return RegressionAnswers(RegressionModel.of(manifest))

@@ -243,3 +243,16 @@ def test_of_many_classes_only_the_most_confused_pairs_are_named() -> None:
     assert {one["rows"] for one in found["most_confused"]} == {3}
     few = confusion(actual[actual < 50], predicted[actual < 50], levels[:50])
     assert len(few["rows"]) == 50
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("name", METRICS)
+def test_a_weight_of_two_is_a_row_that_is_there_twice(classes: int, name: str) -> None:
+    truths, probabilities, predicted = drawn(120, classes, digits=2)
+    positive = 1 if classes == 2 else None
+    times = np.random.default_rng(0).integers(0, 3, 120)
+    again = np.repeat(np.arange(120), times)
+    repeated = Judged(truths[again], probabilities[again], predicted[again], positive)
+    weighted = Judged(truths, probabilities, predicted, positive).value(name, times.astype(float))
+    expected = repeated.metrics()[name]
+    assert weighted == pytest.approx(np.nan if expected is None else expected, nan_ok=True)
