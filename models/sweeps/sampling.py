@@ -1,7 +1,7 @@
 """Which points a sweep tries.
 
-The same space, seed and known trials give the same points. In a space of few combinations none is
-tried twice; in a larger one without a continuum it can happen, and that trial trains again.
+The same space, seed and known trials give the same points. A point is tried again only if many
+draws found no other.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # Trials that cover the space before TPE learns from them.
 STARTING_TRIALS = 10
+# Draws of a point that was tried before, until it is tried again.
+MOST_REDRAWS = 20
 
 
 @dataclass(frozen=True)
@@ -79,10 +81,21 @@ class _Even:
             self._order = [*range(combinations)]
             random.Random(stream_seed(seed, "grid")).shuffle(self._order)
         self._covering = Covering(len(space.dimensions), seed)
+        self._points: list[Point] = []
+        self._passed = 0  # numbers of the covering that gave these points
 
     def point(self, number: int) -> Point:
         if self._order:
             return self._space.combination(self._order[number % len(self._order)])
+        while len(self._points) <= number:
+            point = self._covered(self._passed)
+            self._passed += 1
+            # An architecture without parameters, such as ridge, soon repeats.
+            if point not in self._points or self._passed > MOST_REDRAWS * (number + 1):
+                self._points.append(point)
+        return self._points[number]
+
+    def _covered(self, number: int) -> Point:
         shares = self._covering.point(number)
         by_key = {
             own.key: own.values.of_unit(share)
@@ -90,12 +103,10 @@ class _Even:
         }
         return self._space.point_of(lambda own: by_key[own.key])
 
-    def instead_of(self, point: Point, tried: Sequence[Point]) -> Point:
-        """The point, or one that was not tried if it was and few combinations exist."""
-        if not self._order or point not in tried:
-            return point
-        untried = (self._space.combination(place) for place in self._order)
-        return next((other for other in untried if other not in tried), point)
+    def untried(self, tried: Sequence[Point]) -> Point | None:
+        """A combination that is left, if there are few."""
+        left = (self._space.combination(place) for place in self._order)
+        return next((point for point in left if point not in tried), None)
 
 
 def _by_tpe(
@@ -114,7 +125,9 @@ def _by_tpe(
             point = even.point(number)
             study.add_trial(_as_trial(space, point, None))
         else:
-            point = even.instead_of(_asked(space, study), tried)
+            drawn = (_asked(space, study) for _ in range(MOST_REDRAWS))
+            fresh = next((point for point in drawn if point not in tried), None)
+            point = fresh or even.untried(tried) or even.point(number)
         tried.append(point)
     return tried[len(known) :]
 

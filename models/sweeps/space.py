@@ -87,16 +87,20 @@ class Space:
     @property
     def combinations(self) -> int | None:
         """How many points there are; None: a continuum."""
-        sizes = [self._size(host) for host in self._hosts]
+        sizes = [self._size(host) for host in self.hosts]
         return None if None in sizes else sum(size for size in sizes if size is not None)
 
     @property
-    def _hosts(self) -> list[Document]:
+    def hosts(self) -> list[Document]:
         """The architectures that are searched."""
         values = self._architectures.values if self._architectures else None
         if isinstance(values, Listed):
             return values.values
         return [self.base.get("architecture", DEFAULT_ARCHITECTURE)]
+
+    @property
+    def searches_architectures(self) -> bool:
+        return self._architectures is not None
 
     @property
     def _architectures(self) -> Dimension | None:
@@ -105,7 +109,7 @@ class Space:
 
     def inside(self, point: Mapping[str, Any]) -> list[Dimension]:
         """What trials of the point's architecture differ in, the architecture included."""
-        architecture = point.get("architecture") or self._hosts[0]
+        architecture = point.get("architecture") or self.hosts[0]
         return [own for own in self.dimensions if own.applies_to(architecture["type"])]
 
     def point_of(self, value: Callable[[Dimension], Any]) -> Point:
@@ -117,7 +121,7 @@ class Space:
 
     def combination(self, number: int) -> Point:
         """One of the combinations of a space that is no continuum."""
-        for host in self._hosts:
+        for host in self.hosts:
             size = self._size(host)
             assert size is not None
             if number < size:
