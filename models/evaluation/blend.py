@@ -1,11 +1,4 @@
-"""Weights of a blend's members, learnt from out-of-fold predictions (Wolpert 1992, "Stacked
-generalization"; Breiman 1996, "Stacked regressions", whose weights are not negative either).
-
-Fold f is served with weights that were learnt without the rows of fold f. So a row's out-of-fold
-prediction is what fold f's blend gives. The other folds' models have seen its rows, which flatters
-the error of few rows: by 4 % of 30 rows of noise and seven members, by 1 % of 150. So few rows have
-equal weights.
-"""
+"""Adds up the models of a spec's members, by weights from their out-of-fold predictions."""
 
 from __future__ import annotations
 
@@ -15,25 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from torch import Tensor
 
 from models.data.design import Design
 from models.data.folds import FoldRows
 from models.evaluation.simplicity import as_good
+from models.evaluation.weights import member_weights
 from models.export.served import ServedModel, outputs_of_parts
 from models.objectives.learning import Learning, Target
-from models.objectives.losses import RowLoss
 from models.objectives.metrics import jackknife, units
 from models.objectives.trained import learning_of
 from models.spec import TrainingSpec
 from models.training.engine import TrainedPopulation
-
-# Fewer rows of other folds teach no weights.
-FEWEST_ROWS = 40
-# A member with a smaller share of a fold's weights gets none: it costs more than it brings.
-LEAST_SHARE = 0.03
-SMALLEST_OUTPUT = 1e-9  # of a member that says nothing
 
 Vector = NDArray[np.float64]
 
@@ -167,29 +153,18 @@ class _OutOfFold:
         """(F, P): each fold's from the rows of the others, in time of earlier ones; equal ones if
         those are few."""
         count = self._outputs[0].shape[1]
-        equal = np.full(count, 1 / count)
         if spec.weights == "mean":
-            return np.tile(equal, (len(self._outputs), 1))
-        loss = self._learning.watched_loss(spec)
+            return np.full((len(self._outputs), count), 1 / count)
         standard = [
             target.standardize(torch.from_numpy(actual)[None])[0]
             for target, actual in zip(self._targets, self._actual, strict=True)
         ]
-        found = []
-        for fold in range(len(self._outputs)):
-            others = range(fold) if spec.folds.type == "time" else range(len(self._outputs))
-            used = [other for other in others if other != fold]
-            if sum(len(self._outputs[other]) for other in used) < FEWEST_ROWS:
-                found.append(equal)
-                continue
-            found.append(
-                least_loss(
-                    torch.cat([self._outputs[other] for other in used]),
-                    torch.cat([standard[other] for other in used]),
-                    loss,
-                )
-            )
-        return np.stack(found)
+        return member_weights(
+            self._outputs,
+            standard,
+            self._learning.watched_loss(spec),
+            in_time=spec.folds.type == "time",
+        )
 
     def compare(
         self, spec: TrainingSpec, weights: Vector, column: NDArray[Any] | None
@@ -227,39 +202,3 @@ class _OutOfFold:
             predicted = target.restore(outputs[None])[0].numpy()
             errors.append(target.row_errors(actual, predicted))
         return np.concatenate(errors)
-
-
-def least_loss(outputs: Tensor, targets: Tensor, loss: RowLoss) -> Vector:
-    """(P,) weights, none below zero, whose sum of outputs (n, P, O) has the least mean loss against
-    targets (n,); for squared errors, non-negative least squares. Small ones are left out, and the
-    rest found again. All are 0 if nothing is better than the mean of the training targets."""
-    count = outputs.shape[1]
-    used = np.arange(count)
-    while True:
-        found = np.zeros(count)
-        found[used] = _minimum(outputs[:, used], targets, loss)
-        large = (found >= LEAST_SHARE * found.sum()) & (found > 0)
-        if large[used].all() or not large.any():
-            return np.where(large, found, 0.0)
-        used = np.flatnonzero(large)
-
-
-def _minimum(outputs: Tensor, targets: Tensor, loss: RowLoss) -> Vector:
-    count = outputs.shape[1]
-    # In one scale, because a member that diverged would hide the others' slopes.
-    sizes = outputs.square().mean((0, 2), keepdim=True).sqrt()
-    outputs = outputs / sizes.clamp(min=SMALLEST_OUTPUT)
-
-    def value(weights: Vector) -> tuple[float, Vector]:
-        blended = torch.einsum("npo,p->no", outputs, torch.from_numpy(weights))
-        slopes = loss.slopes(blended, targets)
-        by_weight = torch.einsum("npo,no->p", outputs, slopes) / len(targets)
-        return loss.rows(blended, targets).mean().item(), by_weight.numpy()
-
-    started = np.full(count, 1 / count)
-    found = minimize(value, started, jac=True, method="L-BFGS-B", bounds=[(0, None)] * count)
-    size = sizes.flatten().numpy()
-    weights: Vector = np.where(
-        size > SMALLEST_OUTPUT, found.x / np.maximum(size, SMALLEST_OUTPUT), 0.0
-    )
-    return weights

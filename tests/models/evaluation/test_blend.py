@@ -14,8 +14,9 @@ from blends import MLP, TREES, laid, model_scale, raw_of, standard_of, trained_o
 from houses import Case
 from scipy.optimize import nnls
 
-from models.evaluation.blend import FEWEST_ROWS, LEAST_SHARE, blend, least_loss
+from models.evaluation.blend import blend
 from models.evaluation.scores import evaluate
+from models.evaluation.weights import FEWEST_ROWS, LEAST_SHARE, least_loss
 from models.export.served import ServedModel
 from models.objectives.losses import RowLoss
 from models.objectives.trained import learning_of
