@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from models.sweeps.sampling import Known, study_of
@@ -29,13 +31,14 @@ def importance(space: Space, known: Sequence[Known], *, minimize: bool) -> list[
     Fields that apply to some architectures are compared among the trials that have them, and count
     by the share of the good trials that do (arXiv 2601.20800); parts of a field that architectures
     search differently are added up. Empty with fewer than LEAST_TRIALS scored trials, or if all are
-    equally good. Optuna loads scikit-learn for this, 83 MiB that the API does not have otherwise.
+    equally good.
     """
     scored = [trial for trial in known if trial.is_scored]
     if len(scored) < LEAST_TRIALS or len({trial.value for trial in scored}) == 1:
         return []
     study = study_of(space, scored, minimize=minimize)
-    from optuna.importance import PedAnovaImportanceEvaluator
+    with _unavailable("sklearn.ensemble"):
+        from optuna.importance import PedAnovaImportanceEvaluator
 
     for begin in ("Some regimes for parameter", "Target and region quantiles"):
         warnings.filterwarnings("ignore", message=begin, category=UserWarning)
@@ -49,3 +52,18 @@ def importance(space: Space, known: Sequence[Known], *, minimize: bool) -> list[
     total = sum(by_name.values())
     shares = [Importance(name, own / total if total else 0.0) for name, own in by_name.items()]
     return sorted(shares, key=lambda own: -own.importance)
+
+
+@contextmanager
+def _unavailable(module: str) -> Iterator[None]:
+    """Importing the module fails, unless it is there already. Optuna's other evaluators load it if
+    they can: 82 MiB and two seconds, which the API has no use for.
+    """
+    absent = module not in sys.modules
+    if absent:
+        sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if absent:
+            del sys.modules[module]

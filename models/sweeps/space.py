@@ -38,6 +38,7 @@ class Space:
         ------
         SpecError: listing what no table could train, with pointers into the sweep's document.
         """
+        assert sweep.search_space is not None
         base, parameters = base_of(sweep, target), parameters_of(sweep)
         dimensions = dimensions_of(base, parameters)
         if "architecture" not in {*base, *parameters}:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 
@@ -82,3 +84,22 @@ def test_too_few_trials_say_nothing() -> None:
 
 def test_equally_good_trials_say_nothing() -> None:
     assert importance(SPACE, trials(lambda _: 1.0), minimize=True) == []
+
+
+def test_it_loads_no_scikit_learn() -> None:
+    """The API answers it. The process could import it before, and can afterwards."""
+    program = (
+        "import sys\n"
+        "from models.spec.sweep import SweepSpec\n"
+        "from models.sweeps.importance import importance\n"
+        "from models.sweeps.sampling import Known\n"
+        "from models.sweeps.space import Space\n"
+        "sweep = SweepSpec(search_space={'dropout': {'low': 0.0, 'high': 0.5}})\n"
+        "space = Space.of(sweep, 'price')\n"
+        "points = [{'dropout': place / 20} for place in range(10)]\n"
+        "known = [Known(at, own, own['dropout'], 'succeeded') for at, own in enumerate(points)]\n"
+        "assert importance(space, known, minimize=True)[0].importance == 1\n"
+        "assert not {'sklearn', 'sklearn.ensemble', 'scipy', 'torch'} & {*sys.modules}\n"
+        "import sklearn.ensemble\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
