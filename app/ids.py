@@ -6,7 +6,7 @@ from typing import Literal
 
 from ulid import ULID
 
-Prefix = Literal["ds", "job", "mdl", "shd", "wrk", "key", "api", "whk", "msg", "les"]
+Prefix = Literal["ds", "job", "mdl", "shd", "wrk", "key", "api", "whk", "msg", "les", "swp"]
 
 
 def new_id(prefix: Prefix) -> str:

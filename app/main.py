@@ -49,6 +49,7 @@ from app.resources import Resources
 from app.settings import Settings
 from app.storage.blobs import Blobs
 from app.storage.database import Database
+from app.sweeps import endpoints as sweeps
 from app.web import ROUTERS as PAGES
 from app.web.assets import Assets
 from app.web.rendering import ASSETS_PATH, COMPRESSION, problem_page
@@ -122,6 +123,7 @@ def create_app(settings: Settings) -> FastAPI:
         jobs,
         reports,
         notebooks,
+        sweeps,
         datasets,
         registry,
         monitoring,
@@ -133,7 +135,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     for part in parts:
         app.include_router(part.router)
-    for part in (jobs, datasets, registry, webhooks):
+    for part in (jobs, sweeps, datasets, registry, webhooks):
         app.include_router(part.removal)
     for router in PAGES:
         app.include_router(router)

@@ -15,6 +15,11 @@ CHARTS = "charts.json"  # the charts of the report as Vega-Lite documents
 ROLES = "roles.parquet"  # what each fold did with each row of the table
 
 
+def trial_file(number: int) -> str:
+    """Of a sweep's trial: its weights, and what they predict out of fold."""
+    return f"trial-{number}.safetensors"
+
+
 @dataclass(frozen=True)
 class EarlierModel:
     """A model to start from: two of its files, and the table that it learnt from.

@@ -128,7 +128,7 @@ class Trained:
 
     blended : the members of the job's result that describe a blend
     epochs : those that the report draws
-    added : further members of the result
+    added : further members of the result and of the manifest
     """
 
     populations: Sequence[TrainedPopulation]
@@ -244,7 +244,7 @@ def finish(
     manifest = describe(
         design,
         spec,
-        kept=scores.assessment.manifest() | learning.kept(served.target),
+        kept=scores.assessment.manifest() | learning.kept(served.target) | trained.added,
         importance=scores.importance,
         likeness=likeness_of(spec, design),
         members=served.members,

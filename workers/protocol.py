@@ -16,7 +16,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter
 
+from app.jobs.lifecycle import TrialFile
 from app.jobs.starts import Start
+from app.storage.tables import ShardKind
 from models.epochs import FoldEpoch
 
 StopReason = Literal["cancel", "release", "keep_best"]
@@ -25,6 +27,7 @@ StopReason = Literal["cancel", "release", "keep_best"]
 class Order(BaseModel):
     """What to train, and with what."""
 
+    kind: ShardKind = ShardKind.JOB
     job_id: str
     job_name: str | None
     dataset_name: str
@@ -39,6 +42,10 @@ class Order(BaseModel):
     device: Literal["auto", "cpu", "cuda"]
     gpu: int | None  # place among the visible CUDA devices
     start: Start | None = None  # the model that the spec names, unless it has been deleted
+    # Of a sweep: its settings; the numbers and specs of a batch's trials; those that have ended.
+    sweep: dict[str, Any] | None = None
+    trials: list[tuple[int, dict[str, Any]]] = []
+    files: list[TrialFile] = []
 
     @property
     def path(self) -> Path:

@@ -8,14 +8,16 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
 from app.jobs import lifecycle
-from app.jobs.attempts import Fence
 from app.jobs.lifecycle import Claim
 from app.storage.database import DATABASE_AWAY
+from app.storage.tables import ShardKind
+from app.sweeps import dealing
 from workers.lease import kept_lease
 from workers.outages import persist, reason
 from workers.process import Child, describe_exit
@@ -73,12 +75,13 @@ class Supervisor:
     def _attempt(self, claim: Claim, lock: int, gpu: int | None) -> None:
         logger.info("job %s: attempt %d begins", claim.job_id, claim.fence.attempt)
         here = self._workplace
-        order = self._order(claim, gpu)
+        workdir = here.workdir(claim.fence.shard_id, claim.fence.owner)
         child = None
         try:
-            shutil.rmtree(order.workdir, ignore_errors=True)
-            order.workdir.mkdir(parents=True)
+            shutil.rmtree(workdir, ignore_errors=True)
+            workdir.mkdir(parents=True)
             with kept_lease(here.database, claim.fence) as lost:
+                order = self._order(claim, gpu, workdir)
                 child = self._start()
                 child.begin(order, lock)
                 watch = Watch(
@@ -97,15 +100,18 @@ class Supervisor:
                 "job %s: attempt %d failed in the worker", claim.job_id, claim.fence.attempt
             )
             ending = hindrance(error)
-            self._persist(lambda s: write_end(s, claim.fence, ending, {}))
+            self._persist(lambda s: write_end(s, claim, ending, {}))
         finally:
             if child is not None:
                 child.kill()
-            shutil.rmtree(order.workdir, ignore_errors=True)
+            shutil.rmtree(workdir, ignore_errors=True)
 
-    def _order(self, claim: Claim, gpu: int | None) -> Order:
-        settings = self._workplace.settings
+    def _order(self, claim: Claim, gpu: int | None, workdir: Path) -> Order:
+        here = self._workplace
+        settings = here.settings
+        is_batch = claim.kind is ShardKind.BATCH
         return Order(
+            kind=claim.kind,
             job_id=claim.job_id,
             job_name=claim.job_name,
             dataset_name=claim.dataset_name,
@@ -116,10 +122,13 @@ class Supervisor:
             dataset_sha256=claim.dataset_sha256,
             parquet_sha256=claim.parquet_sha256,
             storage_url=settings.resolved_storage_url,
-            workdir=self._workplace.workdir(claim.fence.shard_id, claim.fence.owner),
+            workdir=workdir,
             device=settings.device,
             start=claim.start,
             gpu=gpu,
+            sweep=claim.sweep,
+            trials=dealing.of_batch(here.database, settings, claim) if is_batch else [],
+            files=[*claim.files],
         )
 
     def _settle(self, claim: Claim, watch: Watch, ending: Ending) -> None:
@@ -133,7 +142,7 @@ class Supervisor:
 
         def write(session: Session) -> bool:
             watch.store_progress(session)
-            return write_end(session, claim.fence, ending, artifacts)
+            return write_end(session, claim, ending, artifacts)
 
         if self._persist(write):
             ended = type(ending).__name__.lower()
@@ -145,9 +154,14 @@ class Supervisor:
         return persist(self._workplace.database, write, self._workplace.stopping)
 
 
-def write_end(session: Session, fence: Fence, ending: Ending, artifacts: dict[str, str]) -> bool:
+def write_end(session: Session, claim: Claim, ending: Ending, artifacts: dict[str, str]) -> bool:
     """The transition that an ending stands for; False: the shard is another's by now."""
+    fence = claim.fence
     match ending:
+        case Succeeded() if claim.kind is ShardKind.BATCH:
+            return lifecycle.record_batch(
+                session, fence, ending.result["trials"], ending.result["seconds"], artifacts
+            )
         case Succeeded():
             return lifecycle.succeed(session, fence, ending.result, artifacts) is not None
         case Failed():

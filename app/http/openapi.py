@@ -23,6 +23,10 @@ TAGS = [
         "name": "jobs",
         "description": "Train a cross-validated network, follow it, and read its metrics.",
     },
+    {
+        "name": "sweeps",
+        "description": "Train many specs on the same folds, and keep the best or a blend.",
+    },
     {"name": "models", "description": "Registered models, and aliases that point at them."},
     {"name": "predictions", "description": "Predict rows, as JSON or as CSV."},
     {

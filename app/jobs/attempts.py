@@ -16,7 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.jobs import history
 from app.storage.database import database_now, upsert
-from app.storage.tables import FINISHED, EpochMetric, Job, Model, Shard, State
+from app.storage.tables import FINISHED, EpochMetric, Job, Model, Shard, ShardKind, State
 from models.epochs import FIGURES, KEY, FoldEpoch
 
 LEASE = 30.0  # seconds
@@ -49,14 +49,18 @@ def renew(session: Session, fence: Fence) -> bool:
 def standing(session: Session, fence: Fence) -> Literal["wanted", "cancel", "keep_best", "lost"]:
     """Whether an attempt should continue, or how it should end."""
     row = session.execute(
-        select(Job.cancel_requested_at, Job.keep_best)
+        select(
+            Job.cancel_requested_at,
+            Job.keep_best,
+            ((Job.deadline_at < database_now()) & (Shard.kind == ShardKind.BATCH)).label("late"),
+        )
         .join(Shard, Shard.job_id == Job.id)
         .where(fence.holds())
     ).one_or_none()
     if row is None:
         return "lost"
     if row.cancel_requested_at is None:
-        return "wanted"
+        return "keep_best" if row.late else "wanted"
     return "keep_best" if row.keep_best else "cancel"
 
 
@@ -149,14 +153,18 @@ def is_finished(session: Session, shard_id: str) -> bool:
 
 
 def registered_artifacts(session: Session, shard_id: str) -> set[str] | None:
-    """The SHA-256 of each file of the shard's model; None if the shard was deleted."""
+    """The SHA-256 of each file of the shard's model, or of a batch's trials; None if the shard was
+    deleted."""
     row = session.execute(
-        select(Model.artifacts)
+        select(Model.artifacts, Shard.kind, Shard.result)
         .select_from(Shard)
         .outerjoin(Model, Model.shard_id == Shard.id)
         .where(Shard.id == shard_id)
     ).one_or_none()
-    return None if row is None else set((row.artifacts or {}).values())
+    if row is None:
+        return None
+    of_batch = row.result["artifacts"] if row.kind is ShardKind.BATCH and row.result else {}
+    return {*(row.artifacts or {}).values(), *of_batch.values()}
 
 
 def _write(session: Session, fence: Fence, **values: Any) -> bool:

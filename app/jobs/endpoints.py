@@ -204,20 +204,34 @@ def follow_job(
     """Server-sent events `state`, `epoch`, `fold` and `result`, from the job's first event to its
     last, which ends the stream. Numbered 1, 2, 3 …: a client that reconnects with the number of the
     last one misses none and sees none twice."""
-    seen = after if last_event_id is None else last_event_id
-    if last_event_id is not None and job_id == LATEST:
-        raise Invalid("A stream that resumes must name its job: `latest` may be another one now.")
     with resources.database.reading() as session:
         job, _ = repository.get(session, principal.tenant, job_id)
-        newest = history.newest(session, job.id)
+    return follow(resources, job.id, job_id, after, last_event_id)
+
+
+def follow(
+    resources: Resources, own_id: str, asked: str, after: int, last_event_id: int | None
+) -> Response:
+    """The stream of the events after one; `asked`: how the client names what has this id.
+
+    Raises
+    ------
+    Invalid: there is no such event.
+    Busy
+    """
+    seen = after if last_event_id is None else last_event_id
+    if last_event_id is not None and asked == LATEST:
+        raise Invalid("A stream that resumes must name its id: `latest` may be another one now.")
+    with resources.database.reading() as session:
+        newest = history.newest(session, own_id)
     last = newest.sequence
     if seen > last:
-        raise Invalid(f"There is no event {seen} yet: the newest of {job.id} is {last}.")
+        raise Invalid(f"There is no event {seen} yet: the newest of {own_id} is {last}.")
     if seen == last and history.is_end(newest):
         return Response(status_code=204)
     broadcast = resources[Broadcast]
     broadcast.require_place()
-    return EventSourceResponse(broadcast.stream(job.id, seen, last), headers=STREAM_HEADERS)
+    return EventSourceResponse(broadcast.stream(own_id, seen, last), headers=STREAM_HEADERS)
 
 
 @router.post(

@@ -10,6 +10,7 @@ smaller one may become visible after a larger one.
 | epoch | `folds`: the `first` and `last` row of each in `epoch_metrics`; the shard's `progress` |
 | fold | the result of a fold |
 | result | `model_id`, `metrics` |
+| trial | of a sweep: the `trial`, its `state`, `metric`, `value`, and as `detail` why it failed |
 
 An attempt that resumes stores some epochs again, with another event. A write of progress adds an
 event for each EPOCHS_PER_EVENT epochs, so that whoever reads an event with its rows is bounded.
@@ -26,7 +27,7 @@ from sqlalchemy.orm import Session
 from app.storage.tables import FINISHED, Event, Job, Shard, State
 from models.epochs import FoldEpoch
 
-Kind = Literal["state", "epoch", "fold", "result"]
+Kind = Literal["state", "epoch", "fold", "result", "trial"]
 Entry = tuple[Kind, dict[str, Any]]
 
 EPOCHS_PER_EVENT = 200  # over all folds

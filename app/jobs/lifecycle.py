@@ -9,6 +9,9 @@ fence, and finds none if the attempt has lost its claim. The job's status follow
 same transaction (`aggregate`), and each transition adds an event; the last one also messages to
 webhooks. To avoid deadlocks, locks are taken in one order: shards by their place, then their job.
 
+A sweep has a shard for each batch of its trials. When all have ended, the same transaction adds the
+one that makes the model (`app.jobs.batches`).
+
 The functions take a session; the caller owns the transaction. Those that take a fence return None
 or False if it no longer holds, and have then written nothing.
 """
@@ -24,7 +27,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import TYPE_PREFIX, Conflict, ProblemDocument
 from app.ids import new_id
-from app.jobs import history, reproduction, starts
+from app.jobs import batches, history, reproduction, starts
 from app.jobs.attempts import LEASE, Fence
 from app.jobs.starts import Start
 from app.registry import history as alias_history
@@ -39,18 +42,40 @@ from app.storage.tables import (
     Job,
     Model,
     Shard,
+    ShardKind,
     State,
 )
 from app.webhooks import outbox
+from models.artifacts import trial_file
 
+NO_MODEL = "The training run produced no model"
 BACKOFF = 1.0  # seconds before the second attempt; doubled before each further one
 
 
 @dataclass(frozen=True)
+class TrialFile:
+    """A trial that succeeded, and where its batch left its file."""
+
+    number: int
+    spec: dict[str, Any]
+    result: dict[str, Any]
+    folder: str  # of the artifacts
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Claim:
-    """What a worker needs to run an attempt. `start`: None also if the model has been deleted."""
+    """What a worker needs to run an attempt. `start`: None also if the model has been deleted.
+
+    spec : what it trains; of a sweep's shards what the trials share
+    sweep : the sweep's settings
+    trials : numbers of a batch's trials
+    files : of the trials of which the sweep's last shard makes the model
+    """
 
     fence: Fence
+    kind: ShardKind
+    tenant: str
     job_id: str
     job_name: str | None
     dataset_name: str
@@ -60,6 +85,9 @@ class Claim:
     dataset_sha256: str
     parquet_sha256: str | None
     start: Start | None
+    sweep: dict[str, Any] | None = None
+    trials: Sequence[int] = ()
+    files: Sequence[TrialFile] = ()
 
 
 def enqueue(
@@ -71,16 +99,18 @@ def enqueue(
     spec: dict[str, Any],
     target: str,
     shards: Sequence[dict[str, Any]] = (),
+    sweep: dict[str, Any] | None = None,
     reproduces: str | None = None,
 ) -> str:
     """Insert a queued job and its shards; returns the job's id. Send the hint after the commit.
 
-    `shards`: the spec of each; by default one shard with the job's spec. `reproduces`: the job
-    that it trains again.
+    `shards`: the spec of each; by default one shard with the job's spec. `sweep`: the settings of
+    a sweep, whose shards are batches. `reproduces`: the job that it trains again.
     """
     # Plain inserts, because the ORM takes three times as long and clients queue for this.
     connection = session.connection()
-    job_id = new_id("job")
+    job_id = new_id("job" if sweep is None else "swp")
+    kind = ShardKind.JOB if sweep is None else ShardKind.BATCH
     of = {"tenant": tenant, "job_id": job_id}
     connection.execute(
         insert(Job),
@@ -92,13 +122,16 @@ def enqueue(
             "target": target,
             "spec": spec,
             "status": State.QUEUED,
+            "sweep": sweep,
             "reproduces": reproduces,
         },
     )
     connection.execute(
         insert(Shard),
         [
-            of | {"id": new_id("shd"), "place": place, "spec": own, "state": State.QUEUED}
+            of
+            | {"id": new_id("shd"), "place": place, "kind": kind}
+            | {"spec": own, "state": State.QUEUED}
             for place, own in enumerate(shards or [spec])
         ],
     )
@@ -160,19 +193,53 @@ def claim(session: Session, shard_id: str, *, owner: str, boot_id: str) -> Claim
     if shard is None:
         return None
     job = _follow(session, shard)
+    is_batch = shard.kind is ShardKind.BATCH
+    if is_batch and (_is_late(session, job) or batches.is_over_budget(session, job)):
+        _move(session, shard, State.CANCELLED, batches.OVER_BUDGET)
+        return None
     dataset = session.get_one(Dataset, job.dataset_id)
     return Claim(
         fence=Fence(shard.id, shard.attempt, owner),
+        kind=shard.kind,
+        tenant=job.tenant,
         job_id=job.id,
         job_name=job.name,
         dataset_name=dataset.name,
-        spec=shard.spec,
+        spec=shard.spec if job.sweep is None else job.spec,
         profile=dataset.profile,
         parquet=dataset.parquet,
         dataset_sha256=dataset.sha256,
         parquet_sha256=dataset.parquet_sha256,
         start=starts.of_resolved(session, job.tenant, shard.spec),
+        sweep=job.sweep,
+        trials=batches.numbers_of(shard) if is_batch else (),
+        files=_trial_files(session, job) if shard.kind is ShardKind.MODEL else (),
     )
+
+
+def record_batch(
+    session: Session,
+    fence: Fence,
+    rows: Sequence[dict[str, Any]],
+    seconds: dict[str, float],
+    artifacts: dict[str, str],
+) -> bool:
+    """Store what a batch of a sweep's trials found; False if nothing is wanted of it.
+
+    `artifacts`: SHA-256 of the trials' files, which are already in the shard's folder.
+    """
+    shard = _lock(session, fence)
+    if shard is None:
+        return False
+    if _cancel_requested(session, shard):
+        _move(session, shard, State.CANCELLED)
+        return False
+    job = session.get_one(Job, shard.job_id)
+    assert job.sweep is not None
+    batches.record(session, shard, job.sweep["metric"], rows)
+    shard.result = {"seconds": seconds, "artifacts": artifacts}
+    _move(session, shard, State.SUCCEEDED)
+    return True
 
 
 def succeed(
@@ -217,11 +284,12 @@ def succeed(
 
 
 def fail(session: Session, fence: Fence, detail: str) -> bool:
-    """The run cannot produce a model, and neither could another attempt."""
+    """The run cannot produce a model, and neither could another attempt. A batch of several trials
+    is split instead."""
     shard = _lock(session, fence)
     if shard is None:
         return False
-    _fail(session, shard, "training-failed", "The training run produced no model", 422, detail)
+    _fail(session, shard, "training-failed", NO_MODEL, 422, detail)
     return True
 
 
@@ -289,8 +357,7 @@ def aggregate(session: Session, job: Job) -> None:
         SUCCEEDED if any shard succeeded;
         FAILED if one failed, else CANCELLED.
     error : for a failed job, the error of its first failed shard.
-    result : the shard's result if there is only one. The code that makes several shards combines
-        their results.
+    result : the shard's result if there is only one; of a sweep, the last one's.
     started_at, finished_at : when the first shard was claimed, and when the last one ended.
     """
     session.flush()
@@ -304,8 +371,11 @@ def aggregate(session: Session, job: Job) -> None:
     first = {state: place for state, _, place in states}
     job.status = _status(first.keys(), job)
     if job.status is State.RUNNING and job.started_at is None:
-        job.started_at = database_now()
+        _start(session, job)
     if job.status not in FINISHED:
+        return
+    if job.sweep is not None:
+        _end_sweep(session, job, first.keys())
         return
     job.finished_at = database_now()
     if job.status is State.FAILED:
@@ -313,6 +383,50 @@ def aggregate(session: Session, job: Job) -> None:
         job.error = session.scalar(select(Shard.error).where(of_first))
     if sum(count for _, count, _ in states) == 1:
         job.result = session.scalar(select(Shard.result).where(Shard.job_id == job.id))
+
+
+def _start(session: Session, job: Job) -> None:
+    job.started_at = database_now()
+    timeout = None if job.sweep is None else job.sweep["timeout_s"]
+    if timeout is not None:
+        job.deadline_at = session.scalar(select(database_now(timeout)))
+
+
+def _is_late(session: Session, job: Job) -> bool:
+    late = select(Job.id).where(Job.id == job.id, Job.deadline_at <= database_now())
+    return session.scalar(late) is not None
+
+
+def _end_sweep(session: Session, job: Job, states: Collection[State]) -> None:
+    """All shards of a sweep have ended: queue the one that makes the model, or end the sweep."""
+    if batches.has_model_to_make(session, job):
+        batches.add(session, job.id, job.tenant, ShardKind.MODEL, {})
+        job.status = State.QUEUED
+        return
+    of_job = select(Shard).where(Shard.job_id == job.id, Shard.kind == ShardKind.MODEL)
+    last = session.scalar(of_job)
+    job.status = batches.status(states, last.state if last else None, job)
+    job.finished_at = database_now()
+    if last is not None:
+        job.error, job.result = last.error, last.result
+    elif job.status is State.FAILED:
+        reason = batches.first_reason(session, job)
+        detail = batches.NOTHING_LEARNT.format(reason or "its batch could not be trained.")
+        job.error = _problem(job.id, "training-failed", NO_MODEL, 422, detail)
+
+
+def _trial_files(session: Session, job: Job) -> list[TrialFile]:
+    of_job = Shard.job_id == job.id
+    shards = {shard.place: shard for shard in session.scalars(select(Shard).where(of_job))}
+    found = []
+    for trial in batches.succeeded(session, job.id):
+        shard = shards[trial.shard]
+        assert shard.result is not None
+        assert trial.spec is not None
+        assert trial.result is not None
+        sha256 = shard.result["artifacts"][trial_file(trial.number)]
+        found.append(TrialFile(trial.number, trial.spec, trial.result, shard.id, sha256))
+    return found
 
 
 def _status(states: Collection[State], job: Job) -> State:
@@ -352,6 +466,8 @@ def _move(session: Session, shard: Shard, to: State, detail: str | None = None) 
         raise ValueError(f"a shard that is {shard.state} cannot become {to}")
     shard.state = to
     shard.owner = shard.boot_id = shard.lease_until = None
+    if shard.kind is ShardKind.BATCH and to in (State.FAILED, State.CANCELLED):
+        batches.end(session, shard, to, detail)
     _follow(session, shard, detail)
 
 
@@ -366,12 +482,21 @@ def _follow(session: Session, shard: Shard, detail: str | None = None) -> Job:
 
 
 def _fail(session: Session, shard: Shard, slug: str, title: str, status: int, detail: str) -> None:
-    shard.error = ProblemDocument(
+    shard.error = _problem(shard.job_id, slug, title, status, detail)
+    if shard.kind is ShardKind.BATCH:
+        # Before the shard ends: the sweep must not.
+        session.get_one(Job, shard.job_id, with_for_update={"key_share": True})
+        batches.split(session, shard)
+    _move(session, shard, State.FAILED, detail)
+
+
+def _problem(job_id: str, slug: str, title: str, status: int, detail: str) -> dict[str, Any]:
+    noun = "sweeps" if job_id.startswith("swp_") else "jobs"
+    return ProblemDocument(
         type=TYPE_PREFIX + slug,
         title=title,
         status=status,
         detail=detail,
-        instance=f"/v1/jobs/{shard.job_id}",
+        instance=f"/v1/{noun}/{job_id}",
         errors=[],
     ).model_dump(mode="json")
-    _move(session, shard, State.FAILED, detail)

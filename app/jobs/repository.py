@@ -18,7 +18,15 @@ SHARDS = (
     select(Shard)
     # Each shard of a large job has a spec and a result, which are not needed here.
     .options(
-        load_only(Shard.job_id, Shard.state, Shard.attempt, Shard.max_attempts, Shard.progress)
+        load_only(
+            Shard.job_id,
+            Shard.place,
+            Shard.kind,
+            Shard.state,
+            Shard.attempt,
+            Shard.max_attempts,
+            Shard.progress,
+        )
     )
     .where(Shard.job_id.in_(bindparam("jobs", expanding=True)))
     .order_by(Shard.job_id, Shard.place)
@@ -44,7 +52,7 @@ def get(session: Session, tenant: str, job_id: str) -> JobRow:
         job = session.scalar(query.where(Job.id == job_id))
         if job is None:
             raise NotFound(f"There is no job {job_id}.")
-    [row] = _with_shards(session, [job])
+    [row] = with_shards(session, [job])
     return row
 
 
@@ -61,7 +69,7 @@ def page(
         jobs = jobs.where(Job.status == status)
     if dataset_id is not None:
         jobs = jobs.where(Job.dataset_id == dataset_id)
-    return _with_shards(session, session.scalars(query.apply(jobs, Job.id)).all())
+    return with_shards(session, session.scalars(query.apply(jobs, Job.id)).all())
 
 
 def count_ahead(session: Session, tenant: str, job_id: str) -> int:
@@ -96,10 +104,10 @@ def models_of(session: Session, job_id: str) -> Sequence[Model]:
 
 
 def _jobs(tenant: str) -> Select[Job]:
-    return select(Job).where(Job.tenant == tenant)
+    return select(Job).where(Job.tenant == tenant, Job.sweep.is_(None))
 
 
-def _with_shards(session: Session, jobs: Sequence[Job]) -> list[JobRow]:
+def with_shards(session: Session, jobs: Sequence[Job]) -> list[JobRow]:
     shards: dict[str, list[Shard]] = {job.id: [] for job in jobs}
     for shard in session.scalars(SHARDS, {"jobs": list(shards)}):
         shards[shard.job_id].append(shard)

@@ -12,7 +12,7 @@ from app.datasets.profiles import Profiles
 from app.errors import Conflict, Fault, InvalidSpec, NotFound, TooManyQueued
 from app.http.json_text import to_pointer
 from app.jobs import lifecycle, repository, starts
-from app.jobs.admission import largest_room
+from app.jobs.admission import Room, largest_room, require_room
 from app.jobs.repository import JobRow
 from app.jobs.schemas import (
     EstimateOut,
@@ -30,9 +30,8 @@ from app.storage.database import Database
 from app.storage.tables import FINISHED, Dataset, Job
 from models.data.design import cell_faults, complete_spec, read_levels
 from models.data.features import select
-from models.machine import core_rate
 from models.objectives import REGRESSION, objective_of
-from models.planning.estimate import Estimate, Machine, estimate, parameters, served_bytes
+from models.planning.estimate import Estimate, parameters
 from models.planning.faults import SpecError, SpecFault
 from models.planning.inherit import differences, inherit
 from models.planning.resolve import resolve
@@ -43,24 +42,35 @@ from models.tables.profile import Profile
 from models.tables.stored import TableDamaged
 
 MOST_DETAIL = 500  # characters, of classes that a user named
-MEMORY_SHARE = 0.75  # of a worker's slot, where no limit is set
-# A protobuf message cannot be larger: https://protobuf.dev/programming-guides/proto-limits/
-MOST_MODEL_BYTES = 2**31 - 1
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A resolved spec that fits its table, and the model that it starts from."""
+class Resolved:
+    """A resolved spec that fits its table, the model that it starts from, and what a worker has."""
 
     dataset: Dataset
     profile: Profile
     spec: TrainingSpec
-    estimate: Estimate
     start: Start | None
+    room: Room
+
+
+@dataclass(frozen=True)
+class Plan(Resolved):
+    """One that the workers have room for."""
+
+    estimate: Estimate
 
 
 def plan(resources: Resources, tenant: str, dataset_id: str, spec: TrainingSpec) -> Plan:
-    """Resolve a spec, and check that the workers have room for it.
+    """Resolve a spec, and check that the workers have room for it; raises as `resolved` does."""
+    found = resolved(resources, tenant, dataset_id, spec)
+    expected = require_room(found.spec, found.profile, found.room, resources.settings)
+    return Plan(**vars(found), estimate=expected)
+
+
+def resolved(resources: Resources, tenant: str, dataset_id: str, spec: TrainingSpec) -> Resolved:
+    """Resolve a spec.
 
     Raises
     ------
@@ -93,25 +103,7 @@ def plan(resources: Resources, tenant: str, dataset_id: str, spec: TrainingSpec)
         _refuse_cells(resources.blobs, dataset, spec)
     if not objective.is_complete(spec):
         spec = _complete_spec(resources.blobs, dataset, spec)
-    expected = estimate(spec, profile, Machine(room.cores, core_rate()))
-    limit, named = int(room.memory_bytes * MEMORY_SHARE), "three quarters of a worker's memory"
-    if settings.max_job_memory_bytes:
-        limit, named = settings.max_job_memory_bytes, "max_job_memory_bytes"
-    weights = parameters(spec, profile)
-    if expected.memory_bytes > limit:
-        raise InvalidSpec(
-            f"The run is estimated to take {expected.memory_bytes:,} bytes of memory, above "
-            f"{named}, {limit:,}. Use fewer hidden units, folds or rows per batch.",
-            [Fault(pointer="/architecture", detail=f"{weights:,} weights per fold")],
-        )
-    served = served_bytes(spec, profile)
-    if served > MOST_MODEL_BYTES:
-        raise InvalidSpec(
-            f"The served model would have {served:,} bytes of weights, but an ONNX file holds at "
-            f"most {MOST_MODEL_BYTES:,}. Use fewer hidden units, folds or members per fold.",
-            [Fault(pointer="/architecture", detail=f"{weights:,} weights per network")],
-        )
-    return Plan(dataset, profile, spec, expected, start)
+    return Resolved(dataset, profile, spec, start, room)
 
 
 def validate(blobs: Blobs, found: Plan) -> ValidationOut:
@@ -212,9 +204,17 @@ def delete(session: Session, tenant: str, job_id: str) -> None:
     NotFound
     Conflict: it has not finished, or an alias points at a model of it.
     """
-    job, shards = repository.get(session, tenant, job_id)
+    delete_row(session, tenant, repository.get(session, tenant, job_id))
+
+
+def delete_row(session: Session, tenant: str, row: JobRow) -> None:
+    """The same for a job, or sweep, that was found."""
+    job, shards = row
     if job.status not in FINISHED:
-        raise Conflict(f"Job {job.id} is {job.status}. Cancel it, and delete it when it has ended.")
+        noun = "Job" if job.sweep is None else "Sweep"
+        raise Conflict(
+            f"{noun} {job.id} is {job.status}. Cancel it, and delete it when it has ended."
+        )
     for model in repository.models_of(session, job.id):
         models.delete(session, tenant, model.id)
     session.flush()

@@ -10,14 +10,14 @@ from sqlalchemy.orm import Session
 
 from app.storage.blobs import Blobs
 from app.storage.database import Database
-from app.storage.tables import EpochMetric, Event, Job, Removal, Shard
+from app.storage.tables import EpochMetric, Event, Job, Removal, Shard, Trial
 
 logger = logging.getLogger(__name__)
 
 
 def delete_job(session: Session, job: Job) -> None:
     """Delete a job with all rows that refer to it, except its model."""
-    for table in (Event, EpochMetric, Shard):
+    for table in (Event, EpochMetric, Trial, Shard):
         session.execute(delete(table).where(table.job_id == job.id))
     session.delete(job)
 

@@ -27,10 +27,12 @@ def sweep(database: Database, blobs: Blobs) -> None:
     removals.carry_out(database, blobs)
     artifacts, checkpoints = set(blobs.names(ARTIFACTS)), set(blobs.names(CHECKPOINTS))
     # One statement each, because a shard may finish between two.
+    # The model of a sweep is made of the files of its batches.
     without_model = (
         select(Shard.id)
+        .join(Job, Job.id == Shard.job_id)
         .outerjoin(Model, Model.shard_id == Shard.id)
-        .where(Shard.state.in_(FINISHED), Model.id.is_(None))
+        .where(Shard.state.in_(FINISHED), Job.status.in_(FINISHED), Model.id.is_(None))
     )
     # An earlier version kept a model's files under its job's id.
     jobs_without_model = (

@@ -80,6 +80,25 @@ StateColumn = Enum(
 )
 
 
+class ShardKind(enum.StrEnum):
+    """What a shard trains: the spec of a job, trials of a sweep, or nothing: it makes the model of
+    a sweep from what its trials left."""
+
+    JOB = "job"
+    BATCH = "batch"
+    MODEL = "model"
+
+
+ShardKindColumn = Enum(
+    ShardKind,
+    name="kind",
+    native_enum=False,
+    create_constraint=True,
+    length=16,
+    values_callable=lambda kinds: [kind.value for kind in kinds],
+)
+
+
 class TenantRow(Base):
     """Every row belongs to a tenant, who does not find ids of other tenants."""
 
@@ -126,8 +145,11 @@ class Dataset(ListedRow):
 
 
 class Job(ListedRow):
-    """A submitted spec and its outcome.
+    """A submitted spec, or a sweep of many, and its outcome.
 
+    sweep : a sweep's settings (`models.spec.sweep.SweepSpec`), whose `spec` is what its trials
+        share; null for a job
+    deadline_at : when its running shards are asked for their best so far
     reproduces : the id of the job that it trains again; no foreign key, for that may be deleted
     """
 
@@ -146,6 +168,8 @@ class Job(ListedRow):
     cancel_requested_at: Mapped[datetime | None]
     # Whether the cancelled run ends with a model of the best weights so far.
     keep_best: Mapped[bool] = mapped_column(default=False, server_default=false())
+    sweep: Mapped[dict[str, Any] | None]
+    deadline_at: Mapped[datetime | None]
     reproduces: Mapped[str | None] = mapped_column(String(40))
     error: Mapped[dict[str, Any] | None]
     result: Mapped[dict[str, Any] | None]
@@ -155,9 +179,11 @@ class Job(ListedRow):
 
 
 class Shard(TenantRow):
-    """The unit that a worker claims. A plain job has one.
+    """The unit that a worker claims. A plain job has one, a sweep one for each batch of trials and
+    a last one.
 
-    `place` counts the shards of a job from 0. `spec` is what the shard trains.
+    `place` counts the shards of a job from 0. `spec` is what the shard trains; of a batch, the
+    numbers of its `trials`.
     `owner` and `attempt` are the fence: a write of a worker that lost its claim finds no row.
     `boot_id` names the boot of the host on which the attempt holds its lock file.
     `claimed_at` : when the last attempt began
@@ -174,6 +200,9 @@ class Shard(TenantRow):
     tenant: Mapped[str] = mapped_column(String(64))
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
     place: Mapped[int]
+    kind: Mapped[ShardKind] = mapped_column(
+        ShardKindColumn, default=ShardKind.JOB, server_default=ShardKind.JOB.value
+    )
     spec: Mapped[dict[str, Any]]
     state: Mapped[State] = mapped_column(StateColumn)
     attempt: Mapped[int] = mapped_column(default=0)
@@ -185,6 +214,29 @@ class Shard(TenantRow):
     claimed_at: Mapped[datetime | None]
     progress: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
+    result: Mapped[dict[str, Any] | None]
+
+
+class Trial(TenantRow):
+    """One spec of a sweep. `number` counts from 0; `shard` is the place of its batch.
+
+    point : the values of what is searched, by dotted name
+    spec : resolved; null if the point gives none that fits the table
+    state : queued until its batch ends; see `app.sweeps` for those that run
+    value : of the sweep's metric
+    result : of a trial that succeeded
+    """
+
+    __tablename__ = "trials"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    shard: Mapped[int]
+    point: Mapped[dict[str, Any]]
+    spec: Mapped[dict[str, Any] | None]
+    state: Mapped[State] = mapped_column(StateColumn)
+    value: Mapped[float | None]
+    error: Mapped[str | None] = mapped_column(Text)
     result: Mapped[dict[str, Any] | None]
 
 

@@ -29,11 +29,14 @@ def blend(
     trained: Sequence[TrainedPopulation],
     design: Design,
     folds: Sequence[FoldRows],
+    weights: Vector | None = None,
 ) -> tuple[ServedModel, dict[str, Any]]:
     """What is served, and the members of the job's result that describe a blend; for a spec
     without members its only model, and nothing.
 
-    `trained`: of each member of the spec. At least one has weights in at least one fold.
+    `trained`: of each member of the spec. At least one has weights in at least one fold. `weights`
+    (F, members): those that a choice among more models has given, if every member has weights in
+    every fold.
     """
     models = [_served(spec, population) for population in trained]
     known = {place: model for place, model in enumerate(models) if model is not None}
@@ -43,7 +46,8 @@ def blend(
     usable = {place: model for place, model in known.items() if model.folds == most}
     rows = [folds[number].validation for number in most]
     found = _OutOfFold.of(spec, list(usable.values()), design, rows)
-    weights = found.weights(spec)
+    if weights is None:
+        weights = found.weights(spec)
     candidates = list(usable)
     # If no member is better than a constant, one of them stays, without weight.
     smallest = min(range(len(usable)), key=lambda place: _bytes(usable[candidates[place]]))

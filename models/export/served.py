@@ -177,6 +177,11 @@ class ServedModel(nn.Module):
         return [part for part in self._parts if isinstance(part, Part)]
 
     @property
+    def bytes(self) -> int:
+        """Of what was learnt."""
+        return sum(value.numel() * value.element_size() for value in self.state_dict().values())
+
+    @property
     def has_spread(self) -> bool:
         return self.weights is not None and self.target.has_spread
 

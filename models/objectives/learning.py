@@ -34,11 +34,13 @@ class Target(nn.Module):
     """What F folds learn about the target, each from its own training rows.
 
     Buffers are (F, …), so that `take` selects some folds, or gives one for each member. `outputs`
-    is the number of a network's outputs. `has_spread`: whether answers need `spread`.
+    is the number of a network's outputs. `has_spread`: whether answers need `spread`. `positive`:
+    the index of the positive one of two classes.
     """
 
     outputs: int
     has_spread: bool = False
+    positive: int | None = None
 
     def standardize(self, target: Tensor) -> Tensor:
         """(F, N) targets to (F, N), the scale of the loss."""

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 
 from models.members import Member
+from models.spec.sweep import Halving
 from models.training.checkpoint import pack, unpack
 from models.training.desk import Chunk, Desk
 from models.training.engine import CHECKPOINT_INTERVAL
-from models.training.halving import Halving
+from models.training.halving import losers
 from models.training.progress import MemberEpoch, Monitor
 
 
@@ -75,11 +76,11 @@ class Book(Desk):
         for member in self.members:
             if not member.spec.architecture.is_fitted and member.trial not in self.dropped:
                 lowest.setdefault(member.trial, []).append(self._lowest[member.place])
-        losers = halving.losers({trial: fmean(found) for trial, found in lowest.items()})
-        for place in [place for place in self._active if place[0] in losers]:
+        left = losers(halving, {trial: fmean(found) for trial, found in lowest.items()})
+        for place in [place for place in self._active if place[0] in left]:
             self._ended[place] = self._epochs[place]
             del self._active[place]
-        self.dropped |= losers
+        self.dropped |= left
         self.rungs += 1
 
     def _tell_progress(self) -> None:

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from models.spec.sweep import Halving
 
 
-@dataclass(frozen=True)
-class Halving:
-    """After `min_epochs`, `min_epochs · factor`, `min_epochs · factor²` … epochs, the best 1/factor
-    of the trials go on."""
+def rungs(halving: Halving, max_epochs: int) -> list[int]:
+    """The epochs after which trials leave: `min_epochs`, `min_epochs · factor`, …"""
+    epochs, rung = [], halving.min_epochs
+    while rung < max_epochs:
+        epochs.append(rung)
+        rung *= halving.factor
+    return epochs
 
-    factor: int
-    min_epochs: int
 
-    def rungs(self, max_epochs: int) -> list[int]:
-        """The epochs after which trials leave."""
-        epochs, rung = [], self.min_epochs
-        while rung < max_epochs:
-            epochs.append(rung)
-            rung *= self.factor
-        return epochs
-
-    def losers(self, losses: Mapping[int, float]) -> set[int]:
-        """The trials that leave, from the loss of each that still trains; of equal ones the later
-        leave. At least one goes on."""
-        ranked = sorted(losses, key=lambda trial: (losses[trial], trial))
-        return {*ranked[max(1, -(-len(ranked) // self.factor)) :]}
+def losers(halving: Halving, losses: Mapping[int, float]) -> set[int]:
+    """The trials that leave: all but the best 1/factor of those that still train, whose losses are
+    given. Of equal ones the later leave. At least one goes on."""
+    ranked = sorted(losses, key=lambda trial: (losses[trial], trial))
+    return {*ranked[max(1, -(-len(ranked) // halving.factor)) :]}

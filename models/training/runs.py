@@ -18,6 +18,7 @@ from models.members import Member, members_of, population_key
 from models.networks import build_network
 from models.planning.estimate import layer_widths, member_bytes
 from models.spec import TrainingSpec
+from models.spec.sweep import Halving
 from models.training.book import Book, ChunkMonitor
 from models.training.checkpoint import unpack
 from models.training.desk import Chunk, Desk
@@ -25,7 +26,7 @@ from models.training.earlier import EarlierNetworks
 from models.training.engine import TrainedPopulation, Trainer
 from models.training.extras import KnownExtras
 from models.training.fitter import Fitter
-from models.training.halving import Halving
+from models.training.halving import rungs
 from models.training.inputs import Inputs
 from models.training.lanes import run_in_lanes
 from models.training.progress import Course, Interrupted, Monitor
@@ -80,9 +81,9 @@ def train_many(
     known = [KnownExtras(design, own) for own in layouts]
     starts = dict(enumerate(earlier))
     longest = max(spec.max_epochs for spec in specs)
-    rungs = [] if halving is None else halving.rungs(longest)
+    ahead = [] if halving is None else rungs(halving, longest)
     trained: dict[int, TrainedPopulation] = {}
-    for rung in [*rungs[book.rungs :], None]:
+    for rung in [*ahead[book.rungs :], None]:
         for number, key in enumerate(dict.fromkeys(keys)):
             group = [member for member in members if keys[member.trial] == key]
             place, _ = key

@@ -41,6 +41,7 @@ OF_NOBODY = {
 LISTS = {
     "GET /v1/datasets",
     "GET /v1/jobs",
+    "GET /v1/sweeps",
     "GET /v1/models",
     "GET /v1/aliases",
     "GET /v1/webhooks",
@@ -72,6 +73,9 @@ def furnish(client: TestClient, folder: Path) -> dict[str, list[str]]:
     models.append(finish(resources_of(client), finished[1], folder))
     for alias, model in (("best", "champion"), ("champion", models[1])):
         assert client.put(f"/v1/aliases/{alias}", json={"model_id": model}).is_success
+    sweep = {"dataset_id": dataset, "target": "Price", "search_space": SPACE, "n_trials": 1}
+    swept = client.post("/v1/sweeps", json=sweep | {"sampler": "random"}).json()["id"]
+    client.post(f"/v1/sweeps/{swept}/cancel")
     queued = submit(client)["id"]
     assert client.post("/v1/predict", json={"rows": [ROW]}).is_success
     webhook = client.post("/v1/webhooks", json={"url": "https://hooks.example/"}).json()["id"]
@@ -85,9 +89,12 @@ def furnish(client: TestClient, folder: Path) -> dict[str, list[str]]:
         "alias": ["champion", "best"],
         "webhook_id": [webhook, "latest"],
         "run_id": [lesson_run, "latest"],
+        "sweep_id": [swept, "latest"],
+        "trial": ["0"],
     }
 
 
+SPACE = {"dropout": {"low": 0.0, "high": 0.5}}
 Call = tuple[str, str, dict[str, Any]]
 
 
@@ -102,6 +109,7 @@ def calls(client: TestClient, known: dict[str, list[str]]) -> list[Call]:
         "GET /v1/jobs": [{}, *({"params": {"dataset_id": one}} for one in datasets)],
         "POST /v1/jobs": specs,
         "POST /v1/jobs:validate": specs,
+        "POST /v1/sweeps": specs,
         "PUT /v1/aliases/{alias}": [
             {"json": {"model_id": one} | more}
             for one in models
@@ -126,8 +134,10 @@ def calls(client: TestClient, known: dict[str, list[str]]) -> list[Call]:
         if rests is None:
             assert parameters, f"{operation_name}: how does it ask for an object?"
             rests = [{"json": example_of(operation, document)}]
-        names_there = known[parameters[0]] if parameters else [""]
-        paths = [path.format(**dict.fromkeys(parameters, one)) for one in names_there]
+        first, *others = parameters or [""]
+        rest_of_path = {name: known[name][0] for name in others}
+        names_there = known[first] if first else [""]
+        paths = [path.format(**{first: one}, **rest_of_path) for one in names_there]
         found += [(method, filled, rest) for filled in paths for rest in rests]
     return found
 
@@ -189,7 +199,11 @@ def test_tenants_have_their_own(client: TestClient, tmp_path: Path) -> None:
 
     for principal, own in found.items():
         become(client, principal)
-        for noun, parameter in (("datasets", "dataset_id"), ("jobs", "job_id")):
+        for noun, parameter in (
+            ("datasets", "dataset_id"),
+            ("jobs", "job_id"),
+            ("sweeps", "sweep_id"),
+        ):
             listed = client.get(f"/v1/{noun}").json()["data"]
             assert {row["id"] for row in listed} == set(own[parameter]) - {"latest"}
             assert client.get(f"/v1/{noun}/latest").json()["id"] == listed[0]["id"]

@@ -6,7 +6,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
 from typing import Any, BinaryIO, TextIO
 
@@ -15,15 +15,20 @@ from pydantic import TypeAdapter
 
 from app.jobs.starts import fetched
 from app.storage.blobs import ArtifactCorrupt, Blobs, file_sha256
+from app.storage.tables import ShardKind
 from models import experiment
+from models.artifacts import EarlierModel, trial_file
 from models.callbacks import Callbacks, Progress
 from models.epochs import FoldEpoch
 from models.experiment import Context
 from models.report.run import Names
 from models.spec import TrainingSpec
+from models.spec.sweep import SweepSpec
 from models.tables.profile import Profile
 from models.training.lanes import LaneDied
 from models.training.runs import is_out_of_memory
+from models.trials.batch import Trial, train_batch
+from models.trials.conclusion import Candidate, conclude
 from workers.checkpoints import Checkpoints
 from workers.protocol import (
     Failed,
@@ -126,7 +131,7 @@ def train(order: Order, supervised: SupervisedRun, blobs: Blobs) -> LastReport:
                 device=resolve_device(order.device, order.gpu),
                 callbacks=supervised,
             )
-            outcome = experiment.run(context, spec, earlier)
+            return _carried_out(order, context, spec, blobs, earlier)
     except experiment.Stopped as stopped:
         return Stopped(reason=stopped.reason)
     except experiment.TrainingFailed as failure:
@@ -149,7 +154,46 @@ def train(order: Order, supervised: SupervisedRun, blobs: Blobs) -> LastReport:
             detail=f"The training code failed with {type(error).__name__}: {error}. This is a bug "
             "in foldhouse, not a fault of the spec. The worker's log has the traceback."
         )
-    return Succeeded(result=outcome.result, artifacts=outcome.artifacts)
+
+
+def _carried_out(
+    order: Order,
+    context: Context,
+    spec: TrainingSpec,
+    blobs: Blobs,
+    earlier: EarlierModel | None,
+) -> Succeeded:
+    """The work of a job's only shard, of a batch of a sweep's trials, or of a sweep's last shard.
+
+    Raises
+    ------
+    Stopped, TrainingFailed: as `models.experiment.run`.
+    ArtifactCorrupt: of a trial's file.
+    """
+    match order.kind:
+        case ShardKind.JOB:
+            outcome = experiment.run(context, spec, earlier)
+            return Succeeded(result=outcome.result, artifacts=outcome.artifacts)
+        case ShardKind.BATCH:
+            trials = [
+                Trial(number, TrainingSpec.model_validate(own)) for number, own in order.trials
+            ]
+            halving = SweepSpec.model_validate(order.sweep).halving
+            batch = train_batch(context, spec, trials, halving)
+            result = {"trials": batch.rows, "seconds": batch.seconds}
+            return Succeeded(result=result, artifacts=batch.artifacts)
+        case ShardKind.MODEL:
+            with ExitStack() as stack:
+                candidates = []
+                for file in order.files:
+                    name = trial_file(file.number)
+                    path = blobs.local_artifact(file.folder, name, file.sha256)
+                    own = TrainingSpec.model_validate(file.spec)
+                    size = file.result["bytes"]
+                    candidates.append(Candidate(file.number, own, size, stack.enter_context(path)))
+                sweep = SweepSpec.model_validate(order.sweep)
+                outcome = conclude(context, spec, sweep, candidates)
+            return Succeeded(result=outcome.result, artifacts=outcome.artifacts)
 
 
 def resolve_device(device: str, gpu: int | None) -> str:

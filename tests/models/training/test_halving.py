@@ -10,8 +10,9 @@ import torch
 from houses import Case, house_frame, lay, trainer_of
 
 from models.spec import TrainingSpec
+from models.spec.sweep import Halving
 from models.training.engine import TrainedPopulation
-from models.training.halving import Halving
+from models.training.halving import losers, rungs
 from models.training.progress import Course, Interrupted, Monitor
 from models.training.runs import train_many
 
@@ -154,11 +155,11 @@ def test_trials_that_are_solved_take_no_part(case: Case, specs: list[TrainingSpe
 
 
 def test_ties_and_losses_that_are_not_finite() -> None:
-    assert HALVING.losers({0: 1.0, 1: 1.0, 2: 1.0}) == {1, 2}
-    assert HALVING.losers({0: float("inf"), 1: 2.0, 2: float("inf"), 3: 1.0}) == {0, 2}
-    assert HALVING.losers({7: 1.0}) == set()
-    assert Halving(factor=2, min_epochs=10).rungs(60) == [10, 20, 40]
-    assert Halving(factor=2, min_epochs=10).rungs(10) == []
+    assert losers(HALVING, {0: 1.0, 1: 1.0, 2: 1.0}) == {1, 2}
+    assert losers(HALVING, {0: float("inf"), 1: 2.0, 2: float("inf"), 3: 1.0}) == {0, 2}
+    assert losers(HALVING, {7: 1.0}) == set()
+    assert rungs(Halving(factor=2, min_epochs=10), 60) == [10, 20, 40]
+    assert rungs(Halving(factor=2, min_epochs=10), 10) == []
 
 
 def courses(trained: Sequence[TrainedPopulation]) -> list[Course]:

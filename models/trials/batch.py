@@ -1,0 +1,182 @@
+"""Trains a batch of trials on the same folds as one population.
+
+A trial that fails is a row that says why; the others go on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter
+
+from models.artifacts import trial_file
+from models.callbacks import CallbackMonitor, Callbacks, Progress
+from models.epochs import FoldEpoch
+from models.evaluation.scores import score
+from models.experiment import Clock, Context, Laid, Stopped, lay
+from models.export.served import ServedModel, outputs_of_parts
+from models.members import Member
+from models.spec import TrainingSpec
+from models.spec.sweep import Halving
+from models.training.progress import Course, Interrupted, MemberEpoch
+from models.training.runs import train_many
+from models.trials.saved import Rows, packed
+
+EPOCHS: TypeAdapter[dict[int, list[FoldEpoch]]] = TypeAdapter(dict[int, list[FoldEpoch]])
+# Predictions of a row that are timed; the quickest counts.
+TIMED = 7
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One spec of a sweep, resolved; its number counts the sweep's trials from 0."""
+
+    number: int
+    spec: TrainingSpec
+
+
+@dataclass(frozen=True)
+class BatchOutcome:
+    """rows: what is known of each trial; seconds: of each stage; artifacts: file name to path, one
+    for each trial that succeeded."""
+
+    rows: list[dict[str, Any]]
+    seconds: dict[str, float]
+    artifacts: dict[str, Path]
+
+
+def train_batch(
+    context: Context,
+    family: TrainingSpec,
+    trials: Sequence[Trial],
+    halving: Halving | None = None,
+) -> BatchOutcome:
+    """Train trials on the folds of `family`, the resolved spec that a sweep's trials share.
+
+    Raises
+    ------
+    Stopped: the callbacks asked for it.
+    TrainingFailed: the table is damaged, or its rows cannot be split into folds.
+    """
+    clock, callbacks = Clock(), context.callbacks
+    longest = max(trial.spec.max_epochs for trial in trials)
+    callbacks.report(Progress(0.0, 0, longest, family.k_folds, family.k_folds, None), [])
+    laid = lay(context, family)
+    clock.lap("prepare")
+    monitor = _TrialsMonitor(callbacks, family.model_copy(update={"max_epochs": longest}))
+    try:
+        populations = train_many(
+            [trial.spec for trial in trials],
+            laid.design,
+            laid.folds,
+            device=torch.device(context.device),
+            monitor=monitor,
+            cores=torch.get_num_threads(),
+            checkpoints=monitor.checkpoints(),
+            halving=halving,
+        )
+    except Interrupted as interruption:
+        raise Stopped(callbacks.stop_requested() or "release") from interruption
+    context.stop_if_requested()
+    clock.lap("train")
+    rows: list[dict[str, Any]] = []
+    files: dict[str, Path] = {}
+    for place, (trial, population) in enumerate(zip(trials, populations, strict=True)):
+        missing = [course for course in population.courses if course.best_epoch == 0]
+        if missing:
+            rows.append({"number": trial.number, **_failure(missing)})
+            continue
+        served = ServedModel.of(population, latest_alone=family.folds.type == "time")
+        raw = _out_of_fold(served, laid)
+        found = score(served, trial.spec, laid.design, laid.folds, [population])
+        rows.append(
+            {
+                "number": trial.number,
+                "state": "succeeded",
+                "error": None,
+                "metrics": found.assessment.metrics,
+                "metrics_error": found.assessment.metrics_error,
+                "folds": found.folds,
+                "bytes": served.bytes,
+                "row_seconds": _row_seconds(served, laid),
+            }
+        )
+        prediction = found.out_of_fold.prediction.astype(np.float32)
+        path = context.workdir / trial_file(trial.number)
+        path.write_bytes(packed(population, raw, prediction, monitor.by_trial.get(place, [])))
+        files[path.name] = path
+        context.stop_if_requested()
+    clock.lap("evaluate")
+    return BatchOutcome(rows, clock.seconds(), files)
+
+
+class _TrialsMonitor(CallbackMonitor):
+    """Reports how far a batch is, and keeps the epochs of each trial, also in its checkpoints.
+
+    by_trial : epochs without their layers, by the trial's place in the batch
+    """
+
+    def __init__(self, callbacks: Callbacks, spec: TrainingSpec) -> None:
+        super().__init__(callbacks, spec)
+        self.by_trial: dict[int, list[FoldEpoch]] = {}
+
+    def epoch_ended(self, metrics: list[MemberEpoch], active: Sequence[Member]) -> None:
+        self._folds_active = len({member.fold for member in active})
+        together: dict[tuple[int, int, int], list[MemberEpoch]] = {}
+        for row in metrics:
+            together.setdefault((row.member.trial, row.fold, row.epoch), []).append(row)
+        for (trial, _, _), members in together.items():
+            mean = replace(FoldEpoch.mean(members), layers=None)
+            self.by_trial.setdefault(trial, []).append(mean)
+
+    def checkpoint(self, make: Callable[[], bytes]) -> None:
+        self._callbacks.save_checkpoint(EPOCHS.dump_json(self.by_trial) + b"\n" + make())
+
+    def checkpoints(self) -> Iterator[bytes]:
+        """Those of earlier attempts; the last one that was taken has the epochs so far."""
+        for checkpoint in self._callbacks.checkpoints():
+            epochs, _, data = checkpoint.partition(b"\n")
+            self.by_trial = EPOCHS.validate_json(epochs)
+            yield data
+
+
+def _failure(courses: Sequence[Course]) -> dict[str, Any]:
+    """Of a trial some of whose networks have no weights to serve."""
+    for course in courses:
+        if course.trouble is not None:
+            reason = f"its numbers stopped being finite at {course.trouble}"
+            return {"state": "failed", "error": reason}
+    return {"state": "cancelled", "error": "it was stopped before all folds had trained"}
+
+
+def _out_of_fold(served: ServedModel, laid: Laid) -> Rows:
+    """(n, outputs) of the design's rows, raw: each by the mean of its own fold's networks."""
+    design = laid.design
+    raw = np.empty(0)
+    for place, number in enumerate(served.folds):
+        rows = laid.folds[number].validation
+        own = served.fold(place)
+        found = outputs_of_parts(own, design.numbers[rows], design.codes[rows])[0, 0].numpy()
+        if place == 0:
+            raw = np.full((len(design), found.shape[1]), np.nan)
+        raw[rows] = found
+    return raw.astype(np.float32)
+
+
+@torch.no_grad()
+def _row_seconds(served: ServedModel, laid: Laid) -> float:
+    """What all networks take for one row in the trainer; the served file is quicker."""
+    numbers = torch.from_numpy(laid.design.numbers[:1])
+    codes = torch.from_numpy(laid.design.codes[:1])
+    taken = []
+    for _ in range(TIMED):
+        began = time.perf_counter()
+        served(numbers, codes)
+        taken.append(time.perf_counter() - began)
+    return min(taken)
