@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ from models.training.runs import train_many
 
 logger = logging.getLogger(__name__)
 
+DAMAGED = "the stored table cannot be read: {}; restore its file from a backup"
 # Members whose trouble is reported if all have failed, and classes that a fold lacks.
 EXAMPLES = 3
 
@@ -113,6 +114,7 @@ class Laid:
     """A table as the folds of a spec see it.
 
     assigned : the folds' rows; `folds` without those that no network can train on
+    warnings : of what the folds lack; `reviewed` adds others
     """
 
     design: Design
@@ -151,7 +153,7 @@ def run(context: Context, spec: TrainingSpec, earlier: EarlierModel | None = Non
     """
     clock, callbacks = Clock(), context.callbacks
     callbacks.report(Progress(0.0, 0, spec.max_epochs, spec.k_folds, spec.k_folds, None), [])
-    laid = lay(context, spec, earlier)
+    laid = reviewed(context, spec, lay(context, spec, earlier))
     thinned = thin(spec, laid.design, laid.folds) if spec.learning_curve else []
     clock.lap("prepare")
 
@@ -184,8 +186,8 @@ def run(context: Context, spec: TrainingSpec, earlier: EarlierModel | None = Non
 
 def lay(context: Context, spec: TrainingSpec, earlier: EarlierModel | None = None) -> Laid:
     """Read the table and lay the folds of a resolved spec; raises TrainingFailed."""
+    warnings: list[SpecWarning] = []
     try:
-        warnings = review(spec, context.profile, context.parquet)
         design, holdout = load_design(context.parquet, spec, select(spec, context.profile))
         roles = None
         if earlier is not None:
@@ -196,9 +198,7 @@ def lay(context: Context, spec: TrainingSpec, earlier: EarlierModel | None = Non
             )
         assigned = split_rows(spec, design.target, design.fold_column, roles)
     except TableDamaged as damage:
-        raise TrainingFailed(
-            f"the stored table cannot be read: {damage}; restore its file from a backup"
-        ) from damage
+        raise TrainingFailed(DAMAGED.format(damage)) from damage
     except ValueError as error:
         raise TrainingFailed(
             f"the rows with a target cannot be split into folds: {error}"
@@ -206,6 +206,15 @@ def lay(context: Context, spec: TrainingSpec, earlier: EarlierModel | None = Non
     folds = [_trainable(spec, design, fold) for fold in assigned]
     warnings += _unseen_classes(spec, design, folds)
     return Laid(design, holdout, assigned, folds, warnings)
+
+
+def reviewed(context: Context, spec: TrainingSpec, laid: Laid) -> Laid:
+    """With the objections that the table raises to the spec; raises TrainingFailed."""
+    try:
+        warnings = review(spec, context.profile, context.parquet)
+    except TableDamaged as damage:
+        raise TrainingFailed(DAMAGED.format(damage)) from damage
+    return replace(laid, warnings=[*warnings, *laid.warnings])
 
 
 def finish(

@@ -134,15 +134,20 @@ def expected_error(trials: Trials, metric: str, *, seed: int = 0) -> Expected | 
     if winner < 0:
         return None
     naive = float(values[0, winner])
-    outside = judge.each(winners, (drawn == 0).astype(np.uint8))
-    outside = outside[np.isfinite(outside)]
+    left_out = (drawn == 0).astype(np.uint8)
+    outside = judge.each(winners, left_out)
+    # The same rows judge the winner of all rows: what they have in common cancels out.
+    alike = judge.each(np.full_like(winners, winner), left_out)
+    is_known = np.isfinite(outside) & np.isfinite(alike)
+    outside, alike = outside[is_known], alike[is_known]
     wins = np.bincount(winners[winners >= 0], minlength=len(trials)) / len(drawn)
     if len(outside) == 0:
         return Expected(metric, winner, naive, None, None, None, None, wins.tolist())
-    # Without a choice there is nothing to correct.
-    estimate = naive if np.isfinite(away[0]).sum() == 1 else float(outside.mean())
+    # Picks of worse rows than all are worse on average, but for chance.
+    optimism = max(float((judge.away(outside) - judge.away(alike)).mean()), 0.0)
+    away_from = 1.0 if naive > judge.perfect or judge.perfect == 0 else -1.0
+    estimate = naive + away_from * optimism
     low, high = np.percentile(outside, (2.5, 97.5)).tolist()
-    optimism = float(judge.away(np.array(estimate)) - judge.away(np.array(naive)))
     return Expected(metric, winner, naive, estimate, low, high, optimism, wins.tolist())
 
 
@@ -175,13 +180,13 @@ class _Judge:
     def __init__(self, trials: Trials, metric: str) -> None:
         self._trials = trials
         self._metric = metric
-        self._perfect = trials.objective.metrics[metric].perfect
+        self.perfect = trials.objective.metrics[metric].perfect
         self._rows_of_unit = np.bincount(trials.unit_of).astype(np.float64)
         self.units = len(self._rows_of_unit)
 
     def away(self, values: Vector) -> Vector:
         """How far metrics are from perfect; infinite if they are not defined."""
-        gap = np.abs(values - self._perfect)
+        gap = np.abs(values - self.perfect)
         return np.where(np.isfinite(gap), gap, np.inf)
 
     def drawn(self, rng: np.random.Generator) -> Counts:

@@ -8,7 +8,7 @@ so does the choice of what is blended (`models.evaluation.blend`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,12 @@ from models.callbacks import Progress
 from models.evaluation.blend import blend
 from models.evaluation.selection import Trials, expected_error, simpler
 from models.evaluation.weights import trial_weights
-from models.experiment import Clock, Context, Laid, Outcome, Trained, finish, lay
+from models.experiment import Clock, Context, Laid, Outcome, Trained, finish, lay, reviewed
 from models.networks.population import take
 from models.objectives import objective_of
 from models.objectives.learning import Target
 from models.objectives.metrics import Vector, units
 from models.objectives.trained import learning_of
-from models.planning.review import SpecWarning, review
 from models.spec import MemberSettings, TrainingSpec
 from models.spec.sweep import SweepSpec
 from models.training.engine import TrainedPopulation
@@ -80,7 +79,7 @@ def conclude(
             weights = None
     context.stop_if_requested()
     clock.lap("choose")
-    laid = replace(laid, warnings=_warnings(context, spec, laid))
+    laid = reviewed(context, spec, laid)
     populations = _populations(laid, [candidates[place] for place in chosen], saved, chosen)
     served, blended = blend(spec, populations, laid.design, laid.folds, weights)
     found = {
@@ -96,12 +95,6 @@ def conclude(
     epochs = saved[chosen[0]].epochs
     trained = Trained(populations, served, blended, epochs, {"sweep": found})
     return finish(context, spec, laid, trained, clock)
-
-
-def _warnings(context: Context, spec: TrainingSpec, laid: Laid) -> list[SpecWarning]:
-    """Of the spec that was chosen, and of what the folds lack."""
-    of_folds = [warning for warning in laid.warnings if warning.code == "class_unseen"]
-    return review(spec, context.profile, context.parquet) + of_folds
 
 
 def _named(expected: dict[str, Any] | None) -> dict[str, Any] | None:
