@@ -17,6 +17,7 @@ from app.cli.jobs import cancel, jobs, metrics, notebook, oof, report, show, sub
 from app.cli.lessons import lessons
 from app.cli.models import export, models, predict, promote
 from app.cli.service import api, migrate, serve, worker
+from app.cli.sweeps import sweep, sweeps, trials
 from app.cli.tables import upload, validate
 
 
@@ -38,6 +39,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Data and jobs": (
         *(upload, validate, submit, jobs, show, watch, cancel),
         *(metrics, oof, report, notebook),
+        *(sweep, sweeps, trials),
     ),
     "Models": (models, promote, predict, export),
 }

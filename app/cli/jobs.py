@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from app.cli.connection import FAILED, INTERRUPTED, AsJson, Url, connect, print_json
+from app.cli.connection import AsJson, Url, connect, print_json
+from app.cli.following import finished, follow, found, show_run
 from app.cli.specs import Spec, read_spec
 from app.cli.tables import Data, DatasetId, chosen_dataset
 from app.cli.terminal import csv_file, tell
 
-if TYPE_CHECKING:
-    from foldhouse_client import Foldhouse
-
 JobId = Annotated[str, typer.Argument(help="A job's id, or `latest`.")]
+RunId = Annotated[str, typer.Argument(help="A job's id, a sweep's id, or `latest`: a job.")]
 CsvFile = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="CSV file to write. Default: standard output."),
@@ -47,7 +46,7 @@ def submit(
 
 
 def show(
-    job_id: JobId = "latest",
+    job_id: RunId = "latest",
     next_spec: Annotated[
         bool,
         typer.Option(
@@ -58,27 +57,25 @@ def show(
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
-    """Show a job: its progress, its folds and metrics, or why it failed."""
-    from app.cli import display
-
+    """Show a job: its progress, its folds and metrics, or why it failed. Or show a sweep."""
     with connect(url) as client:
-        job = client.job(job_id)
+        run = found(client, job_id)
         if next_spec:
-            findings = (job["result"] or {}).get("diagnosis", ())
+            findings = (run.get("result") or {}).get("diagnosis", ())
             advised = [found["next_spec"] for found in findings if found.get("next_spec")]
             if not advised:
                 raise typer.BadParameter("the diagnosis advises no other spec", param_hint="JOB_ID")
             print_json(advised[0])
         elif as_json:
-            print_json(job)
+            print_json(run)
         else:
-            display.job(job)
+            show_run(run)
 
 
-def watch(job_id: JobId = "latest", as_json: AsJson = False, url: Url = None) -> None:
-    """Follow a job to its end: its progress, the losses of its folds, and then its result."""
+def watch(job_id: RunId = "latest", as_json: AsJson = False, url: Url = None) -> None:
+    """Follow a job or a sweep to its end: its progress, and then its result."""
     with connect(url) as client:
-        own_id = client.job(job_id)["id"]
+        own_id = found(client, job_id)["id"]
         if as_json:
             print_json(finished(client, own_id))
         else:
@@ -112,16 +109,19 @@ def jobs(
 
 
 def cancel(
-    job_id: JobId,
+    job_id: RunId,
     keep_best: Annotated[
-        bool, typer.Option("--keep-best", help="Keep a model of the best weights so far.")
+        bool, typer.Option("--keep-best", help="Keep a model of the best so far.")
     ] = False,
     as_json: AsJson = False,
     url: Url = None,
 ) -> None:
-    """Stop a queued or running job."""
+    """Stop a queued or running job or sweep."""
+    from foldhouse_client.ids import is_sweep
+
     with connect(url) as client:
-        job = client.cancel(job_id, keep_best=keep_best)
+        stop = client.cancel_sweep if is_sweep(job_id) else client.cancel
+        job = stop(job_id, keep_best=keep_best)
         if as_json:
             print_json(job)
             return
@@ -188,28 +188,3 @@ def notebook(
         target = output or Path(f"{found}.ipynb")
         client.notebook(target, found)
     tell(str(target))
-
-
-def finished(client: Foldhouse, job_id: str) -> dict[str, object]:
-    """Wait until the job has finished, successfully or not."""
-    for _ in client.events(job_id):
-        pass
-    return client.job(job_id)
-
-
-def follow(client: Foldhouse, job_id: str) -> None:
-    """Draw a job's progress until it has finished, then its result."""
-    from app.cli import display, live
-
-    try:
-        job = live.follow(client, job_id)
-    except KeyboardInterrupt:
-        tell(
-            f"The job continues. `foldhouse watch {job_id}` follows it again, "
-            f"`foldhouse cancel {job_id}` stops it.",
-            err=True,
-        )
-        raise typer.Exit(INTERRUPTED) from None
-    display.job(job)
-    if job["status"] != "succeeded":
-        raise typer.Exit(FAILED)

@@ -47,7 +47,7 @@ def show(listed: Sequence[Json], metric: str | None) -> None:
         table.add_column("note")
     for job in listed:
         spec = dict(leaves(job["spec"])) if fields else {}
-        shown = [job["name"] or "", *(_short(spec.get(field)) for field in fields)]
+        shown = [job["name"] or "", *(short(spec.get(field)) for field in fields)]
         row = [
             job["id"],
             styled(job["status"]),
@@ -76,6 +76,7 @@ def leaves(node: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, node
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A spec's value in few characters."""
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= MAX_VALUE else text[: MAX_VALUE - 1] + "…"

@@ -101,14 +101,7 @@ class Drawing:
 
     def __init__(self) -> None:
         self._following = Following()
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
-            TextColumn("{task.percentage:>3.0f} %"),
-            TextColumn("{task.fields[note]}"),
-            TimeElapsedColumn(),
-            console=console,
-        )
+        self._bar = bar()
         self._task = self._bar.add_task("queued", total=1.0, note="")
         # The result that follows has the folds too.
         self._live = Live(self._bar, console=console, transient=True)
@@ -129,6 +122,18 @@ class Drawing:
         if event["event"] == "state" and data["detail"]:
             say(one_line(data["detail"]))
         self._live.update(Group(self._bar, losses(job)))
+
+
+def bar() -> Progress:
+    """Of one task, with a note."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        console=display.console,
+    )
 
 
 def losses(job: Following) -> Table:

@@ -7,11 +7,20 @@
         values = [row["value"] for row in client.predict(rows, model_id)]
 
 Answers are the JSON objects of the HTTP API; `foldhouse_client.errors` draws the tree of errors.
+`foldhouse_client.estimators`, which needs scikit-learn, fits and predicts as its estimators do.
 """
 
 from foldhouse_client.client import Foldhouse
-from foldhouse_client.errors import Fault, FoldhouseError, Unreachable
+from foldhouse_client.errors import Fault, FoldhouseError, Unfinished, Unreachable
 from foldhouse_client.events import Event
 from foldhouse_client.predictions import Predictions
 
-__all__ = ["Event", "Fault", "Foldhouse", "FoldhouseError", "Predictions", "Unreachable"]
+__all__ = [
+    "Event",
+    "Fault",
+    "Foldhouse",
+    "FoldhouseError",
+    "Predictions",
+    "Unfinished",
+    "Unreachable",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -17,14 +17,13 @@ from foldhouse_client.files import writing
 DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT = httpx.Timeout(5, read=300, write=300)  # s; a large upload is profiled before its answer
 
+CSV = "text/csv"
+
 Json = dict[str, Any]
 
 
 class Connection:
-    """A service at `url`, which defaults to FOLDHOUSE_URL or http://127.0.0.1:8000.
-
-    `url` may leave out `http://`. `transport` lets a test answer instead of a network.
-    """
+    """Sends requests to the service at `url`."""
 
     def __init__(
         self, url: str | None = None, *, transport: httpx.BaseTransport | None = None
@@ -91,3 +90,9 @@ class Connection:
                 f"no foldhouse service answers at {self.url} ({error}); "
                 "`foldhouse serve` starts one",
             ) from error
+
+
+def on_dataset(body: Mapping[str, Any], dataset_id: str | None) -> Json:
+    """A spec or sweep with its table: the given one, else its own, else the newest."""
+    named = {} if dataset_id is None else {"dataset_id": dataset_id}
+    return {"dataset_id": "latest", **body, **named}

@@ -1,7 +1,9 @@
 """The errors of the client.
 
 FoldhouseError       the service answered with a problem document, or the rows cannot be sent
-└── Unreachable      nothing answered
+├── Unreachable      nothing answered
+├── Unfinished       a job took longer than its caller would wait
+└── FitFailed        an estimator's fit gave no model
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
+
+from foldhouse_client.ids import is_sweep
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 AWAY = (502, 503, 504)  # answered by the service, or by a proxy in front of it
@@ -64,6 +68,14 @@ class Unreachable(FoldhouseError):
     """No service answers at the client's address."""
 
 
+class Unfinished(FoldhouseError):
+    """A job or sweep took longer than its caller would wait. It goes on."""
+
+
+class FitFailed(FoldhouseError):
+    """An estimator's fit gave no model: refused, failed, cancelled, or out of time."""
+
+
 def is_away(error: FoldhouseError) -> bool:
     """Whether the service, or its database, may come back."""
     return isinstance(error, Unreachable) or error.status in AWAY
@@ -88,7 +100,8 @@ def from_response(response: httpx.Response) -> FoldhouseError:
 
 
 def job_error(job: Mapping[str, Any]) -> FoldhouseError:
-    """Why a finished job did not succeed."""
+    """Why a finished job or sweep did not succeed."""
     if job["error"] is None:
-        return FoldhouseError("The job was cancelled", None, f"{job['id']} has no model")
+        noun = "sweep" if is_sweep(job["id"]) else "job"
+        return FoldhouseError(f"The {noun} was cancelled", None, f"{job['id']} has no model")
     return from_document(job["error"])

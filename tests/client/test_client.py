@@ -16,8 +16,7 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
-from foldhouse_client import Fault, Foldhouse, FoldhouseError, Unreachable
-from foldhouse_client import client as client_module
+from foldhouse_client import Fault, Foldhouse, FoldhouseError, Unreachable, following, predicting
 from foldhouse_client import events as events_module
 
 from app import errors
@@ -49,8 +48,8 @@ def state(status: str, fraction: float = 0.0, error: Any = None) -> dict[str, An
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "POLL_FIRST", 0.0)
-    monkeypatch.setattr(client_module, "POLL_LONGEST", 0.0)
+    monkeypatch.setattr(following, "POLL_FIRST", 0.0)
+    monkeypatch.setattr(following, "POLL_LONGEST", 0.0)
     monkeypatch.setattr(events_module, "PAUSE", 0.0)
 
 
@@ -148,7 +147,7 @@ def test_watch_does_not_wait_for_a_job_that_is_not_there() -> None:
 
 
 def test_watch_gives_up_when_the_service_stays_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "PATIENCE", 0.0)
+    monkeypatch.setattr(following, "PATIENCE", 0.0)
     client = answering(in_turn(state("running"), httpx.ConnectError("refused")))
     with pytest.raises(Unreachable):
         list(client.watch("job_1"))
@@ -403,7 +402,7 @@ def test_cells_that_cannot_be_sent_are_named_by_row_and_column() -> None:
 def test_many_rows_are_sent_in_parts_and_faults_count_over_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(client_module, "ROWS_PER_REQUEST", 2)
+    monkeypatch.setattr(predicting, "ROWS_PER_REQUEST", 2)
     rows = [{"a": number} for number in range(5)]
     answer = answering(echo).predict(rows)
     assert [prediction["row"]["a"] for prediction in answer] == [0, 1, 2, 3, 4]
@@ -422,7 +421,7 @@ def test_many_rows_are_sent_in_parts_and_faults_count_over_all(
 def test_wide_rows_are_sent_in_smaller_parts_that_all_have_the_columns_of_any_row(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(client_module, "CELLS_PER_REQUEST", 6)
+    monkeypatch.setattr(predicting, "CELLS_PER_REQUEST", 6)
     sent: list[list[dict[str, Any]]] = []
 
     def noting(request: httpx.Request) -> httpx.Response:
