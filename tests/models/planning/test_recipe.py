@@ -7,7 +7,14 @@ from typing import Any
 import pytest
 from houses import house_frame, lay
 
-from models.planning.recipe import DROPOUTS, FEWER_EPOCHS, MANY_ROWS, VERY_MANY_ROWS, apply_recipe
+from models.planning.recipe import (
+    DROPOUTS,
+    FEWER_EPOCHS,
+    LINE_ROWS,
+    MANY_ROWS,
+    VERY_MANY_ROWS,
+    apply_recipe,
+)
 from models.spec import EarlyStopping, TrainingSpec
 from models.spec.architectures import MlpArchitecture, PiecewiseLinear
 from models.tables.profile import Profile
@@ -112,6 +119,14 @@ def test_without_an_architecture_a_blend_is_trained(
     classes = recipe(houses, rows, effort=effort, task="classification")
     assert members_of(classes) == ["mlp", "boosted_trees"]
     assert networks_of(classes)[0].dropout == DROPOUTS[0]
+
+
+@pytest.mark.parametrize("effort", ["standard", "thorough"])
+def test_few_rows_have_a_line_too(houses: Profile, effort: str) -> None:
+    few, more = (recipe(houses, rows, effort=effort) for rows in (LINE_ROWS - 1, LINE_ROWS))
+    assert members_of(few) == [*members_of(more), "ridge"]
+    for other in ({"loss": "huber"}, {"task": "classification"}):
+        assert "ridge" not in members_of(recipe(houses, LINE_ROWS - 1, effort=effort, **other))
 
 
 def test_many_classes_have_no_trees(houses: Profile) -> None:
