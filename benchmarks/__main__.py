@@ -20,6 +20,7 @@ NAMES = (
     "classes",
     "honesty",
     "coverage",
+    "diagnosis",
 )
 
 

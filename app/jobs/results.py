@@ -73,8 +73,9 @@ class FindingOut(BaseModel):
     code: str
     asks: str | None = Field(
         default=None,
-        description="For a `change` of the spec, for a `look` at the rows, or for `nothing`; null "
-        "for a job of an earlier version.",
+        description="For a `change` of the spec, for a `look` at the rows, or for `nothing`; a "
+        "`hint` says that nothing is wrong with the spec, and another does better. Null for a job "
+        "of an earlier version.",
     )
     evidence: str
     advice: str

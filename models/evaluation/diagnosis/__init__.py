@@ -11,13 +11,15 @@ from models.evaluation.baselines import WORDS
 from models.evaluation.diagnosis.causes import (
     CAUSES,
     found,
+    left_to_columns,
     numbers_ended,
     still_falling,
     underfitting,
 )
+from models.evaluation.diagnosis.columns import residuals_follow_columns
 from models.evaluation.diagnosis.evidence import Evidence, percent
 from models.evaluation.diagnosis.findings import Finding
-from models.evaluation.diagnosis.next_specs import recipe
+from models.evaluation.diagnosis.next_specs import better, is_blend, is_quick, recipe, rival_alone
 from models.evaluation.diagnosis.rows import LOOKS, few_rows_dominate, label_errors_suspected
 
 __all__ = ["Evidence", "Finding", "diagnose"]
@@ -28,6 +30,8 @@ MEMORISED, LOST = 0.9, 0.3
 UNDERFITTING = 0.5
 # What is fitted must fall short of the best known by this share of what that explains.
 SHORT = 0.97
+# The recipe asks for a change if a baseline errs less by this share, and explains so much more.
+WIDE, WIDE_POINTS = 0.2, 0.1
 # Decay of a smaller share of the weights, over the whole run, does nothing.
 SMALLEST_DECAY = 0.01
 
@@ -38,11 +42,11 @@ def diagnose(run: Evidence) -> list[Finding]:
         return [trouble]
     if not _falls_short(run):
         if not run.beats_mean and not run.learnable:
-            mistakes = label_errors_suspected(run) or few_rows_dominate(run)
-            return [mistakes or no_better_than_mean(run)]
-        looks = [finding for look in LOOKS if (finding := look(run)) is not None]
+            known = residuals_follow_columns(run) or label_errors_suspected(run)
+            return [known or few_rows_dominate(run) or no_better_than_mean(run)]
         late = still_falling(run) if run.spec.members is None else None
-        return [finding for finding in (late,) if finding is not None] + looks or [good_fit(run)]
+        looks = [late, residuals_follow_columns(run), *(look(run) for look in LOOKS)]
+        return [finding for finding in looks if finding is not None] or [good_fit(run)]
     if _is_memorised(run):
         return [overfitting(run)]
     for cause in CAUSES if run.courses else ():
@@ -52,6 +56,8 @@ def diagnose(run: Evidence) -> list[Finding]:
         return [mistakes]
     if not run.rivals:  # nothing says that there is more to learn
         return [no_better_than_mean(run)]
+    if is_quick(run.spec) or is_blend(run.spec):
+        return [baseline_is_better(run)]
     if run.fitted is not None and run.fitted >= SHORT * run.best_known:
         return [overfitting(run)]
     return [underfitting(run)]
@@ -114,6 +120,7 @@ def overfitting(run: Evidence) -> Finding:
         )
     if run.parameters > run.train_rows:
         evidence += f"; {run.parameters:,} weights learnt from {run.train_rows:,} rows"
+    evidence += left_to_columns(run)
     if 0 < _decay(run) < SMALLEST_DECAY:
         evidence += (
             f"; weight_decay {run.network.weight_decay:g} does nothing: with the learning rate and "
@@ -124,7 +131,32 @@ def overfitting(run: Evidence) -> Finding:
         evidence,
         "early stopping, dropout, fewer hidden units, a weight_decay that takes a part of the "
         "weights, or more rows; the recipe has the first two",
-        recipe(run.spec),
+        better(run.spec, len(run.order)),
+    )
+
+
+def baseline_is_better(run: Evidence) -> Finding:
+    """The recipe did what it can. It asks for a change only if the gap is sure and wide."""
+    rival = run.ahead or run.best_rival
+    share, error = run.rivals[rival]
+    doubt = "" if error is None else f" ± {100 * error:.1f}"
+    is_wide = share >= WIDE and run.explained_by(rival) - run.explained >= WIDE_POINTS
+    if is_quick(run.spec):
+        advice = (
+            "effort 'standard' blends networks with boosted trees and, on small tables, with a "
+            "kernel and a ridge regression, and weights each by what it adds"
+        )
+    else:
+        advice = f"{WORDS[rival]} alone; it is smaller too"
+    return Finding(
+        code="baseline_is_better",
+        asks="change" if is_wide and run.ahead is not None else "hint",
+        evidence=f"the error of {WORDS[rival]} is {100 * share:.1f}{doubt} % lower: it explains "
+        f"{percent(run.explained_by(rival))} of {run.measured} out of fold, and the "
+        f"{'one network of a quick job' if is_quick(run.spec) else 'blend'} "
+        f"{percent(run.explained) if run.explained > 0 else 'nothing'}",
+        advice=advice,
+        next_spec=recipe(run.spec) if is_quick(run.spec) else rival_alone(run.spec, rival),
     )
 
 

@@ -9,9 +9,10 @@ import math
 from collections.abc import Callable
 
 from models.evaluation.diagnosis import layers
+from models.evaluation.diagnosis.columns import followed
 from models.evaluation.diagnosis.evidence import Evidence, number, percent
-from models.evaluation.diagnosis.findings import Code, Finding
-from models.evaluation.diagnosis.next_specs import changed, recipe
+from models.evaluation.diagnosis.findings import Asks, Code, Finding
+from models.evaluation.diagnosis.next_specs import better, changed, recipe
 from models.training.progress import Course
 
 # The target is standardised, so predicting its mean has a loss of 1 or less.
@@ -53,7 +54,8 @@ Cause = Callable[[Evidence], Finding | None]
 
 
 def found(code: Code, evidence: str, advice: str, next_spec: dict[str, object] | None) -> Finding:
-    return Finding(code=code, asks="change", evidence=evidence, advice=advice, next_spec=next_spec)
+    asks: Asks = "look" if next_spec is None else "change"
+    return Finding(code=code, asks=asks, evidence=evidence, advice=advice, next_spec=next_spec)
 
 
 def numbers_ended(run: Evidence) -> Finding | None:
@@ -330,12 +332,14 @@ def underfitting(run: Evidence) -> Finding:
     evidence = f"the networks explain {_explained(fitted)} of {run.measured} {where}"
     if rival is not None:
         evidence += f"; {_name(rival)} explain {_explained(run.explained_by(rival))} of unseen rows"
-    return found(
-        "underfitting",
-        evidence,
-        _room(run),
-        recipe(run.spec),
-    )
+    evidence += left_to_columns(run)
+    return found("underfitting", evidence, _room(run), better(run.spec, len(run.order)))
+
+
+def left_to_columns(run: Evidence) -> str:
+    """What a sentence adds about columns that the residuals follow."""
+    known = followed(run)
+    return "" if known is None else f"; {known.told}"
 
 
 CAUSES: tuple[Cause, ...] = (

@@ -19,6 +19,7 @@ from models.training.engine import TrainedPopulation
 
 # Training rows of a fold that show how much its model fits.
 MOST_FITTED_ROWS = 4_096
+MISSING, REST = "(missing)", ["(rare levels)"]
 
 
 def collect(
@@ -67,6 +68,16 @@ def collect(
         ordered_by=0.0 if signs is None else _ordered_by(design, rows),
         folds=np.repeat(served.folds, [len(fold.validation) for fold in own]),
         spans=_spans(design.numbers),
+        numbers=dict(zip(design.numeric, design.numbers[rows].T, strict=True)),
+        dates=[
+            name
+            for name, kind in zip(design.numeric, design.numeric_kinds, strict=True)
+            if kind == "datetime"
+        ],
+        words={
+            own.name: (codes, [MISSING if level is None else level for level in own.levels] + REST)
+            for own, codes in zip(design.categorical, design.codes[rows].T, strict=True)
+        },
     )
 
 

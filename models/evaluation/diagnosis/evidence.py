@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -39,6 +39,8 @@ class Evidence:
     order : (n,) places of the rows in the table
     ordered_by : the largest rank correlation, by size, of the order with the target or a number
     folds : (n,) of the rows
+    numbers : (n,) of each numeric column, NaN is missing; of `dates` in seconds since 1970
+    words : of each categorical column its codes (n,), and the level of each code
     spans : typical sizes of unscaled inputs: standard deviations and means of numeric columns
     """
 
@@ -59,6 +61,9 @@ class Evidence:
     ordered_by: float
     folds: NDArray[np.int64]
     spans: Vector
+    numbers: Mapping[str, Vector]
+    dates: Collection[str]
+    words: Mapping[str, tuple[NDArray[np.int64], list[str]]]
 
     @cached_property
     def over_mean(self) -> tuple[float, float | None]:
@@ -97,6 +102,11 @@ class Evidence:
             if self._is_more(name, share) and _surely(share, error)
         }
         return max(better, key=lambda name: better[name], default=None)
+
+    @property
+    def best_rival(self) -> str:
+        """The baseline with the smallest error; there is one."""
+        return max(self.rivals, key=lambda name: self.rivals[name][0])
 
     @property
     def likely_ahead(self) -> bool:

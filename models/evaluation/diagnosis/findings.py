@@ -25,9 +25,14 @@ Code = Literal[
     "label_errors_suspected",
     "few_rows_dominate",
     "residuals_follow_order",
+    "residuals_follow_number",
+    "residuals_follow_levels",
+    "residuals_follow_pair",
+    "baseline_is_better",
 ]
-# What a finding asks for: a change of the spec, a look at some rows, or nothing.
-Asks = Literal["change", "look", "nothing"]
+# What a finding asks for: a change of the spec, a look at some rows, or nothing. A hint says that
+# nothing is wrong with the spec, and another is known to do better.
+Asks = Literal["change", "look", "hint", "nothing"]
 
 
 class Finding(TypedDict):

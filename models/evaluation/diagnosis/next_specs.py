@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from models.planning.recipe import HIDDEN_SIZES, MANY_ROWS
 from models.spec import MemberSettings, TrainingSpec
 
 # What a recipe decides: everything about the networks, and how the target is learnt.
 DECIDED = {*MemberSettings.model_fields, "members", "weights", "effort"} - {"seed"}
+# By baseline.
+ARCHITECTURES = {"ridge": "ridge", "logistic_regression": "linear", "boosting": "boosted_trees"}
 # Of a start from earlier weights, which only fit the network and the inputs that they were learnt
 # for.
 STARTED: dict[str, Any] = {"initialize_from": None, "freeze": []}
@@ -38,6 +41,38 @@ def recipe(spec: TrainingSpec) -> dict[str, Any]:
     for decided in ("comparables", "group_means"):
         given.get("features", {}).pop(decided, None)
     return given
+
+
+def better(spec: TrainingSpec, rows: int) -> dict[str, Any] | None:
+    """The recipe; for its blend a larger effort; None if that would train the same."""
+    if not is_blend(spec):
+        return recipe(spec)
+    if spec.effort == "thorough" or rows < MANY_ROWS:
+        return None
+    return recipe(spec) | {"effort": "thorough"}
+
+
+def rival_alone(spec: TrainingSpec, rival: str) -> dict[str, Any]:
+    """The same question to an architecture that is what a baseline is."""
+    return recipe(spec) | {
+        "architecture": {"type": ARCHITECTURES[rival]},
+        "preprocessing": {
+            **recipe(spec).get("preprocessing", {}),
+            "numeric_scaling": "standard",  # `robust` would bend a line
+        },
+    }
+
+
+def is_blend(spec: TrainingSpec) -> bool:
+    """Whether its members are those of the recipe."""
+    kinds = {trial.architecture.type for trial in spec.trials()}
+    return spec.members is not None and {"mlp", "boosted_trees"} <= kinds
+
+
+def is_quick(spec: TrainingSpec) -> bool:
+    """Whether it is the recipe's one network."""
+    sizes = getattr(spec.architecture, "hidden_sizes", None)
+    return spec.members is None and spec.effort == "quick" and sizes == HIDDEN_SIZES
 
 
 def _merged(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import f as f_distribution
 
-from models.evaluation.diagnosis.evidence import Evidence, Vector, number, percent
+from models.evaluation.diagnosis.columns import between
+from models.evaluation.diagnosis.evidence import Evidence, number, percent
 from models.evaluation.diagnosis.findings import Finding
 from models.evaluation.diagnosis.next_specs import changed, robust
 
@@ -89,7 +89,8 @@ def residuals_follow_order(run: Evidence) -> Finding | None:
         return None
     ordered = residuals[np.argsort(run.order, kind="stable")]
     blocks = np.array_split(ordered, BLOCKS)
-    share, chance = _between(blocks)
+    parts = np.repeat(np.arange(BLOCKS), [len(block) for block in blocks])
+    share, chance = between(ordered, parts)
     if share < DRIFT or chance > CHANCE:
         return None
     means = [float(block.mean()) for block in blocks]
@@ -126,18 +127,6 @@ def folds_disagree(run: Evidence) -> Finding | None:
         "rows make the estimate more stable",
         next_spec=changed(run.spec, folds={"type": "stratified"}),
     )
-
-
-def _between(blocks: list[Vector]) -> tuple[float, float]:
-    """The share of the variance between blocks, and its probability by chance (F test)."""
-    together = np.concatenate(blocks)
-    total = float(((together - together.mean()) ** 2).sum())
-    if total == 0:
-        return 0.0, 1.0
-    between = sum(len(block) * (block.mean() - together.mean()) ** 2 for block in blocks)
-    count, rows = len(blocks), len(together)
-    ratio = (between / (count - 1)) / ((total - between) / (rows - count))
-    return float(between / total), float(f_distribution.sf(ratio, count - 1, rows - count))
 
 
 LOOKS = (label_errors_suspected, few_rows_dominate, residuals_follow_order, folds_disagree)

@@ -13,10 +13,12 @@ from models.epochs import LayerEpoch
 from models.evaluation.baselines import Comparison
 from models.evaluation.diagnosis import Evidence, diagnose
 from models.evaluation.diagnosis.next_specs import changed, recipe
+from models.planning.recipe import HIDDEN_SIZES
 from models.spec import TrainingSpec
 from models.training.progress import Course, Trouble
 
 ROWS = 600
+RECIPES_NETWORK = {"type": "mlp", "hidden_sizes": HIDDEN_SIZES}
 
 
 def layer(name: str, **figures: Any) -> LayerEpoch:
@@ -104,6 +106,9 @@ def evidence(**changes: Any) -> Evidence:
         ordered_by=0.1,
         folds=np.repeat(np.arange(5), ROWS // 5),
         spans=np.array([1.0, 2.0]),
+        numbers={name: rng.normal(size=ROWS) for name in ("area", "age", "sold")},
+        dates=["sold"],
+        words={"street": (rng.integers(0, 30, ROWS), [f"street {place}" for place in range(30)])},
     )
     if "spec" in changes:
         changes = {"network": changes["spec"], **changes}
@@ -173,6 +178,42 @@ def test_networks_that_know_their_rows_and_no_others() -> None:
     weak = spec(weight_decay=1e-4, dropout=0, early_stopping=None)
     (finding,) = diagnose(evidence(**known, spec=weak))
     assert "weight_decay 0.0001 does nothing" in finding["evidence"]
+
+
+QUICK: dict[str, Any] = {"effort": "quick", "architecture": RECIPES_NETWORK}
+BLEND: dict[str, Any] = {
+    "architecture": RECIPES_NETWORK,
+    "members": [{}, {"architecture": {"type": "boosted_trees"}}],
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "advised"),
+    [
+        (QUICK, {"target": "price"}),
+        (
+            BLEND,
+            {
+                "target": "price",
+                "architecture": {"type": "ridge"},
+                "preprocessing": {"numeric_scaling": "standard"},
+            },
+        ),
+    ],
+)
+def test_a_baseline_ahead_of_the_recipe_is_a_hint(
+    given: dict[str, Any], advised: dict[str, Any]
+) -> None:
+    """Unless it is far ahead, and never the spec that was trained."""
+    close = {"explained": 0.8, "fitted": 0.9, "comparison": comparison(0.2, ridge=0.15)}
+    (finding,) = diagnose(evidence(**close, spec=spec(**given)))
+    assert (finding["code"], finding["asks"]) == ("baseline_is_better", "hint")
+    assert finding["next_spec"] == advised
+    assert "85 %" in finding["evidence"]
+    far = {"explained": 0.4, "fitted": 0.5, "comparison": comparison(0.6, ridge=0.15)}
+    (finding,) = diagnose(evidence(**far, spec=spec(**given)))
+    assert (finding["code"], finding["asks"]) == ("baseline_is_better", "change")
+    assert codes(**close) == ["overfitting"]
 
 
 def test_a_gap_is_no_harm_by_itself() -> None:
