@@ -95,7 +95,8 @@ def healthy() -> Iterator[Made]:
         noise = rng.normal(size=rows) * np.sqrt(1 / explained - 1)
         frame = pd.DataFrame(numbers, columns=[f"x{place}" for place in range(numbers.shape[1])])
         frame["part"] = [f"part {level}" for level in levels]
-        frame["group"] = [f"g{group}" for group in rng.integers(0, GROUPS, rows)]
+        groups = np.argsort(rng.integers(0, GROUPS, rows)) % GROUPS  # none is empty
+        frame["group"] = [f"g{group}" for group in groups]
         frame["day"] = pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.permutation(rows), "h")
         target = signal + noise
         frame["y"] = np.exp(0.5 * target) if rng.random() < 0.3 else target

@@ -28,6 +28,9 @@ from models.objectives.losses import RowLoss
 FEWEST_ROWS = 40
 # A member with a smaller share of a fold's weights gets none: it costs more than it brings.
 LEAST_SHARE = 0.03
+# A line with a strong penalty says almost nothing in some folds, and more in others. A weight that
+# made up for the first would be ruinous for the second: R² −8 of 150 rows of noise.
+LARGEST_WEIGHT = 2.0
 SMALLEST_OUTPUT = 1e-9  # of a member that says nothing
 # Trials that are added in each fold, the same one several times if it is the best again.
 MOST_TRIALS = 6
@@ -106,9 +109,10 @@ def greedy(outputs: Tensor, targets: Tensor, loss: RowLoss) -> Vector:
 
 
 def least_loss(outputs: Tensor, targets: Tensor, loss: RowLoss) -> Vector:
-    """(P,) weights, none below zero, whose sum of outputs (n, P, O) has the least mean loss against
-    targets (n,); for squared errors, non-negative least squares. Small ones are left out, and the
-    rest found again. All are 0 if nothing is better than the mean of the training targets."""
+    """(P,) weights from 0 to LARGEST_WEIGHT, whose sum of outputs (n, P, O) has the least mean loss
+    against targets (n,); for squared errors, non-negative least squares. Small ones are left out,
+    and the rest found again. All are 0 if nothing is better than the mean of the training
+    targets."""
     count = outputs.shape[1]
     used = np.arange(count)
     while True:
@@ -132,9 +136,10 @@ def _minimum(outputs: Tensor, targets: Tensor, loss: RowLoss) -> Vector:
         by_weight = torch.einsum("npo,no->p", outputs, slopes) / len(targets)
         return loss.rows(blended, targets).mean().item(), by_weight.numpy()
 
-    started = np.full(count, 1 / count)
-    found = minimize(value, started, jac=True, method="L-BFGS-B", bounds=[(0, None)] * count)
     size = sizes.flatten().numpy()
+    bounds = [(0.0, LARGEST_WEIGHT * float(own)) for own in size]
+    started = np.minimum(1 / count, LARGEST_WEIGHT * size)
+    found = minimize(value, started, jac=True, method="L-BFGS-B", bounds=bounds)
     weights: Vector = np.where(
         size > SMALLEST_OUTPUT, found.x / np.maximum(size, SMALLEST_OUTPUT), 0.0
     )

@@ -12,7 +12,7 @@ from models.evaluation.diagnosis import layers
 from models.evaluation.diagnosis.columns import followed
 from models.evaluation.diagnosis.evidence import Evidence, number, percent
 from models.evaluation.diagnosis.findings import Asks, Code, Finding
-from models.evaluation.diagnosis.next_specs import better, changed, recipe
+from models.evaluation.diagnosis.next_specs import better, changed, is_line, recipe
 from models.training.progress import Course
 
 # The target is standardised, so predicting its mean has a loss of 1 or less.
@@ -368,11 +368,7 @@ def _explained(share: float) -> str:
 
 def _room(run: Evidence) -> str:
     """What the networks lack."""
-    architecture = run.network.architecture
-    if run.spec.members is None and (
-        architecture.type in ("linear", "ridge", "perceptron")
-        or getattr(architecture, "activation", None) == "identity"
-    ):
+    if is_line(run.spec):
         return "the model is a line: use an architecture with hidden layers, or leave it out"
     if run.widths and min(run.widths) < 16:
         return (

@@ -12,9 +12,16 @@ from numpy.typing import NDArray
 from scipy.stats import f as f_distribution
 from scipy.stats import rankdata
 
-from models.evaluation.diagnosis.evidence import Evidence, Vector, number, percent
+from models.evaluation.diagnosis.evidence import (
+    MATERIAL,
+    POINTS,
+    Evidence,
+    Vector,
+    number,
+    percent,
+)
 from models.evaluation.diagnosis.findings import Code, Finding
-from models.evaluation.diagnosis.next_specs import better, changed
+from models.evaluation.diagnosis.next_specs import better, changed, is_line
 from models.tables.faults import quoted
 
 FEWEST_ROWS = 100
@@ -24,8 +31,6 @@ MOST_ROWS = 4_096
 PARTS, FEWEST_OF_PART = 10, 10
 # With more numbers no pairs are looked at.
 MOST_PAIRED = 200
-# A share of the residuals' variance, beyond what as many parts explain by chance.
-FOLLOWED = 0.05
 # Of a healthy table, over all tests (Bonferroni 1936).
 CHANCE = 1e-4
 
@@ -55,7 +60,8 @@ class Followed:
 
 
 def residuals_follow_columns(run: Evidence) -> Finding | None:
-    """A finding of what explains most."""
+    """A finding of what explains most. A model that could have learnt it needs no other spec for
+    that, but often more rows, or a column that says it."""
     found = followed(run)
     if found is None:
         return None
@@ -66,8 +72,8 @@ def residuals_follow_columns(run: Evidence) -> Finding | None:
             next_spec = _with_means(run, name)
         case "residuals_follow_pair":
             advice = (
-                "the effect of one depends on the other: a model with interactions, such as "
-                "hidden layers or boosted trees, or their product as a column"
+                "the effect of one depends on the other: their product as a column, or a model "
+                "with interactions, such as hidden layers and boosted trees"
             )
             next_spec = better(run.spec, len(run.order))
         case _:
@@ -76,9 +82,10 @@ def residuals_follow_columns(run: Evidence) -> Finding | None:
                 "or boosted trees"
             )
             next_spec = better(run.spec, len(run.order))
+    is_able = found.code != "residuals_follow_levels" and not is_line(run.spec)
     return Finding(
         code=found.code,
-        asks="look" if next_spec is None else "change",
+        asks="look" if is_able or next_spec is None else "change",
         evidence=found.told,
         advice=advice,
         next_spec=next_spec,
@@ -103,8 +110,15 @@ def followed(run: Evidence) -> Followed | None:
         *_by_pair(residuals, ranks, numbers),
     ]
     tests = len(numbers) + len(words) + _pairs(len(numbers))
-    sure = [own for own in found if own.share >= FOLLOWED and own.chance * tests < CHANCE]
+    sure = [own for own in found if own.chance * tests < CHANCE and _matters(own.share, run)]
     return max(sure, key=lambda own: own.share, default=None)
+
+
+def _matters(share: float, run: Evidence) -> bool:
+    """Whether a model that knew this share of the residuals' variance would be better as a baseline
+    must be to matter."""
+    is_material = 1 - np.sqrt(1 - share) >= MATERIAL
+    return bool(is_material) and share * (1 - run.explained) >= POINTS
 
 
 def between(values: Vector, parts: Parts) -> tuple[float, float]:

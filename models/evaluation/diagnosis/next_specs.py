@@ -63,6 +63,15 @@ def rival_alone(spec: TrainingSpec, rival: str) -> dict[str, Any]:
     }
 
 
+def is_line(spec: TrainingSpec) -> bool:
+    """Whether the model cannot bend."""
+    architecture = spec.architecture
+    return spec.members is None and (
+        architecture.type in ("linear", "ridge", "perceptron")
+        or getattr(architecture, "activation", None) == "identity"
+    )
+
+
 def is_blend(spec: TrainingSpec) -> bool:
     """Whether its members are those of the recipe."""
     kinds = {trial.architecture.type for trial in spec.trials()}

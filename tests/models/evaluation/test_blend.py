@@ -16,7 +16,7 @@ from scipy.optimize import nnls
 
 from models.evaluation.blend import blend
 from models.evaluation.scores import evaluate
-from models.evaluation.weights import FEWEST_ROWS, LEAST_SHARE, least_loss
+from models.evaluation.weights import FEWEST_ROWS, LARGEST_WEIGHT, LEAST_SHARE, least_loss
 from models.export.served import ServedModel
 from models.objectives.losses import RowLoss
 from models.objectives.trained import learning_of
@@ -99,6 +99,14 @@ def test_a_small_weight_is_left_out_and_the_rest_found_again(case: Case) -> None
     expected, _ = nnls(outputs[:, [0, 2]], truth)
     np.testing.assert_allclose(found, [expected[0], 0, expected[1]], atol=1e-4)
     assert not np.allclose(found, full, atol=1e-4)
+
+
+def test_a_model_that_says_almost_nothing_is_not_blown_up(case: Case) -> None:
+    """In another fold it may say more."""
+    outputs, targets = drawn(200, 0.1)
+    faint = outputs[:, :1] * 1e-4
+    (weight,) = least_loss(faint, targets, squared_errors(case))
+    assert weight == pytest.approx(LARGEST_WEIGHT)
 
 
 def test_models_that_are_all_opposed_to_the_truth_have_no_weight(case: Case) -> None:
