@@ -35,7 +35,8 @@ def record(session: Session, shard: Shard, metric: str, rows: Iterable[dict[str,
         found = {"trial": trial.number, "state": trial.state, "value": trial.value}
         events.append(("trial", found | {"metric": metric, "detail": trial.error}))
     session.flush()
-    history.append(session, shard, events)
+    if events:
+        history.append(session, shard, events)
 
 
 def end(session: Session, shard: Shard, state: State, reason: str | None) -> None:

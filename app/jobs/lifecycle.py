@@ -143,7 +143,8 @@ def request_cancel(session: Session, job: Job, *, keep_best: bool = False) -> No
     """Cancel the queued shards of a job at once, and ask the workers of the others to stop.
 
     `keep_best`: a run ends with a model of the best weights so far. A queued shard that has trained
-    in an earlier attempt stays queued, and the next attempt makes a model of it.
+    in an earlier attempt stays queued, and the next attempt makes a model of it. So does the one
+    that makes a sweep's model.
 
     Raises
     ------
@@ -154,7 +155,8 @@ def request_cancel(session: Session, job: Job, *, keep_best: bool = False) -> No
     session.refresh(job)
     if job.status in FINISHED:
         raise Conflict(
-            f"The job cannot be cancelled, because it has already ended as {job.status}."
+            f"The {_noun(job.id)} cannot be cancelled, because it has already ended as "
+            f"{job.status}."
         )
     at_once = [
         shard
@@ -169,7 +171,7 @@ def request_cancel(session: Session, job: Job, *, keep_best: bool = False) -> No
         elif not keep_best:
             job.keep_best = False
         elif not job.keep_best:
-            raise Conflict("The job is already being cancelled without keep_best.")
+            raise Conflict(f"The {_noun(job.id)} is already being cancelled without keep_best.")
     for shard in at_once:
         _move(session, shard, State.CANCELLED)
 
@@ -441,6 +443,8 @@ def _status(states: Collection[State], job: Job) -> State:
 
 
 def _has_learnt(shard: Shard) -> bool:
+    if shard.kind is ShardKind.MODEL:
+        return True
     return shard.progress is not None and shard.progress["epoch"] > 0
 
 
@@ -485,18 +489,24 @@ def _fail(session: Session, shard: Shard, slug: str, title: str, status: int, de
     shard.error = _problem(shard.job_id, slug, title, status, detail)
     if shard.kind is ShardKind.BATCH:
         # Before the shard ends: the sweep must not.
-        session.get_one(Job, shard.job_id, with_for_update={"key_share": True})
-        batches.split(session, shard)
+        job = session.get_one(
+            Job, shard.job_id, with_for_update={"key_share": True}, populate_existing=True
+        )
+        if job.cancel_requested_at is None:
+            batches.split(session, shard)
     _move(session, shard, State.FAILED, detail)
 
 
 def _problem(job_id: str, slug: str, title: str, status: int, detail: str) -> dict[str, Any]:
-    noun = "sweeps" if job_id.startswith("swp_") else "jobs"
     return ProblemDocument(
         type=TYPE_PREFIX + slug,
         title=title,
         status=status,
         detail=detail,
-        instance=f"/v1/{noun}/{job_id}",
+        instance=f"/v1/{_noun(job_id)}s/{job_id}",
         errors=[],
     ).model_dump(mode="json")
+
+
+def _noun(job_id: str) -> str:
+    return "sweep" if job_id.startswith("swp_") else "job"

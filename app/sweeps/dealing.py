@@ -55,9 +55,8 @@ class Dealer:
 
     def rows(self, first: int, points: Sequence[Point]) -> list[dict[str, Any]]:
         """Rows of `Trial` without their shard; those whose spec does not fit have failed."""
-        return [
-            self._row(number, point, self.space) for number, point in enumerate(points, start=first)
-        ]
+        space = self.space
+        return [self._row(number, point, space) for number, point in enumerate(points, start=first)]
 
     def _row(self, number: int, point: Point, space: Space) -> dict[str, Any]:
         row: dict[str, Any] = {"number": number, "point": point, "spec": None}

@@ -26,6 +26,9 @@ OF_NETWORKS = (
 SHARED = {*TrainingSpec.model_fields} - {*MemberSettings.model_fields}
 SEARCHABLE_SHARED = {"preprocessing", "loss", "label_smoothing", "class_weights"}
 OF_BLENDS = ("members", "effort", "weights")
+# What a job does beside its training, or begins with, and a trial does not.
+OF_JOBS = ("initialize_from", "freeze", "learning_curve")
+NO_TRIALS = "trials start anew and train on all rows: use '{}' in a job with the best trial's spec"
 FULL_NAMES = SHORT_NAMES | {
     "lr": "optimizer.learning_rate",
     "optimizer.lr": "optimizer.learning_rate",
@@ -44,6 +47,8 @@ def refusal(name: str) -> str | None:
             f"a trial has one architecture, so '{name}' does not vary: search 'architecture', and "
             'set "keep": "blend" to add trials up'
         )
+    if first in OF_JOBS:
+        return NO_TRIALS.format(first)
     if not _exists(TrainingSpec, (first, *rest)):
         return _unknown(name)
     if first in SHARED - SEARCHABLE_SHARED or name == "early_stopping.fraction":

@@ -14,7 +14,7 @@ from models.sweeps.documents import (
     takes_whole_numbers_alone,
     value_fault,
 )
-from models.sweeps.fields import OF_BLENDS, full_name, refusal, types_with
+from models.sweeps.fields import NO_TRIALS, OF_BLENDS, OF_JOBS, full_name, refusal, types_with
 from models.tables.wording import pointer_part
 
 # If neither the spec nor the space names one: the recipe's network has this type.
@@ -39,6 +39,11 @@ def base_of(sweep: SweepSpec, target: str) -> Document:
         )
         for name in OF_BLENDS
         if name in sweep.spec
+    ]
+    faults += [
+        SpecFault(f"/spec/{name}", NO_TRIALS.format(name))
+        for name in OF_JOBS
+        if sweep.spec.get(name)
     ]
     if "target" in sweep.spec:
         faults.append(SpecFault("/spec/target", "the target stands beside 'spec': leave it out"))

@@ -65,6 +65,8 @@ def train_batch(
     TrainingFailed: the table is damaged, or its rows cannot be split into folds.
     """
     clock, callbacks = Clock(), context.callbacks
+    if not trials:  # none of those drawn fits the workers
+        return BatchOutcome([], clock.seconds(), {})
     longest = max(trial.spec.max_epochs for trial in trials)
     callbacks.report(Progress(0.0, 0, longest, family.k_folds, family.k_folds, None), [])
     laid = lay(context, family)

@@ -155,3 +155,33 @@ def test_a_sweep_is_no_job(database: Database) -> None:
     assert shard.job_id.startswith("swp_")
     with database.reading() as session:
         assert isinstance(session.get_one(Shard, shard.id).kind, ShardKind)
+
+
+def test_keep_best_lets_the_shard_that_makes_the_model_wait(database: Database) -> None:
+    [batch] = submit_sweep(database, [[0]])
+    assert record(database, claim(database, batch).fence, [found(0, 1.0)])
+    request_cancel(database, batch, keep_best=True)
+    job, shards, _ = sweep_of(database, batch)
+    assert (job.status, shards[1].state) == (State.QUEUED, State.QUEUED)
+    fence = claim(database, shards[1]).fence
+    with database.writing() as session:
+        assert lifecycle.succeed(session, fence, result(), {})
+    assert sweep_of(database, batch)[0].status is State.SUCCEEDED
+
+
+def test_a_batch_of_a_cancelled_sweep_that_fails_is_not_split(database: Database) -> None:
+    [batch] = submit_sweep(database, [[0, 1, 2]])
+    fence = claim(database, batch).fence
+    request_cancel(database, batch)
+    with database.writing() as session:
+        assert lifecycle.fail(session, fence, "no memory")
+    job, shards, trials = sweep_of(database, batch)
+    assert (job.status, len(shards)) == (State.CANCELLED, 1)
+    assert [trial.error for trial in trials] == ["no memory"] * 3
+
+
+def test_a_batch_none_of_whose_trials_fits_has_ended(database: Database) -> None:
+    first, second = submit_sweep(database, [[0], [1]])
+    assert record(database, claim(database, first).fence, [])
+    assert record(database, claim(database, second).fence, [found(1, 1.0)])
+    assert sweep_of(database, first)[1][2].kind is ShardKind.MODEL

@@ -75,6 +75,10 @@ def candidates(trials: Sequence[Trial], batch: BatchOutcome) -> list[Candidate]:
     ]
 
 
+def test_a_batch_none_of_whose_trials_fits_finds_nothing(case: Case, tmp_path: Path) -> None:
+    assert train_batch(context_of(case, tmp_path), case.spec, []).rows == []
+
+
 def test_a_trial_scores_as_its_spec_does_as_a_job(
     case: Case, trials: list[Trial], batch: BatchOutcome, tmp_path: Path
 ) -> None:
