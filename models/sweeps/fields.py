@@ -25,6 +25,10 @@ OF_NETWORKS = (
 # The other fields are those of trials, and these of what all trials share.
 SHARED = {*TrainingSpec.model_fields} - {*MemberSettings.model_fields}
 SEARCHABLE_SHARED = {"preprocessing", "loss", "label_smoothing", "class_weights"}
+# What decides which rows the folds have.
+OF_ROWS = ("early_stopping.fraction", "preprocessing.numeric_missing")
+# What changes the scale of a loss: where it varies, losses on watched rows do not compare.
+OF_LOSSES = ("loss", "label_smoothing", "class_weights", "preprocessing.target_transform")
 OF_BLENDS = ("members", "effort", "weights")
 # What a job does beside its training, or begins with, and a trial does not.
 OF_JOBS = ("initialize_from", "freeze", "learning_curve")
@@ -33,6 +37,21 @@ FULL_NAMES = SHORT_NAMES | {
     "lr": "optimizer.learning_rate",
     "optimizer.lr": "optimizer.learning_rate",
 }
+
+
+def refusal_with(name: str, *, blends: bool, halves: bool) -> str | None:
+    """Why a sweep that blends its trials, or halves them, cannot vary a field that others can."""
+    if blends and name.split(".")[0] in SEARCHABLE_SHARED:
+        return (
+            f"the trials of a blend share '{name}', because their outputs are added up: give it "
+            'once, outside \'search_space\', or "keep": "best"'
+        )
+    if halves and any(one == name or one.startswith(f"{name}.") for one in OF_LOSSES):
+        return (
+            f"halving compares trials by their loss, whose scale '{name}' changes: give it once, "
+            "outside 'search_space', or leave out 'halving'"
+        )
+    return None
 
 
 def full_name(name: str) -> str:
@@ -51,11 +70,13 @@ def refusal(name: str) -> str | None:
         return NO_TRIALS.format(first)
     if not _exists(TrainingSpec, (first, *rest)):
         return _unknown(name)
-    if first in SHARED - SEARCHABLE_SHARED or name == "early_stopping.fraction":
+    if first in SHARED - SEARCHABLE_SHARED or name in OF_ROWS:
         return (
             f"trials share the table, its folds and the rows that they watch, so '{name}' does not "
             "vary: give it once, outside 'search_space'"
         )
+    if name == "preprocessing":
+        return "search its fields, such as 'preprocessing.numeric_scaling'"
     if name == "architecture.type":
         return (
             'search whole architectures instead: "architecture": {"choices": [{"type": "mlp"}, …]}'

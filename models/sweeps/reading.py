@@ -14,7 +14,15 @@ from models.sweeps.documents import (
     takes_whole_numbers_alone,
     value_fault,
 )
-from models.sweeps.fields import NO_TRIALS, OF_BLENDS, OF_JOBS, full_name, refusal, types_with
+from models.sweeps.fields import (
+    NO_TRIALS,
+    OF_BLENDS,
+    OF_JOBS,
+    full_name,
+    refusal,
+    refusal_with,
+    types_with,
+)
 from models.tables.wording import pointer_part
 
 # If neither the spec nor the space names one: the recipe's network has this type.
@@ -67,7 +75,10 @@ def parameters_of(sweep: SweepSpec) -> Parameters:
     faults: list[SpecFault] = []
     for sent, given in (sweep.search_space or {}).items():
         pointer, name = f"/search_space/{pointer_part(sent)}", full_name(sent)
-        if reason := refusal(name):
+        reason = refusal(name) or refusal_with(
+            name, blends=sweep.keep == "blend", halves=sweep.halving is not None
+        )
+        if reason is not None:
             faults.append(SpecFault(pointer, reason))
         elif name in found:
             faults.append(SpecFault(pointer, f"'{name}' is there twice, once by a short name"))

@@ -270,3 +270,25 @@ def test_every_architecture_is_known() -> None:
     for name, model in architectures().items():
         assert model.model_validate({"type": name})
         assert TrainingSpec.model_validate({"target": "y", "architecture": {"type": name}})
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "reason"),
+    [
+        ("preprocessing.numeric_missing", {}, "does not vary"),
+        ("preprocessing", {}, "search its fields"),
+        ("preprocessing.numeric_scaling", {"keep": "blend"}, "the trials of a blend share"),
+        ("loss", {"keep": "blend"}, "the trials of a blend share"),
+        ("loss", {"halving": {}}, "whose scale 'loss' changes"),
+        ("preprocessing.target_transform", {"halving": {}}, "whose scale"),
+    ],
+)
+def test_what_trials_cannot_differ_in(name: str, more: dict[str, Any], reason: str) -> None:
+    sweep = SweepSpec.model_validate(
+        {"search_space": {name: {"choices": ["mean", "none"]}}, **more}
+    )
+    with pytest.raises(SpecError) as refused:
+        Space.of(sweep, "y")
+    [fault] = refused.value.faults
+    assert fault.pointer == f"/search_space/{name}"
+    assert reason in fault.detail
