@@ -143,7 +143,8 @@ def test_with_one_usable_member_the_model_still_works(tmp_path: Path) -> None:
     assert "failed" in failed["left_out"]
     assert (failed["error"], failed["bytes"], failed["weight"]) == (None, None, 0)
     assert kept["left_out"] is None
-    assert kept["difference"] == pytest.approx(0, abs=0.2 * kept["error"])
+    # Few trees are small steps: with a weight above 1 they err less than alone.
+    assert 0 <= kept["difference"] < 0.5 * kept["error"]
     table = pd.read_parquet(outcome.artifacts["oof.parquet"])
     assert set(table["fold"]) == {0, 1, 2}
     assert np.isfinite(table[["prediction", "low", "high"]].to_numpy()).all()
