@@ -80,8 +80,8 @@ def cell(value: Any) -> Cell:
 def csv_bytes(frame: Any) -> bytes:
     """A data frame, without its index, as UTF-8 CSV; raises FoldhouseError as `rows_of` does."""
     for name in frame.columns:
-        if frame[name].dtype == object:
-            rows_of(frame[[name]])  # to_csv would write a list or a dictionary as a text
+        if frame[name].dtype.kind in "Om":
+            rows_of(frame[[name]])  # to_csv would write a list, or a span of time, as a text
     text: str = frame.to_csv(index=False, na_rep=MISSING)
     return text.encode()
 
