@@ -114,6 +114,11 @@ class SweepOut(Identified):
     as_good: AsGoodOut | None
     members: list[int] = Field(description="The trials that the model is made of.")
     model_id: str | None
+    bytes: int | None = Field(description="Of the model's weights; a trial has its own.")
+    row_seconds: float | None = Field(
+        description="To predict a row with the whole model in the trainer; the served file is "
+        "quicker."
+    )
     metrics: dict[str, float | None] | None = Field(
         description="Of the model, out of fold. A blend's weights were learnt without the rows "
         "that they are scored on."

@@ -230,6 +230,8 @@ def _shown(session: Session, row: JobRow, counts: Sequence[Count]) -> SweepOut:
             "expected": found.get("expected"),
             "as_good": found.get("as_good"),
             "members": found.get("members", []),
+            "bytes": found.get("bytes"),
+            "row_seconds": found.get("row_seconds"),
             "model_id": result.get("model_id"),
             "metrics": result.get("metrics"),
             "metrics_error": result.get("metrics_error"),

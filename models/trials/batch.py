@@ -5,7 +5,6 @@ A trial that fails is a row that says why; the others go on.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,10 +26,9 @@ from models.spec.sweep import Halving
 from models.training.progress import Course, Interrupted, MemberEpoch
 from models.training.runs import train_many
 from models.trials.saved import Rows, packed
+from models.trials.timing import row_seconds
 
 EPOCHS: TypeAdapter[dict[int, list[FoldEpoch]]] = TypeAdapter(dict[int, list[FoldEpoch]])
-# Predictions of a row that are timed; the quickest counts.
-TIMED = 7
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def train_batch(
                 "metrics_error": found.assessment.metrics_error,
                 "folds": found.folds,
                 "bytes": served.bytes,
-                "row_seconds": _row_seconds(served, laid),
+                "row_seconds": row_seconds(served, laid.design),
             }
         )
         prediction = found.out_of_fold.prediction.astype(np.float32)
@@ -169,16 +167,3 @@ def _out_of_fold(served: ServedModel, laid: Laid) -> Rows:
             raw = np.full((len(design), found.shape[1]), np.nan)
         raw[rows] = found
     return raw.astype(np.float32)
-
-
-@torch.no_grad()
-def _row_seconds(served: ServedModel, laid: Laid) -> float:
-    """What all networks take for one row in the trainer; the served file is quicker."""
-    numbers = torch.from_numpy(laid.design.numbers[:1])
-    codes = torch.from_numpy(laid.design.codes[:1])
-    taken = []
-    for _ in range(TIMED):
-        began = time.perf_counter()
-        served(numbers, codes)
-        taken.append(time.perf_counter() - began)
-    return min(taken)

@@ -30,6 +30,7 @@ from models.spec.sweep import SweepSpec
 from models.training.engine import TrainedPopulation
 from models.training.extras import KnownExtras
 from models.trials.saved import Saved
+from models.trials.timing import row_seconds
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ def conclude(
         if as_good is None
         else asdict(as_good) | {"trial": candidates[as_good.trial].number},
         "members": [candidates[place].number for place in chosen],
+        "bytes": served.bytes,
+        "row_seconds": row_seconds(served, laid.design),
     }
     epochs = saved[chosen[0]].epochs
     trained = Trained(populations, served, blended, epochs, {"sweep": found})
