@@ -191,11 +191,11 @@ def test_a_blend_is_shown_with_its_members(answers: dict[str, list[Any]]) -> Non
 
 
 def test_sweeps_are_listed(answers: dict[str, list[Any]]) -> None:
-    listed = [sweep("queued", 4, best=BEST), ENDED]
+    listed = [sweep("queued", 4, best=BEST), {**ENDED, "name": None}]
     answers["GET /v1/sweeps"] = [{"data": listed, "has_more": False, "next": None}]
-    _, going, ended = run("sweeps").output.splitlines()
-    assert re.match(r"swp_1 +running +4/8 +rmsle 0.1204 +SalePrice +drop.out", going)
-    assert re.match(r"swp_1 +succeeded +8/8 +rmsle 0.1204 +0.1217 +SalePrice", ended)
+    _, going, ended = map(str.rstrip, run("sweeps").output.splitlines())
+    assert re.match(r"swp_1 +running +4/8 +rmsle 0.1204 +drop.out", going)
+    assert re.match(r"swp_1 +succeeded +8/8 +rmsle 0.1204 +0.1217 +SalePrice$", ended)
     assert len(json.loads(run("sweeps", "--json", "--limit", 1).output)) == 1
 
 

@@ -92,8 +92,7 @@ def sweeps(listed: Iterable[Json]) -> None:
     table = Table(box=None, pad_edge=False)
     for header in ("sweep", "status", "trials", "best", "expect"):
         table.add_column(header, no_wrap=True)
-    for header in ("target", "name"):
-        table.add_column(header)
+    table.add_column("name")
     for own in listed:
         found, expected = own["best"], (own["expected"] or {}).get("estimate")
         table.add_row(
@@ -102,8 +101,7 @@ def sweeps(listed: Iterable[Json]) -> None:
             f"{ended(own)}/{own['progress']['trials']}",
             "" if found is None else f"{own['metric']} {number(found['value'])}",
             "" if expected is None else number(expected),
-            one_line(own["target"]),
-            one_line(own["name"] or ""),
+            one_line(own["name"] or own["target"]),
         )
     console.print(table)
 

@@ -164,7 +164,7 @@ class FoldhouseClassifier(ClassifierMixin, _Estimator):
         self.classes_, places = np.unique(values, return_inverse=True)
         if len(self.classes_) == 1:
             raise ValueError("y has one class: a classifier needs at least two")
-        texts = [_text(label) for label in self.classes_]
+        texts = [_text(label) for label in self.classes_.tolist()]
         words = np.array(texts, dtype=object)[places]
         self._train(table, target_name(y, table), words, "classification")
         with Foldhouse(self.url) as client:

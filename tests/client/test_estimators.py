@@ -145,12 +145,12 @@ def test_what_the_service_says_is_what_fit_raises(
     assert service.cancelled == []
 
 
-def test_a_service_that_is_away_is_not_a_failed_fit(houses: pd.DataFrame) -> None:
-    monkey = pytest.MonkeyPatch()
-    with monkey.context() as patch:
-        patch.setattr(estimators, "Foldhouse", Foldhouse)
-        with pytest.raises(Unreachable):
-            FoldhouseRegressor("http://127.0.0.1:1").fit(houses[["area"]], houses["small"])
+def test_a_service_that_is_away_is_not_a_failed_fit(
+    houses: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimators, "Foldhouse", Foldhouse)
+    with pytest.raises(Unreachable):
+        FoldhouseRegressor("http://127.0.0.1:1").fit(houses[["area"]], houses["small"])
 
 
 @pytest.mark.parametrize("sweep", [None, {"n_trials": 2}])
@@ -163,6 +163,24 @@ def test_a_fit_that_nobody_waits_for_is_cancelled(
         model.fit(houses[["area"]], houses["small"])
     assert isinstance(raised.value.__cause__, Unfinished)
     assert service.cancelled == ["job_0" if sweep is None else "swp_0"]
+
+
+@pytest.mark.parametrize("dtype", ["category", "string", "Int64", "boolean", "float32"])
+def test_a_target_may_have_any_type_of_classes(houses: pd.DataFrame, dtype: str) -> None:
+    y = (houses["area"] > 150).astype(int).astype(dtype).rename("y")
+    assert FoldhouseClassifier().fit(houses, y).predict(houses).tolist() == y.tolist()
+
+
+def test_a_fit_that_is_interrupted_is_cancelled(
+    houses: pd.DataFrame, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Foldhouse, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        FoldhouseRegressor().fit(houses[["area"]], houses["small"])
+    assert service.cancelled == ["job_0"]
 
 
 def test_classes_that_the_service_reads_as_others_are_refused(houses: pd.DataFrame) -> None:
