@@ -11,3 +11,8 @@ Prefix = Literal["ds", "job", "mdl", "shd", "wrk", "key", "api", "whk", "msg", "
 
 def new_id(prefix: Prefix) -> str:
     return f"{prefix}_{str(ULID()).lower()}"
+
+
+def is_sweep(job_id: str) -> bool:
+    """Whether what trained a model was a sweep."""
+    return job_id.startswith("swp_")

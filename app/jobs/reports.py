@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field
+from sqlalchemy.orm import Session
 
 from app.errors import DamagedFile, NotFound, Unavailable
 from app.http.deps import PrincipalDep, ResourcesDep
@@ -16,7 +17,7 @@ from app.http.parameters import StrictRoute
 from app.jobs import downloads, repository
 from app.jobs.endpoints import COMMON, JobId
 from app.resources import Resources
-from app.storage.tables import Model
+from app.storage.tables import Job, Model
 from models import artifacts
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute, responses=COMMON)
@@ -60,12 +61,10 @@ class ChartsOut(BaseModel):
 def show_report(resources: ResourcesDep, principal: PrincipalDep, job_id: JobId) -> Response:
     """One HTML page, whole in itself: how good the model is, where it errs, what it uses, and what
     to try next. It has no scripts, opens without a network and prints."""
-    model, page = _read(resources, principal.tenant, job_id, artifacts.REPORT)
-    headers = {
-        "Content-Disposition": f'inline; filename="{model.job_id}.html"',
-        "Content-Security-Policy": POLICY,
-    }
-    return HTMLResponse(page, headers=headers | _tag(model, artifacts.REPORT))
+    with resources.database.reading() as session:
+        job, _ = repository.get(session, principal.tenant, job_id)
+        model = reported(session, job)
+    return report_of(resources, model)
 
 
 @router.get(
@@ -80,28 +79,37 @@ def show_report(resources: ResourcesDep, principal: PrincipalDep, job_id: JobId)
 def list_charts(resources: ResourcesDep, principal: PrincipalDep, job_id: JobId) -> Response:
     """Each as a Vega-Lite document, in words, and as a table of the same numbers. Colours are CSS
     variables, such as `var(--accent)`."""
-    model, charts = _read(resources, principal.tenant, job_id, artifacts.CHARTS)
+    with resources.database.reading() as session:
+        job, _ = repository.get(session, principal.tenant, job_id)
+        model = reported(session, job)
+    charts = _read(resources, model, artifacts.CHARTS)
     headers = _tag(model, artifacts.CHARTS)
     return Response(b'{"data":' + charts + b"}", media_type=JSON, headers=headers)
 
 
-def _read(resources: Resources, tenant: str, job_id: str, name: str) -> tuple[Model, bytes]:
-    """A file of the report.
-
-    Raises
-    ------
-    NotFound: the job has no model, or its model no report.
-    ArtifactCorrupt
-    """
-    with resources.database.reading() as session:
-        job, _ = repository.get(session, tenant, job_id)
-        model = downloads.model_of(session, job, "report")
-    if name not in model.artifacts:
+def reported(session: Session, job: Job) -> Model:
+    """The model of a job, or sweep, that has a report; raises NotFound."""
+    model = downloads.model_of(session, job, "report")
+    if artifacts.REPORT not in model.artifacts:
         raise NotFound(
             f"There is no report of {model.job_id}: it was trained by an earlier version, or the "
-            "report could not be made, which a warning in its result says. Retry the job for one."
+            "report could not be made, which a warning in its result says. Run it again for one."
         )
-    return model, resources.blobs.read_artifact(model.folder, name, model.artifacts[name])
+    return model
+
+
+def report_of(resources: Resources, model: Model) -> Response:
+    """Raises ArtifactCorrupt."""
+    page = _read(resources, model, artifacts.REPORT)
+    headers = {
+        "Content-Disposition": f'inline; filename="{model.job_id}.html"',
+        "Content-Security-Policy": POLICY,
+    }
+    return HTMLResponse(page, headers=headers | _tag(model, artifacts.REPORT))
+
+
+def _read(resources: Resources, model: Model, name: str) -> bytes:
+    return resources.blobs.read_artifact(model.folder, name, model.artifacts[name])
 
 
 def _tag(model: Model, name: str) -> dict[str, str]:

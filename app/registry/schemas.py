@@ -25,12 +25,13 @@ from models.serving.manifest import (
     Manifest,
     NumericFeature,
 )
+from models.sweeps.outcome import SweepOutcome
 
 
 class ModelOut(Identified):
-    """A registered model: the average of a job's fold models."""
+    """A registered model: the average of the fold models of a job, or of a sweep's trial."""
 
-    job_id: str
+    job_id: str = Field(description="The job's id, or the sweep's.")
     dataset_id: str
     target: str
     metrics: dict[str, float | None] = Field(description="Over the pooled out-of-fold predictions.")
@@ -90,6 +91,11 @@ class ModelDetail(ModelOut):
         description="What the table said against the spec that it was trained with; empty for a "
         "model of an earlier version."
     )
+    sweep: SweepOutcome | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="Of a sweep's model: what its error is worth, since it was picked.",
+    )
     spec: dict[str, Any] = Field(
         description="The spec that it was trained with, with every default filled in."
     )
@@ -104,6 +110,7 @@ class ModelDetail(ModelOut):
             metrics_error=manifest.metrics_error,
             importance=manifest.importance,
             warnings=manifest.warnings,
+            sweep=manifest.sweep,
             spec=manifest.spec,
             receipt=manifest.receipt,
             **OBJECTIVES[manifest.task].shown(manifest),

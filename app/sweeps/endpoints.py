@@ -8,17 +8,18 @@ from typing import Annotated
 
 from anyio import to_thread
 from fastapi import APIRouter, BackgroundTasks, Header, Path, Query, Response
-from fastapi.responses import StreamingResponse
+from fastapi.responses import HTMLResponse, StreamingResponse
 
-from app.errors import Busy, Conflict, NotFound
+from app.errors import Busy, Conflict, DamagedFile, NotFound, Unavailable
 from app.http.bodies import DocumentRoute
 from app.http.csv_text import Cell
-from app.http.deps import PrincipalDep, ResourcesDep
+from app.http.deps import Principal, PrincipalDep, ResourcesDep
 from app.http.media import wants_csv
 from app.http.openapi import problems
 from app.http.paging import Page, PageQueryDep
 from app.http.parameters import Accept, AsDigits, IdempotencyKeyHeader, StrictRoute, name_path
 from app.http.tabular import table_content, table_response
+from app.jobs import reports
 from app.jobs import service as jobs
 from app.jobs.endpoints import (
     COMMON,
@@ -108,14 +109,17 @@ def list_trials(
     resources: ResourcesDep, principal: PrincipalDep, sweep_id: SweepId, accept: Accept = None
 ) -> StreamingResponse:
     """All trials that have been drawn, the best first. In CSV each searched field is a column."""
-    with resources.database.reading() as session:
-        row = repository.get(session, principal.tenant, sweep_id)
-        found = service.leaderboard(session, row)
+    found = leaderboard(resources, principal, sweep_id)
     if wants_csv(accept, default=False):
         return table_response(accept, *_flat(found))
     columns = [*TrialOut.model_fields]
     cells = [[*own.model_dump(mode="json").values()] for own in found]
     return table_response(accept, columns, [cells])
+
+
+def leaderboard(resources: Resources, principal: Principal, sweep_id: str) -> list[TrialOut]:
+    with resources.database.reading() as session:
+        return service.leaderboard(session, repository.get(session, principal.tenant, sweep_id))
 
 
 @router.get("/{sweep_id}/trials/{trial}", summary="Show a trial", responses=problems(NotFound))
@@ -163,6 +167,22 @@ def follow_sweep(
     with resources.database.reading() as session:
         job, _ = repository.get(session, principal.tenant, sweep_id)
     return follow(resources, job.id, sweep_id, after, last_event_id)
+
+
+@router.get(
+    "/{sweep_id}/report",
+    summary="Show the report of a sweep's model",
+    response_class=HTMLResponse,
+    responses=problems(NotFound, Unavailable, DamagedFile),
+)
+def show_sweep_report(
+    resources: ResourcesDep, principal: PrincipalDep, sweep_id: SweepId
+) -> Response:
+    """As of a job: one HTML page, whole in itself, of the best trial or the blend."""
+    with resources.database.reading() as session:
+        job, _ = repository.get(session, principal.tenant, sweep_id)
+        model = reports.reported(session, job)
+    return reports.report_of(resources, model)
 
 
 @router.post(

@@ -15,6 +15,7 @@ from app.http.paging import Identified
 from app.http.parameters import ID_PATTERN, PRINTABLE
 from app.storage.tables import State, Trial
 from models.spec.sweep import SweepSpec
+from models.sweeps.outcome import AsGood, Expected
 
 SWEEP_EXAMPLE: dict[str, Any] = {
     "dataset_id": "latest",
@@ -71,26 +72,6 @@ class BestOut(BaseModel):
     standard_error: float | None
 
 
-class ExpectedOut(BaseModel):
-    """What the best trial's metric is worth: it was picked for it, which flatters it. Corrected by
-    the bootstrap (Tsamardinos, Greasidou and Borboudakis 2018)."""
-
-    naive: float = Field(description="The metric by which it was picked.")
-    estimate: float | None = Field(description="Corrected; null if the rows are too few.")
-    low: float | None = Field(description="Of a 95 % interval.")
-    high: float | None
-    optimism: float | None = Field(description="By how much `naive` is nearer to perfect.")
-
-
-class AsGoodOut(BaseModel):
-    """A smaller trial within one standard error of the best."""
-
-    trial: int
-    times_smaller: float
-    difference: float = Field(description="By how much the best is nearer to perfect.")
-    standard_error: float
-
-
 class SweepOut(Identified):
     """A sweep."""
 
@@ -110,8 +91,8 @@ class SweepOut(Identified):
     seed: int
     progress: SweepProgressOut
     best: BestOut | None
-    expected: ExpectedOut | None = Field(description="Once the sweep has a model.")
-    as_good: AsGoodOut | None
+    expected: Expected | None = Field(description="Once the sweep has a model.")
+    as_good: AsGood | None
     members: list[int] = Field(description="The trials that the model is made of.")
     model_id: str | None
     bytes: int | None = Field(description="Of the model's weights; a trial has its own.")

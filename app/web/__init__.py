@@ -2,5 +2,6 @@
 
 from app.web import datasets, home, lessons, models
 from app.web.jobs import pages as jobs
+from app.web.sweeps import pages as sweeps
 
-ROUTERS = tuple(part.router for part in (jobs, datasets, models, lessons, home))
+ROUTERS = tuple(part.router for part in (jobs, sweeps, datasets, models, lessons, home))

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from app.ids import is_sweep
 from models import figures
 from models.objectives import HEADLINES, OBJECTIVES
 from models.tables.wording import number_text
@@ -115,6 +116,15 @@ def day(seconds_since_1970: float | None) -> str:
         return DASH
 
 
+def trained_by(job_id: str) -> str:
+    """The page of what trained a model.
+
+    >>> trained_by("job_1"), trained_by("swp_1")
+    ('/jobs/job_1', '/sweeps/swp_1')
+    """
+    return f"/{'sweeps' if is_sweep(job_id) else 'jobs'}/{job_id}"
+
+
 def first_metric(metrics: Mapping[str, Any]) -> str:
     """The one that says most: the first that its objective leads with."""
     known = [name for name in HEADLINES if metrics.get(name) is not None]
@@ -162,4 +172,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "sentence": sentence,
     "day": day,
     "first_metric": first_metric,
+    "trained_by": trained_by,
+    "is_sweep": is_sweep,
 }

@@ -16,7 +16,7 @@ from app.monitoring import endpoints as monitoring
 from app.registry import endpoints as registry
 from app.registry.schemas import ModelDetail
 from app.resources import Resources
-from app.web.formats import day
+from app.web.formats import day, metric
 from app.web.rendering import PageRoute, page
 from models.serving.manifest import CategoricalFeature, NumericFeature
 from models.tables.profile import ColumnProfile
@@ -53,6 +53,7 @@ def show_model(
         use=monitoring.show_monitoring(resources, principal, model.id),
         importance=model.importance[:SHOWN_IMPORTANCE],
         champion=CHAMPION,
+        picked=[] if model.sweep is None else model.sweep.told(metric(model.sweep.metric)),
     )
 
 

@@ -21,6 +21,7 @@ from models.objectives import objective_of
 from models.report.protocol import protocol
 from models.report.run import Run
 from models.report.worst import Table, worst_rows
+from models.sweeps.outcome import SweepOutcome
 
 Sections = Mapping[str, Sequence[Chart]]
 # Metrics in one table; a narrow page scrolls.
@@ -50,7 +51,7 @@ def page(run: Run, sections: Sections) -> str:
             names=run.names,
             made=datetime.now(UTC),
             rows=len(run.charted),
-            told=objective_of(spec).told(spec.target, result),
+            told=[*objective_of(spec).told(spec.target, result), *_of_sweep(result)],
             comparison=result["comparison"],
             metrics=_metrics(run),
             skipped=_skipped(result),
@@ -102,6 +103,14 @@ def _cell(field: str, value: Any) -> str:
     if isinstance(value, int):
         return str(value) if field == "row" else f"{value:,}"
     return cell(value) if field == "at" else number(value)
+
+
+def _of_sweep(result: Mapping[str, Any]) -> list[str]:
+    """What the error of a model is worth that was picked among many."""
+    if "sweep" not in result:
+        return []
+    outcome = SweepOutcome.model_validate(result["sweep"])
+    return outcome.told(outcome.metric.replace("_", " "))
 
 
 def _metrics(run: Run) -> Table:

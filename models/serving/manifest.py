@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from models.artifacts import EarlierModel
 from models.data.design import Design, Vocabulary
@@ -17,6 +17,7 @@ from models.randomness import stream_seed
 from models.serving.likeness import Likeness
 from models.serving.reference import Background, Outliers
 from models.spec import TrainingSpec
+from models.sweeps.outcome import SweepOutcome
 from models.tables.readings import Reading
 
 MEMBERS, SPREAD = "members", "spread"
@@ -109,6 +110,7 @@ class Manifest(BaseModel):
     background: Background | None = None
     likeness: Likeness | None = None
     warnings: list[SpecWarning] = []
+    sweep: SweepOutcome | None = Field(default=None, exclude_if=lambda sweep: sweep is None)
 
     @model_validator(mode="before")
     @classmethod

@@ -22,44 +22,57 @@ export function style() {
   };
 }
 
+const drawn = new Map(); // by the chart's name
+let drawing = Promise.resolve(); // one after another: the newest numbers must be the last
 const region = document.querySelector("[data-charts]");
 if (region) showAll(region);
 
-async function showAll(region) {
+/** Draw the charts of a region; those that are there already get their new numbers. */
+export function showAll(region) {
+  drawing = drawing.then(() => drawAll(region));
+  return drawing;
+}
+
+async function drawAll(region) {
   let charts;
   try {
     charts = (await call("GET", region.dataset.charts)).data;
   } catch (error) {
-    region.append(element("p", { class: "soft" }, `There are no charts: ${error.message}`));
+    if (!drawn.size) region.replaceChildren(element("p", { class: "soft" }, `There are no charts: ${error.message}`));
     return;
   }
-  for (const { title, description, spec, table } of charts) {
-    const place = element("div", { class: "chart", role: "img", "aria-label": `${title}. ${description}` });
-    const figureBox = element(
-      "figure",
-      {},
-      element("figcaption", {}, title),
-      place,
-      element("p", { class: "soft small" }, description),
-      numbers(table),
-    );
-    region.append(figureBox);
+  for (const { name, title, description, spec, table } of charts) {
+    if (!drawn.has(name)) {
+      if (!drawn.size) region.replaceChildren();
+      const box = element("figure", {}, element("figcaption"), element("div", { class: "chart", role: "img" }), element("p", { class: "soft small" }), numbers(table));
+      drawn.set(name, box);
+      region.append(box);
+    }
+    const [caption, place, words, behind] = drawn.get(name).children;
+    caption.textContent = title;
+    words.textContent = description;
+    place.setAttribute("aria-label", `${title}. ${description}`);
+    behind.refill(table);
     await draw(place, { ...spec, width: "container" });
   }
 }
 
-/** A table that is filled when it is opened. */
-export function numbers({ columns, rows }) {
+/** A table that is filled when it is opened; `refill` gives it other numbers. */
+export function numbers(table) {
   const details = element("details", {}, element("summary", {}, "The numbers"));
-  details.addEventListener(
-    "toggle",
-    () => {
-      const cells = (values, name) => values.map((value) => element(name, {}, typeof value === "number" ? figure(value, 6) : String(value ?? "")));
-      const body = rows.map((row) => element("tr", {}, ...cells(row, "td")));
-      const head = element("thead", {}, element("tr", {}, ...cells(columns, "th")));
-      details.append(element("div", { class: "scroll", tabindex: "0" }, element("table", {}, head, element("tbody", {}, ...body))));
-    },
-    { once: true },
-  );
+  let filled = false;
+  details.refill = (newer) => {
+    table = newer;
+    if (filled) fill();
+  };
+  function fill() {
+    filled = true;
+    const cells = (values, name) => values.map((value) => element(name, {}, typeof value === "number" ? figure(value, 6) : String(value ?? "")));
+    const body = table.rows.map((row) => element("tr", {}, ...cells(row, "td")));
+    const head = element("thead", {}, element("tr", {}, ...cells(table.columns, "th")));
+    const scroll = element("div", { class: "scroll", tabindex: "0" }, element("table", {}, head, element("tbody", {}, ...body)));
+    details.replaceChildren(details.firstElementChild, scroll);
+  }
+  details.addEventListener("toggle", fill, { once: true });
   return details;
 }

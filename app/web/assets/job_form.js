@@ -1,15 +1,17 @@
-// The form of a new job. The spec is one object: inputs write into it, the JSON shows it and can be
-// edited, and every change is checked with POST /v1/jobs:validate.
+// The form of a new job or sweep. The spec is one object: inputs write into it, the JSON shows it and
+// can be edited, and every change of a job is checked with POST /v1/jobs:validate.
 import { call, duration, element, figure } from "./api.js";
 
 const WAIT = 350; // ms without another change, before a check
 const form = document.querySelector("#job");
+// What is submitted: data-noun="jobs" or "sweeps". Only jobs have a check before.
 if (form) begin();
 
 function begin() {
   const inputs = [...form.querySelectorAll("[data-path]")];
   const json = form.querySelector("#json");
   const submit = form.querySelector("[type=submit]");
+  const noun = form.getAttribute("data-noun"); // form.dataset is the input of that name
   let spec = JSON.parse(document.querySelector("#spec").textContent);
   let timer, newest = 0;
 
@@ -28,7 +30,7 @@ function begin() {
     if (typed !== json) json.value = JSON.stringify(spec, null, 2);
     const body = JSON.stringify(spec).replaceAll("'", "'\\''");
     form.querySelector("#curl").textContent =
-      `curl -H 'Content-Type: application/json' \\\n  ${window.location.origin}/v1/jobs \\\n  -d '${body}'`;
+      `curl -H 'Content-Type: application/json' \\\n  ${window.location.origin}/v1/${noun} \\\n  -d '${body}'`;
     form.querySelector("#copy").textContent = "Copy";
     history.replaceState({ spec }, "");
     clearTimeout(timer);
@@ -39,6 +41,7 @@ function begin() {
     const mine = ++newest;
     let answer = null, problem = null, message = "";
     if (!spec.target) message = "Choose the column to predict.";
+    else if (noun !== "jobs") answer = { warnings: [] };
     else try {
       answer = await call("POST", "/v1/jobs:validate", spec);
     } catch (error) {
@@ -52,6 +55,7 @@ function begin() {
     form.querySelector("#warnings").replaceChildren(
       ...(answer?.warnings ?? []).map((warning) => element("li", {}, warning.detail)),
     );
+    if (noun !== "jobs") return;
     form.querySelector("#estimate").replaceChildren(...(answer ? facts(answer) : []));
     for (const input of inputs) {
       const value = answer && written(at(answer.resolved_spec, input.dataset.path), input);
@@ -120,7 +124,7 @@ function begin() {
     show({ typed: target });
   });
   form.querySelector("#dataset").addEventListener("change", ({ target }) => {
-    window.location.assign(`/jobs/new?dataset_id=${target.value}`);
+    window.location.assign(`/${noun}/new?dataset_id=${target.value}`);
   });
   form.querySelector("#copy").addEventListener("click", async ({ target }) => {
     const command = form.querySelector("#curl");
@@ -132,8 +136,8 @@ function begin() {
     event.preventDefault();
     submit.disabled = true;
     try {
-      const job = await call("POST", "/v1/jobs", spec);
-      window.location.assign(`/jobs/${job.id}`);
+      const { id } = await call("POST", `/v1/${noun}`, spec);
+      window.location.assign(`/${noun}/${id}`);
     } catch (error) {
       submit.disabled = false;
       tell(error.problem, error.message);

@@ -131,7 +131,7 @@ def page(session: Session, tenant: str, listing: Listing) -> Page:
 
 
 def _matching(query: Select[Any], tenant: str, listing: Listing) -> Select[Any]:
-    query = query.where(Job.tenant == tenant)
+    query = query.where(Job.tenant == tenant, Job.sweep.is_(None))
     if listing.status is not None:
         query = query.where(Job.status == listing.status)
     if listing.dataset_id is not None:

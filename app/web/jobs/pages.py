@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
@@ -14,10 +14,12 @@ from app.http.paging import MAX_LIMIT, PageQuery
 from app.http.parameters import ID_PATTERN, PRINTABLE, AsDigits
 from app.jobs import endpoints as jobs
 from app.jobs import repository
+from app.jobs.endpoints import LARGEST_NUMBER
 from app.jobs.notebooks import has_notebook
 from app.operations.readiness import readiness
 from app.resources import Resources
 from app.storage.tables import FINISHED, State
+from app.sweeps import endpoints as sweeps
 from app.web.jobs import comparison, form, listing
 from app.web.rendering import PageRoute, page
 from models.artifacts import REPORT
@@ -73,11 +75,15 @@ def new_job(
     principal: PrincipalDep,
     dataset_id: Name = None,
     like: Name = None,
+    trial: Annotated[int | None, AsDigits, Query(ge=0, le=LARGEST_NUMBER)] = None,
 ) -> HTMLResponse:
-    """The form, filled in with the spec of the job `like`. A spec in the address's fragment is
-    merged into it by the page."""
-    spec = {}
-    if like is not None:
+    """The form, filled in with the spec of the job `like`, or of a trial of the sweep `like`. A
+    spec in the address's fragment is merged into it by the page."""
+    spec: dict[str, Any] = {}
+    if like is not None and trial is not None:
+        spec = sweeps.show_trial(resources, principal, like, trial).spec or {}
+        dataset_id = spec.get("dataset_id", dataset_id)
+    elif like is not None:
         job = jobs.show_job(resources, principal, like)
         spec, dataset_id = job.spec, dataset_id or job.dataset_id
     tables = datasets.list_datasets(resources, principal, PageQuery(MAX_LIMIT, None)).data
