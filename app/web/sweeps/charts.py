@@ -29,7 +29,7 @@ MOST_SLICES = 12
 KIBIBYTE = 1024
 # The worst trials of a sweep may err a hundred times as much. An axis ends at this share of the
 # trials if the worst is so many times as far from the best.
-SHOWN_SHARE, FAR = 0.9, 3.0
+SHOWN_SHARE, FAR = 0.75, 3.0
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,25 @@ class Scored:
         return [trial.value for trial in self.trials if trial.value is not None]
 
     @property
-    def axis(self) -> Json:
-        """Of the metric, without the trials that err far more than the others."""
-        axis = numbers("value", self.metric)
+    def shown(self) -> tuple[float, float] | None:
+        """What the axis of the metric shows, if some trials err far more than the others."""
         values = self.values
         edge = values[int(SHOWN_SHARE * (len(values) - 1))]
         if abs(values[-1] - values[0]) <= FAR * abs(edge - values[0]) or edge == values[0]:
-            return axis
+            return None
         margin = 0.05 * (edge - values[0])
         low, high = sorted((values[0] - margin, edge + margin))
-        return within(axis, low, high)
+        return low, high
+
+    @property
+    def axis(self) -> Json:
+        axis = numbers("value", self.metric)
+        return axis if self.shown is None else within(axis, *self.shown)
+
+    @property
+    def cut(self) -> str:
+        """What to say of an axis that does not show everything."""
+        return "" if self.shown is None else " Trials that err far more are drawn at the edge."
 
     def label(self, trial: TrialOut) -> str:
         return f"trial {trial.trial}: {self.metric} {number(trial.value)}"
@@ -126,7 +135,7 @@ def _fronts(scored: Scored) -> Iterator[Json]:
         yield document(
             f"front_{name}",
             title,
-            f"Each dot is a trial. Choose among those on the line: {reason}.",
+            f"Each dot is a trial. Choose among those on the line: {reason}." + scored.cut,
             [dots(x, y), line(x, y, "front", interpolate="step-after"), large_dots(x, y, "front")],
             rows,
             {"trial": "trial", "value": scored.metric, "cost": cost, "beaten": "beaten"},
@@ -152,7 +161,7 @@ def _history(scored: Scored) -> Json:
         "history",
         "The best so far",
         "Each dot is a trial; the line is the best up to there. If it still falls at the end, more "
-        "trials may help.",
+        "trials may help." + scored.cut,
         [dots(x, y), line(x, y | {"field": "best"}, interpolate="step-after")],
         rows,
         {"trial": "trial", "value": scored.metric, "best": "best so far"},
@@ -216,7 +225,7 @@ def _slice(scored: Scored, parameter: Parameter) -> Json:
     return document(
         f"slice_{parameter.name}",
         f"By {parameter.label}",
-        "A dot a trial, and a line from its best fold to its worst.",
+        "A dot a trial, and a line from its best fold to its worst." + scored.cut,
         [spans(x, y, "low", "high"), dots(x, y)],
         rows,
         {
