@@ -11,6 +11,7 @@ import sys
 NAMES = (
     "folds_against_loop",
     "scaling",
+    "sweeps",
     "estimates",
     "load",
     "serving",
