@@ -257,7 +257,8 @@ def _progress(row: JobRow, counts: Sequence[Count], trials: int) -> SweepProgres
     for count in counts:
         is_running = count.state is State.QUEUED and count.shard in running
         by_state[State.RUNNING if is_running else count.state] += count.trials
-    # Each batch counts as many trials as it has, and the last shard as one.
+    # Each batch counts as many trials as it has, and the last shard, which exports, as a batch.
+    whole = trials + max(1.0, trials / dealing.BATCHES)
     ended = sum(by_state[state] for state in FINISHED)
     partly = sum(
         (shard.progress or {}).get("fraction", 0.0)
@@ -266,7 +267,7 @@ def _progress(row: JobRow, counts: Sequence[Count], trials: int) -> SweepProgres
         if shard.state is State.RUNNING and shard.kind is ShardKind.BATCH
     )
     is_over = row.job.status in FINISHED
-    fraction = 1.0 if is_over else min((ended + partly) / (trials + 1), 1.0)
+    fraction = 1.0 if is_over else min((ended + partly) / whole, 1.0)
     return SweepProgressOut(
         trials=trials,
         succeeded=by_state[State.SUCCEEDED],
