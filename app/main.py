@@ -50,6 +50,7 @@ from app.settings import Settings
 from app.storage.blobs import Blobs
 from app.storage.database import Database
 from app.sweeps import endpoints as sweeps
+from app.sweeps.importances import Importances
 from app.web import ROUTERS as PAGES
 from app.web.assets import Assets
 from app.web.rendering import ASSETS_PATH, COMPRESSION, problem_page
@@ -161,6 +162,7 @@ def _open(settings: Settings) -> Resources:
     registry = CollectorRegistry()
     parts = (
         ModelNames(database),
+        Importances(),
         Predictors(blobs, int(MODELS_SHARE * usable_memory())),
         ComparedTables(database, blobs, int(TABLES_SHARE * usable_memory())),
         Profiles(),

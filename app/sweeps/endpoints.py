@@ -36,7 +36,9 @@ from app.registry.names import ModelNames
 from app.resources import Resources
 from app.storage import removals
 from app.sweeps import repository, service
+from app.sweeps.importances import Importances
 from app.sweeps.schemas import (
+    ImportanceOut,
     ImportancesOut,
     SweepBody,
     SweepOut,
@@ -140,8 +142,9 @@ def show_importance(
     spread over a field. Empty with fewer than ten trials."""
     with resources.database.reading() as session:
         job, _ = repository.get(session, principal.tenant, sweep_id)
-        trials = repository.trials(session, job.id)
-    return ImportancesOut.model_validate({"data": service.importances(job, trials)})
+        trials = repository.scored(session, job.id)
+    found = resources[Importances].of(job, trials)
+    return ImportancesOut(data=[ImportanceOut(**vars(own)) for own in found])
 
 
 @router.get(

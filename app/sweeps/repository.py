@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Row, func, select
-from sqlalchemy.orm import Session, defer
+from sqlalchemy.orm import Session, defer, load_only
 
 from app.errors import NotFound
 from app.http.paging import PageQuery
@@ -73,6 +73,16 @@ def trials(session: Session, sweep_id: str) -> Sequence[Trial]:
     """All that have been drawn, by number, without their specs."""
     return session.scalars(
         select(Trial).where(Trial.job_id == sweep_id).options(WITHOUT_SPEC).order_by(Trial.number)
+    ).all()
+
+
+def scored(session: Session, sweep_id: str) -> Sequence[Trial]:
+    """Those with a value, by number: only their points and values."""
+    return session.scalars(
+        select(Trial)
+        .where(Trial.job_id == sweep_id, Trial.value.is_not(None))
+        .options(load_only(Trial.job_id, Trial.number, Trial.point, Trial.value))
+        .order_by(Trial.number)
     ).all()
 
 

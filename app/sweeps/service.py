@@ -16,7 +16,7 @@ from app.jobs import service as job_service
 from app.jobs.repository import JobRow
 from app.resources import Resources
 from app.storage import idempotency
-from app.storage.tables import FINISHED, Job, ShardKind, State, Trial
+from app.storage.tables import FINISHED, Job, ShardKind, State
 from app.sweeps import dealing, repository
 from app.sweeps.dealing import Dealer
 from app.sweeps.repository import Count
@@ -34,9 +34,8 @@ from models.spec import EarlyStopping, TrainingSpec
 from models.spec.architectures import MlpArchitecture
 from models.spec.sweep import SweepSpec
 from models.sweeps.defaults import complete
-from models.sweeps.importance import importance
 from models.sweeps.reading import base_of
-from models.sweeps.sampling import Known, draw
+from models.sweeps.sampling import draw
 from models.sweeps.space import Space
 from models.sweeps.table import check_table
 from models.tables.profile import Profile
@@ -318,16 +317,3 @@ def trial(session: Session, row: JobRow, number: int) -> TrialDetailOut:
         metrics=result.get("metrics"),
         metrics_error=result.get("metrics_error"),
     )
-
-
-def importances(job: Job, trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """How much each searched field mattered so far; nothing of few trials."""
-    assert job.sweep is not None
-    perfect = perfect_of(job)
-    space = Space.of(SweepSpec.model_validate(job.sweep), job.target)
-    known = [
-        Known(trial.number, trial.point, abs(trial.value - perfect), "succeeded")
-        for trial in trials
-        if trial.value is not None
-    ]
-    return [vars(row) for row in importance(space, known, minimize=True)]

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from fastapi.testclient import TestClient
-from house_api import resources_of, result, upload, write_artifacts
+from house_api import result, upload, write_artifacts
 from jobs_in_database import claim, shards_of
 from sweeps_in_database import found, record
 
 from app.jobs import lifecycle
+from app.resources import Resources
+from app.storage.database import Database
 from app.storage.tables import ShardKind
 from models.serving.manifest import Manifest
 from models.sweeps.outcome import AsGood, Expected, SweepOutcome
@@ -30,20 +32,28 @@ OUTCOME = SweepOutcome(
 )
 
 
-def submit_sweep(client: TestClient, trials: int = 12, **settings: Any) -> str:
+SWEEP: dict[str, Any] = {
+    "dataset_id": "latest",
+    "target": "Price",
+    "spec": {"k_folds": 2},
+    "metric": "rmse",
+    "search_space": SPACE,
+    "sampler": "random",
+    "n_trials": 12,
+}
+
+
+def submit_sweep(client: TestClient, **settings: Any) -> str:
     """Upload a table and queue a sweep; gives its id."""
     upload(client)
-    body = {"dataset_id": "latest", "target": "Price", "spec": {"k_folds": 2}, "metric": "rmse"}
-    space = {"search_space": SPACE, "sampler": "random", "n_trials": trials}
-    response = client.post("/v1/sweeps", json={**body, **space, **settings})
+    response = client.post("/v1/sweeps", json=SWEEP | settings)
     assert response.status_code == 202, response.text
     sweep_id: str = response.json()["id"]
     return sweep_id
 
 
-def try_trials(client: TestClient, sweep_id: str) -> None:
+def try_trials(database: Database, sweep_id: str) -> None:
     """All trials end: trial 0 fails, and trial n has an RMSE of 1 + n / 100."""
-    database = resources_of(client).database
     with database.reading() as session:
         shards = shards_of(session, sweep_id)
     for shard in shards:
@@ -62,9 +72,8 @@ def try_trials(client: TestClient, sweep_id: str) -> None:
         assert record(database, claimed.fence, rows)
 
 
-def make_model(client: TestClient, sweep_id: str, folder: Path) -> str:
+def make_model(resources: Resources, sweep_id: str, folder: Path) -> str:
     """The sweep ends with the stand-in model; gives its id."""
-    resources = resources_of(client)
     files = write_artifacts(folder)
     described = folder / "manifest.json"
     manifest = Manifest.model_validate_json(described.read_text())

@@ -135,6 +135,8 @@ function begin() {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     submit.disabled = true;
+    clearTimeout(timer);
+    newest += 1; // a check that is under way would hide what the answer says
     try {
       const { id } = await call("POST", `/v1/${noun}`, spec);
       window.location.assign(`/${noun}/${id}`);

@@ -81,9 +81,9 @@ def documents(
     trials: Sequence[TrialOut],
     parameters: Sequence[Parameter],
     importance: Mapping[str, float],
-    pair: tuple[str, str] | None,
+    asked: Sequence[str | None],
 ) -> list[Json]:
-    """All charts; none before two trials have a value. pair : fields of the heat map"""
+    """All charts; none before two trials have a value. asked : fields of the heat map, or None"""
     scored = Scored.of(sweep, trials, parameters)
     if len(scored.trials) < 2:
         return []
@@ -92,7 +92,7 @@ def documents(
         _history(scored),
         *_importance(scored, importance),
         *(_slice(scored, own) for own in _drawn(scored)),
-        *heat_map(scored.trials, scored.metric, parameters, pair),
+        *heat_map(scored.trials, scored.metric, parameters, asked),
         *parallel(scored.trials, scored.metric, parameters),
     ]
 

@@ -15,17 +15,17 @@ from app.operations.readiness import readiness
 from app.storage.tables import FINISHED
 from app.sweeps import endpoints as sweeps
 from app.web.jobs import form
-from app.web.jobs.pages import LAST_PAGE, Name
+from app.web.jobs.pages import LAST_PAGE, Name, OrNone
 from app.web.rendering import PageRoute, page
 from app.web.sweeps import charts, leaderboard
 from app.web.sweeps.parameters import parameters_of
-from app.web.sweeps.several import chosen_pair
 from app.web.sweeps.words import answer
 from models.spec.sweep import DEFAULT_TRIALS, MOST_TRIALS
 
 router = APIRouter(prefix="/sweeps", route_class=PageRoute, include_in_schema=False)
 
-Field = Annotated[str | None, Query(max_length=128)]  # a searched one, by its dotted name
+# A searched one, by its dotted name. A form sends an empty field for what was not chosen.
+Field = Annotated[str | None, OrNone, Query(max_length=128)]
 
 
 @router.get("")
@@ -73,12 +73,10 @@ def show_sweep(
     x: Field = None,
     y: Field = None,
 ) -> HTMLResponse:
-    """x, y : the fields of the heat map"""
+    """x, y : fields of the heat map; None: the most important"""
     sweep = sweeps.show_sweep(resources, principal, sweep_id)
     trials = sweeps.leaderboard(resources, principal, sweep.id)
-    importance = sweeps.show_importance(resources, principal, sweep.id).data
-    parameters = parameters_of(sweep, [own.name for own in importance])
-    asked = None if x is None or y is None else (x, y)
+    parameters = parameters_of(sweep)
     return page(
         "sweep.html",
         section="sweeps",
@@ -90,7 +88,8 @@ def show_sweep(
             leaderboard.Order(sort, descending, page_number), trials, parameters
         ),
         parameters=parameters,
-        pair=chosen_pair(parameters, asked),
+        x=x,
+        y=y,
         readiness=readiness(resources),
     )
 
@@ -109,5 +108,4 @@ def list_charts(
     importance = sweeps.show_importance(resources, principal, sweep.id).data
     shares = {own.name: own.importance for own in importance}
     parameters = parameters_of(sweep, [*shares])
-    asked = None if x is None or y is None else (x, y)
-    return JSONResponse({"data": charts.documents(sweep, trials, parameters, shares, asked)})
+    return JSONResponse({"data": charts.documents(sweep, trials, parameters, shares, [x, y])})

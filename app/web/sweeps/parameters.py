@@ -54,8 +54,8 @@ class Parameter:
         return order, [order[min(int((own - low) / width), PARTS - 1)] for own in scaled]
 
 
-def parameters_of(sweep: SweepOut, ranked: Sequence[str]) -> list[Parameter]:
-    """Those that vary, the most important first; `ranked`: their names, where that is known."""
+def parameters_of(sweep: SweepOut, ranked: Sequence[str] = ()) -> list[Parameter]:
+    """Those named in `ranked` first, in its order."""
     found = [_parameter(name, drawn) for name, drawn in sweep.search_space.items()]
     rank = {name: place for place, name in enumerate(ranked)}
     return sorted(found, key=lambda own: rank.get(own.name, len(rank)))

@@ -33,26 +33,29 @@ class Axis:
     shown: Mapping[int, str]
 
 
-def chosen_pair(
-    parameters: Sequence[Parameter], asked: tuple[str, str] | None
+def _pair(
+    parameters: Sequence[Parameter], asked: Sequence[str | None]
 ) -> tuple[Parameter, Parameter] | None:
-    """The fields of the heat map: those asked for, or the two most important numbers; None if there
-    are not two."""
-    if asked is not None:
-        found = [own for name in asked for own in parameters if own.name == name]
-        if len(found) == 2 and found[0] is not found[1]:
-            return found[0], found[1]
-    first = sorted(parameters, key=lambda own: not own.is_number)[:2]
-    return (first[0], first[1]) if len(first) == 2 else None
+    """The fields of the heat map: those asked for, and otherwise the most important, numbers first;
+    None if there are not two."""
+    left = sorted(parameters, key=lambda own: not own.is_number)
+    found = {own.name: own for name in asked for own in left if own.name == name}
+    for own in left:
+        if len(found) < 2:
+            found.setdefault(own.name, own)
+    if len(found) < 2:
+        return None
+    one, other = found.values()
+    return one, other
 
 
 def heat_map(
     trials: Sequence[TrialOut],
     metric: str,
     parameters: Sequence[Parameter],
-    asked: tuple[str, str] | None,
+    asked: Sequence[str | None],
 ) -> Iterator[Json]:
-    pair = chosen_pair(parameters, asked)
+    pair = _pair(parameters, asked)
     if pair is None:
         return
     one, other = pair

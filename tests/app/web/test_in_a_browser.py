@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from browser import chromium, listening
 from house_api import finish, houses_csv
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
+from sweep_api import SWEEP, make_model, try_trials
 
 from app.main import create_app
 from app.resources import Resources
@@ -137,14 +139,51 @@ def test_pages_are_for_everyone(
     job = post(f"{url}/v1/jobs", data={"dataset_id": "latest", "target": "Price"}).json()
     finish(resources, job["id"], tmp_path / "model")
     waiting = post(f"{url}/v1/jobs", data={"dataset_id": "latest", "target": "Price"}).json()
+    sweep = post(f"{url}/v1/sweeps", data=SWEEP).json()["id"]
+    try_trials(resources.database, sweep)
     paths = (
         *("/", "/datasets", "/datasets/latest", "/jobs", "/jobs/new", f"/jobs/{job['id']}"),
         *(f"/jobs/{waiting['id']}", "/models", "/models/champion", "/models/champion/predict"),
+        *("/sweeps", "/sweeps/new", f"/sweeps/{sweep}"),
         *("/lessons", "/lessons/xor", f"/jobs/compare?id={job['id']}&id={waiting['id']}"),
     )
     for path in paths:
         page.goto(f"{url}{path}")
+        if path == f"/sweeps/{sweep}":
+            expect(page.locator("#charts figure svg")).to_have_count(9)
         found = Axe().run(page, options=RULES)
         assert found.violations_count == 0, f"{path}\n{found.generate_report()}"
         assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0], path
+    page.close()
+
+
+def test_a_sweep_from_its_form_to_its_answer(
+    served: tuple[str, Resources], browser: Browser, complaints: list[str], tmp_path: Path
+) -> None:
+    """The page follows the trials without being loaded again, and its end."""
+    url, resources = served
+    page = open_page(browser, url, complaints, "screen", "light")
+    headers = {"Content-Type": "text/csv"}
+    page.request.post(f"{url}/v1/datasets?name=h.csv", data=houses_csv(), headers=headers)
+    page.goto(f"{url}/sweeps/new")
+    page.get_by_label("Column to predict").select_option("Price")
+    page.get_by_label("Trials, at most").fill("-1")
+    expect(page.locator("#curl")).to_contain_text("/v1/sweeps")
+    page.get_by_role("button", name="Sweep", exact=True).click()
+    expect(page.locator("[data-fault=n_trials]")).to_be_visible()
+    asked = {name: value for name, value in SWEEP.items() if name != "dataset_id"}
+    page.locator("#json").fill(json.dumps({"dataset_id": "latest", **asked}))
+    page.get_by_role("button", name="Sweep", exact=True).click()
+
+    page.wait_for_url("**/sweeps/swp_*")
+    sweep = page.url.rpartition("/")[2]
+    expect(page.get_by_role("status")).to_contain_text("No worker is running")
+    try_trials(resources.database, sweep)
+    expect(page.locator(".lead")).to_contain_text("The best of 11 trials so far", timeout=20_000)
+    expect(page.locator("#charts figure svg").first).to_be_visible(timeout=20_000)
+    make_model(resources, sweep, tmp_path / "model")
+    expect(page.locator(".lead")).to_contain_text("on new rows expect 1.06", timeout=20_000)
+    page.get_by_role("link", name="Train as a job").first.click()
+    expect(page.locator("#verdict")).to_have_text("Ready to train")
+    assert complaints == []
     page.close()

@@ -10,6 +10,7 @@ import altair as alt
 import html5lib
 import pytest
 from fastapi.testclient import TestClient
+from house_api import resources_of
 from sweep_api import OUTCOME, make_model, submit_sweep, try_trials
 
 from app.sweeps.schemas import TrialOut
@@ -52,14 +53,14 @@ def test_a_sweep_from_its_first_trial_to_its_model(client: TestClient, tmp_path:
     assert "No worker is running" in text
     assert charts(client, sweep) == {}
 
-    try_trials(client, sweep)
+    try_trials(resources_of(client).database, sweep)
     text = get(client, f"/sweeps/{sweep}")
     assert "The best of 11 trials so far is trial 1: RMSE 1.01" in text
     assert "Stop and keep the best" in text
     assert "its numbers &lt;b&gt;diverged" in text
     assert trials_in(text) == [*range(1, 12), 0]
 
-    model = make_model(client, sweep, tmp_path / "model")
+    model = make_model(resources_of(client), sweep, tmp_path / "model")
     text = get(client, f"/sweeps/{sweep}")
     told = "The best of 11 trials has RMSE 1.01. It was picked for that, so on new rows expect 1.06"
     assert told in text
@@ -79,7 +80,7 @@ def test_a_sweep_from_its_first_trial_to_its_model(client: TestClient, tmp_path:
 
 def test_a_trial_becomes_a_job(client: TestClient) -> None:
     sweep = submit_sweep(client)
-    try_trials(client, sweep)
+    try_trials(resources_of(client).database, sweep)
     decay = client.get(f"/v1/sweeps/{sweep}/trials/3").json()["params"]["weight_decay"]
     assert f"/jobs/new?like={sweep}&amp;trial=3" in get(client, f"/sweeps/{sweep}")
     assert f'"weight_decay": {decay}' in get(client, f"/jobs/new?like={sweep}&trial=3")
@@ -94,7 +95,7 @@ def test_sweeps_are_no_jobs(client: TestClient) -> None:
 
 def test_the_leaderboard_is_sorted_by_any_column(client: TestClient) -> None:
     sweep = submit_sweep(client)
-    try_trials(client, sweep)
+    try_trials(resources_of(client).database, sweep)
     by_number = trials_in(get(client, f"/sweeps/{sweep}?sort=trial&descending=true"))
     assert by_number == [*range(11, -1, -1)]
     quickest = trials_in(get(client, f"/sweeps/{sweep}?sort=row_seconds"))
@@ -125,7 +126,7 @@ def test_a_long_leaderboard_has_pages() -> None:
 
 def test_charts_are_vega_lite_with_their_numbers(client: TestClient) -> None:
     sweep = submit_sweep(client)
-    try_trials(client, sweep)
+    try_trials(resources_of(client).database, sweep)
     found = charts(client, sweep)
     assert {"front_row_time", "front_size", "history", "importance", "heat_map"} <= found.keys()
     assert {"slice_dropout", "slice_weight_decay", "slice_architecture", "parallel"} <= found.keys()
@@ -171,8 +172,8 @@ def test_what_a_picked_error_is_worth_is_said_honestly() -> None:
 def test_the_report_of_a_sweep_is_that_of_its_model(client: TestClient, tmp_path: Path) -> None:
     sweep = submit_sweep(client)
     assert client.get(f"/v1/sweeps/{sweep}/report").status_code == 404
-    try_trials(client, sweep)
-    make_model(client, sweep, tmp_path / "model")
+    try_trials(resources_of(client).database, sweep)
+    make_model(resources_of(client), sweep, tmp_path / "model")
     answer = client.get(f"/v1/sweeps/{sweep}/report")
     assert answer.status_code == 200
     assert answer.text.startswith("<!doctype html>")
