@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, JSONResponse
+from pydantic import StringConstraints
 
 from app.datasets import endpoints as datasets
 from app.http.deps import PrincipalDep, ResourcesDep
@@ -25,7 +26,7 @@ from models.spec.sweep import DEFAULT_TRIALS, MOST_TRIALS
 router = APIRouter(prefix="/sweeps", route_class=PageRoute, include_in_schema=False)
 
 # A searched one, by its dotted name. A form sends an empty field for what was not chosen.
-Field = Annotated[str | None, OrNone, Query(max_length=128)]
+Field = Annotated[Annotated[str, StringConstraints(max_length=128)] | None, OrNone]
 
 
 @router.get("")

@@ -144,6 +144,10 @@ def test_charts_are_vega_lite_with_their_numbers(client: TestClient) -> None:
     assert sum(row[-1] for row in found["heat_map"]["table"]["rows"]) == 11
     asked = charts(client, sweep, "?x=architecture&y=dropout")["heat_map"]["table"]["columns"]
     assert asked[:2] == ["architecture", "dropout"]
+    half = charts(client, sweep, "?x=architecture&y=")["heat_map"]["table"]["columns"]
+    assert half[0] == "architecture"
+    assert 'value="dropout" selected' in get(client, f"/sweeps/{sweep}?x=&y=dropout")
+    get(client, f"/sweeps/{sweep}?x={'a' * 129}", 422)
 
 
 @pytest.mark.parametrize(
