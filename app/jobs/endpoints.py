@@ -63,14 +63,18 @@ COMMON = problems(Invalid, Unavailable)
 
 # Caches and nginx would hold events back.
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-STREAM: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The `data` of each kind of event is in the schemas `StateEvent`, "
-        "`EpochEvent`, `FoldEvent` and `ResultEvent`.",
-        "content": {EventSourceResponse.media_type: {"schema": {"type": "string"}}},
-    },
-    204: {"description": "The job has ended and the client has seen all: do not reconnect."},
-}
+
+
+def stream_of(schemas: str) -> dict[int | str, dict[str, Any]]:
+    """The responses of a stream whose events have these schemas."""
+    return {
+        200: {
+            "description": f"The `data` of each kind of event is in the schemas {schemas}.",
+            "content": {EventSourceResponse.media_type: {"schema": {"type": "string"}}},
+        },
+        204: {"description": "It has ended and the client has seen all: do not reconnect."},
+    }
+
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=DocumentRoute, responses=COMMON)
 removal = APIRouter(prefix="/v1/jobs", tags=["removal"], route_class=StrictRoute, responses=COMMON)
@@ -181,7 +185,10 @@ def list_out_of_fold(
     "/{job_id}/events",
     summary="Follow a job",
     response_class=StreamingResponse,
-    responses={**STREAM, **problems(NotFound, Busy)},
+    responses={
+        **stream_of("`StateEvent`, `EpochEvent`, `FoldEvent` and `ResultEvent`"),
+        **problems(NotFound, Busy),
+    },
 )
 def follow_job(
     resources: ResourcesDep,

@@ -1,4 +1,4 @@
-"""The data of the events in a job's stream."""
+"""The data of the events in a job's or a sweep's stream."""
 
 from __future__ import annotations
 
@@ -57,4 +57,14 @@ class ResultEvent(JobEvent):
     metrics: dict[str, Any]
 
 
-EVENTS = (StateEvent, EpochEvent, FoldEvent, ResultEvent)
+class TrialEvent(JobEvent):
+    """`trial`: a trial of a sweep was trained. `shard` is the place of its batch."""
+
+    trial: int
+    state: State
+    metric: str = Field(description="The sweep's.")
+    value: float | None = Field(description="Null unless the trial succeeded.")
+    detail: str | None = Field(description="Why the trial failed.")
+
+
+EVENTS = (StateEvent, EpochEvent, FoldEvent, ResultEvent, TrialEvent)

@@ -27,8 +27,8 @@ from app.jobs.endpoints import (
     LARGEST_NUMBER,
     RETRY_AFTER,
     SPEC_PROBLEMS,
-    STREAM,
     follow,
+    stream_of,
 )
 from app.jobs.repository import JobRow
 from app.jobs.schemas import CancelRequest
@@ -54,7 +54,7 @@ removal = APIRouter(
 )
 
 SweepId = Annotated[str, name_path("latest", "A sweep's id, or `latest`.")]
-TrialNumber = Annotated[int, AsDigits, Path(ge=0, le=LARGEST_NUMBER, examples=[0])]
+TrialNumber = Annotated[int, AsDigits, Path(ge=0, le=LARGEST_NUMBER, openapi_examples={"0": {"value": 0}})]
 
 
 @router.post(
@@ -151,7 +151,10 @@ def show_importance(
     "/{sweep_id}/events",
     summary="Follow a sweep",
     response_class=StreamingResponse,
-    responses={**STREAM, **problems(NotFound, Busy)},
+    responses={
+        **stream_of("`StateEvent`, `TrialEvent`, `FoldEvent` and `ResultEvent`"),
+        **problems(NotFound, Busy),
+    },
 )
 def follow_sweep(
     resources: ResourcesDep,
@@ -166,7 +169,9 @@ def follow_sweep(
         Header(alias="Last-Event-ID", ge=0, le=LARGEST_NUMBER, description="The same."),
     ] = None,
 ) -> Response:
-    """As for jobs, with an event `trial` for each trial that has ended instead of epochs."""
+    """As for jobs, with an event `trial` for each trial that was trained instead of epochs. Trials
+    that were never tried, because they do not fit or the sweep was stopped, are in the leaderboard
+    alone."""
     with resources.database.reading() as session:
         job, _ = repository.get(session, principal.tenant, sweep_id)
     return follow(resources, job.id, sweep_id, after, last_event_id)

@@ -10,7 +10,7 @@ from fastapi import Body
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.errors import ProblemDocument
-from app.http.openapi import NUMBERS
+from app.http.openapi import CLASSES, NUMBERS
 from app.http.paging import Identified
 from app.http.parameters import ID_PATTERN, PRINTABLE
 from app.storage.tables import State, Trial
@@ -29,6 +29,7 @@ SWEEP_EXAMPLE: dict[str, Any] = {
     "sampler": "random",
     "n_trials": 8,
 }
+CLASSES_EXAMPLE = SWEEP_EXAMPLE | {"target": "CentralAir", "name": "no central air"}
 
 
 class SweepCreate(SweepSpec):
@@ -47,7 +48,12 @@ class SweepCreate(SweepSpec):
 
 SweepBody = Annotated[
     SweepCreate,
-    Body(openapi_examples={NUMBERS: {"summary": "Decay and dropout", "value": SWEEP_EXAMPLE}}),
+    Body(
+        openapi_examples={
+            NUMBERS: {"summary": "Decay and dropout", "value": SWEEP_EXAMPLE},
+            CLASSES: {"summary": "The same for classes", "value": CLASSES_EXAMPLE},
+        }
+    ),
 ]
 
 

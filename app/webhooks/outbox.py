@@ -42,8 +42,9 @@ class Attempt:
 
 
 def announce(session: Session, job: Job) -> None:
-    """Add a message about a finished job for each webhook that wants it."""
-    kind = f"job.{job.status}"
+    """Add a message about a finished job, or sweep, for each webhook that wants it."""
+    noun = "job" if job.sweep is None else "sweep"
+    kind = f"{noun}.{job.status}"
     webhooks = session.execute(
         select(Webhook.id, Webhook.events).where(Webhook.tenant == job.tenant)
     )

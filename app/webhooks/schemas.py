@@ -13,7 +13,14 @@ from app.http.parameters import PRINTABLE
 from app.storage.tables import Webhook
 from app.webhooks.outbox import PREFIX
 
-EventType = Literal["job.succeeded", "job.failed", "job.cancelled"]
+EventType = Literal[
+    "job.succeeded",
+    "job.failed",
+    "job.cancelled",
+    "sweep.succeeded",
+    "sweep.failed",
+    "sweep.cancelled",
+]
 LONGEST_URL = 2_000  # characters
 
 EXAMPLE: dict[str, Any] = {
@@ -23,7 +30,7 @@ EXAMPLE: dict[str, Any] = {
 
 
 class WebhookCreate(BaseModel):
-    """An address that gets a message when a job ends."""
+    """An address that gets a message when a job or a sweep ends."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
 
@@ -66,7 +73,7 @@ class WebhookList(BaseModel):
 
 
 class JobEnded(BaseModel):
-    """The job that a message tells of."""
+    """The job, or sweep, that a message is about."""
 
     id: str
     name: str | None

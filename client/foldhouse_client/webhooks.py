@@ -20,7 +20,8 @@ class Webhooks(Connection):
 
         Parameters
         ----------
-        events: of `job.succeeded`, `job.failed` and `job.cancelled`; by default all.
+        events: of `job.succeeded`, `job.failed`, `job.cancelled` and the same of `sweep.`; by
+            default all.
         """
         return self._json("POST", "/v1/webhooks", json=given(url=url, events=list(events)))
 

@@ -18,7 +18,7 @@ from worker_process import FOLDHOUSE, START_SECONDS, WorkerProcess, environment
 from app.settings import Settings
 from app.storage.database import Database
 from app.storage.migrate import upgrade
-from app.storage.tables import Shard
+from app.storage.tables import FINISHED, Shard
 
 HOUSES = 400
 JOB_SECONDS = 120.0  # for two cores that other tests share
@@ -124,6 +124,30 @@ class Stack:
         )
         assert answer.status_code == 202, answer.text
         return str(answer.json()["id"])
+
+    def submit_sweep(self, sweep: Json, key: str | None = None) -> str:
+        answer = self.http.post(
+            "/v1/sweeps",
+            json={"dataset_id": "latest", "target": "price", **sweep},
+            headers={"Idempotency-Key": key} if key else {},
+        )
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+    def sweep(self, sweep_id: str) -> Json:
+        found: Json = self.http.get(f"/v1/sweeps/{sweep_id}").raise_for_status().json()
+        return found
+
+    def wait_for_sweep(self, sweep_id: str, seconds: float = 2 * JOB_SECONDS) -> Json:
+        """The sweep, once it has ended."""
+        wait_until(lambda: self.sweep(sweep_id)["status"] in FINISHED, seconds)
+        return self.sweep(sweep_id)
+
+    def trials(self, sweep_id: str) -> list[Json]:
+        """The leaderboard."""
+        answer = self.http.get(f"/v1/sweeps/{sweep_id}/trials").raise_for_status()
+        found: list[Json] = answer.json()["data"]
+        return found
 
     def job(self, job_id: str) -> Json:
         found: Json = self.http.get(f"/v1/jobs/{job_id}").raise_for_status().json()

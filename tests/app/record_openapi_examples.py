@@ -2,9 +2,9 @@
 
     make openapi-examples
 
-starts a service, sends the requests of the OpenAPI document in order, trains the job that they
-submit, and keeps the answers with their long lists cut. Then it trains the example job of classes,
-and keeps the answers that differ in what they hold.
+starts a service, sends the requests of the OpenAPI document in order, trains the job and the sweep
+that they submit, and keeps the answers with their long lists cut. Then it trains the example job of
+classes, and keeps the answers that differ in what they hold.
 """
 
 from __future__ import annotations
@@ -62,6 +62,9 @@ def record(client: httpx.Client) -> Examples:
         url = address_of(path, operation)
         if name == "POST /v1/jobs/{job_id}/cancel":
             client.post("/v1/jobs/latest/retry")  # a finished one cannot be cancelled
+        if name == "POST /v1/sweeps/{sweep_id}/cancel":
+            submitting = document["paths"]["/v1/sweeps"]["post"]
+            client.post("/v1/sweeps", json=example_of(submitting, document))
         if name == "POST /v1/jobs/{job_id}/reproduce":
             wait(client, "latest")  # the one that was retried
         if name == "POST /v1/aliases/{alias}/rollback":  # to another model
@@ -75,6 +78,10 @@ def record(client: httpx.Client) -> Examples:
                 examples.setdefault(name, {})[media_type] = kept
         if name in ("POST /v1/jobs", "POST /v1/jobs/{job_id}/reproduce"):
             wait(client, answer.json()["id"])
+        if name == "POST /v1/sweeps":
+            wait(client, answer.json()["id"], "sweeps")
+        if name == "POST /v1/sweeps/{sweep_id}/cancel":  # the job's model is the newest again
+            wait(client, client.post("/v1/jobs/latest/retry").json()["id"])
         if name == "POST /v1/lessons/{name}":
             while client.get("/v1/lesson-runs/latest").json()["status"] not in FINISHED:
                 time.sleep(0.5)
@@ -153,8 +160,8 @@ def cut(node: Any) -> Any:
     return node
 
 
-def wait(client: httpx.Client, job_id: str) -> None:
-    while client.get(f"/v1/jobs/{job_id}").json()["status"] not in FINISHED:
+def wait(client: httpx.Client, job_id: str, noun: str = "jobs") -> None:
+    while client.get(f"/v1/{noun}/{job_id}").json()["status"] not in FINISHED:
         time.sleep(0.5)
 
 

@@ -10,12 +10,14 @@ from fastapi.testclient import TestClient
 from house_api import resources_of, serving
 from jobs_in_database import claim, submit
 from sqlalchemy import func, select
+from sweeps_in_database import found, record, submit_sweep
 
 from app.jobs import lifecycle
 from app.settings import Settings
 from app.storage.tables import WebhookDelivery
 from app.webhooks import service
 from app.webhooks.addresses import is_public
+from app.webhooks.schemas import WebhookMessage
 
 URL = "https://hooks.example/foldhouse"
 
@@ -36,7 +38,8 @@ def test_the_secret_is_shown_once(client: TestClient) -> None:
     assert (made["delivered_at"], made["error"]) == (None, None)
     assert create(client, events=["job.failed", "job.failed"], key="mine") == made
     other = create(client)
-    assert other["events"] == ["job.cancelled", "job.failed", "job.succeeded"]
+    ends = ("cancelled", "failed", "succeeded")
+    assert other["events"] == [f"{noun}.{end}" for noun in ("job", "sweep") for end in ends]
     assert other["secret"] != made["secret"]
 
     del made["secret"], other["secret"]
@@ -60,6 +63,21 @@ def test_a_deleted_webhook_takes_its_messages_along(client: TestClient) -> None:
     assert client.delete(f"/v1/webhooks/{webhook['id']}").status_code == 204
     with database.reading() as session:
         assert session.scalar(count) == 0
+
+
+def test_a_sweep_has_messages_of_its_own(client: TestClient) -> None:
+    create(client, events=["job.failed"])
+    wanting = create(client, events=["sweep.failed"])
+    database = resources_of(client).database
+    [shard] = submit_sweep(database, [[0]])
+    assert record(database, claim(database, shard).fence, [found(0, error="it diverged")])
+    with database.reading() as session:
+        message = session.scalars(select(WebhookDelivery)).one()
+    assert message.webhook_id == wanting["id"]
+    told = WebhookMessage.model_validate(message.payload)
+    assert (told.type, told.data.id) == ("sweep.failed", shard.job_id)
+    assert told.data.error is not None
+    assert "it diverged" in told.data.error.detail
 
 
 def test_a_tenant_has_a_few(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
