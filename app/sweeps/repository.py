@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Row, func, select
@@ -59,14 +59,24 @@ def counts(session: Session, sweep_ids: Sequence[str]) -> dict[str, list[Count]]
     return found
 
 
-def best(session: Session, sweep_id: str, perfect: float) -> Trial | None:
-    """The trial whose value is nearest to perfect; of equal ones the first."""
-    return session.scalar(
-        select(Trial)
-        .where(Trial.job_id == sweep_id, Trial.value.is_not(None))
-        .order_by(func.abs(Trial.value - perfect), Trial.number)
-        .limit(1)
-    )
+def best(session: Session, perfect: Mapping[str, float]) -> dict[str, Trial]:
+    """Of each sweep that has one, the trial whose value is nearest to perfect; of equal ones the
+    first. `perfect`: by the sweep's id."""
+    found: dict[str, Trial] = {}
+    for value in set(perfect.values()):  # one query for each, of which metrics have two
+        ids = [sweep_id for sweep_id, own in perfect.items() if own == value]
+        turn = func.row_number().over(
+            partition_by=Trial.job_id, order_by=[func.abs(Trial.value - value), Trial.number]
+        )
+        ranked = (
+            select(Trial.job_id, Trial.number, turn.label("turn"))
+            .where(Trial.job_id.in_(ids), Trial.value.is_not(None))
+            .subquery()
+        )
+        first = (Trial.job_id == ranked.c.job_id) & (Trial.number == ranked.c.number)
+        query = select(Trial).join(ranked, first).where(ranked.c.turn == 1).options(WITHOUT_SPEC)
+        found |= {trial.job_id: trial for trial in session.scalars(query)}
+    return found
 
 
 def trials(session: Session, sweep_id: str) -> Sequence[Trial]:

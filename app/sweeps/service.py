@@ -202,15 +202,15 @@ def cancel(session: Session, tenant: str, sweep_id: str, *, keep_best: bool) -> 
 
 def show(session: Session, rows: Sequence[JobRow]) -> list[SweepOut]:
     counts = repository.counts(session, [row.job.id for row in rows])
-    return [_shown(session, row, counts[row.job.id]) for row in rows]
+    best = repository.best(session, {row.job.id: perfect_of(row.job) for row in rows})
+    return [_shown(row, counts[row.job.id], best.get(row.job.id)) for row in rows]
 
 
-def _shown(session: Session, row: JobRow, counts: Sequence[Count]) -> SweepOut:
+def _shown(row: JobRow, counts: Sequence[Count], best: Trial | None) -> SweepOut:
     job = row.job
     assert job.sweep is not None
     sweep: Mapping[str, Any] = job.sweep
     metric = sweep["metric"]
-    best = repository.best(session, job.id, perfect_of(job))
     result = job.result or {}
     found = result.get("sweep", {})
     return SweepOut.model_validate(
