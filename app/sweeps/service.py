@@ -16,7 +16,7 @@ from app.jobs import service as job_service
 from app.jobs.repository import JobRow
 from app.resources import Resources
 from app.storage import idempotency
-from app.storage.tables import FINISHED, Job, ShardKind, State
+from app.storage.tables import FINISHED, Job, ShardKind, State, Trial
 from app.sweeps import dealing, repository
 from app.sweeps.dealing import Dealer
 from app.sweeps.repository import Count

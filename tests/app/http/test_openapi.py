@@ -12,8 +12,9 @@ from fastapi.testclient import TestClient
 from house_api import AMES_COLUMNS, finish, register, resources_of
 from openapi_document import AMES, example_of, operations
 
-# Operations on a job or a sweep that has not ended, or that train.
+# Operations on a job or a sweep that has not ended, or on the model of one, or that train.
 OF_OTHER_STATES = {
+    "GET /v1/sweeps/{sweep_id}/report",
     "POST /v1/jobs/{job_id}/cancel",
     "POST /v1/jobs/{job_id}/retry",
     "POST /v1/jobs/{job_id}/reproduce",
@@ -69,9 +70,9 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
 
 
 def test_answers_always_have_all_their_fields(document: dict[str, Any]) -> None:
-    """No defaults in what is sent out, except for members of numbers or classes alone; what comes
-    in has many."""
-    of_some = {"intervals", "classes", "sets"}
+    """No defaults in what is sent out, except for members of numbers, classes or sweeps alone; what
+    comes in has many."""
+    of_some = {"intervals", "classes", "sets", "sweep"}
     taken = {"JobCreate", "CancelRequest", "PredictRequest", "Fault"}
     schemas = document["components"]["schemas"]
     for name in ("DatasetOut", "JobOut", "ModelDetail", "PredictionsOut", "Readiness", "AliasOut"):
