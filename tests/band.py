@@ -33,7 +33,7 @@ from models.objectives.learning import (
     Target,
 )
 from models.objectives.losses import RowLoss
-from models.objectives.metrics import Metric, Metrics, jackknife
+from models.objectives.metrics import Metric, Metrics, OfMeans, jackknife
 from models.objectives.regression.ridge import ridge
 from models.spec import TrainingSpec
 from models.tables.arrays import as_numbers
@@ -154,6 +154,17 @@ class Band(Objective):
         column: pa.ChunkedArray,  # noqa: ARG002
     ) -> list[tuple[str, str]]:
         return []
+
+    def reweighed(
+        self,
+        metric: str,  # noqa: ARG002
+        actual: Vector,
+        values: Vector,
+        predicted: NDArray[np.int64] | None = None,  # noqa: ARG002
+        positive: int | None = None,  # noqa: ARG002
+    ) -> OfMeans:
+        terms = outside(actual, values).astype(np.float64)
+        return OfMeans(terms[:, None], lambda means: means[..., 0])
 
     def answering(self, manifest: Any) -> BandAnswers:  # noqa: ARG002
         return BandAnswers()
