@@ -28,7 +28,7 @@ from app.http.openapi import TAGS, complete, problems
 from app.http.problems import HANDLERS
 from app.http.unread import Unread
 from app.jobs import endpoints as jobs
-from app.jobs import notebooks, reports
+from app.jobs import notebooks, references, reports
 from app.jobs.broadcast import Broadcast
 from app.jobs.event_schemas import EVENTS
 from app.jobs.reports import ChartsOut
@@ -122,6 +122,7 @@ def create_app(settings: Settings) -> FastAPI:
     parts = (
         predictions,
         jobs,
+        references,
         reports,
         notebooks,
         sweeps,

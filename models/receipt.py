@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
 from importlib import metadata
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 
 from models.artifacts import EarlierModel
 from models.spec import TrainingSpec
+from models.spec.digest import sha256_of
 
 
 def receipt_of(
@@ -23,7 +23,6 @@ def receipt_of(
     earlier: EarlierModel | None,
 ) -> dict[str, Any]:
     """Everything needed to train the same model again."""
-    text = json.dumps(spec.model_dump(mode="json"), sort_keys=True)
     start = {}
     if earlier is not None:
         with earlier.weights.open("rb") as file:
@@ -32,7 +31,7 @@ def receipt_of(
     return {
         "dataset_sha256": dataset_sha256,
         "parquet_sha256": parquet_sha256,
-        "spec_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "spec_sha256": sha256_of(spec.model_dump(mode="json")),
         "seed": spec.seed,
         "versions": {
             "foldhouse": metadata.version("foldhouse"),

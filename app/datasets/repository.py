@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import case, select
 from sqlalchemy.orm import Session, defer
 
 from app.errors import NotFound
@@ -51,3 +51,10 @@ def jobs_on(session: Session, dataset_id: str, limit: int) -> Sequence[str]:
     return session.scalars(
         select(Job.id).where(Job.dataset_id == dataset_id).order_by(Job.id.desc()).limit(limit)
     ).all()
+
+
+def newest_of(session: Session, tenant: str, sha256: str, parquet_sha256: str) -> str | None:
+    """The id of the dataset of these bytes, the newest of those that were read alike if any was."""
+    alike = case((Dataset.parquet_sha256 == parquet_sha256, 0), else_=1)
+    found = select(Dataset.id).where(Dataset.tenant == tenant, Dataset.sha256 == sha256)
+    return session.scalar(found.order_by(alike, Dataset.uploaded_at.desc()).limit(1))

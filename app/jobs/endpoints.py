@@ -110,7 +110,7 @@ async def submit_job(
     """Queues a cross-validated training run; `Location` is the job's address."""
     submit = partial(service.submit, resources, principal.tenant, body, idempotency_key)
     submitted = await to_thread.run_sync(submit, limiter=resources.submitting)
-    return _announced(submitted, resources, background, response)
+    return announced(submitted, resources, background, response)
 
 
 @router.get("", summary="List jobs", responses=problems(NotFound))
@@ -278,7 +278,7 @@ def retry_job(
 ) -> JobOut:
     """Submits a new job with the same spec on the same table, after checking it again."""
     submitted = service.retry(resources, principal.tenant, job_id, idempotency_key)
-    return _announced(submitted, resources, background, response)
+    return announced(submitted, resources, background, response)
 
 
 @router.post(
@@ -299,7 +299,7 @@ def reproduce_job(
     whether every number is equal to the last bit, and if not, which are not and whether versions,
     device or threads differ. 409 if the job has no result."""
     submitted = service.reproduce(resources, principal.tenant, job_id, idempotency_key)
-    return _announced(submitted, resources, background, response)
+    return announced(submitted, resources, background, response)
 
 
 @removal.delete(
@@ -322,7 +322,7 @@ def delete_job(
     background.add_task(removals.carry_out, resources.database, resources.blobs)
 
 
-def _announced(
+def announced(
     submitted: service.Submitted,
     resources: Resources,
     background: BackgroundTasks,

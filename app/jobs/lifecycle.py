@@ -101,11 +101,13 @@ def enqueue(
     shards: Sequence[dict[str, Any]] = (),
     sweep: dict[str, Any] | None = None,
     reproduces: str | None = None,
+    reference: dict[str, Any] | None = None,
 ) -> str:
     """Insert a queued job and its shards; returns the job's id. Send the hint after the commit.
 
     `shards`: the spec of each; by default one shard with the job's spec. `sweep`: the settings of
-    a sweep, whose shards are batches. `reproduces`: the job that it trains again.
+    a sweep, whose shards are batches. `reproduces`: the job that it trains again; `reference`: its
+    numbers, if another installation trained it.
     """
     # Plain inserts, because the ORM takes three times as long and clients queue for this.
     connection = session.connection()
@@ -124,6 +126,7 @@ def enqueue(
             "status": State.QUEUED,
             "sweep": sweep,
             "reproduces": reproduces,
+            "reference": reference,
         },
     )
     connection.execute(

@@ -67,6 +67,17 @@ class HoldoutOut(BaseModel):
     sets: MeasuredSets = []
 
 
+class Numbers(BaseModel):
+    """What a run computed, as far as another run can come to the same."""
+
+    metrics: Metrics
+    metrics_error: Metrics = {}
+    folds: list[FoldOut]
+    holdout: HoldoutOut | None = None
+    intervals: list[MeasuredInterval] | None = None
+    sets: list[MeasuredSet] = []
+
+
 class FindingOut(BaseModel):
     """One thing that the numbers show about the fit, and what to try."""
 
@@ -135,7 +146,8 @@ class CalibrationOut(_Part):
 class ReproductionOut(BaseModel):
     """A job beside the one that it trained again."""
 
-    of: str = Field(description="The other job's id.")
+    of: str = Field(description="The other job's id, here or on another installation.")
+    elsewhere: bool = Field(default=False, description="Whether another installation trained it.")
     equal: bool | None = Field(
         description="Whether every number is equal, to the last bit; null if the other job was "
         "deleted in the meantime."

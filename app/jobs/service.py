@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
@@ -151,9 +152,9 @@ def submit(resources: Resources, tenant: str, body: JobCreate, key: str | None) 
     with database.reading() as session:
         known = idempotency.recall(session, tenant, key, request)
         if known is not None:
-            return _repeated(session, tenant, known, key)
+            return repeated(session, tenant, known, key)
     found = plan(resources, tenant, body.dataset_id, body.spec())
-    return _enqueue(database, settings, tenant, body.name, found, key, request)
+    return enqueue(database, settings, tenant, body.name, found, key, request)
 
 
 def retry(resources: Resources, tenant: str, job_id: str, key: str | None) -> Submitted:
@@ -164,9 +165,9 @@ def retry(resources: Resources, tenant: str, job_id: str, key: str | None) -> Su
         request = idempotency.fingerprint("POST /v1/jobs/{job_id}/retry", old.id)
         known = idempotency.recall(session, tenant, key, request)
         if known is not None:
-            return _repeated(session, tenant, known, key)
+            return repeated(session, tenant, known, key)
     found = plan(resources, tenant, old.dataset_id, stored_spec(old))
-    return _enqueue(database, settings, tenant, old.name, found, key, request)
+    return enqueue(database, settings, tenant, old.name, found, key, request)
 
 
 def reproduce(resources: Resources, tenant: str, job_id: str, key: str | None) -> Submitted:
@@ -178,11 +179,11 @@ def reproduce(resources: Resources, tenant: str, job_id: str, key: str | None) -
         request = idempotency.fingerprint("POST /v1/jobs/{job_id}/reproduce", old.id)
         known = idempotency.recall(session, tenant, key, request)
         if known is not None:
-            return _repeated(session, tenant, known, key)
+            return repeated(session, tenant, known, key)
     if old.result is None:
         raise Conflict(f"Job {old.id} is {old.status} and has no numbers to reproduce.")
     found = plan(resources, tenant, old.dataset_id, stored_spec(old))
-    return _enqueue(database, settings, tenant, old.name, found, key, request, reproduces=old.id)
+    return enqueue(database, settings, tenant, old.name, found, key, request, reproduces=old.id)
 
 
 def cancel(session: Session, tenant: str, job_id: str, *, keep_best: bool) -> JobRow:
@@ -241,7 +242,7 @@ def stored_spec(job: Job) -> TrainingSpec:
         ) from None
 
 
-def _repeated(session: Session, tenant: str, known: str, key: str | None) -> Submitted:
+def repeated(session: Session, tenant: str, known: str, key: str | None) -> Submitted:
     """The answer to a repeated request; raises NotFound if its job has been deleted."""
     with idempotency.repeating(key):
         return Submitted(repository.get(session, tenant, known), is_next=True)
@@ -299,7 +300,7 @@ def _complete_spec(blobs: Blobs, dataset: Dataset, spec: TrainingSpec) -> Traini
         raise InvalidSpec(f"{fault.detail}.", [fault]) from None
 
 
-def _enqueue(
+def enqueue(
     database: Database,
     settings: Settings,
     tenant: str,
@@ -309,7 +310,9 @@ def _enqueue(
     request: str,
     *,
     reproduces: str | None = None,
+    reference: dict[str, Any] | None = None,
 ) -> Submitted:
+    """Queue a job of a plan; raises TooManyQueued and IdempotencyMismatch."""
     document = found.spec.model_dump(mode="json")
     with database.writing() as session:
         waiting = repository.count_queued(session, tenant)
@@ -329,6 +332,7 @@ def _enqueue(
                 spec=document,
                 target=found.spec.target,
                 reproduces=reproduces,
+                reference=reference,
             )
 
         job_id = idempotency.once(session, tenant, key, request, create)

@@ -151,6 +151,7 @@ class Job(ListedRow):
         share; null for a job
     deadline_at : when its running shards are asked for their best so far
     reproduces : the id of the job that it trains again; no foreign key, for that may be deleted
+    reference : the numbers of that job, if another installation trained it
     """
 
     __tablename__ = "jobs"
@@ -171,6 +172,7 @@ class Job(ListedRow):
     sweep: Mapped[dict[str, Any] | None]
     deadline_at: Mapped[datetime | None]
     reproduces: Mapped[str | None] = mapped_column(String(40))
+    reference: Mapped[dict[str, Any] | None]
     error: Mapped[dict[str, Any] | None]
     result: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = mapped_column(insert_default=database_now())

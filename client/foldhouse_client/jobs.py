@@ -40,6 +40,10 @@ class Jobs(Connection):
         """Submit a new job that trains the same model again; its result has `reproduction`."""
         return self._json("POST", f"/v1/jobs/{job_id}/reproduce")
 
+    def reproduce_elsewhere(self, job: Mapping[str, Any]) -> Json:
+        """The same for a job as another installation's `job` gave it; its table must be here."""
+        return self._json("POST", "/v1/reproductions", json=dict(job))
+
     def delete_job(self, job_id: str) -> None:
         """Delete a finished job with its metrics, its files and its model."""
         self._send("DELETE", f"/v1/jobs/{job_id}")

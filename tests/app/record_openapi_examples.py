@@ -72,11 +72,17 @@ def record(client: httpx.Client) -> Examples:
             client.put(url.removesuffix("/rollback"), json={"model_id": "latest"})
         for media_type in success_types(operation):
             body = example_of(operation, document)
+            if name == "POST /v1/reproductions":  # of this service's own job
+                body = client.get("/v1/jobs/latest").json()
             answer = send(client, method, url, body, media_type)
             if answer.is_success and answer.content:
                 kept = shortened(answer, media_type)
                 examples.setdefault(name, {})[media_type] = kept
-        if name in ("POST /v1/jobs", "POST /v1/jobs/{job_id}/reproduce"):
+        if name in (
+            "POST /v1/jobs",
+            "POST /v1/jobs/{job_id}/reproduce",
+            "POST /v1/reproductions",
+        ):
             wait(client, answer.json()["id"])
         if name == "POST /v1/sweeps":
             wait(client, answer.json()["id"], "sweeps")

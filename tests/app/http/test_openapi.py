@@ -14,6 +14,7 @@ from openapi_document import AMES, example_of, operations
 
 # Operations on a job or a sweep that has not ended, or on the model of one, or that train.
 OF_OTHER_STATES = {
+    "POST /v1/reproductions",  # of a job of another installation
     "GET /v1/sweeps/{sweep_id}/report",
     "POST /v1/jobs/{job_id}/cancel",
     "POST /v1/jobs/{job_id}/retry",
