@@ -170,9 +170,6 @@ class Nobody:
     def checkpoints(self) -> Iterator[bytes]:
         return iter(())
 
-    def earlier_epochs(self) -> list[FoldEpoch]:
-        return []
-
 
 def run(table: Table, spec: TrainingSpec, lanes: int) -> Seconds:
     """A job's work on so many cores."""

@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
+from pydantic import TypeAdapter, ValidationError
+
 from models.epochs import FoldEpoch
 from models.members import Member
 from models.spec import TrainingSpec
 from models.training.progress import MemberEpoch, Monitor
 
 StopReason = Literal["cancel", "release", "keep_best"]
+EPOCHS: TypeAdapter[dict[int, list[FoldEpoch]]] = TypeAdapter(dict[int, list[FoldEpoch]])
 # Seconds between reports without metrics.
 REPORT_INTERVAL = 1.0
 
@@ -44,20 +47,16 @@ class Callbacks(Protocol):
     def checkpoints(self) -> Iterator[bytes]:
         """Whole checkpoints of earlier attempts, newest first."""
 
-    def earlier_epochs(self) -> list[FoldEpoch]:
-        """Those that the checkpoint given last holds: since the one before."""
-
 
 class CallbackMonitor(Monitor):
-    """Passes the training loop's reports and questions on to the callbacks.
-
-    epochs : those that were reported, without their layers
-    """
+    """Passes the training loop's reports and questions on to the callbacks, and keeps the epochs,
+    without their layers, which are large. They travel in the checkpoints, so that the epochs of all
+    attempts are known at the end."""
 
     def __init__(self, callbacks: Callbacks, spec: TrainingSpec) -> None:
         self._callbacks = callbacks
         self._spec = spec
-        self.epochs: list[FoldEpoch] = []
+        self._epochs: dict[int, list[FoldEpoch]] = {}
         trials = spec.trials()
         # The first that trains in epochs, if any does.
         self._shown = min(
@@ -89,8 +88,18 @@ class CallbackMonitor(Monitor):
                 continue
             by_epoch.setdefault((row.member.fold, row.epoch), []).append(row)
         means = [FoldEpoch.mean(rows) for rows in by_epoch.values()]
-        self.epochs += [replace(row, layers=None) for row in means]  # which are large
+        self._keep(self._shown, means)
         self._report(means)
+
+    def epochs(self, trial: int | None = None) -> list[FoldEpoch]:
+        """Of a trial, by default of the one that is reported, each once. Those that ended after the
+        last checkpoint of their lane are trained again, to the same numbers."""
+        kept = self._epochs.get(self._shown if trial is None else trial, [])
+        return list({(row.fold, row.epoch): row for row in kept}.values())
+
+    def _keep(self, trial: int, epochs: list[FoldEpoch]) -> None:
+        kept = self._epochs.setdefault(trial, [])
+        kept += [replace(row, layers=None) for row in epochs]
 
     def _report(self, rows: list[FoldEpoch]) -> None:
         self._reported_at = time.monotonic()
@@ -124,4 +133,16 @@ class CallbackMonitor(Monitor):
         return self._callbacks.stop_requested() == "keep_best"
 
     def checkpoint(self, make: Callable[[], bytes]) -> None:
-        self._callbacks.save_checkpoint(make())
+        self._callbacks.save_checkpoint(EPOCHS.dump_json(self._epochs) + b"\n" + make())
+
+    def checkpoints(self) -> Iterator[bytes]:
+        """Those of earlier attempts, newest first. The epochs are those of the last one taken, and
+        none if none of them was."""
+        for checkpoint in self._callbacks.checkpoints():
+            epochs, _, data = checkpoint.partition(b"\n")
+            try:
+                self._epochs = EPOCHS.validate_json(epochs)
+            except ValidationError:  # an earlier version kept none
+                self._epochs, data = {}, checkpoint
+            yield data
+        self._epochs = {}

@@ -167,7 +167,7 @@ def run(context: Context, spec: TrainingSpec, earlier: EarlierModel | None = Non
             device=torch.device(context.device),
             monitor=monitor,
             cores=torch.get_num_threads(),
-            checkpoints=callbacks.checkpoints(),
+            checkpoints=monitor.checkpoints(),
             thinned=thinned,
             earlier=() if earlier is None else read_networks(earlier.weights, len(trials)),
         )
@@ -179,8 +179,7 @@ def run(context: Context, spec: TrainingSpec, earlier: EarlierModel | None = Non
     clock.lap("train")
 
     served, blended = blend(spec, trained, laid.design, laid.folds)
-    epochs = [*callbacks.earlier_epochs(), *monitor.epochs]
-    found = Trained(trained, served, blended, epochs, {})
+    found = Trained(trained, served, blended, monitor.epochs(), {})
     return finish(context, spec, laid, found, clock, (thinned, on_fewer), earlier)
 
 

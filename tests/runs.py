@@ -48,9 +48,6 @@ class FakeCallbacks:
     def checkpoints(self) -> Iterator[bytes]:
         yield from self.earlier
 
-    def earlier_epochs(self) -> list[FoldEpoch]:
-        return []
-
 
 def exported_as(monkeypatch: pytest.MonkeyPatch, before: Outcome) -> None:
     """Runs from here on write the graph of an equal run instead of their own, and check it against

@@ -15,6 +15,7 @@ from models.report.run import Run
 # Epochs of one fold in a drawing, besides the best.
 MOST_EPOCHS = 120
 MOST_COLUMNS = 15
+# From a checkpoint of an earlier version, which held no epochs of attempts before it.
 RESUMED = " The run was resumed; the job's metrics have the epochs before that."
 
 

@@ -32,8 +32,7 @@ class Names:
 
 @dataclass(frozen=True)
 class Run:
-    """A run that has a model. epochs: of this attempt, and of the checkpoint that it
-    resumed from."""
+    """A run that has a model. epochs: of all attempts."""
 
     names: Names
     spec: TrainingSpec

@@ -5,17 +5,16 @@ A trial that fails is a row that says why; the others go on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from pydantic import TypeAdapter
 
 from models.artifacts import trial_file
-from models.callbacks import CallbackMonitor, Callbacks, Progress
+from models.callbacks import CallbackMonitor, Progress
 from models.epochs import FoldEpoch
 from models.evaluation.scores import score
 from models.experiment import Clock, Context, Laid, Stopped, lay
@@ -27,8 +26,6 @@ from models.training.progress import Course, Interrupted, MemberEpoch
 from models.training.runs import train_many
 from models.trials.saved import Rows, packed
 from models.trials.timing import row_seconds
-
-EPOCHS: TypeAdapter[dict[int, list[FoldEpoch]]] = TypeAdapter(dict[int, list[FoldEpoch]])
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,7 @@ def train_batch(
         )
         prediction = found.out_of_fold.prediction.astype(np.float32)
         path = context.workdir / trial_file(trial.number)
-        path.write_bytes(packed(population, raw, prediction, monitor.by_trial.get(place, [])))
+        path.write_bytes(packed(population, raw, prediction, monitor.epochs(place)))
         files[path.name] = path
         context.stop_if_requested()
     clock.lap("evaluate")
@@ -117,14 +114,7 @@ def train_batch(
 
 
 class _TrialsMonitor(CallbackMonitor):
-    """Reports how far a batch is, and keeps the epochs of each trial, also in its checkpoints.
-
-    by_trial : epochs without their layers, by the trial's place in the batch
-    """
-
-    def __init__(self, callbacks: Callbacks, spec: TrainingSpec) -> None:
-        super().__init__(callbacks, spec)
-        self.by_trial: dict[int, list[FoldEpoch]] = {}
+    """Reports how far a batch is, and keeps the epochs of each trial, by its place in the batch."""
 
     def epoch_ended(self, metrics: list[MemberEpoch], active: Sequence[Member]) -> None:
         self._folds_active = len({member.fold for member in active})
@@ -132,18 +122,7 @@ class _TrialsMonitor(CallbackMonitor):
         for row in metrics:
             together.setdefault((row.member.trial, row.fold, row.epoch), []).append(row)
         for (trial, _, _), members in together.items():
-            mean = replace(FoldEpoch.mean(members), layers=None)
-            self.by_trial.setdefault(trial, []).append(mean)
-
-    def checkpoint(self, make: Callable[[], bytes]) -> None:
-        self._callbacks.save_checkpoint(EPOCHS.dump_json(self.by_trial) + b"\n" + make())
-
-    def checkpoints(self) -> Iterator[bytes]:
-        """Those of earlier attempts; the last one that was taken has the epochs so far."""
-        for checkpoint in self._callbacks.checkpoints():
-            epochs, _, data = checkpoint.partition(b"\n")
-            self.by_trial = EPOCHS.validate_json(epochs)
-            yield data
+            self._keep(trial, [FoldEpoch.mean(members)])
 
 
 def _failure(courses: Sequence[Course]) -> dict[str, Any]:

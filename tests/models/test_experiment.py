@@ -27,6 +27,7 @@ from models.experiment import (
 )
 from models.networks.population import Network, Noise
 from models.objectives.regression.metrics import fold_metrics, regression_metrics
+from models.report.report import write_report
 from models.serving.manifest import Manifest
 from models.serving.predictor import Predictor
 from models.spec import Loss
@@ -229,6 +230,31 @@ def test_a_released_run_is_finished_by_the_next_attempt(
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     for name in ("metrics", "folds", "holdout"):
         assert resumed.result[name] == outcome.result[name]
+
+
+def test_a_run_interrupted_twice_draws_all_epochs(
+    case: Case, outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[bytes] = []
+    for place in range(2):
+        stopped = FakeCallbacks("release", after=4, earlier=saved)
+        with pytest.raises(Stopped):
+            start(case, tmp_path / f"stopped {place}", stopped)
+        assert stopped.rows
+        saved = stopped.saved[::-1]
+    exported_as(monkeypatch, outcome)
+    monkeypatch.setattr("models.experiment.write_report", write_report)
+    last = FakeCallbacks(earlier=saved)
+    resumed = start(case, tmp_path / "resumed", last)
+    assert {row.epoch for row in last.rows}.isdisjoint({1, 2})
+    charts = json.loads(resumed.artifacts["charts.json"].read_text())
+    [table] = (chart["table"] for chart in charts if chart["name"] == "learning_curves")
+    fold, epoch = (table["columns"].index(name) for name in ("fold", "epoch"))
+    assert sorted((row[fold], row[epoch]) for row in table["rows"]) == [
+        (f"fold {own['fold']}", each)
+        for own in resumed.result["folds"]
+        for each in range(1, own["epochs"] + 1)
+    ]
 
 
 def test_a_cancelled_run_stops(case: Case, tmp_path: Path) -> None:

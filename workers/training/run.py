@@ -71,7 +71,6 @@ class SupervisedRun(Callbacks):
         self._checkpoints = checkpoints
         self._progress: dict[str, Any] = {}
         self._epochs: list[FoldEpoch] = []
-        self._earlier: list[FoldEpoch] = []
         self._stop: StopReason | None = None
 
     def obey(self, orders: BinaryIO) -> None:
@@ -103,12 +102,9 @@ class SupervisedRun(Callbacks):
     def checkpoints(self) -> Iterator[bytes]:
         for checkpoint in self._checkpoints.newest_first():
             epochs, _, data = checkpoint.partition(b"\n")
-            known = self._earlier = EPOCHS.validate_json(epochs)
+            known = EPOCHS.validate_json(epochs)
             self.send(Progressed(progress=self._progress, epochs=known))
             yield data
-
-    def earlier_epochs(self) -> list[FoldEpoch]:
-        return self._earlier
 
 
 def train(order: Order, supervised: SupervisedRun, blobs: Blobs) -> LastReport:
