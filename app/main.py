@@ -19,6 +19,7 @@ from app.datasets.upload import remove_abandoned, uploads_root
 from app.errors import Forbidden, ProblemDocument
 from app.http import swagger
 from app.http.bodies import InFlight
+from app.http.compressed import COMPRESSION
 from app.http.connections import END_STREAMS
 from app.http.deps import identify
 from app.http.guard import Guard
@@ -50,10 +51,11 @@ from app.settings import Settings
 from app.storage.blobs import Blobs
 from app.storage.database import Database
 from app.sweeps import endpoints as sweeps
+from app.sweeps import reports as sweep_reports
 from app.sweeps.importances import Importances
 from app.web import ROUTERS as PAGES
 from app.web.assets import Assets
-from app.web.rendering import ASSETS_PATH, COMPRESSION, problem_page
+from app.web.rendering import ASSETS_PATH, problem_page
 from app.webhooks import endpoints as webhooks
 from app.webhooks.schemas import WebhookMessage
 from models.machine import usable_cores, usable_memory
@@ -126,6 +128,7 @@ def create_app(settings: Settings) -> FastAPI:
         reports,
         notebooks,
         sweeps,
+        sweep_reports,
         datasets,
         registry,
         monitoring,

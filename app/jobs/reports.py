@@ -10,17 +10,26 @@ from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
 from app.errors import DamagedFile, NotFound, Unavailable
+from app.http.compressed import CompressedRoute
 from app.http.deps import PrincipalDep, ResourcesDep
 from app.http.media import JSON
 from app.http.openapi import REF, problems
 from app.http.parameters import StrictRoute
+from app.http.unchanged import NOT_MODIFIED, IfNoneMatchHeader, etag, is_unchanged, not_modified
 from app.jobs import downloads, repository
 from app.jobs.endpoints import COMMON, JobId
 from app.resources import Resources
 from app.storage.tables import Job, Model
 from models import artifacts
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictRoute, responses=COMMON)
+
+class ReportRoute(CompressedRoute, StrictRoute):
+    pass
+
+
+router = APIRouter(
+    prefix="/v1/jobs", tags=["jobs"], route_class=ReportRoute, responses=COMMON | NOT_MODIFIED
+)
 
 # The page has a style sheet and drawings of its own, and nothing else.
 POLICY = (
@@ -58,13 +67,18 @@ class ChartsOut(BaseModel):
     response_class=HTMLResponse,
     responses=problems(NotFound, Unavailable, DamagedFile),
 )
-def show_report(resources: ResourcesDep, principal: PrincipalDep, job_id: JobId) -> Response:
+def show_report(
+    resources: ResourcesDep,
+    principal: PrincipalDep,
+    job_id: JobId,
+    if_none_match: IfNoneMatchHeader = None,
+) -> Response:
     """One HTML page, whole in itself: how good the model is, where it errs, what it uses, and what
     to try next. It has no scripts, opens without a network and prints."""
     with resources.database.reading() as session:
         job, _ = repository.get(session, principal.tenant, job_id)
         model = reported(session, job)
-    return report_of(resources, model)
+    return report_of(resources, model, if_none_match)
 
 
 @router.get(
@@ -76,14 +90,22 @@ def show_report(resources: ResourcesDep, principal: PrincipalDep, job_id: JobId)
         **problems(NotFound, Unavailable, DamagedFile),
     },
 )
-def list_charts(resources: ResourcesDep, principal: PrincipalDep, job_id: JobId) -> Response:
+def list_charts(
+    resources: ResourcesDep,
+    principal: PrincipalDep,
+    job_id: JobId,
+    if_none_match: IfNoneMatchHeader = None,
+) -> Response:
     """Each as a Vega-Lite document, in words, and as a table of the same numbers. Colours are CSS
     variables, such as `var(--accent)`."""
     with resources.database.reading() as session:
         job, _ = repository.get(session, principal.tenant, job_id)
         model = reported(session, job)
-    charts = _read(resources, model, artifacts.CHARTS)
-    headers = _tag(model, artifacts.CHARTS)
+    sha256 = model.artifacts[artifacts.CHARTS]
+    if is_unchanged(sha256, if_none_match):
+        return not_modified(sha256)
+    charts = resources.blobs.read_artifact(model.folder, artifacts.CHARTS, sha256)
+    headers = {"ETag": etag(sha256)}
     return Response(b'{"data":' + charts + b"}", media_type=JSON, headers=headers)
 
 
@@ -98,19 +120,15 @@ def reported(session: Session, job: Job) -> Model:
     return model
 
 
-def report_of(resources: Resources, model: Model) -> Response:
+def report_of(resources: Resources, model: Model, if_none_match: str | None) -> Response:
     """Raises ArtifactCorrupt."""
-    page = _read(resources, model, artifacts.REPORT)
+    sha256 = model.artifacts[artifacts.REPORT]
+    if is_unchanged(sha256, if_none_match):
+        return not_modified(sha256)
+    page = resources.blobs.read_artifact(model.folder, artifacts.REPORT, sha256)
     headers = {
         "Content-Disposition": f'inline; filename="{model.job_id}.html"',
         "Content-Security-Policy": POLICY,
+        "ETag": etag(sha256),
     }
-    return HTMLResponse(page, headers=headers | _tag(model, artifacts.REPORT))
-
-
-def _read(resources: Resources, model: Model, name: str) -> bytes:
-    return resources.blobs.read_artifact(model.folder, name, model.artifacts[name])
-
-
-def _tag(model: Model, name: str) -> dict[str, str]:
-    return {"ETag": f'"{model.artifacts[name]}"'}
+    return HTMLResponse(page, headers=headers)

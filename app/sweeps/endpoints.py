@@ -8,9 +8,9 @@ from typing import Annotated
 
 from anyio import to_thread
 from fastapi import APIRouter, BackgroundTasks, Header, Path, Query, Response
-from fastapi.responses import HTMLResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 
-from app.errors import Busy, Conflict, DamagedFile, NotFound, Unavailable
+from app.errors import Busy, Conflict, NotFound
 from app.http.bodies import DocumentRoute
 from app.http.csv_text import Cell
 from app.http.deps import Principal, PrincipalDep, ResourcesDep
@@ -19,7 +19,6 @@ from app.http.openapi import problems
 from app.http.paging import Page, PageQueryDep
 from app.http.parameters import Accept, AsDigits, IdempotencyKeyHeader, StrictRoute, name_path
 from app.http.tabular import table_content, table_response
-from app.jobs import reports
 from app.jobs import service as jobs
 from app.jobs.endpoints import (
     COMMON,
@@ -177,22 +176,6 @@ def follow_sweep(
     with resources.database.reading() as session:
         job, _ = repository.get(session, principal.tenant, sweep_id)
     return follow(resources, job.id, sweep_id, after, last_event_id)
-
-
-@router.get(
-    "/{sweep_id}/report",
-    summary="Show the report of a sweep's model",
-    response_class=HTMLResponse,
-    responses=problems(NotFound, Unavailable, DamagedFile),
-)
-def show_sweep_report(
-    resources: ResourcesDep, principal: PrincipalDep, sweep_id: SweepId
-) -> Response:
-    """As of a job: one HTML page, whole in itself, of the best trial or the blend."""
-    with resources.database.reading() as session:
-        job, _ = repository.get(session, principal.tenant, sweep_id)
-        model = reports.reported(session, job)
-    return reports.report_of(resources, model)
 
 
 @router.post(
