@@ -174,12 +174,17 @@ function merged(one, other) {
   return found;
 }
 
+// Of a list, as in a CSV: what has a comma stands in double quotes.
+const PART = /\s*"(?:[^"]|"")*"\s*(?=,|$)|[^,]+/g;
+const unquoted = (part) => part.trim().replace(/^"(.*)"$/s, (_, inner) => inner.replaceAll('""', '"'));
+const quoted = (part) => (/[",]/.test(part) ? `"${part.replaceAll('"', '""')}"` : String(part));
+
 /** What an input says; undefined if it says nothing. What is no number is sent as it is, and refused. */
 function readInput({ value, dataset: { kind } }) {
   const text = value.trim();
   if (text === "") return undefined;
   if (kind === "json") return JSON.parse(text);
-  const parts = () => text.split(",").map((each) => each.trim()).filter(Boolean);
+  const parts = () => (text.match(PART) ?? []).map(unquoted).filter(Boolean);
   if (kind === "list") return parts();
   if (kind === "numbers") return parts().map(number);
   return kind === "number" || kind === "integer" ? number(text) : text;
@@ -189,7 +194,7 @@ const number = (text) => (text !== "" && Number.isFinite(Number(text)) ? Number(
 
 function written(value, { dataset: { kind }, options }) {
   if (value === undefined || (value === null && kind !== "json")) return "";
-  if (kind !== "json") return Array.isArray(value) ? value.join(", ") : String(value);
+  if (kind !== "json") return Array.isArray(value) ? value.map(quoted).join(", ") : String(value);
   const text = JSON.stringify(value);
   const same = [...(options ?? [])].find((each) => each.value && JSON.stringify(JSON.parse(each.value)) === text);
   return same?.value ?? "";

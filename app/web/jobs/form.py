@@ -65,7 +65,7 @@ GROUPS: Mapping[str, Mapping[str, str]] = {
         "learning_curve": "Would more rows help?",
     },
     "Columns": {
-        "features.exclude": "Leave out, comma-separated",
+        "features.exclude": 'Leave out, comma-separated; "quoted" with a comma',
         "preprocessing.numeric_missing": "Missing numbers become",
         "preprocessing.numeric_scaling": "Numbers are scaled",
         "preprocessing.target_transform": "Target learnt as",

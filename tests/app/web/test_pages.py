@@ -11,7 +11,16 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from house_api import houses_csv, resources_of, submit, train, upload
+from house_api import (
+    houses_csv,
+    register,
+    resources_of,
+    result,
+    submit,
+    train,
+    upload,
+    write_artifacts,
+)
 
 from app.storage.tables import Worker
 from app.web.jobs import form
@@ -149,6 +158,14 @@ def test_fields_of_the_form_are_fields_of_a_spec() -> None:
     assert fields["architecture.hidden_sizes"].kind == "numbers"
     assert "mlp" in form.architectures()
     assert TrainingSpec.model_fields.keys() >= {path.split(".")[0] for path in fields}
+
+
+def test_a_model_without_metrics_is_listed(client: TestClient, tmp_path: Path) -> None:
+    upload(client)
+    job = submit(client)
+    reported = result() | {"metrics": {}}
+    model = register(resources_of(client), job["id"], write_artifacts(tmp_path), reported)
+    assert model in get(client, "/models").text
 
 
 @pytest.mark.parametrize("path", ["/jobs", "/datasets", "/models"])
