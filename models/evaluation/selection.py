@@ -35,18 +35,19 @@ Counts = NDArray[np.uint8]
 class Trials:
     """Out-of-fold predictions of T trials for n rows.
 
-    predictions : (T, n) numbers or (T, n, C) probabilities, NaN where no fold scored the row
+    predictions : of each (n,) numbers or (n, C) probabilities, NaN where no fold scored the row;
+        one is read at a time
     actual : (n,), a class is its index
     units : (n,) what errs independently (`models.objectives.metrics.units`)
-    predicted : (T, n) indices of the predicted classes; None: the most probable ones
+    predicted : of each (n,) indices of the predicted classes; None: the most probable ones
     positive : the index of that class
     """
 
     objective: Objective
-    predictions: NDArray[np.float32] | Vector
+    predictions: Sequence[NDArray[np.floating]] | NDArray[np.floating]
     actual: Vector
     units: Units
-    predicted: Codes | None = None
+    predicted: Sequence[Codes] | Codes | None = None
     positive: int | None = None
 
     def __len__(self) -> int:
@@ -75,9 +76,9 @@ class Trials:
 
     @cached_property
     def _scored(self) -> NDArray[np.bool_]:
-        axes = tuple(range(2, self.predictions.ndim))
-        scored: NDArray[np.bool_] = np.all(np.isfinite(self.predictions), axis=axes)
-        return scored
+        return np.stack(
+            [np.isfinite(own).reshape(len(own), -1).all(axis=1) for own in self.predictions]
+        )
 
     @cached_property
     def _rows(self) -> Codes:

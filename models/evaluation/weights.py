@@ -14,7 +14,6 @@ equal weights.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import numpy as np
 import torch
@@ -49,60 +48,77 @@ def member_weights(
     targets : of each fold (n,), as the loss takes them
     """
     count = outputs[0].shape[1]
-    return _fold_weights(
-        outputs, targets, partial(least_loss, loss=loss), np.full(count, 1 / count), in_time
-    )
+
+    def learn(used: Sequence[int], actual: Tensor) -> Vector:
+        return least_loss(torch.cat([outputs[fold] for fold in used]), actual, loss)
+
+    return _fold_weights(targets, learn, np.full(count, 1 / count), in_time)
 
 
 def trial_weights(
-    outputs: Sequence[Tensor], targets: Sequence[Tensor], loss: RowLoss, *, in_time: bool
+    outputs: Callable[[int, int], Tensor],
+    count: int,
+    targets: Sequence[Tensor],
+    loss: RowLoss,
+    *,
+    in_time: bool,
 ) -> Vector:
-    """(F, T) weights of the T trials of a sweep, as `member_weights`. At most `MOST_TRIALS` of them
-    are above 0 in a fold, and their sum is 1."""
-    count = outputs[0].shape[1]
+    """(F, T) weights of the T trials of a sweep in each of F folds. At most `MOST_TRIALS` of them
+    are above 0 in a fold, and their sum is 1.
+
+    Parameters
+    ----------
+    outputs : from a fold and a trial to (n, O), raw, for the rows that the fold scores. Those of
+        one trial are held at a time.
+    count : of the trials
+    targets : of each fold (n,), as the loss takes them
+    """
     first = np.arange(count) < MOST_TRIALS
-    return _fold_weights(outputs, targets, partial(greedy, loss=loss), first / first.sum(), in_time)
+
+    def learn(used: Sequence[int], actual: Tensor) -> Vector:
+        def of_trial(trial: int) -> Tensor:
+            return torch.cat([outputs(fold, trial) for fold in used])
+
+        return greedy(of_trial, count, actual, loss)
+
+    return _fold_weights(targets, learn, first / first.sum(), in_time)
 
 
 def _fold_weights(
-    outputs: Sequence[Tensor],
     targets: Sequence[Tensor],
-    learn: Callable[[Tensor, Tensor], Vector],
+    learn: Callable[[Sequence[int], Tensor], Vector],
     unlearnt: Vector,
     in_time: bool,
 ) -> Vector:
     """Each fold's from the rows of the others, in time of earlier ones; `unlearnt` ones if those
-    are few."""
+    are few. `learn`: from folds and their targets."""
     found = []
-    for fold in range(len(outputs)):
-        others = range(fold) if in_time else range(len(outputs))
+    for fold in range(len(targets)):
+        others = range(fold) if in_time else range(len(targets))
         used = [other for other in others if other != fold]
-        if sum(len(outputs[other]) for other in used) < FEWEST_ROWS:
+        if sum(len(targets[other]) for other in used) < FEWEST_ROWS:
             found.append(unlearnt)
-            continue
-        found.append(
-            learn(
-                torch.cat([outputs[other] for other in used]),
-                torch.cat([targets[other] for other in used]),
-            )
-        )
+        else:
+            found.append(learn(used, torch.cat([targets[other] for other in used])))
     return np.stack(found)
 
 
-def greedy(outputs: Tensor, targets: Tensor, loss: RowLoss) -> Vector:
+def greedy(outputs: Callable[[int], Tensor], count: int, targets: Tensor, loss: RowLoss) -> Vector:
     """(T,) weights of a mean to which `MOST_TRIALS` times that trial is added with which the mean
-    of outputs (n, T, O) has the least loss against targets (n,); of the means on the way, that of
-    the least loss. All are 0 if no trial has a finite loss."""
-    count = outputs.shape[1]
-    times, added = np.zeros(count), torch.zeros_like(outputs[:, 0])
+    of outputs has the least loss against targets (n,); of the means on the way, that of the least
+    loss. All are 0 if no trial has a finite loss.
+
+    outputs : from a trial, of `count`, to (n, O)
+    """
+    times, added = np.zeros(count), torch.zeros_like(outputs(0))
     best, least = times, np.inf
     for step in range(1, MOST_TRIALS + 1):
-        means = ((added + outputs[:, trial]) / step for trial in range(count))
+        means = ((added + outputs(trial)) / step for trial in range(count))
         losses = np.array([loss.rows(mean, targets).mean().item() for mean in means])
         losses[~np.isfinite(losses)] = np.inf  # of a trial that diverged
         trial = int(losses.argmin())
         times[trial] += 1
-        added = added + outputs[:, trial]
+        added = added + outputs(trial)
         if losses[trial] < least:
             best, least = times / step, losses[trial]
     return best

@@ -178,6 +178,16 @@ class Learning(ABC):
         """Let the folds' targets, one for each member, learn from each fold's truths (n,) and raw
         out-of-fold outputs (m, n, outputs) of its members."""
 
+    def decided(
+        self,
+        target: Target,  # noqa: ARG002
+        predictions: Vector,  # noqa: ARG002
+        fold: Codes,  # noqa: ARG002
+    ) -> Codes | None:
+        """(n,) indices of the classes that predictions (n, …) decide for, each as its own fold
+        does; None if a number is predicted. `fold` (n,): its place among the served ones."""
+        return None
+
     @abstractmethod
     def assess(self, scored: Scored) -> Assessment: ...
 

@@ -27,5 +27,11 @@ def pack(tensors: dict[str, Tensor], state: dict[str, Any]) -> bytes:
 def unpack(data: bytes) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """The inverse of `pack`; None for a checkpoint of another format."""
     tensors = safetensors.torch.load(data)
-    state = json.loads(tensors.pop("state").numpy().tobytes())
-    return (tensors, state) if state["format"] == FORMAT else None
+    state = unpack_state(tensors)
+    return None if state is None else (tensors, state)
+
+
+def unpack_state(tensors: dict[str, Tensor]) -> dict[str, Any] | None:
+    """Take the JSON object out of what a file of `pack` has; None if that is of another format."""
+    state: dict[str, Any] = json.loads(tensors.pop("state").numpy().tobytes())
+    return state if state["format"] == FORMAT else None

@@ -12,19 +12,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from models.artifacts import trial_file
 from models.callbacks import CallbackMonitor, Progress
 from models.epochs import FoldEpoch
-from models.evaluation.scores import score
+from models.evaluation.scores import OutOfFold, score
 from models.experiment import Clock, Context, Laid, Stopped, lay
 from models.export.served import ServedModel, outputs_of_parts
 from models.members import Member
+from models.objectives.trained import learning_of
 from models.spec import TrainingSpec
 from models.spec.sweep import Halving
 from models.training.progress import Course, Interrupted, MemberEpoch
 from models.training.runs import train_many
-from models.trials.saved import Rows, packed
+from models.trials.saved import OutOfFoldRows, packed
 from models.trials.timing import row_seconds
 
 
@@ -90,7 +92,7 @@ def train_batch(
             rows.append({"number": trial.number, **_failure(missing)})
             continue
         served = ServedModel.of(population, latest_alone=family.folds.type == "time")
-        raw = _out_of_fold(served, laid)
+        raw = _raw(served, laid)
         found = score(served, trial.spec, laid.design, laid.folds, [population])
         rows.append(
             {
@@ -104,9 +106,9 @@ def train_batch(
                 "row_seconds": row_seconds(served, laid.design),
             }
         )
-        prediction = found.out_of_fold.prediction.astype(np.float32)
+        kept = _kept(raw, found.out_of_fold, served, trial.spec)
         path = context.workdir / trial_file(trial.number)
-        path.write_bytes(packed(population, raw, prediction, monitor.epochs(place)))
+        path.write_bytes(packed(population, kept, monitor.epochs(place)))
         files[path.name] = path
         context.stop_if_requested()
     clock.lap("evaluate")
@@ -134,8 +136,8 @@ def _failure(courses: Sequence[Course]) -> dict[str, Any]:
     return {"state": "cancelled", "error": "it was stopped before all folds had trained"}
 
 
-def _out_of_fold(served: ServedModel, laid: Laid) -> Rows:
-    """(n, outputs) of the design's rows, raw: each by the mean of its own fold's networks."""
+def _raw(served: ServedModel, laid: Laid) -> NDArray[np.float32]:
+    """(n, outputs) of the design's rows: each by the mean of its own fold's networks."""
     design = laid.design
     raw = np.empty(0)
     for place, number in enumerate(served.folds):
@@ -146,3 +148,13 @@ def _out_of_fold(served: ServedModel, laid: Laid) -> Rows:
             raw = np.full((len(design), found.shape[1]), np.nan)
         raw[rows] = found
     return raw.astype(np.float32)
+
+
+def _kept(
+    raw: NDArray[np.float32], found: OutOfFold, served: ServedModel, spec: TrainingSpec
+) -> OutOfFoldRows:
+    prediction: NDArray[np.floating] = found.prediction
+    if prediction.ndim > 1:  # probabilities of classes
+        prediction = prediction.astype(np.float32)
+    predicted = learning_of(spec).decided(served.target, found.prediction, found.fold)
+    return OutOfFoldRows(raw, prediction, predicted)

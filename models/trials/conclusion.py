@@ -19,7 +19,17 @@ from models.callbacks import Progress
 from models.evaluation.blend import blend
 from models.evaluation.selection import Trials, expected_error, simpler
 from models.evaluation.weights import trial_weights
-from models.experiment import Clock, Context, Laid, Outcome, Trained, finish, lay, reviewed
+from models.experiment import (
+    Clock,
+    Context,
+    Laid,
+    Outcome,
+    Trained,
+    TrainingFailed,
+    finish,
+    lay,
+    reviewed,
+)
 from models.networks.population import take
 from models.objectives import objective_of
 from models.objectives.learning import Target
@@ -57,7 +67,10 @@ def conclude(
     laid = lay(context, family)
     clock.lap("prepare")
     assert sweep.metric is not None
-    saved = [Saved.read(candidate.path) for candidate in candidates]
+    try:
+        saved = [Saved.read(candidate.path) for candidate in candidates]
+    except ValueError as error:
+        raise TrainingFailed(str(error)) from error
     learning = learning_of(family)
     known = [laid.design.target[fold.known] for fold in laid.folds]
     target = learning.target(known, laid.design.levels, family)
@@ -110,28 +123,32 @@ def _named(expected: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def _trials(family: TrainingSpec, laid: Laid, target: Target, saved: Sequence[Saved]) -> Trials:
     design = laid.design
-    column = design.fold_column
+    decided = [own.rows.predicted for own in saved if own.rows.predicted is not None]
     return Trials(
         objective_of(family),
-        np.stack([own.prediction for own in saved]),
+        [own.rows.prediction for own in saved],
         design.target,
-        units(family, column, len(design)),
+        units(family, design.fold_column, len(design)),
+        predicted=decided or None,
         positive=target.positive,
     )
 
 
 def _weights(family: TrainingSpec, laid: Laid, target: Target, saved: Sequence[Saved]) -> Vector:
     """(F, T) of each fold's blend; most are 0."""
-    design = laid.design
-    outputs, standard = [], []
-    for number, fold in enumerate(laid.folds):
-        raw = np.stack([own.raw[fold.validation] for own in saved], axis=1)
-        outputs.append(torch.from_numpy(raw).double())
-        own_target = take(target, torch.tensor([number]))
-        actual = torch.from_numpy(design.target[fold.validation])[None]
-        standard.append(own_target.standardize(actual)[0])
+    actual = [torch.from_numpy(laid.design.target[fold.validation])[None] for fold in laid.folds]
+    standard = [
+        take(target, torch.tensor([number])).standardize(own)[0]
+        for number, own in enumerate(actual)
+    ]
+
+    def outputs(fold: int, trial: int) -> torch.Tensor:
+        raw = saved[trial].rows.raw[laid.folds[fold].validation]
+        return torch.from_numpy(raw).double()
+
     loss = learning_of(family).watched_loss(family)
-    return trial_weights(outputs, standard, loss, in_time=family.folds.type == "time")
+    in_time = family.folds.type == "time"
+    return trial_weights(outputs, len(saved), standard, loss, in_time=in_time)
 
 
 def _blended(family: TrainingSpec, specs: Sequence[TrainingSpec]) -> TrainingSpec:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
+from safetensors import safe_open
 from torch import Tensor
 
 from models.data.design import Design
@@ -18,49 +19,67 @@ from models.epochs import FoldEpoch
 from models.members import members_of
 from models.networks import build_network
 from models.networks.extras import Extras
+from models.objectives.base import Codes
 from models.spec import TrainingSpec
-from models.training.checkpoint import pack, unpack
+from models.training.checkpoint import pack, unpack_state
 from models.training.engine import TrainedPopulation
 from models.training.inputs import Inputs
 from models.training.progress import Course
 
 EPOCHS: TypeAdapter[list[FoldEpoch]] = TypeAdapter(list[FoldEpoch])
 
-Rows = NDArray[np.float32]
+WEIGHTS = "best/"  # before their names
+
+
+@dataclass(frozen=True)
+class OutOfFoldRows:
+    """What a trial predicts of the design's rows, NaN where no fold scored the row.
+
+    raw : (n, outputs) float32, before the target's transform is undone
+    prediction : (n, …) on the target's own scale; float64 if it is a number, which may be large
+        and vary little
+    predicted : (n,) indices of the predicted classes; None if a number is predicted
+    """
+
+    raw: NDArray[np.float32]
+    prediction: NDArray[np.floating]
+    predicted: Codes | None
 
 
 @dataclass(frozen=True)
 class Saved:
-    """What a trial left.
+    """What a trial left. Its arrays are parts of the file, which the system reads when they are
+    used: those of a thousand trials need not fit in memory.
 
-    raw : (n, outputs) of the design's rows before the target's transform is undone, NaN where no
-        fold scored the row
-    prediction : (n, …) the same on the target's own scale
     epochs : those that a report draws
     """
 
     weights: dict[str, Tensor]
     courses: list[Course]
-    raw: Rows
-    prediction: Rows
+    rows: OutOfFoldRows
     epochs: list[FoldEpoch]
 
     @classmethod
     def read(cls, path: Path) -> Saved:
         """Raises ValueError for a file of another version."""
-        unpacked = unpack(path.read_bytes())
-        if unpacked is None:
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        state = unpack_state(tensors)
+        if state is None:
             raise ValueError("the trials were trained by another version: run the sweep again")
-        tensors, state = unpacked
+        predicted = tensors.get("predicted")
         return cls(
             {
-                name.removeprefix("best/"): value
+                name.removeprefix(WEIGHTS): value
                 for name, value in tensors.items()
-                if name.startswith("best/")
+                if name.startswith(WEIGHTS)
             },
             [Course.from_dict(course) for course in state["courses"]],
-            tensors["raw"].numpy(),
-            tensors["prediction"].numpy(),
+            OutOfFoldRows(
+                tensors["raw"].numpy(),
+                tensors["prediction"].numpy(),
+                None if predicted is None else predicted.numpy(),
+            ),
             EPOCHS.validate_python(state["epochs"]),
         )
 
@@ -86,13 +105,14 @@ class Saved:
 
 
 def packed(
-    population: TrainedPopulation, raw: Rows, prediction: Rows, epochs: Sequence[FoldEpoch]
+    population: TrainedPopulation, rows: OutOfFoldRows, epochs: Sequence[FoldEpoch]
 ) -> bytes:
     """The bytes of the file, see `Saved`."""
     weights = population.network.state_dict()
+    arrays = {name: own for name, own in vars(rows).items() if own is not None}
     return pack(
-        {f"best/{name}": value for name, value in weights.items()}
-        | {"raw": torch.from_numpy(raw), "prediction": torch.from_numpy(prediction)},
+        {f"{WEIGHTS}{name}": value for name, value in weights.items()}
+        | {name: torch.from_numpy(own) for name, own in arrays.items()},
         {
             "courses": [asdict(course) for course in population.courses],
             "epochs": EPOCHS.dump_python(list(epochs), mode="json"),

@@ -135,13 +135,18 @@ class ClassificationLearning(Learning):
         target.threshold = by_member(chosen, target, len(found))
         target.served_threshold = best(found)
 
+    def decided(self, target: Target, predictions: Vector, fold: Codes) -> Codes:
+        assert isinstance(target, ClassTarget)
+        members = len(target.prior) // (int(fold.max()) + 1)
+        thresholds = target.threshold[::members, 0].numpy()[fold]
+        return sets.decided(predictions, target.positive, thresholds)
+
     def assess(self, scored: Scored) -> Assessment:
         target, outputs, levels = scored.target, scored.outputs, scored.levels
         assert isinstance(target, ClassTarget)
         actual = scored.actual.astype(np.int64)
         members = len(target.prior) // (int(scored.fold.max()) + 1)
-        thresholds = target.threshold[::members, 0].numpy()[scored.fold]
-        predicted = sets.decided(outputs.values, target.positive, thresholds)
+        predicted = self.decided(target, outputs.values, scored.fold)
         judged = Judged(actual, outputs.values, predicted, target.positive)
         shares = sets.chance(outputs.numbers, outputs.codes)
         scores = sets.scores(outputs.values, shares)

@@ -12,6 +12,7 @@ from torch import Tensor
 from models.evaluation.weights import (
     FEWEST_ROWS,
     MOST_TRIALS,
+    Vector,
     greedy,
     member_weights,
     trial_weights,
@@ -55,12 +56,21 @@ def error(folds: Folds, weights: np.ndarray, loss: RowLoss) -> float:
     return torch.cat(rows).mean().item()
 
 
+def weights_of(
+    outputs: list[Tensor], targets: list[Tensor], loss: RowLoss, *, in_time: bool = False
+) -> Vector:
+    count = outputs[0].shape[1]
+    return trial_weights(
+        lambda fold, trial: outputs[fold][:, trial], count, targets, loss, in_time=in_time
+    )
+
+
 CASES = [(numbers, SquaredError()), (classes, CrossEntropy())]
 
 
 @pytest.mark.parametrize(("drawn", "loss"), CASES)
 def test_weights_are_of_a_mean_of_few_trials(drawn: Callable[..., Folds], loss: RowLoss) -> None:
-    weights = trial_weights(*drawn(40), loss, in_time=False)
+    weights = weights_of(*drawn(40), loss)
     assert weights.shape == (FOLDS, 40)
     np.testing.assert_allclose(weights.sum(1), 1)
     assert (weights >= 0).all()
@@ -76,11 +86,11 @@ def test_a_folds_own_rows_never_move_its_weights(
 ) -> None:
     """Neither which trials have weight nor how much; in time no later rows do either."""
     outputs, targets = drawn()
-    before = trial_weights(outputs, targets, loss, in_time=in_time)
+    before = weights_of(outputs, targets, loss, in_time=in_time)
     rng = np.random.default_rng(1)
     changed = [*targets]
     changed[fold] = targets[fold][torch.from_numpy(rng.permutation(len(targets[fold])))]
-    after = trial_weights(outputs, changed, loss, in_time=in_time)
+    after = weights_of(outputs, changed, loss, in_time=in_time)
     for place in range(FOLDS):
         taught = place > fold if in_time else place != fold
         assert np.array_equal(before[place], after[place]) or taught
@@ -91,7 +101,7 @@ def test_a_folds_own_rows_never_move_its_weights(
 
 def test_a_mean_is_better_than_its_best_trial_which_has_weight() -> None:
     outputs, targets = (torch.cat(parts) for parts in numbers(6))
-    found = greedy(outputs, targets, SquaredError())
+    found = greedy(lambda trial: outputs[:, trial], 6, targets, SquaredError())
     errors = (outputs[..., 0] - targets[:, None]).square().mean(0).numpy()
     blended = (outputs[..., 0] @ torch.from_numpy(found) - targets).square().mean().item()
     assert blended < 0.9 * errors.min()
@@ -102,15 +112,15 @@ def test_one_trial_that_is_best_alone_has_all_the_weight() -> None:
     outputs, targets = numbers(5)
     for fold in range(FOLDS):
         outputs[fold][:, 3, 0] = targets[fold]
-    weights = trial_weights(outputs, targets, SquaredError(), in_time=False)
+    weights = weights_of(outputs, targets, SquaredError())
     np.testing.assert_array_equal(weights, np.tile(np.eye(5)[3], (FOLDS, 1)))
 
 
 def test_copies_of_trials_change_nothing() -> None:
     outputs, targets = numbers(6)
     twice = [torch.cat([own, own], dim=1) for own in outputs]
-    alone = trial_weights(outputs, targets, SquaredError(), in_time=False)
-    doubled = trial_weights(twice, targets, SquaredError(), in_time=False)
+    alone = weights_of(outputs, targets, SquaredError())
+    doubled = weights_of(twice, targets, SquaredError())
     np.testing.assert_allclose(doubled[:, :6] + doubled[:, 6:], alone)
 
 
@@ -118,7 +128,7 @@ def test_a_trial_that_diverged_has_no_weight() -> None:
     outputs, targets = numbers(6)
     outputs[1][:, 0] = torch.inf
     outputs[2][5, 2] = torch.nan
-    weights = trial_weights(outputs, targets, SquaredError(), in_time=False)
+    weights = weights_of(outputs, targets, SquaredError())
     assert weights[[0, 2, 3], 0].max() == 0
     assert weights[[0, 1, 3], 2].max() == 0
     np.testing.assert_allclose(weights.sum(1), 1)
@@ -127,12 +137,10 @@ def test_a_trial_that_diverged_has_no_weight() -> None:
 def test_few_rows_choose_no_trials() -> None:
     rows = FEWEST_ROWS // 4
     outputs, targets = numbers(30, rows)
-    weights = trial_weights(outputs, targets, SquaredError(), in_time=False)
+    weights = weights_of(outputs, targets, SquaredError())
     first = np.where(np.arange(30) < MOST_TRIALS, 1 / MOST_TRIALS, 0)
     np.testing.assert_allclose(weights, np.tile(first, (FOLDS, 1)))
-    np.testing.assert_allclose(
-        trial_weights(*numbers(3, rows), SquaredError(), in_time=False), 1 / 3
-    )
+    np.testing.assert_allclose(weights_of(*numbers(3, rows), SquaredError()), 1 / 3)
     members = member_weights(outputs, targets, SquaredError(), in_time=False)
     np.testing.assert_allclose(members, 1 / 30)
 
@@ -143,7 +151,7 @@ def test_the_error_of_the_blend_is_that_on_new_rows(trials: int) -> None:
     stated, true, single = [], [], []
     for seed in range(20):
         folds = numbers(trials, 50, seed)
-        weights = trial_weights(*folds, SquaredError(), in_time=False)
+        weights = weights_of(*folds, SquaredError())
         stated.append(error(folds, weights, SquaredError()))
         true.append(error(numbers(trials, 500, 100 + seed), weights, SquaredError()))
         flat = torch.cat(folds[0])[..., 0] - torch.cat(folds[1])[:, None]

@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from classes import class_frame
 from houses import Case, house_frame, lay
 from runs import FakeCallbacks, context_of
 
 from models import artifacts
-from models.experiment import Outcome, Stopped, run
+from models.experiment import Outcome, Stopped, TrainingFailed, run
 from models.serving.manifest import Manifest
 from models.spec import TrainingSpec
 from models.spec.sweep import Halving, SweepSpec
+from models.sweeps.outcome import SweepOutcome
 from models.trials.batch import BatchOutcome, Trial, train_batch
 from models.trials.conclusion import Candidate, conclude
 from models.trials.saved import Saved
@@ -97,12 +99,47 @@ def test_a_trial_that_diverges_says_so_and_the_others_go_on(batch: BatchOutcome)
 
 def test_what_a_trial_left_predicts_every_row_once(case: Case, batch: BatchOutcome) -> None:
     saved = Saved.read(batch.artifacts[artifacts.trial_file(0)])
-    assert saved.raw.shape == (len(case.design), 1)
-    assert np.isfinite(saved.prediction).all()
-    errors = saved.prediction - case.design.target
-    assert np.sqrt(np.mean(errors**2)) == pytest.approx(batch.rows[0]["metrics"]["rmse"], rel=1e-5)
+    assert saved.rows.raw.shape == (len(case.design), 1)
+    assert saved.rows.predicted is None
+    assert np.isfinite(saved.rows.prediction).all()
+    errors = saved.rows.prediction - case.design.target
+    assert np.sqrt(np.mean(errors**2)) == pytest.approx(batch.rows[0]["metrics"]["rmse"], rel=1e-9)
     assert {epoch.fold for epoch in saved.epochs} == {0, 1, 2}
     assert len(saved.epochs) == sum(course.epochs for course in saved.courses)
+
+
+def test_classes_are_kept_as_they_were_decided(tmp_path: Path) -> None:
+    """The winner is found by the metric that the leaderboard shows, thresholds included."""
+    spec = {**BASE, "target": "let", "decision": {"threshold": "f1"}, "dropout": 0.5}
+    case = lay(tmp_path, class_frame(90).drop(columns="state"), **spec)
+    found = train_batch(context_of(case, tmp_path / "batch"), case.spec, [Trial(0, case.spec)])
+    [path], [row] = found.artifacts.values(), found.rows
+    rows, actual = Saved.read(path).rows, case.design.target.astype(int)
+    assert rows.predicted is not None
+    assert (rows.predicted == actual).mean() == pytest.approx(row["metrics"]["accuracy"])
+    assert (rows.predicted != rows.prediction.argmax(1)).any()
+
+
+def test_large_numbers_that_vary_little_keep_their_digits(tmp_path: Path) -> None:
+    frame = house_frame(60)
+    frame["price"] = 1e12 + frame["price"].rank()
+    case = lay(tmp_path, frame, **BASE, preprocessing={"target_transform": "none"})
+    found = train_batch(context_of(case, tmp_path / "batch"), case.spec, [Trial(0, case.spec)])
+    saved = Saved.read(*found.artifacts.values())
+    error = np.sqrt(np.mean((saved.rows.prediction - case.design.target) ** 2))
+    assert error == pytest.approx(found.rows[0]["metrics"]["rmse"], rel=1e-6)
+
+
+def test_trials_of_another_version_make_no_model(
+    case: Case,
+    trials: list[Trial],
+    batch: BatchOutcome,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("models.training.checkpoint.FORMAT", 0)
+    with pytest.raises(TrainingFailed, match="run the sweep again"):
+        conclude(context_of(case, tmp_path), case.spec, SWEEP, candidates(trials, batch))
 
 
 def test_a_batch_that_is_interrupted_goes_on_where_it_was(
@@ -147,10 +184,9 @@ def test_the_model_is_the_best_trial_with_its_very_numbers(
     sweep = best.result["sweep"]
     assert (sweep["best"], sweep["members"]) == (winner["number"], [winner["number"]])
     assert best.result["metrics"] == near(winner["metrics"], 1e-9)
-    assert sweep["expected"]["naive"] == pytest.approx(winner["metrics"]["rmse"], rel=1e-5)
+    assert sweep["expected"]["naive"] == pytest.approx(winner["metrics"]["rmse"], rel=1e-9)
     manifest = Manifest.model_validate_json(best.artifacts[artifacts.MANIFEST].read_bytes())
-    assert manifest.model_extra is not None
-    assert manifest.model_extra["sweep"] == sweep
+    assert manifest.sweep == SweepOutcome.model_validate(sweep)
 
 
 def test_a_blend_is_one_model_whose_error_is_its_own_out_of_fold(
