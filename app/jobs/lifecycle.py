@@ -199,7 +199,8 @@ def claim(session: Session, shard_id: str, *, owner: str, boot_id: str) -> Claim
         return None
     job = _follow(session, shard)
     is_batch = shard.kind is ShardKind.BATCH
-    if is_batch and (_is_late(session, job) or batches.is_over_budget(session, job)):
+    begins = is_batch and not _has_learnt(shard)  # an attempt that goes on ends with its weights
+    if begins and (_is_late(session, job) or batches.is_over_budget(session, job)):
         _move(session, shard, State.CANCELLED, batches.OVER_BUDGET)
         return None
     dataset = session.get_one(Dataset, job.dataset_id)

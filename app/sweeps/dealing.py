@@ -80,7 +80,11 @@ class Dealer:
         spec = resolve(
             TrainingSpec.model_validate({**document, "target": family.target}), self.profile
         )
-        shared = {name: getattr(family, name) for name in ("features", "task", "folds", "holdout")}
+        names = ["features", "task", "folds", "holdout"]
+        watches = spec.early_stopping is not None or spec.architecture.is_fitted
+        if self.sweep.halving is not None and not watches:
+            names.append("early_stopping")  # trials are judged by the rows that it watches
+        shared = {name: getattr(family, name) for name in names}
         if self.sweep.keep == "blend" or family.members is not None:
             shared["preprocessing"] = family.preprocessing
         elif spec.preprocessing.target_transform is None:

@@ -261,7 +261,11 @@ def _progress(row: JobRow, counts: Sequence[Count], trials: int) -> SweepProgres
     ended = sum(by_state[state] for state in FINISHED)
     partly = sum(
         (shard.progress or {}).get("fraction", 0.0)
-        * sum(count.trials for count in counts if count.shard == shard.place)
+        * sum(
+            count.trials
+            for count in counts
+            if count.shard == shard.place and count.state is State.QUEUED
+        )
         for shard in row.shards
         if shard.state is State.RUNNING and shard.kind is ShardKind.BATCH
     )

@@ -33,6 +33,10 @@ OF_BLENDS = ("members", "effort", "weights")
 # What a job does beside its training, or begins with, and a trial does not.
 OF_JOBS = ("initialize_from", "freeze", "learning_curve")
 NO_TRIALS = "trials start anew and train on all rows: use '{}' in a job with the best trial's spec"
+WATCHES = (
+    "halving compares trials by the rows that early stopping watches: give another value, or leave "
+    "out 'halving'"
+)
 FULL_NAMES = SHORT_NAMES | {
     "lr": "optimizer.learning_rate",
     "optimizer.lr": "optimizer.learning_rate",

@@ -18,6 +18,7 @@ from models.sweeps.fields import (
     NO_TRIALS,
     OF_BLENDS,
     OF_JOBS,
+    WATCHES,
     full_name,
     refusal,
     refusal_with,
@@ -53,6 +54,8 @@ def base_of(sweep: SweepSpec, target: str) -> Document:
         for name in OF_JOBS
         if sweep.spec.get(name)
     ]
+    if sweep.halving is not None and sweep.spec.get("early_stopping", {}) is None:
+        faults.append(SpecFault("/spec/early_stopping", WATCHES))
     if "target" in sweep.spec:
         faults.append(SpecFault("/spec/target", "the target stands beside 'spec': leave it out"))
     document = {**sweep.spec, "target": target}
@@ -97,6 +100,12 @@ def parameters_of(sweep: SweepSpec) -> Parameters:
         if isinstance(one, Range) or one.architectures or len(found["architecture"]) > 1:
             faults.append(SpecFault(pointer, "'architecture' takes one list of 'choices'"))
             break
+    if sweep.halving is not None:
+        faults += [
+            SpecFault(f"{pointer}/choices/{one.choices.index(None)}", WATCHES)
+            for pointer, one in found.get("early_stopping", ())
+            if isinstance(one, Choices) and None in one.choices
+        ]
     faults.extend(_sizes(found))
     if faults:
         raise SpecError(faults)

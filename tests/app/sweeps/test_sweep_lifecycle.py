@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from house_api import result
 from jobs_in_database import BOOT, claim, events_of, request_cancel
 from sqlalchemy import update
@@ -139,6 +140,27 @@ def test_no_batch_begins_once_the_device_time_is_spent(database: Database) -> No
     with database.writing() as session:
         assert lifecycle.claim(session, second.id, owner="wrk_a", boot_id=BOOT) is None
     assert sweep_of(database, first)[1][2].kind is ShardKind.MODEL
+
+
+@pytest.mark.parametrize("budget", [{"timeout_s": 60.0}, {"device_seconds": 5.0}])
+def test_a_batch_that_has_trained_goes_on_after_the_budget(
+    database: Database, budget: dict[str, float]
+) -> None:
+    """Its worker was killed; the next attempt ends with the weights of the checkpoint."""
+    first, second = submit_sweep(database, [[0], [1]], **budget)
+    fence = claim(database, second).fence
+    with database.writing() as session:
+        assert attempts.record_progress(session, fence, {"fraction": 0.5, "epoch": 3})
+        lifecycle.lose(session, fence, "killed", blame="worker")
+        session.execute(update(Shard).values(due_at=database_now()))
+    assert record(database, claim(database, first).fence, [found(0, 1.0)], seconds=6.0)
+    with database.writing() as session:
+        session.execute(update(Job).values(deadline_at=database_now(-1)))
+    fence = claim(database, second).fence
+    with database.reading() as session:
+        assert attempts.standing(session, fence) == "keep_best"
+    assert record(database, fence, [found(1, 2.0)])
+    assert [trial.value for trial in sweep_of(database, first)[2]] == [1.0, 2.0]
 
 
 def test_an_attempt_that_lost_its_claim_records_nothing(database: Database) -> None:

@@ -471,6 +471,17 @@ def test_trials_share_the_folds_and_the_holdout(client: TestClient, spec: Json) 
         assert spec[name].items() <= own.items()
 
 
+def test_all_networks_of_a_sweep_with_halving_watch_rows(client: TestClient) -> None:
+    """Those of the architecture `linear` watch none by default."""
+    upload(client)
+    spec = {**BASE, "architecture": {"type": "linear"}}
+    for halving in (None, {"min_epochs": 2}):
+        changes = {"search_space": {"weight_decay": {"choices": [0.0, 0.1]}}, "halving": halving}
+        sweep_id = sweep(client, sampler="grid", spec=spec, **changes)["id"]
+        trial = client.get(f"/v1/sweeps/{sweep_id}/trials/0").json()
+        assert (trial["spec"]["early_stopping"] is None) == (halving is None)
+
+
 def test_a_thousand_classes(client: TestClient) -> None:
     lines = ["a,y", *(f"{number % 7},c{number % 1000}" for number in range(3_000))]
     upload(client, "\n".join(lines) + "\n")

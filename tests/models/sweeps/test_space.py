@@ -292,3 +292,16 @@ def test_what_trials_cannot_differ_in(name: str, more: dict[str, Any], reason: s
     [fault] = refused.value.faults
     assert fault.pointer == f"/search_space/{name}"
     assert reason in fault.detail
+
+
+def test_halving_takes_no_network_that_watches_no_rows() -> None:
+    sweep: dict[str, Any] = {"halving": {}, "search_space": {"dropout": {"choices": [0.1, 0.2]}}}
+    blind = {"early_stopping": {"choices": [{"patience": 4}, None]}}
+    for given, pointer in (
+        ({"spec": {"early_stopping": None}}, "/spec/early_stopping"),
+        ({"search_space": blind}, "/search_space/early_stopping/choices/1"),
+    ):
+        with pytest.raises(SpecError) as refused:
+            Space.of(SweepSpec.model_validate(sweep | given), "y")
+        assert [fault.pointer for fault in refused.value.faults] == [pointer]
+        assert Space.of(SweepSpec.model_validate(sweep | given | {"halving": None}), "y")
