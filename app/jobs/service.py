@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 
 from app.datasets import repository as datasets
 from app.datasets.profiles import Profiles
-from app.errors import Conflict, Fault, InvalidSpec, NotFound, TooManyQueued
+from app.errors import Conflict, Fault, InvalidSpec, NotFound
 from app.http.json_text import to_pointer
 from app.jobs import lifecycle, repository, starts
-from app.jobs.admission import Room, largest_room, require_room
+from app.jobs.admission import Room, largest_room, require_place, require_room
 from app.jobs.repository import JobRow
 from app.jobs.schemas import (
     EstimateOut,
@@ -318,12 +318,7 @@ def enqueue(
         waiting = repository.count_queued(session, tenant)
 
         def create() -> str:
-            if waiting >= settings.max_queued_jobs:
-                raise TooManyQueued(
-                    f"{waiting} jobs are waiting, and max_queued_jobs is "
-                    f"{settings.max_queued_jobs}. Submit again when some have started, or cancel "
-                    "some."
-                )
+            require_place(waiting, settings)
             return lifecycle.enqueue(
                 session,
                 tenant=tenant,

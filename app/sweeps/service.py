@@ -9,10 +9,11 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from app.errors import Fault, InvalidSpec, TooManyQueued
+from app.errors import Fault, InvalidSpec
 from app.jobs import lifecycle
 from app.jobs import repository as jobs
 from app.jobs import service as job_service
+from app.jobs.admission import require_place
 from app.jobs.repository import JobRow
 from app.resources import Resources
 from app.storage import idempotency
@@ -162,12 +163,7 @@ def submit(resources: Resources, tenant: str, body: SweepCreate, key: str | None
         waiting = jobs.count_queued(session, tenant)
 
         def create() -> str:
-            if waiting >= settings.max_queued_jobs:
-                raise TooManyQueued(
-                    f"{waiting} jobs are waiting, and max_queued_jobs is "
-                    f"{settings.max_queued_jobs}. Submit again when some have started, or cancel "
-                    "some."
-                )
+            require_place(waiting, settings)
             sweep_id = lifecycle.enqueue(
                 session,
                 tenant=tenant,
