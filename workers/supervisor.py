@@ -178,8 +178,10 @@ def write_end(session: Session, claim: Claim, ending: Ending, artifacts: dict[st
             return False
 
 
-def hindrance(error: Exception) -> Hindered:
+def hindrance(error: Exception) -> Hindered | Failed:
     """Explain to the user that an attempt failed in the worker itself."""
+    if isinstance(error, dealing.NotDrawn):
+        return Failed(detail=str(error))
     if isinstance(error, OSError):
         return Hindered(detail=describe_os_error(error))
     return Hindered(detail="The worker failed unexpectedly. Its log has the traceback.")

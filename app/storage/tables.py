@@ -230,6 +230,8 @@ class Trial(TenantRow):
     """
 
     __tablename__ = "trials"
+    # What lists of sweeps ask for stands behind a large spec in the row.
+    __table_args__ = (Index("ix_trials_job_id_shard", "job_id", "shard", "state", "value"),)
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

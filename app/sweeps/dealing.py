@@ -36,6 +36,10 @@ FEWEST, MOST, BATCHES = 4, 16, 8
 HALVED_TOGETHER = 64  # trials among which halving chooses
 
 
+class NotDrawn(Exception):
+    """Another attempt would fail too."""
+
+
 @dataclass(frozen=True)
 class Dealer:
     """Makes trials of points.
@@ -49,13 +53,19 @@ class Dealer:
     room: Room
     settings: Settings
 
-    @property
-    def space(self) -> Space:
-        return Space.of(self.sweep, self.family.target)
-
-    def rows(self, first: int, points: Sequence[Point]) -> list[dict[str, Any]]:
-        """Rows of `Trial` without their shard; those whose spec does not fit have failed."""
-        space = self.space
+    def drawn(self, first: int, count: int, known: Sequence[Known] = ()) -> list[dict[str, Any]]:
+        """Rows of `Trial`, without their shard, of the next trials, given those before. Those whose
+        spec does not fit have failed."""
+        space = Space.of(self.sweep, self.family.target)
+        points = draw(
+            space,
+            self.sweep.sampler,
+            seed=self.sweep.seed,
+            first=first,
+            count=count,
+            known=known,
+            minimize=True,
+        )
         return [self._row(number, point, space) for number, point in enumerate(points, start=first)]
 
     def _row(self, number: int, point: Point, space: Space) -> dict[str, Any]:
@@ -118,7 +128,7 @@ def of_batch(
     database: Database, settings: Settings, claim: Claim
 ) -> list[tuple[int, dict[str, Any]]]:
     """Numbers and specs of the trials that a claimed batch trains, drawn now if they have not
-    been."""
+    been; raises NotDrawn."""
     with database.reading() as session:
         rows = _rows(session, claim)
         known = [] if rows else _known(session, claim)
@@ -128,16 +138,13 @@ def of_batch(
         family = TrainingSpec.model_validate(claim.spec)
         profile = Profile.model_validate(claim.profile)
         dealer = Dealer(sweep, family, profile, room, settings)
-        points = draw(
-            dealer.space,
-            sweep.sampler,
-            seed=sweep.seed,
-            first=claim.trials[0],
-            count=len(claim.trials),
-            known=known,
-            minimize=True,
-        )
-        made = dealer.rows(claim.trials[0], points)
+        try:
+            made = dealer.drawn(claim.trials[0], len(claim.trials), known)
+        except Exception as error:
+            raise NotDrawn(
+                f"The trials could not be drawn: {type(error).__name__}: {error}. This is a bug in "
+                "foldhouse. The worker's log has the traceback."
+            ) from error
         with database.writing() as session:
             rows = _store(session, claim, made)
     return [(row.number, row.spec) for row in rows if row.spec and row.state is State.QUEUED]

@@ -36,7 +36,6 @@ from models.spec.architectures import MlpArchitecture
 from models.spec.sweep import SweepSpec
 from models.sweeps.defaults import complete
 from models.sweeps.reading import base_of
-from models.sweeps.sampling import draw
 from models.sweeps.space import Space
 from models.sweeps.table import check_table
 from models.tables.profile import Profile
@@ -100,16 +99,7 @@ def plan(resources: Resources, tenant: str, body: SweepCreate) -> SweepPlan:
     dealer = Dealer(sweep, family, found.profile, found.room, resources.settings)
     rows: list[dict[str, Any]] = []
     if sweep.sampler != "tpe":
-        points = draw(
-            space,
-            sweep.sampler,
-            seed=sweep.seed,
-            first=0,
-            count=space.trials,
-            known=[],
-            minimize=True,
-        )
-        rows = dealer.rows(0, points)
+        rows = dealer.drawn(0, space.trials)
         if all(row["spec"] is None for row in rows):
             reasons = dict.fromkeys(row["error"] for row in rows)
             detail = "; ".join([*reasons][:MOST_REASONS])

@@ -45,6 +45,7 @@ def upgrade() -> None:
         sa.Column("result", sa.JSON(), nullable=True),
     )
     op.create_index("ix_trials_tenant", "trials", ["tenant"])
+    op.create_index("ix_trials_job_id_shard", "trials", ["job_id", "shard", "state", "value"])
 
 
 def downgrade() -> None:

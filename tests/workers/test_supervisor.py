@@ -19,12 +19,14 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 from stand_in import behave
+from sweeps_in_database import submit_sweep, sweep_of
 from worker_process import alive
 
 from app.jobs import lifecycle
 from app.jobs.attempts import Fence
 from app.storage.database import Database
 from app.storage.tables import Alias, EpochMetric, Model, Shard, State
+from app.sweeps import dealing
 from workers.process import UNKNOWN, Child, describe_exit
 from workers.slots import Slots
 from workers.supervisor import Supervisor
@@ -94,6 +96,23 @@ def test_a_run_that_cannot_give_a_model(
     assert (row.state, row.attempt) == (State.FAILED, 1)
     assert job.error is not None
     assert job.error["detail"] == "The loss was not finite: lower learning_rate."
+
+
+def test_trials_that_cannot_be_drawn_cost_one_attempt(
+    supervise: Callable[[str], Supervisor], database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise dealing.NotDrawn("The trials could not be drawn: a bug.")
+
+    monkeypatch.setattr(dealing, "of_batch", fails)
+    [shard] = submit_sweep(database, [[0]])
+    supervise("succeed").run(shard.id)
+    job, shards, trials = sweep_of(database, shard)
+    assert (shards[0].state, shards[0].attempt, len(shards)) == (State.FAILED, 1, 1)
+    assert (job.status, trials[0].error) == (
+        State.FAILED,
+        "The trials could not be drawn: a bug.",
+    )
 
 
 def test_a_crash_costs_an_attempt(
