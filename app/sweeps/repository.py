@@ -13,6 +13,7 @@ from app.http.paging import PageQuery
 from app.http.parameters import LATEST
 from app.jobs.repository import JobRow, with_shards
 from app.storage.tables import Job, Shard, State, Trial
+from models.spec.sweep import MOST_TRIALS
 
 # Of the leaderboard; a spec takes kilobytes, and a trial's own page shows it.
 WITHOUT_SPEC = defer(Trial.spec)
@@ -98,7 +99,8 @@ def scored(session: Session, sweep_id: str) -> Sequence[Trial]:
 
 def trial(session: Session, sweep_id: str, number: int) -> Trial:
     """Raises NotFound."""
-    found = session.get(Trial, (sweep_id, number))
+    # A larger number is none that a database takes.
+    found = session.get(Trial, (sweep_id, number)) if number < MOST_TRIALS else None
     if found is None:
         raise NotFound(f"The sweep {sweep_id} has no trial {number}, or has not drawn it yet.")
     return found

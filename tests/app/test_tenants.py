@@ -48,6 +48,8 @@ LISTS = {
 }
 # Give everybody one of their own.
 CREATES = {"POST /v1/datasets", "POST /v1/webhooks"}
+# Finds a table by the hash of its bytes, among the tenant's own.
+BY_CONTENT = {"POST /v1/reproductions"}
 
 
 @pytest.fixture
@@ -123,7 +125,7 @@ def calls(client: TestClient, known: dict[str, list[str]]) -> list[Call]:
     found: list[Call] = []
     for method, path, operation in operations(document):
         operation_name = f"{method} {path}"
-        if operation_name in OF_NOBODY | CREATES:
+        if operation_name in OF_NOBODY | CREATES | BY_CONTENT:
             continue
         parameters = [
             parameter["name"]

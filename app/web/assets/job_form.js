@@ -174,23 +174,33 @@ function merged(one, other) {
   return found;
 }
 
-// Of a list, as in a CSV: what has a comma stands in double quotes.
-const PART = /\s*"(?:[^"]|"")*"\s*(?=,|$)|[^,]+/g;
-const unquoted = (part) => part.trim().replace(/^"(.*)"$/s, (_, inner) => inner.replaceAll('""', '"'));
-const quoted = (part) => (/[",]/.test(part) ? `"${part.replaceAll('"', '""')}"` : String(part));
+/** The parts of a list, as in a CSV: what has a comma stands in double quotes. */
+function partsOf(text) {
+  const parts = text.match(/\s*"(?:[^"]|"")*"\s*(?=,|$)|[^,]+/g) ?? [];
+  return parts.map(unquoted).filter(Boolean);
+}
+
+function unquoted(part) {
+  return part.trim().replace(/^"(.*)"$/s, (_, inner) => inner.replaceAll('""', '"'));
+}
+
+function quoted(part) {
+  return /[",]/.test(part) ? `"${part.replaceAll('"', '""')}"` : String(part);
+}
 
 /** What an input says; undefined if it says nothing. What is no number is sent as it is, and refused. */
 function readInput({ value, dataset: { kind } }) {
   const text = value.trim();
   if (text === "") return undefined;
   if (kind === "json") return JSON.parse(text);
-  const parts = () => (text.match(PART) ?? []).map(unquoted).filter(Boolean);
-  if (kind === "list") return parts();
-  if (kind === "numbers") return parts().map(number);
+  if (kind === "list") return partsOf(text);
+  if (kind === "numbers") return partsOf(text).map(number);
   return kind === "number" || kind === "integer" ? number(text) : text;
 }
 
-const number = (text) => (text !== "" && Number.isFinite(Number(text)) ? Number(text) : text);
+function number(text) {
+  return text !== "" && Number.isFinite(Number(text)) ? Number(text) : text;
+}
 
 function written(value, { dataset: { kind }, options }) {
   if (value === undefined || (value === null && kind !== "json")) return "";
