@@ -53,7 +53,7 @@ removal = APIRouter(
 )
 
 SweepId = Annotated[str, name_path("latest", "A sweep's id, or `latest`.")]
-TrialNumber = Annotated[int, AsDigits, Path(ge=0, openapi_examples={"0": {"value": 0}})]
+TrialNumber = Annotated[int, AsDigits, Path(openapi_examples={"0": {"value": 0}})]
 
 
 @router.post(

@@ -99,8 +99,9 @@ def scored(session: Session, sweep_id: str) -> Sequence[Trial]:
 
 def trial(session: Session, sweep_id: str, number: int) -> Trial:
     """Raises NotFound."""
-    # A larger number is none that a database takes.
-    found = session.get(Trial, (sweep_id, number)) if number < MOST_TRIALS else None
+    # A database does not take every number.
+    is_possible = 0 <= number < MOST_TRIALS
+    found = session.get(Trial, (sweep_id, number)) if is_possible else None
     if found is None:
         raise NotFound(f"The sweep {sweep_id} has no trial {number}, or has not drawn it yet.")
     return found
