@@ -49,12 +49,12 @@ def end(session: Session, shard: Shard, state: State, reason: str | None) -> Non
     )
 
 
-def split(session: Session, shard: Shard) -> bool:
+def split(session: Session, shard: Shard) -> None:
     """Give the trials of a failed batch to two new ones, so that one that breaks its process takes
-    few others with it; False for a single trial."""
+    few others with it. A single trial stays."""
     numbers = numbers_of(shard)
     if len(numbers) == 1:
-        return False
+        return
     half = len(numbers) // 2
     for own in (numbers[:half], numbers[half:]):
         place = add(session, shard.job_id, shard.tenant, ShardKind.BATCH, {"trials": own})
@@ -63,7 +63,6 @@ def split(session: Session, shard: Shard) -> bool:
             .where(Trial.job_id == shard.job_id, Trial.number.in_(own))
             .values(shard=place)
         )
-    return True
 
 
 def add(session: Session, job_id: str, tenant: str, kind: ShardKind, spec: dict[str, Any]) -> int:

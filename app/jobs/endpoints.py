@@ -79,6 +79,19 @@ def stream_of(schemas: str) -> dict[int | str, dict[str, Any]]:
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=DocumentRoute, responses=COMMON)
 removal = APIRouter(prefix="/v1/jobs", tags=["removal"], route_class=StrictRoute, responses=COMMON)
 
+After = Annotated[
+    int, AsDigits, Query(ge=0, le=LARGEST_NUMBER, description="Number of the last event seen.")
+]
+LastEventId = Annotated[
+    int | None,
+    AsDigits,
+    Header(
+        alias="Last-Event-ID",
+        ge=0,
+        le=LARGEST_NUMBER,
+        description="The same, as browsers send it to resume; it goes before `after`.",
+    ),
+]
 JobId = Annotated[str, name_path("latest", "A job's id, or `latest`.")]
 
 PLAN_PROBLEMS = (InvalidSpec, NotFound, Unavailable, DamagedFile)
@@ -194,19 +207,8 @@ def follow_job(
     resources: ResourcesDep,
     principal: PrincipalDep,
     job_id: JobId,
-    after: Annotated[
-        int, AsDigits, Query(ge=0, le=LARGEST_NUMBER, description="Number of the last event seen.")
-    ] = 0,
-    last_event_id: Annotated[
-        int | None,
-        AsDigits,
-        Header(
-            alias="Last-Event-ID",
-            ge=0,
-            le=LARGEST_NUMBER,
-            description="The same, as browsers send it to resume; it goes before `after`.",
-        ),
-    ] = None,
+    after: After = 0,
+    last_event_id: LastEventId = None,
 ) -> Response:
     """Server-sent events `state`, `epoch`, `fold` and `result`, from the job's first event to its
     last, which ends the stream. Numbered 1, 2, 3 …: a client that reconnects with the number of the

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, BackgroundTasks, Header, Path, Query, Response
+from fastapi import APIRouter, BackgroundTasks, Path, Response
 from fastapi.responses import StreamingResponse
 
 from app.errors import Busy, Conflict, NotFound
@@ -23,9 +23,10 @@ from app.jobs import service as jobs
 from app.jobs.endpoints import (
     COMMON,
     KEY_PROBLEMS,
-    LARGEST_NUMBER,
     RETRY_AFTER,
     SPEC_PROBLEMS,
+    After,
+    LastEventId,
     follow,
     stream_of,
 )
@@ -159,14 +160,8 @@ def follow_sweep(
     resources: ResourcesDep,
     principal: PrincipalDep,
     sweep_id: SweepId,
-    after: Annotated[
-        int, AsDigits, Query(ge=0, le=LARGEST_NUMBER, description="Number of the last event seen.")
-    ] = 0,
-    last_event_id: Annotated[
-        int | None,
-        AsDigits,
-        Header(alias="Last-Event-ID", ge=0, le=LARGEST_NUMBER, description="The same."),
-    ] = None,
+    after: After = 0,
+    last_event_id: LastEventId = None,
 ) -> Response:
     """As for jobs, with an event `trial` for each trial that was trained instead of epochs. Trials
     that were never tried, because they do not fit or the sweep was stopped, are in the leaderboard

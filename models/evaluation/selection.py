@@ -94,7 +94,7 @@ class Expected:
     estimate : corrected for that; None if the units are too few to be drawn from
     low, high : percentiles 2.5 and 97.5. The scored rows are 37 % of all, so the interval is wide:
         it contained the truth in 97 to 100 % of 36 simulations, but for one trial with heavy tails
-        (89 % with 60 rows, 93 % with 300).
+        (92 % with 60 rows, 96 % with 300).
     optimism : by how much `naive` is nearer to perfect than `estimate`
     wins : (T,) how often each trial was the best on rows that were drawn
     """
