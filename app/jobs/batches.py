@@ -3,7 +3,7 @@ transactions."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import func, insert, select, update
@@ -107,13 +107,11 @@ def has_model_to_make(session: Session, job: Job) -> bool:
     return session.scalar(succeeded.limit(1)) is not None
 
 
-def status(states: Collection[State], last: State | None, job: Job) -> State:
+def status(last: State | None, job: Job) -> State:
     """Of a sweep whose shards have all ended; `last`: of the one that makes the model."""
     if last is not None:
         return last
-    if job.cancel_requested_at is not None or states == {State.CANCELLED}:
-        return State.CANCELLED
-    return State.FAILED
+    return State.FAILED if job.cancel_requested_at is None else State.CANCELLED
 
 
 def first_reason(session: Session, job: Job) -> str | None:

@@ -166,15 +166,14 @@ def request_cancel(session: Session, job: Job, *, keep_best: bool = False) -> No
         for shard in shards
         if shard.state is State.QUEUED and not (keep_best and _has_learnt(shard))
     ]
+    if job.cancel_requested_at is None:
+        job.cancel_requested_at = database_now()
+        job.keep_best = keep_best
+    elif not keep_best:
+        job.keep_best = False
+    elif not job.keep_best:
+        raise Conflict(f"The {_noun(job.id)} is already being cancelled without keep_best.")
     # If all shards are queued, the job ends here, without a worker.
-    if len(at_once) < len(shards):
-        if job.cancel_requested_at is None:
-            job.cancel_requested_at = database_now()
-            job.keep_best = keep_best
-        elif not keep_best:
-            job.keep_best = False
-        elif not job.keep_best:
-            raise Conflict(f"The {_noun(job.id)} is already being cancelled without keep_best.")
     for shard in at_once:
         _move(session, shard, State.CANCELLED)
 
@@ -300,11 +299,13 @@ def fail(session: Session, fence: Fence, detail: str) -> bool:
 
 
 def cancel(session: Session, fence: Fence) -> bool:
-    """The attempt stopped because the job was cancelled."""
+    """The attempt stopped because the job was cancelled, or the sweep's time was up, before it had
+    learnt anything."""
     shard = _lock(session, fence)
     if shard is None:
         return False
-    _move(session, shard, State.CANCELLED)
+    is_asked = session.get_one(Job, shard.job_id).cancel_requested_at is not None
+    _move(session, shard, State.CANCELLED, None if is_asked else batches.OVER_BUDGET)
     return True
 
 
@@ -381,7 +382,7 @@ def aggregate(session: Session, job: Job) -> None:
     if job.status not in FINISHED:
         return
     if job.sweep is not None:
-        _end_sweep(session, job, first.keys())
+        _end_sweep(session, job)
         return
     job.finished_at = database_now()
     if job.status is State.FAILED:
@@ -403,7 +404,7 @@ def _is_late(session: Session, job: Job) -> bool:
     return session.scalar(late) is not None
 
 
-def _end_sweep(session: Session, job: Job, states: Collection[State]) -> None:
+def _end_sweep(session: Session, job: Job) -> None:
     """All shards of a sweep have ended: queue the one that makes the model, or end the sweep."""
     if batches.has_model_to_make(session, job):
         batches.add(session, job.id, job.tenant, ShardKind.MODEL, {})
@@ -411,13 +412,13 @@ def _end_sweep(session: Session, job: Job, states: Collection[State]) -> None:
         return
     of_job = select(Shard).where(Shard.job_id == job.id, Shard.kind == ShardKind.MODEL)
     last = session.scalar(of_job)
-    job.status = batches.status(states, last.state if last else None, job)
+    job.status = batches.status(last.state if last else None, job)
     job.finished_at = database_now()
     if last is not None:
         job.error, job.result = last.error, last.result
     elif job.status is State.FAILED:
         reason = batches.first_reason(session, job)
-        detail = batches.NOTHING_LEARNT.format(reason or "its batch could not be trained.")
+        detail = batches.NOTHING_LEARNT.format(reason or batches.OVER_BUDGET)
         job.error = _problem(job.id, "training-failed", NO_MODEL, 422, detail)
 
 

@@ -45,7 +45,7 @@ class SweepOutcome(BaseModel):
         if len(self.members) > 1:
             found.append(
                 f"It blends the trials {listed(self.members)} of {self.trials:,}. No row had a say "
-                "in the blend that predicts it, so its error needs no correction."
+                "in the weights of the blend that predicts it."
             )
         if self.expected is not None:
             found.append(_worth(self.expected, self.trials, metric))

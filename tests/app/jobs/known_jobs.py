@@ -130,7 +130,7 @@ class KnownJob:
             for shard in self.shards
             if shard.state is State.QUEUED and not (keep_best and shard.learnt)
         ]
-        if len(at_once) < len(self.shards) and self.cancel != "cancel":
+        if self.cancel != "cancel":
             self.cancel = "keep_best" if keep_best else "cancel"
         for shard in at_once:
             shard.move(State.CANCELLED)

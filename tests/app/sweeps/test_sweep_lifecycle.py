@@ -8,7 +8,7 @@ from jobs_in_database import BOOT, claim, events_of, request_cancel
 from sqlalchemy import update
 from sweeps_in_database import found, record, submit_sweep, sweep_of
 
-from app.jobs import attempts, lifecycle
+from app.jobs import attempts, batches, lifecycle
 from app.storage.database import Database, database_now
 from app.storage.tables import Job, Shard, ShardKind, State
 
@@ -132,6 +132,29 @@ def test_no_batch_begins_after_the_deadline(database: Database) -> None:
     fence = claim(database, shards[2]).fence
     with database.reading() as session:
         assert attempts.standing(session, fence) == "wanted"
+
+
+def test_a_sweep_whose_time_is_up_before_it_has_learnt_anything_says_so(
+    database: Database,
+) -> None:
+    first, second = submit_sweep(database, [[0], [1]], timeout_s=100.0)
+    fence = claim(database, first).fence
+    with database.writing() as session:
+        session.execute(update(Job).values(deadline_at=database_now(-1)))
+        assert lifecycle.cancel(session, fence)
+        assert lifecycle.claim(session, second.id, owner="wrk_a", boot_id=BOOT) is None
+    job, _, trials = sweep_of(database, first)
+    assert job.status is State.FAILED
+    assert [trial.error for trial in trials] == [batches.OVER_BUDGET] * 2
+    assert job.error is not None
+    assert batches.OVER_BUDGET in job.error["detail"]
+
+
+def test_a_sweep_cancelled_before_it_began_is_cancelled(database: Database) -> None:
+    first, _ = submit_sweep(database, [[0], [1]])
+    request_cancel(database, first)
+    job, _, _ = sweep_of(database, first)
+    assert (job.status, job.error) == (State.CANCELLED, None)
 
 
 def test_no_batch_begins_once_the_device_time_is_spent(database: Database) -> None:
