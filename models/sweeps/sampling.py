@@ -22,7 +22,7 @@ from models.sweeps.space import Point, Space
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.study import Study
-    from optuna.trial import FrozenTrial
+    from optuna.trial import FrozenTrial, Trial
 
 # Trials that cover the space before TPE learns from them.
 STARTING_TRIALS = 10
@@ -61,7 +61,8 @@ def draw(
 
     `random` and `grid` depend on a trial's number alone. `tpe` (Bergstra et al. 2011) does so for
     the first trials, and until as many have a value; then it learns from those that have one, and
-    takes running trials, and those before in this draw, for bad ones so that it keeps away.
+    takes running trials, and those before in this draw, for bad ones so that it keeps away. For a
+    blend the architectures take turns.
     """
     even = _Even(space, seed)
     numbers = range(first, first + count)
@@ -97,10 +98,14 @@ class _Even:
 
     def _covered(self, number: int) -> Point:
         shares = self._covering.point(number)
+        dimensions = self._space.dimensions
         by_key = {
             own.key: own.values.of_unit(share)
-            for own, share in zip(self._space.dimensions, shares, strict=True)
+            for own, share in zip(dimensions, shares, strict=True)
         }
+        turn = self._space.place_in_turn(number)
+        if turn is not None:
+            by_key[dimensions[0].key] = self._space.hosts[turn]
         return self._space.point_of(lambda own: by_key[own.key])
 
     def untried(self, tried: Sequence[Point]) -> Point | None:
@@ -125,7 +130,8 @@ def _by_tpe(
             point = even.point(number)
             study.add_trial(_as_trial(space, point, None))
         else:
-            drawn = (_asked(space, study) for _ in range(MOST_REDRAWS))
+            # One without parameters, such as ridge, leaves its turn to the next.
+            drawn = (_asked(space, study, number + again) for again in range(MOST_REDRAWS))
             fresh = next((point for point in drawn if point not in tried), None)
             point = fresh or even.untried(tried) or even.point(number)
         tried.append(point)
@@ -168,9 +174,10 @@ def _as_trial(space: Space, point: Point, value: float | None) -> FrozenTrial:
     )
 
 
-def _asked(space: Space, study: Study) -> Point:
+def _asked(space: Space, study: Study, number: int) -> Point:
     """The sampler's next point. It stays a running trial of the study."""
-    trial = study.ask()
+    turn = space.place_in_turn(number)
+    trial = study.ask() if turn is None else _ask_in_turn(space, study, turn)
 
     def value(own: Dimension) -> Any:
         match own.values:
@@ -184,6 +191,11 @@ def _asked(space: Space, study: Study) -> Point:
                 return trial.suggest_float(own.key, low, high, log=log)
 
     return space.point_of(value)
+
+
+def _ask_in_turn(space: Space, study: Study, turn: int) -> Trial:
+    study.enqueue_trial({space.dimensions[0].key: turn})
+    return study.ask()
 
 
 def _distribution(own: Dimension) -> BaseDistribution:

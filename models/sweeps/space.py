@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from models.planning.faults import SpecError, SpecFault
@@ -24,11 +24,14 @@ class Space:
     base : what all trials have in common
     dimensions : what they differ in, the architecture first
     trials : how many are tried
+    takes_turns : samplers try one architecture after another, because a blend gains from models
+        that err differently, and the architecture that is best alone would get most of the trials
     """
 
     base: Document
     dimensions: tuple[Dimension, ...]
     trials: int
+    takes_turns: bool = False
 
     @classmethod
     def of(cls, sweep: SweepSpec, target: str) -> Space:
@@ -46,16 +49,17 @@ class Space:
                 base["architecture"] = DEFAULT_ARCHITECTURE
             else:
                 base["effort"] = "quick"  # the recipe's network instead of its blend
-        space = cls(base, tuple(dimensions), sweep.n_trials or DEFAULT_TRIALS)
+        takes_turns = sweep.keep == "blend" and dimensions[0].name == "architecture"
+        space = cls(base, tuple(dimensions), sweep.n_trials or DEFAULT_TRIALS, takes_turns)
         combinations = space.combinations
         if sweep.sampler == "grid":
             if faults := space._grid_faults():
                 raise SpecError(faults)
             assert combinations is not None
-            return cls(base, space.dimensions, min(sweep.n_trials or MOST_TRIALS, combinations))
+            return replace(space, trials=min(sweep.n_trials or MOST_TRIALS, combinations))
         if combinations is None:
             return space
-        return cls(base, space.dimensions, min(space.trials, combinations))
+        return replace(space, trials=min(space.trials, combinations))
 
     def _grid_faults(self) -> list[SpecFault]:
         faults = [
@@ -98,6 +102,10 @@ class Space:
         if isinstance(values, Listed):
             return values.values
         return [self.base.get("architecture", DEFAULT_ARCHITECTURE)]
+
+    def place_in_turn(self, number: int) -> int | None:
+        """Which of `hosts` has its turn; None: any."""
+        return number % len(self.hosts) if self.takes_turns else None
 
     @property
     def searches_architectures(self) -> bool:

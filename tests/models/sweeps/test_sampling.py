@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from collections import Counter
 from statistics import fmean
 from typing import Any
 
@@ -143,6 +144,18 @@ def test_tpe_begins_evenly_and_goes_on_where_it_was_good() -> None:
             for trial in swept(space, sampler, trials=48, batch=4, seed=seed)[24:]
         ]
     assert fmean(late["tpe"]) < 0.75 * fmean(late["random"])
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_architectures_take_turns_for_a_blend(sampler: str) -> None:
+    """The best alone, here tabm, would have most trials of tpe; ridge has a single point."""
+    hosts = [{"type": "mlp"}, {"type": "tabm"}, {"type": "boosted_trees"}, {"type": "ridge"}]
+    space = space_of({**MIXED, "architecture": {"choices": hosts}}, keep="blend")
+    known = swept(space, sampler, trials=32, batch=4)
+    types = Counter(trial.point["architecture"]["type"] for trial in known)
+    assert types["ridge"] == 1
+    assert min(types["mlp"], types["tabm"], types["boosted_trees"]) >= 8
+    assert len({json.dumps(trial.point, sort_keys=True) for trial in known}) == 32
 
 
 def test_tpe_takes_the_largest_where_that_is_best() -> None:
