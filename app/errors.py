@@ -2,6 +2,7 @@
 
 Problem                      status  slug
 ├── Malformed                400     malformed-request
+├── Unauthorized             401     unauthorized
 ├── Forbidden                403     forbidden
 ├── NotFound                 404     not-found
 ├── Conflict                 409     conflict
@@ -14,6 +15,7 @@ Problem                      status  slug
 ├── TooSlow                  408     too-slow
 ├── TooLarge                 413     too-large
 ├── UnsupportedMedia         415     unsupported-media-type
+├── TooManyAttempts          429     too-many-attempts
 ├── TooManyQueued            429     too-many-queued
 ├── Busy                     503     busy
 ├── Unavailable              503     unavailable
@@ -89,8 +91,13 @@ class Malformed(Problem):
     status, slug, title = 400, "malformed-request", "Not a valid HTTP request"
 
 
+class Unauthorized(Problem):
+    status, slug, title = 401, "unauthorized", "An API key is needed"
+    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Bearer realm="foldhouse"'}
+
+
 class Forbidden(Problem):
-    status, slug, title = 403, "forbidden", "Not allowed from this origin"
+    status, slug, title = 403, "forbidden", "Not allowed"
 
 
 class NotFound(Problem):
@@ -135,6 +142,11 @@ class TooLarge(Problem):
 
 class UnsupportedMedia(Problem):
     status, slug, title = 415, "unsupported-media-type", "Unsupported media type"
+
+
+class TooManyAttempts(Problem):
+    status, slug, title = 429, "too-many-attempts", "Too many keys that do not exist"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "60"}
 
 
 class TooManyQueued(Problem):

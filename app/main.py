@@ -13,15 +13,17 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 from starlette.middleware.gzip import GZipMiddleware
 
+from app.accounts import endpoints as accounts
+from app.accounts.authentication import Authentication
+from app.accounts.keys import Keys
 from app.datasets import endpoints as datasets
 from app.datasets.profiles import Profiles
 from app.datasets.upload import remove_abandoned, uploads_root
-from app.errors import Forbidden, ProblemDocument
+from app.errors import Forbidden, ProblemDocument, TooManyAttempts, Unauthorized
 from app.http import swagger
 from app.http.bodies import InFlight
 from app.http.compressed import COMPRESSION
 from app.http.connections import END_STREAMS
-from app.http.deps import identify
 from app.http.guard import Guard
 from app.http.methods import Methods
 from app.http.observe import Observe, RequestMetrics
@@ -107,16 +109,16 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_tags=TAGS,
         lifespan=lifespan,
         exception_handlers=HANDLERS,
-        responses=problems(Forbidden),
+        responses=problems(Unauthorized, Forbidden, TooManyAttempts),
         generate_unique_id_function=lambda route: route.name,
     )
 
-    app.state.identify = identify
     app.state.problem_page = problem_page
     app.state.problem_writers = {open_inference.PREFIX: open_inference.InferenceRoute}
     swagger.add_page(app)
     # The last one added is the outermost.
     app.add_middleware(Methods)
+    app.add_middleware(Authentication)
     app.add_middleware(Guard, allowed_hosts=settings.host_names)
     app.add_middleware(Observe)
     app.add_middleware(Unread)
@@ -134,13 +136,14 @@ def create_app(settings: Settings) -> FastAPI:
         monitoring,
         lessons,
         webhooks,
+        accounts,
         mlflow,
         open_inference,
         operations,
     )
     for part in parts:
         app.include_router(part.router)
-    for part in (jobs, sweeps, datasets, registry, webhooks):
+    for part in (jobs, sweeps, datasets, registry, webhooks, accounts):
         app.include_router(part.removal)
     for router in PAGES:
         app.include_router(router)
@@ -165,6 +168,7 @@ def _open(settings: Settings) -> Resources:
     blobs = Blobs(settings.resolved_storage_url)
     registry = CollectorRegistry()
     parts = (
+        Keys(database),
         ModelNames(database),
         Importances(),
         Predictors(blobs, int(MODELS_SHARE * usable_memory())),

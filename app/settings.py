@@ -50,8 +50,8 @@ class Settings(BaseSettings):
     )
     trusted_network: bool = Field(
         default=False,
-        description="Lets the API listen on an address that other machines can reach. Requests "
-        "carry no key, so use it only behind a proxy or on a private container network.",
+        description="Lets the API listen on an address that other machines can reach while there "
+        "are no API keys. Use it only behind a proxy or on a private container network.",
     )
     allowed_hosts: str = Field(
         default="",
@@ -108,7 +108,16 @@ class Settings(BaseSettings):
 
     @property
     def resolved_database_url(self) -> str:
-        return self.database_url or f"sqlite:///{self.root / 'foldhouse.sqlite'}"
+        return self.database_url or f"sqlite:///{self._sqlite}"
+
+    @property
+    def is_new(self) -> bool:
+        """Whether this is an installation on SQLite that has never run."""
+        return not self.database_url and not self._sqlite.exists()
+
+    @property
+    def _sqlite(self) -> Path:
+        return self.root / "foldhouse.sqlite"
 
     @property
     def resolved_storage_url(self) -> str:

@@ -149,7 +149,7 @@ def fold_scored(number: int) -> str:
     ("arguments", "environment", "message"),
     [
         (["serve", "--host", "0.0.0.0"], {}, "FOLDHOUSE_TRUSTED_NETWORK=true"),
-        (["api", "--host", "::"], {}, "Requests carry no key"),
+        (["api", "--host", "::"], {}, "requests need no key"),
         (["serve", "--host", "no-such-host.invalid"], {}, "not an address of this machine"),
         (["serve"], {"FOLDHOUSE_SLOTS": "many"}, "FOLDHOUSE_SLOTS is 'many'"),
         (["migrate"], {"FOLDHOUSE_DEVICE": "tpu"}, "FOLDHOUSE_DEVICE is 'tpu'"),

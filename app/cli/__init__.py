@@ -14,6 +14,7 @@ import typer
 from app.cli.backup import backup, restore
 from app.cli.doctor import doctor
 from app.cli.jobs import cancel, jobs, metrics, notebook, oof, report, show, submit, watch
+from app.cli.keys import keys
 from app.cli.lessons import lessons
 from app.cli.models import export, models, predict, promote
 from app.cli.service import api, migrate, serve, worker
@@ -46,6 +47,7 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
 for panel, commands in PANELS.items():
     for command in commands:
         cli.command(rich_help_panel=panel)(command)
+cli.add_typer(keys, name="keys", rich_help_panel="Run the service")
 cli.add_typer(lessons, name="lessons", rich_help_panel="Lessons")
 
 

@@ -10,7 +10,7 @@ from foldhouse_client.errors import job_error
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.segment import Segment
-from rich.table import Table
+from rich.table import Column, Table
 
 from app.operations.printed import printable
 from models.figures import deviation, number
@@ -147,8 +147,24 @@ def models(listed: Iterable[Json]) -> None:
     console.print(table)
 
 
+def keys(listed: Iterable[Json]) -> None:
+    columns = ("starts with", "name", "role", "tenant", "last used", "ends")
+    table = Table(Column("key", no_wrap=True), *columns, box=None, pad_edge=False)
+    for key in listed:
+        ends = "revoked" if key["revoked_at"] else day(key["expires_at"])
+        table.add_row(
+            *(key["id"], key["start"], one_line(key["name"]), key["role"], key["tenant"]),
+            *(day(key["last_used_at"]), ends),
+        )
+    console.print(table)
+
+
 def created(row: Json) -> str:
-    return f"{datetime.fromisoformat(row['created_at']).astimezone():%b %d %H:%M}"
+    return day(row["created_at"])
+
+
+def day(moment: str | None) -> str:
+    return "" if moment is None else f"{datetime.fromisoformat(moment).astimezone():%b %d %H:%M}"
 
 
 def headline(job: Json) -> str:

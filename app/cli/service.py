@@ -123,18 +123,35 @@ def settings_for(host: str) -> Settings:
 
 
 def require_trust(host: str, settings: Settings) -> None:
-    """Requests carry no key, so anyone who reaches the port can use the service."""
+    """Without keys, anyone who reaches the port can use the service."""
     try:
         addresses = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
     except OSError as error:
         refuse(f"--host {host} is not an address of this machine: {error.strerror}")
     loopback = all(ipaddress.ip_address(address).is_loopback for address in addresses)
-    if not loopback and not settings.trusted_network:
+    if not (loopback or settings.trusted_network or has_keys(settings)):
         refuse(
-            f"--host {host} can be reached from other machines. Requests carry no key, so anyone "
-            "there could read the data and start jobs. Listen on 127.0.0.1, or set "
-            "FOLDHOUSE_TRUSTED_NETWORK=true behind a proxy or on a private container network."
+            f"--host {host} can be reached from other machines, and requests need no key, so "
+            "anyone there could read the data and start jobs. Make a key with `foldhouse keys "
+            "create NAME --role admin`, listen on 127.0.0.1, or set FOLDHOUSE_TRUSTED_NETWORK=true "
+            "behind a proxy or on a private container network."
         )
+
+
+def has_keys(settings: Settings) -> bool:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from app.accounts import repository
+    from app.storage.database import Database
+
+    if settings.is_new:
+        return False
+    try:
+        with closing(Database(settings.resolved_database_url)) as database:
+            with database.reading() as session:
+                return repository.exist(session)
+    except SQLAlchemyError:
+        return False
 
 
 def require_worker_packages() -> None:

@@ -3,48 +3,51 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from fastapi import Depends, Request
 
 from app.resources import Resources
 from app.storage.tables import LOCAL_TENANT
 
-# From the least to the most: predicts; reads; uploads, submits and deletes; has keys and quotas.
+# From the least to the most; each may do what those before it may (`app.accounts.roles`).
 Role = Literal["predictor", "viewer", "editor", "admin"]
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
 @dataclass(frozen=True)
 class Principal:
     """The sender of a request, who sees nothing of other tenants.
 
-    key_id : the API key that the request carries, or None
+    key_id : the API key that the request carries, or None while the service has no keys
+    csrf : what a page of this server must send with whatever writes, if it is a browser
     """
 
     tenant: str
     key_id: str | None
     role: Role
+    csrf: str | None = None
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether it may see and change keys of all tenants."""
+        return self.role == "admin" and self.tenant == LOCAL_TENANT
 
 
 LOCAL = Principal(tenant=LOCAL_TENANT, key_id=None, role="admin")
-
-
-def identify(request: Request) -> Principal:  # noqa: ARG001
-    """Every sender is `local` until there are keys. The application keeps this function as
-    `state.identify`."""
-    return LOCAL
+PRINCIPAL = "foldhouse.principal"  # in the scope of a request
 
 
 # Both are async because a sync dependency costs a switch to another thread and back. Predictions
-# call them without FastAPI, so `dependency_overrides` does not replace them: replace
-# `app.state.identify` instead.
+# call them without FastAPI, so `dependency_overrides` does not replace them.
 async def resources(request: Request) -> Resources:
     found: Resources = request.app.state.resources
     return found
 
 
 async def principal(request: Request) -> Principal:
-    found: Principal = request.app.state.identify(request)
+    """Whom `app.accounts.authentication` found. Paths that are public have none."""
+    found: Principal = request.scope[PRINCIPAL]
     return found
 
 

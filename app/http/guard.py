@@ -1,5 +1,5 @@
-"""Refuses requests from web pages of other sites. Requests carry no key, and a browser on this
-machine sends whatever a page asks it to."""
+"""Refuses requests from web pages of other sites. A browser on this machine sends whatever a
+page asks it to, also where no key is needed."""
 
 from __future__ import annotations
 

@@ -132,17 +132,20 @@ async def _overtaken(request: Request, error: Exception) -> Response:
 
 
 async def _database_error(request: Request, error: SQLAlchemyError) -> Response:
+    return problem_response(request, database_problem(error))
+
+
+def database_problem(error: SQLAlchemyError) -> Problem:
+    """What a failure of the database says to a client."""
     log.error("the database failed: %s", error)
     text = str(error.orig) if isinstance(error, DBAPIError) else ""
     if lacks_tables(error):
-        problem: Problem = Unavailable(
+        return Unavailable(
             "The database does not have the tables of this version: run `foldhouse migrate`."
         )
-    elif "disk is full" in text or "No space left on device" in text:
-        problem = OutOfSpace("The database's disk is full.")
-    else:
-        problem = Unavailable("The database does not answer; try again.")
-    return problem_response(request, problem)
+    if "disk is full" in text or "No space left on device" in text:
+        return OutOfSpace("The database's disk is full.")
+    return Unavailable("The database does not answer; try again.")
 
 
 async def _programming_error(request: Request, error: ProgrammingError) -> Response:

@@ -392,16 +392,40 @@ class Worker(Base):
     seen_at: Mapped[datetime] = mapped_column(insert_default=database_now())
 
 
-class ApiKey(TenantRow):
-    """An API key, of which only the hash is stored."""
+class ApiKey(ListedRow):
+    """An API key, of which only the hash is stored.
+
+    start : the key's first characters, by which its owner knows it
+    expires_at : after that it is as good as revoked; null for a key without an end
+    last_used_at : to the minute
+    """
 
     __tablename__ = "api_keys"
+    __table_args__ = (Index("ix_api_keys_tenant_id", "tenant", "id"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     name: Mapped[str]
+    role: Mapped[str] = mapped_column(String(16))
+    start: Mapped[str] = mapped_column(String(16))
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[datetime] = mapped_column(insert_default=database_now())
+    expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+
+class WebSession(TenantRow):
+    """A browser that has signed in with a key, until the key or the session ends.
+
+    sha256 : of the cookie
+    """
+
+    __tablename__ = "web_sessions"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key_id: Mapped[str] = mapped_column(ForeignKey("api_keys.id"), index=True)
+    created_at: Mapped[datetime] = mapped_column(insert_default=database_now())
+    expires_at: Mapped[datetime]
 
 
 class IdempotencyKey(TenantRow):

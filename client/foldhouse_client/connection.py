@@ -23,14 +23,22 @@ Json = dict[str, Any]
 
 
 class Connection:
-    """Sends requests to the service at `url`."""
+    """Sends requests to the service at `url`, with an API key if there is one."""
 
     def __init__(
-        self, url: str | None = None, *, transport: httpx.BaseTransport | None = None
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        *,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
         address = (url or os.environ.get("FOLDHOUSE_URL") or DEFAULT_URL).rstrip("/")
         self.url = address if "://" in address else f"http://{address}"
-        self._http = httpx.Client(base_url=self.url, timeout=TIMEOUT, transport=transport)
+        key = key or os.environ.get("FOLDHOUSE_KEY")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx.Client(
+            base_url=self.url, headers=headers, timeout=TIMEOUT, transport=transport
+        )
 
     def __enter__(self) -> Self:
         return self

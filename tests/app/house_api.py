@@ -13,6 +13,9 @@ from fastapi.testclient import TestClient
 from onnx import TensorProto, helper
 from sqlalchemy import select
 
+from app.accounts.keys import Keys
+from app.accounts.service import create
+from app.http.deps import Role
 from app.ids import new_id
 from app.jobs import lifecycle
 from app.main import create_app
@@ -52,6 +55,17 @@ def price(area: float, quality: float, zone: str) -> float:
 def serving(settings: Settings) -> TestClient:
     """The application, asked under a name that it answers to."""
     return TestClient(create_app(settings), base_url="http://localhost")
+
+
+def become(client: TestClient, tenant: str, role: Role = "admin") -> str:
+    """Send a key of this tenant with each request from now on; returns the key's id."""
+    resources = resources_of(client)
+    with resources.database.writing() as session:
+        new = create(session, tenant=tenant, name=f"{tenant}'s", role=role, expires_at=None)
+        key_id = new.row.id
+    resources[Keys].look_whether_needed()
+    client.headers["Authorization"] = f"Bearer {new.secret}"
+    return key_id
 
 
 def upload(client: TestClient, csv: str | None = None, key: str | None = None) -> dict[str, Any]:

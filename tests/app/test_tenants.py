@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from house_api import finish, resources_of, serving, submit, upload
+from house_api import become, finish, resources_of, serving, submit, upload
 from openapi_document import example_of, operations
 from sqlalchemy import select
 
-from app.http.deps import LOCAL, Principal
 from app.jobs import broadcast
 from app.monitoring.service import usage_since
 from app.monitoring.usage import Usage
 from app.registry import names
 from app.settings import Settings
-from app.storage.tables import Alias, Base
+from app.storage.tables import LOCAL_TENANT, Alias, Base
 
-OTHER = replace(LOCAL, tenant="other")
+LOCAL, OTHER = LOCAL_TENANT, "other"
 KEY = "the-same-key"
 ROW = {"Area": 100, "Quality": 3, "Zone": "south"}
 
@@ -36,6 +34,7 @@ OF_NOBODY = {
     "GET /v2",
     "GET /v2/health/live",
     "GET /v2/health/ready",
+    "GET /v1/whoami",
 }
 # Lists of a tenant's own, which may be empty.
 LISTS = {
@@ -45,9 +44,10 @@ LISTS = {
     "GET /v1/models",
     "GET /v1/aliases",
     "GET /v1/webhooks",
+    "GET /v1/keys",
 }
 # Give everybody one of their own.
-CREATES = {"POST /v1/datasets", "POST /v1/webhooks"}
+CREATES = {"POST /v1/datasets", "POST /v1/webhooks", "POST /v1/keys"}
 # Finds a table by the hash of its bytes, among the tenant's own.
 BY_CONTENT = {"POST /v1/reproductions"}
 
@@ -59,10 +59,6 @@ def client(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Test
     monkeypatch.setattr(broadcast, "LIFETIME", 0.0)  # of streams of the queued job
     with serving(settings.model_copy(update={"max_queued_jobs": 1})) as client:
         yield client
-
-
-def become(client: TestClient, principal: Principal) -> None:
-    client.app.state.identify = lambda _: principal  # type: ignore[attr-defined]
 
 
 def furnish(client: TestClient, folder: Path) -> dict[str, list[str]]:
@@ -82,6 +78,7 @@ def furnish(client: TestClient, folder: Path) -> dict[str, list[str]]:
     assert client.post("/v1/predict", json={"rows": [ROW]}).is_success
     webhook = client.post("/v1/webhooks", json={"url": "https://hooks.example/"}).json()["id"]
     lesson_run = client.post("/v1/lessons/xor").json()["id"]
+    key = client.post("/v1/keys", json={"name": "one", "role": "viewer"}).json()["id"]
     named = [*models, "champion", "best", "latest"]
     return {
         "dataset_id": [dataset, "latest"],
@@ -90,6 +87,7 @@ def furnish(client: TestClient, folder: Path) -> dict[str, list[str]]:
         "name": named,
         "alias": ["champion", "best"],
         "webhook_id": [webhook, "latest"],
+        "key_id": [key],
         "run_id": [lesson_run, "latest"],
         "sweep_id": [swept, "latest"],
         "trial": ["0"],
@@ -160,6 +158,7 @@ def stored(client: TestClient, tenant: str) -> dict[str, Any]:
 
 def test_another_tenants_objects_are_not_there(client: TestClient, tmp_path: Path) -> None:
     """Asked for in every way that the API has, while the caches know all of them."""
+    become(client, LOCAL)
     known = furnish(client, tmp_path)
     asked = calls(client, known)
     for method, path, rest in asked:
@@ -168,39 +167,41 @@ def test_another_tenants_objects_are_not_there(client: TestClient, tmp_path: Pat
             # The newest job has not been trained yet.
             untrained = path.endswith(("/oof", "/report", "/charts", "/notebook"))
             assert answer.is_success or untrained, (method, path, answer.text)
-    before = stored(client, LOCAL.tenant)
+    before = stored(client, LOCAL)
 
-    become(client, OTHER)
+    its_key = become(client, OTHER)
     for method, path, rest in asked:
         answer = client.request(method, path, headers={"Idempotency-Key": KEY}, **rest)
-        if f"{method} {path}" in LISTS and not rest:
+        if path == "/v1/keys":
+            assert [key["id"] for key in answer.json()["data"]] == [its_key]
+        elif f"{method} {path}" in LISTS and not rest:
             assert answer.text.startswith('{"data":[]'), (path, answer.text)
         else:
             assert answer.status_code == 404, (method, path, rest, answer.text)
     if_match = client.delete("/v1/aliases/champion", headers={"If-Match": "*"})
 
     assert if_match.status_code == 412
-    assert stored(client, LOCAL.tenant) == before
+    assert stored(client, LOCAL) == before
 
 
 def test_tenants_have_their_own(client: TestClient, tmp_path: Path) -> None:
     """With the same bytes, names and keys; also while another's jobs fill the queue."""
     found = {}
-    for principal in (LOCAL, OTHER):
-        become(client, principal)
-        found[principal] = furnish(client, tmp_path)
-        client.put("/v1/aliases/champion", json={"model_id": found[principal]["model_id"][0]})
-    for principal in (OTHER, LOCAL):
-        become(client, principal)
+    for tenant in (LOCAL, OTHER):
+        become(client, tenant)
+        found[tenant] = furnish(client, tmp_path)
+        client.put("/v1/aliases/champion", json={"model_id": found[tenant]["model_id"][0]})
+    for tenant in (OTHER, LOCAL):
+        become(client, tenant)
         assert client.post("/v1/aliases/champion/rollback").status_code == 200
     sizes = [
         {table: len(rows) for table, rows in stored(client, tenant).items()}
-        for tenant in (LOCAL.tenant, OTHER.tenant)
+        for tenant in (LOCAL, OTHER)
     ]
     assert sizes[0] == sizes[1]
 
-    for principal, own in found.items():
-        become(client, principal)
+    for tenant, own in found.items():
+        become(client, tenant)
         for noun, parameter in (
             ("datasets", "dataset_id"),
             ("jobs", "job_id"),
@@ -235,7 +236,7 @@ def test_rows_of_another_tenant_say_nothing_of_ones_own_model(
     with resources.database.writing() as session:
         session.add(Alias(tenant="third", name="theirs", model_id=model_id))
     with resources.database.reading() as session:
-        [used] = usage_since(session, LOCAL.tenant, model_id, date.min)
+        [used] = usage_since(session, LOCAL, model_id, date.min)
         assert usage_since(session, "third", model_id, used.day) == []
 
     assert client.get("/v1/models/theirs").status_code == 404

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from fastapi.testclient import TestClient
-from house_api import finish, resources_of, submit, upload
+from house_api import become, finish, resources_of, submit, upload
 
 from app.http.deps import LOCAL
 from app.jobs import starts
@@ -23,7 +22,7 @@ def test_a_model_of_an_earlier_version_or_of_another_tenant(
         assert fault["pointer"] == "/initialize_from"
         assert f"{model} is of an earlier version" in fault["detail"]
 
-    client.app.state.identify = lambda _: replace(LOCAL, tenant="other")  # type: ignore[attr-defined]
+    become(client, "other")
     upload(client)
     for reference in (model, "champion", "latest"):
         answer = client.post("/v1/jobs", json={**body, "initialize_from": reference})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,10 @@ import pandas as pd
 import pytest
 from classes import state_model
 from fastapi.testclient import TestClient
-from house_api import registered, resources_of, serving, train
+from house_api import become, registered, resources_of, serving, train
 from houses import Built, build, house_frame, lay
 from sklearn.linear_model import Ridge
 
-from app.http.deps import LOCAL
 from app.predictions import comparables
 from app.predictions.comparables import ComparedTables
 from app.settings import Settings
@@ -253,7 +251,7 @@ def test_another_tenant(client: TestClient) -> None:
     model_id = client.get("/v1/models/latest").json()["id"]
     row = row_of(frame(), 1)
     compared(client, [row], 1)
-    client.app.state.identify = lambda _: replace(LOCAL, tenant="other")  # type: ignore[attr-defined]
+    become(client, "other")
     for path in ("/v1/predict", f"/v1/models/{model_id}/predict"):
         assert client.post(f"{path}?comparables=1", json={"rows": [row]}).status_code == 404
 

@@ -1,0 +1,122 @@
+"""A short-lived cache of keys: a database look-up takes longer than predicting a row."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from dataclasses import replace
+from typing import cast
+
+from cachetools import TTLCache
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.accounts import repository, secrets
+from app.errors import TooManyAttempts, Unauthorized
+from app.http.deps import Principal, Role
+from app.storage.database import DATABASE_AWAY, Database
+
+FRESH = 0.5  # s that an entry is kept; a revoked key is refused after that
+MOST_KEYS = 10_000
+# Keys that do not exist, from one address.
+MOST_ATTEMPTS, ATTEMPTS_S = 30, 60.0
+MOST_ADDRESSES = 10_000
+
+NO_KEY = (
+    "This service needs an API key. Send it as `Authorization: Bearer fh_…`. An admin makes one "
+    "with POST /v1/keys, or on the service's machine: `foldhouse keys create NAME --role editor`."
+)
+UNKNOWN = "There is no such key, or it was revoked, or it has expired."
+MISTYPED = "That is no key of this service: one character or more is wrong or missing."
+SIGNED_OUT = "You are no longer signed in."
+
+
+class Keys:
+    """A cache for all threads of the process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._known: TTLCache[str, Principal] = TTLCache(MOST_KEYS, FRESH)
+        self._attempts: TTLCache[str, int] = TTLCache(MOST_ADDRESSES, ATTEMPTS_S)
+        self._exist = False
+        self._asked_at: float | None = None
+
+    def known(self, secret: str) -> Principal | None:
+        """Who sends this key or cookie, without a look-up."""
+        with self._lock:
+            return self._known.get(secrets.digest(secret))
+
+    def are_needed(self) -> bool | None:
+        """Whether requests must carry a key; None if it was not looked up lately. They must for
+        ever once there has been a key: with the last one revoked, the service is closed."""
+        if self._exist:
+            return True
+        asked_at = self._asked_at
+        return None if asked_at is None or time.monotonic() - asked_at >= FRESH else False
+
+    def look_whether_needed(self) -> bool:
+        try:
+            with self._database.reading() as session:
+                self._exist = repository.exist(session)
+        except DATABASE_AWAY:
+            if self._asked_at is None:
+                raise
+            # While it is away no first key can be made.
+        self._asked_at = time.monotonic()
+        return self._exist
+
+    def of_key(self, secret: str, address: str) -> Principal:
+        """Whose key it is.
+
+        Raises
+        ------
+        Unauthorized
+        TooManyAttempts: the address has sent too many keys that do not exist.
+        """
+        with self._lock:
+            if self._attempts.get(address, 0) >= MOST_ATTEMPTS:
+                raise TooManyAttempts("Too many keys that do not exist came from this address.")
+        if not secrets.is_key(secret):
+            self._note(address)
+            raise Unauthorized(MISTYPED)
+        digest = secrets.digest(secret)
+        found = self._look_up(digest, is_cookie=False)
+        if found is None:
+            self._note(address)
+            raise Unauthorized(UNKNOWN)
+        return self._keep(digest, found)
+
+    def of_cookie(self, cookie: str) -> Principal:
+        """Who has signed in; raises Unauthorized."""
+        digest = secrets.digest(cookie)
+        found = self._look_up(digest, is_cookie=True)
+        if found is None:
+            raise Unauthorized(SIGNED_OUT)
+        return self._keep(digest, replace(found, csrf=secrets.digest(f"csrf {cookie}")))
+
+    def forget(self) -> None:
+        """Empty the cache after this process has changed a key."""
+        with self._lock:
+            self._known.clear()
+
+    def _look_up(self, digest: str, *, is_cookie: bool) -> Principal | None:
+        find = repository.of_cookie if is_cookie else repository.of_secret
+        with self._database.reading() as session:
+            key = find(session, digest)
+        if key is None:
+            return None
+        if repository.is_note_due(key):
+            # A full disk, say, must not keep anyone from predicting.
+            with suppress(SQLAlchemyError), self._database.writing() as session:
+                repository.note_use(session, key.id)
+        return Principal(tenant=key.tenant, key_id=key.id, role=cast(Role, key.role))
+
+    def _keep(self, digest: str, principal: Principal) -> Principal:
+        with self._lock:
+            self._known[digest] = principal
+        return principal
+
+    def _note(self, address: str) -> None:
+        with self._lock:
+            self._attempts[address] = self._attempts.get(address, 0) + 1

@@ -1,0 +1,98 @@
+"""Keys as the API takes and shows them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+from app.accounts.service import NewKey
+from app.http.deps import Role
+from app.http.paging import Identified
+from app.http.parameters import PRINTABLE
+from app.storage.tables import ApiKey
+
+TENANT_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+LONGEST_NAME = 200
+LONGEST_GRACE = 30 * 86_400.0  # s
+
+ROLES = (
+    "`predictor` predicts and reads models, `viewer` reads all, `editor` uploads, submits, cancels "
+    "and deletes, `admin` has the keys. Each may do what those before it may."
+)
+EXAMPLE: dict[str, Any] = {"name": "ana's notebook", "role": "editor"}
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_NAME, pattern=PRINTABLE)]
+Tenant = Annotated[str, StringConstraints(pattern=TENANT_PATTERN)]
+
+
+class KeyCreate(BaseModel):
+    """A key to make."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [EXAMPLE]})
+
+    name: Name = Field(description="For whom or what it is.")
+    role: Role = Field(description=ROLES)
+    tenant: Tenant | None = Field(
+        default=None,
+        description="Whose data it sees; by default that of the key that makes it. Admins of "
+        "`local` run the service, and make keys for every tenant; those of others for their own.",
+    )
+    expires_at: AwareDatetime | None = Field(default=None, description="By default never.")
+
+    @field_validator("expires_at")
+    @classmethod
+    def _is_ahead(cls, expires_at: datetime | None) -> datetime | None:
+        if expires_at is not None and expires_at <= datetime.now(UTC):
+            raise ValueError("must be in the future")
+        return expires_at
+
+
+class KeyRotate(BaseModel):
+    """How long the old key still works."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    grace_s: float = Field(
+        default=86_400.0,
+        ge=0,
+        le=LONGEST_GRACE,
+        allow_inf_nan=False,
+        description="Seconds for which both keys work, so that clients can be changed over.",
+    )
+
+
+class KeyOut(Identified):
+    """A key, of which only the first characters are known."""
+
+    name: str
+    role: Role
+    tenant: str
+    start: str = Field(description="Its first characters.")
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None = Field(description="To the minute.")
+
+    @classmethod
+    def of(cls, key: ApiKey) -> KeyOut:
+        return cls.model_validate(key, from_attributes=True)
+
+
+class KeyCreated(KeyOut):
+    """A new key, with its secret."""
+
+    secret: str = Field(description="The key itself. It is shown only here.")
+
+    @classmethod
+    def with_secret(cls, new: NewKey) -> KeyCreated:
+        return cls(**KeyOut.of(new.row).model_dump(), secret=new.secret)
+
+
+class WhoAmIOut(BaseModel):
+    """What the service takes the sender of this request for."""
+
+    tenant: str
+    role: Role
+    key_id: str | None = Field(description="Null while the service has no keys.")
