@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.accounts import roles
 from app.accounts.keys import NO_KEY, Keys
 from app.errors import Forbidden, Problem, Unauthorized
-from app.http.deps import LOCAL, PRINCIPAL, Principal
+from app.http.deps import LOCAL, SENDER, Principal
 from app.http.guard import SAFE_METHODS
 from app.http.problems import database_problem, problem_response
 from app.storage.database import DATABASE_AWAY
@@ -53,7 +53,7 @@ class Authentication:
             )
             await response(scope, receive, send)
             return
-        scope[PRINCIPAL] = principal
+        SENDER.set(principal)
         await self._app(scope, receive, send)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
@@ -35,7 +36,8 @@ class Principal:
 
 
 LOCAL = Principal(tenant=LOCAL_TENANT, key_id=None, role="admin")
-PRINCIPAL = "foldhouse.principal"  # in the scope of a request
+# Set by `app.accounts.authentication` for everything but public paths.
+SENDER: ContextVar[Principal | None] = ContextVar("sender", default=None)
 
 
 # Both are async because a sync dependency costs a switch to another thread and back. Predictions
@@ -45,9 +47,9 @@ async def resources(request: Request) -> Resources:
     return found
 
 
-async def principal(request: Request) -> Principal:
-    """Whom `app.accounts.authentication` found. Paths that are public have none."""
-    found: Principal = request.scope[PRINCIPAL]
+async def principal() -> Principal:
+    found = SENDER.get()
+    assert found is not None
     return found
 
 

@@ -140,7 +140,7 @@ async def predict_with_model(
 
 async def _answer(request: Request, model: str, query: PredictQuery) -> Response:
     # Called without FastAPI's injection, which takes a tenth of the time of a prediction.
-    found, tenant = await resources(request), (await principal(request)).tenant
+    found, tenant = await resources(request), (await principal()).tenant
     question = query.question()
     accept = request.headers.get("Accept")
 

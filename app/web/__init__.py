@@ -1,7 +1,10 @@
 """The web application: pages rendered here, which call the services that the API calls."""
 
-from app.web import datasets, home, lessons, models
+from app.web import datasets, home, lessons, models, sign_in
 from app.web.jobs import pages as jobs
 from app.web.sweeps import pages as sweeps
 
-ROUTERS = tuple(part.router for part in (jobs, sweeps, datasets, models, lessons, home))
+ROUTERS = (
+    *(part.router for part in (jobs, sweeps, datasets, models, lessons, sign_in, home)),
+    sign_in.calls,
+)

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from app.errors import ProblemDocument
 from app.http.compressed import CompressedRoute
+from app.http.deps import SENDER
 from app.web import formats
 
 ASSETS = Path(__file__).parent / "assets"
@@ -60,7 +61,7 @@ def environment() -> Environment:
     )
     found.filters.update(formats.FILTERS)
     found.filters["markdown"] = lambda text: Markup(markdown.render(text))
-    found.globals |= {"asset": asset, "integrity": integrity}
+    found.globals |= {"asset": asset, "integrity": integrity, "sender": SENDER.get}
     return found
 
 

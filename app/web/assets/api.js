@@ -1,8 +1,14 @@
 // What the pages' scripts share: calls of the API, messages, and numbers as pages show them.
 
+/** What a request must carry that changes something, if the browser has signed in. */
+export function csrf() {
+  const token = document.querySelector("meta[name=csrf]")?.content;
+  return token ? { "X-CSRF-Token": token } : {};
+}
+
 /** The answer's JSON; throws an Error with the problem document as `problem`. */
 export async function call(method, path, body) {
-  const request = { method, headers: { Accept: "application/json" } };
+  const request = { method, headers: { Accept: "application/json", ...csrf() } };
   if (body !== undefined) {
     request.headers["Content-Type"] = "application/json";
     request.body = JSON.stringify(body);

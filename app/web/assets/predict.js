@@ -1,6 +1,6 @@
 // The form of a prediction: an answer as one types, on demand with each column's contribution and
 // the most similar training rows; and a CSV that is dropped in.
-import { attempt, call, element, figure, percent } from "./api.js";
+import { attempt, call, csrf, element, figure, percent } from "./api.js";
 import { onFile } from "./drop.js";
 
 const WAIT = 250; // ms without another change
@@ -112,7 +112,7 @@ onFile(batch, predictAll);
 async function predictAll(table) {
   const state = batch.querySelector("[role=status]");
   state.textContent = `Predicting ${table.name} …`;
-  const headers = { "Content-Type": "text/csv", Accept: "text/csv, application/problem+json" };
+  const headers = { "Content-Type": "text/csv", Accept: "text/csv, application/problem+json", ...csrf() };
   let text;
   try {
     const response = await fetch(`${path}?coverage=${coverage()}`, { method: "POST", headers, body: table });

@@ -1,5 +1,5 @@
 // A CSV that is dropped or chosen goes to POST /v1/datasets, with its progress.
-import { percent } from "./api.js";
+import { csrf, percent } from "./api.js";
 import { onFile } from "./drop.js";
 
 const drop = document.querySelector(".drop");
@@ -26,7 +26,8 @@ function send(table, next = (id) => `/datasets/${id}`) {
   const query = marks.map((each) => `&${each.name}=${encodeURIComponent(each.value)}`).join("");
   state.classList.remove("fault");
   request.open("POST", `/v1/datasets?name=${encodeURIComponent(table.name.slice(-200))}${query}`);
-  request.setRequestHeader("Content-Type", "text/csv");
+  const headers = { "Content-Type": "text/csv", ...csrf() };
+  for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
   request.upload.addEventListener("progress", (event) => {
     const share = event.total ? event.loaded / event.total : 1;
     bar.hidden = false;

@@ -1,0 +1,12 @@
+// A key becomes a cookie that no script can read.
+import { attempt, call } from "./api.js";
+
+const form = document.querySelector("#sign-in");
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const done = await attempt(form.querySelector("[role=alert]"), async () => {
+    await call("POST", "/sign-in", { key: form.key.value.trim() });
+    return true;
+  });
+  if (done) window.location.assign(form.dataset.then);
+});
