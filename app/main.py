@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from starlette.middleware.gzip import GZipMiddleware
 
 from app.accounts import endpoints as accounts
+from app.accounts import roles
 from app.accounts.authentication import Authentication
 from app.accounts.keys import Keys
 from app.datasets import endpoints as datasets
@@ -114,7 +115,10 @@ def create_app(settings: Settings) -> FastAPI:
     )
 
     app.state.problem_page = problem_page
-    app.state.problem_writers = {open_inference.PREFIX: open_inference.InferenceRoute}
+    app.state.problem_writers = {
+        open_inference.PREFIX: open_inference.InferenceRoute,
+        **dict.fromkeys(mlflow.PATHS, mlflow.MlflowRoute),
+    }
     swagger.add_page(app)
     # The last one added is the outermost.
     app.add_middleware(Methods)
@@ -159,6 +163,7 @@ def create_app(settings: Settings) -> FastAPI:
         open_inference.InferenceError,
         *EVENTS,
         WebhookMessage,
+        is_public=roles.is_public,
     )
     return app
 

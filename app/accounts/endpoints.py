@@ -31,7 +31,7 @@ BODY = problems(Invalid, Conflict, TooSlow, TooLarge, UnsupportedMedia)
 router = APIRouter(prefix="/v1", tags=["accounts"], route_class=DocumentRoute, responses=COMMON)
 removal = APIRouter(prefix="/v1", tags=["removal"], route_class=DocumentRoute, responses=COMMON)
 
-KeyId = Annotated[str, name_path("key_01m8pt0000000000000000000x", "A key's id.")]
+KeyId = Annotated[str, name_path("latest", "A key's id, or `latest`: the newest that works.")]
 
 
 @router.post("/keys", summary="Create a key", status_code=201, responses=BODY)

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.errors import NotFound
 from app.http.paging import PageQuery
+from app.http.parameters import LATEST
 from app.storage.database import database_now
 from app.storage.tables import ApiKey, WebSession
 
@@ -17,8 +18,14 @@ NOTED_AFTER = timedelta(seconds=60)  # between two notes of when a key was last 
 
 
 def get(session: Session, tenant: str | None, key_id: str) -> ApiKey:
-    """A key of the tenant, or with None of any; raises NotFound."""
-    key = session.scalar(_keys(tenant).where(ApiKey.id == key_id))
+    """A key of the tenant, or with None of any, or the newest that works for `latest`; raises
+    NotFound."""
+    query = _keys(tenant)
+    if key_id == LATEST:
+        query = query.where(_is_live()).order_by(ApiKey.id.desc()).limit(1)
+    else:
+        query = query.where(ApiKey.id == key_id)
+    key = session.scalar(query)
     if key is None:
         raise NotFound(f"There is no key {key_id}.")
     return key

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
@@ -15,6 +16,13 @@ RECORDED = resources.files("app.http") / "openapi_examples.json"
 # Examples for two kinds of jobs: the first for all operations, the second where it differs.
 NUMBERS, CLASSES = "numbers", "classes"
 REF = "#/components/schemas/{model}"
+
+KEY = "key"
+KEY_SCHEME = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An API key, `fh_…`. A service that has none needs none.",
+}
 
 # Operations that remove something come last, so that the examples work when clicked in order.
 TAGS = [
@@ -61,9 +69,10 @@ def is_none(value: object) -> bool:
     return value is None
 
 
-def complete(app: FastAPI, *models: type[BaseModel]) -> None:
+def complete(app: FastAPI, *models: type[BaseModel], is_public: Callable[[str, str], bool]) -> None:
     """Add the models that operations refer to by name and FastAPI does not see in their signatures,
-    and an example of each answer."""
+    an example of each answer, and which operations take a key: of a method and a path, whether all
+    may ask for it."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -73,6 +82,11 @@ def complete(app: FastAPI, *models: type[BaseModel]) -> None:
             schema = model.model_json_schema(ref_template=REF, mode="validation")
             schemas |= schema.pop("$defs", {}) | {model.__name__: schema}
         _add_examples(document)
+        document["components"]["securitySchemes"] = {KEY: KEY_SCHEME}
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                if not is_public(method.upper(), path):
+                    operation["security"] = [{KEY: []}, {}]  # none while the service has no keys
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]

@@ -66,9 +66,10 @@ def _answer(request: Request, document: ProblemDocument, headers: dict[str, str]
     route = request.scope.get("route")
     if isinstance(route, WritesProblems):
         return route.write_problem(document, headers)
-    # Paths of a protocol that are not implemented: its clients read only its own error format.
+    # Paths of a protocol before a route is found, or where none is: its clients read only its own
+    # error format.
     for prefix, writer in request.app.state.problem_writers.items():
-        if request.url.path.startswith(f"{prefix}/"):
+        if f"{request.url.path}/".startswith(f"{prefix}/"):
             answer: Response = writer.write_problem(document, headers)
             return answer
     # A browser's address line; a page's own route has answered above.

@@ -65,12 +65,16 @@ from models.objectives.base import PLAIN
 from models.tables.faults import RowWarning, quoted
 
 PART_CELLS = 10_000  # a millisecond to check
+PATHS = ("/ping", "/version", "/invocations")
 PROTOCOL_VERSION = "3.17.2"  # of MLflow, whose client the tests speak with
 
 # https://github.com/mlflow/mlflow/blob/master/mlflow/protos/databricks.proto
 ERROR_CODES = {
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
     404: "RESOURCE_DOES_NOT_EXIST",
     413: "REQUEST_LIMIT_EXCEEDED",
+    429: "REQUEST_LIMIT_EXCEEDED",
     500: "INTERNAL_ERROR",
     503: "TEMPORARILY_UNAVAILABLE",
     507: "RESOURCE_EXHAUSTED",

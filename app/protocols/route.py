@@ -35,6 +35,10 @@ def error_responses(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
     content = {JSON: {"schema": {"$ref": REF.format(model=model.__name__)}}}
     return {
         "4XX": {"description": "There is an error in the request.", "content": content},
+        # The application declares these by their own statuses, which come before 4XX.
+        401: {"description": "An API key is needed.", "content": content},
+        403: {"description": "Not allowed.", "content": content},
+        429: {"description": "Too many keys that do not exist.", "content": content},
         503: {
             "description": "A service or file that the request needs is unavailable or damaged.",
             "content": content,

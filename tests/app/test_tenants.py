@@ -87,7 +87,7 @@ def furnish(client: TestClient, folder: Path) -> dict[str, list[str]]:
         "name": named,
         "alias": ["champion", "best"],
         "webhook_id": [webhook, "latest"],
-        "key_id": [key],
+        "key_id": [key, "latest"],
         "run_id": [lesson_run, "latest"],
         "sweep_id": [swept, "latest"],
         "trial": ["0"],

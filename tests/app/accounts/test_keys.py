@@ -150,6 +150,16 @@ def test_each_role_may_do_what_the_table_says(client: TestClient) -> None:
     assert client.get("/v1/nothing").status_code == 401  # nor does it say what there is
 
 
+def test_other_protocols_say_so_in_their_own_words(client: TestClient) -> None:
+    become(client, "mine")
+    del client.headers["Authorization"]
+    scored = client.post("/invocations", json={})
+    assert (scored.status_code, scored.json()["error_code"]) == (401, "UNAUTHENTICATED")
+    inferred = client.post("/v2/models/champion/infer", json={})
+    assert inferred.status_code == 401
+    assert list(inferred.json()) == ["error"]
+
+
 @pytest.mark.parametrize(
     "path", ["/v1/keys", "/v1/keys/", "/v1//keys", "/v1/keys/x\n", "/v1/%6beys", "//v1/keys"]
 )

@@ -158,7 +158,7 @@ def test_pages_of_other_sites_write_and_read_nothing(
         assert refused - was_refused >= 6  # they came
         page.evaluate(FORM, f"{base}/v1/jobs/latest/cancel")
         page.wait_for_url("**/cancel")
-        assert "Not allowed from this origin" in page.content()
+        assert "problems/forbidden" in page.content()
         assert state(client) == before, address
 
 
