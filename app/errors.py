@@ -17,10 +17,12 @@ Problem                      status  slug
 ├── UnsupportedMedia         415     unsupported-media-type
 ├── TooManyAttempts          429     too-many-attempts
 ├── TooManyQueued            429     too-many-queued
+├── OverQuota                429     over-quota
 ├── Busy                     503     busy
 ├── Unavailable              503     unavailable
 ├── DamagedFile              503     damaged-file
-└── OutOfSpace               507     out-of-space
+├── OutOfSpace               507     out-of-space
+└── OverStorageQuota         507     over-storage-quota
 """
 
 from __future__ import annotations
@@ -154,6 +156,11 @@ class TooManyQueued(Problem):
     headers: ClassVar[dict[str, str]] = {"Retry-After": "30"}
 
 
+class OverQuota(Problem):
+    status, slug, title = 429, "over-quota", "Over a quota of the tenant"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "60"}
+
+
 class Busy(Problem):
     status, slug, title = 503, "busy", "The server is busy"
     headers: ClassVar[dict[str, str]] = {"Retry-After": "2", "Connection": "close"}
@@ -172,3 +179,7 @@ class DamagedFile(Problem):
 
 class OutOfSpace(Problem):
     status, slug, title = 507, "out-of-space", "The disk is full"
+
+
+class OverStorageQuota(Problem):
+    status, slug, title = 507, "over-storage-quota", "The tenant has no room for it"

@@ -14,9 +14,10 @@ from prometheus_client import CollectorRegistry
 from starlette.middleware.gzip import GZipMiddleware
 
 from app.accounts import endpoints as accounts
-from app.accounts import roles
+from app.accounts import quota_endpoints, quotas, roles
 from app.accounts.authentication import Authentication
 from app.accounts.keys import Keys
+from app.accounts.predicted_rows import PredictedRows
 from app.datasets import endpoints as datasets
 from app.datasets.profiles import Profiles
 from app.datasets.upload import remove_abandoned, uploads_root
@@ -141,13 +142,14 @@ def create_app(settings: Settings) -> FastAPI:
         lessons,
         webhooks,
         accounts,
+        quota_endpoints,
         mlflow,
         open_inference,
         operations,
     )
     for part in parts:
         app.include_router(part.router)
-    for part in (jobs, sweeps, datasets, registry, webhooks, accounts):
+    for part in (jobs, sweeps, datasets, registry, webhooks, accounts, quota_endpoints):
         app.include_router(part.removal)
     for router in PAGES:
         app.include_router(router)
@@ -174,6 +176,7 @@ def _open(settings: Settings) -> Resources:
     registry = CollectorRegistry()
     parts = (
         Keys(database),
+        PredictedRows(database, quotas.defaults(settings)),
         ModelNames(database),
         Importances(),
         Predictors(blobs, int(MODELS_SHARE * usable_memory())),

@@ -61,8 +61,34 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(default=512 * MIB, ge=1, description="Largest uploaded CSV.")
     max_rows: int = Field(default=2_000_000, ge=1, description="Most rows of a table.")
     max_columns: int = Field(default=2_000, ge=1, description="Most columns of a table.")
+    max_stored_bytes: int = Field(
+        default=0,
+        ge=0,
+        description="Bytes of one tenant's tables, as uploaded; the next upload gets a 507. "
+        "0: no limit. The operator can give a tenant its own, as for the other quotas below.",
+    )
+    max_datasets: int = Field(
+        default=0, ge=0, description="Datasets of one tenant; the next gets a 429. 0: no limit."
+    )
     max_queued_jobs: int = Field(
         default=1_000, ge=1, description="Jobs of one tenant that may wait; the next gets a 429."
+    )
+    max_running_jobs: int = Field(
+        default=0,
+        ge=0,
+        description="Jobs of one tenant that run at a time; others wait. 0: no limit.",
+    )
+    max_device_seconds_per_day: int = Field(
+        default=0,
+        ge=0,
+        description="Seconds of training of one tenant in 24 hours; after them its jobs wait, and "
+        "a new one gets a 429. 0: no limit.",
+    )
+    max_predicted_rows_per_minute: int = Field(
+        default=0,
+        ge=0,
+        description="Rows that one process predicts for one tenant in a minute; more get a 429. "
+        "0: no limit.",
     )
     max_body_bytes: int = Field(
         default=4 * MIB,

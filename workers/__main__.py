@@ -16,6 +16,7 @@ import threading
 
 from celery.worker import WorkController, state
 
+from app.accounts import quotas
 from app.operations.printed import log_to_terminal
 from app.queue.config import worker_celery
 from app.queue.dispatch import Hints
@@ -62,7 +63,9 @@ def main() -> None:
     sender = Deliveries(workplace.database, allow_private=settings.webhook_allow_private)
     repeat(sender.send_due, deliveries.INTERVAL, stopping)
     repeat(LessonRunner(workplace).run_next, lessons.INTERVAL, stopping)
-    repeat(Dispatcher(workplace.database, hints, slots).send_due, dispatcher.INTERVAL, stopping)
+    quota = quotas.defaults(settings)
+    hinting = Dispatcher(workplace.database, hints, slots, quota)
+    repeat(hinting.send_due, dispatcher.INTERVAL, stopping)
 
     logger.info("worker %s: %d × %s", workplace.owner, slots.count, slots.device)
     controller = WorkController(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 
+from app.accounts.quotas import NO_LIMITS, Limits
 from app.jobs import attempts
 from app.queue.dispatch import Hints
 from app.storage.database import Database
@@ -20,10 +21,13 @@ RESEND_INTERVAL = 2.0  # seconds
 class Dispatcher:
     """The dispatcher of one worker."""
 
-    def __init__(self, database: Database, hints: Hints, slots: Slots) -> None:
+    def __init__(
+        self, database: Database, hints: Hints, slots: Slots, quota: Limits = NO_LIMITS
+    ) -> None:
         self._database = database
         self._hints = hints
         self._slots = slots
+        self._quota = quota  # of tenants without their own
         self._sent: dict[str, float] = {}  # shard id: when
 
     def send_due(self) -> None:
@@ -32,7 +36,7 @@ class Dispatcher:
         if free == 0:
             return
         with self._database.reading() as session:
-            shard_ids = attempts.due(session, limit=free)
+            shard_ids = attempts.due(session, limit=free, quota=self._quota)
         now = time.monotonic()
         self._sent = {id_: at for id_, at in self._sent.items() if at > now - RESEND_INTERVAL}
         for shard_id in shard_ids:

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
+from app.accounts import quotas
 from app.jobs import lifecycle
 from app.jobs.lifecycle import Claim
 from app.storage.database import DATABASE_AWAY
@@ -62,7 +63,11 @@ class Supervisor:
             with self._slots.taken() as gpu, here.locks.held(shard_id, here.owner) as lock:
                 with here.database.writing() as session:
                     claim = lifecycle.claim(
-                        session, shard_id, owner=here.owner, boot_id=here.boot_id
+                        session,
+                        shard_id,
+                        owner=here.owner,
+                        boot_id=here.boot_id,
+                        quota=quotas.defaults(here.settings),
                     )
                 if claim is not None:
                     self._attempt(claim, lock, gpu)

@@ -1,4 +1,4 @@
-"""/v1/keys and /v1/whoami"""
+"""/v1/keys"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 
 from app.accounts import repository, service
 from app.accounts.keys import Keys
-from app.accounts.schemas import KeyCreate, KeyCreated, KeyOut, KeyRotate, WhoAmIOut
+from app.accounts.schemas import KeyCreate, KeyCreated, KeyOut, KeyRotate
 from app.errors import (
     Conflict,
     Forbidden,
@@ -99,12 +99,6 @@ def revoke_key(resources: ResourcesDep, principal: PrincipalDep, key_id: KeyId) 
     with resources.database.writing() as session:
         service.revoke(session, repository.get(session, _scope(principal), key_id))
     resources[Keys].forget()
-
-
-@router.get("/whoami", summary="Who am I?")
-def whoami(principal: PrincipalDep) -> WhoAmIOut:
-    """The tenant and role of the key that this request carries."""
-    return WhoAmIOut(tenant=principal.tenant, role=principal.role, key_id=principal.key_id)
 
 
 def _scope(principal: Principal) -> str | None:

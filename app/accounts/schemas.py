@@ -15,6 +15,7 @@ from app.storage.tables import ApiKey
 
 TENANT_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 LONGEST_NAME = 200
+LARGEST_QUOTA = 2**53 - 1  # that every reader of JSON has exactly
 LONGEST_GRACE = 30 * 86_400.0  # s
 
 ROLES = (
@@ -90,9 +91,57 @@ class KeyCreated(KeyOut):
         return cls(**KeyOut.of(new.row).model_dump(), secret=new.secret)
 
 
+def _quota(description: str) -> Any:
+    return Field(default=None, ge=0, le=LARGEST_QUOTA, description=description)
+
+
+class QuotasPut(BaseModel):
+    """A tenant's own quotas. 0 is no limit; where one is null or missing, the default of the
+    service's settings holds."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"queued_jobs": 100, "datasets": 1000}]}
+    )
+
+    stored_bytes: int | None = _quota("Bytes of tables, as they were uploaded.")
+    datasets: int | None = _quota("Tables.")
+    queued_jobs: int | None = _quota("Jobs and sweeps that wait.")
+    running_jobs: int | None = _quota("Jobs and sweeps that run at a time; others wait.")
+    device_seconds_per_day: int | None = _quota(
+        "Seconds of all attempts of jobs that ended in the last 24 hours, or run."
+    )
+    predicted_rows_per_minute: int | None = _quota(
+        "Rows predicted in the last 60 seconds, for each process of the API."
+    )
+
+
+class QuotaOut(BaseModel):
+    """A quota, and what is used of it."""
+
+    limit: int | None = Field(description="Null for no limit.")
+    used: int
+
+
+class QuotasOut(BaseModel):
+    """What a tenant may use."""
+
+    tenant: str
+    own: dict[str, int | None] = Field(
+        description="What was set for this tenant. Null where the default holds, 0 for no limit."
+    )
+    quotas: dict[str, QuotaOut]
+
+
+class QuotasList(BaseModel):
+    """By tenant."""
+
+    data: list[QuotasOut]
+
+
 class WhoAmIOut(BaseModel):
     """What the service takes the sender of this request for."""
 
     tenant: str
     role: Role
     key_id: str | None = Field(description="Null while the service has no keys.")
+    quotas: dict[str, QuotaOut] = Field(description="What the tenant may use, and what it uses.")

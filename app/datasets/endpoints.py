@@ -20,6 +20,8 @@ from app.errors import (
     InvalidTable,
     NotFound,
     OutOfSpace,
+    OverQuota,
+    OverStorageQuota,
     TooLarge,
     TooSlow,
     Unavailable,
@@ -98,6 +100,8 @@ UPLOAD_BODY: dict[str, Any] = {
             UnsupportedMedia,
             Unavailable,
             OutOfSpace,
+            OverQuota,
+            OverStorageQuota,
         ),
     },
 )

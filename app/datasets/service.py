@@ -9,6 +9,7 @@ from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from app.accounts import quotas
 from app.datasets import repository
 from app.datasets.upload import Upload
 from app.errors import Conflict, InvalidTable, TooLarge
@@ -41,7 +42,7 @@ def store(
 
     Raises
     ------
-    InvalidTable, IdempotencyMismatch
+    InvalidTable, IdempotencyMismatch, OverQuota, OverStorageQuota
     NotFound: the key's first request made a dataset that was deleted.
     """
     request = idempotency.fingerprint(
@@ -100,10 +101,17 @@ def _create(
         csv=f"{dataset_key(dataset_id)}/table.csv",
         parquet=f"{dataset_key(dataset_id)}/table.parquet",
     )
+    default = quotas.defaults(settings)
+    with database.reading() as session:  # before it is read, which takes long
+        allowed = quotas.limits(session, tenant, default)
+        quotas.require_dataset(session, tenant, allowed, more=1, more_bytes=upload.bytes)
     try:
         _write_files(blobs, settings, dataset, upload)
         with database.writing() as session:
+            allowed = quotas.lock(session, tenant, default)
             session.add(dataset)
+            session.flush()  # a dataset that is there already needs no room
+            quotas.require_dataset(session, tenant, allowed)
     except IntegrityError:
         blobs.delete(dataset_key(dataset_id))
         # Another request stored the same bytes in the meantime.

@@ -31,7 +31,7 @@ class Principal:
 
     @property
     def is_operator(self) -> bool:
-        """Whether it may see and change keys of all tenants."""
+        """Whether it may see and change keys and quotas of all tenants."""
         return self.role == "admin" and self.tenant == LOCAL_TENANT
 
 

@@ -43,7 +43,7 @@ TAGS = [
     },
     {"name": "lessons", "description": "Deep learning with tables, in lessons that run."},
     {"name": "webhooks", "description": "Addresses that get a message when a job ends."},
-    {"name": "accounts", "description": "API keys: who may do what."},
+    {"name": "accounts", "description": "API keys and quotas: who may do what, and how much."},
     {"name": "operations", "description": "Health probes and metrics."},
     {"name": "removal", "description": "Delete what nothing refers to."},
 ]

@@ -1,4 +1,4 @@
-"""Whether the queue and the training machines have room for a job."""
+"""Whether the training machines have room for a job."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.errors import Fault, InvalidSpec, TooManyQueued
+from app.errors import Fault, InvalidSpec
 from app.operations.readiness import WORKER_SEEN
 from app.settings import Settings
 from app.storage.database import database_now
@@ -72,15 +72,6 @@ def require_room(spec: TrainingSpec, profile: Profile, room: Room, settings: Set
             [Fault(pointer="/architecture", detail=f"{weights:,} weights per network")],
         )
     return expected
-
-
-def require_place(waiting: int, settings: Settings) -> None:
-    """Raises TooManyQueued if so many jobs of a tenant wait that no further one may."""
-    if waiting >= settings.max_queued_jobs:
-        raise TooManyQueued(
-            f"{waiting} jobs are waiting, and max_queued_jobs is {settings.max_queued_jobs}. "
-            "Submit again when some have started, or cancel some."
-        )
 
 
 def _share(cores: int, memory_bytes: int, slots: int) -> Room:

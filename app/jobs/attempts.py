@@ -14,6 +14,8 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import ColumnElement, Select, func, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from app.accounts import quotas
+from app.accounts.quotas import NO_LIMITS, Limits
 from app.jobs import history
 from app.storage.database import database_now, upsert
 from app.storage.tables import FINISHED, EpochMetric, Job, Model, Shard, ShardKind, State
@@ -88,16 +90,23 @@ def record_progress(
     return True
 
 
-def due(session: Session, limit: int) -> Sequence[str]:
+def due(session: Session, limit: int, quota: Limits = NO_LIMITS) -> Sequence[str]:
     """Ids of queued shards that may be claimed now, in the order of their turns.
+
+    `quota`: of tenants without their own. A tenant that has as many running jobs as it may is
+    passed over, but for the shards of those jobs.
 
     Tenants take turns, and so do the jobs of a tenant. The next one is that without a claim in the
     last `TURN` seconds, or else that whose last claim was longest ago. Within a job, the shard that
     has waited longest comes first.
     """
+    held = quotas.held(session, quota)
+    running = select(Shard.job_id).where(Shard.state == State.RUNNING)
     waiting = (
         select(Shard.id, Shard.tenant, Shard.job_id, Shard.due_at)
         .where(Shard.state == State.QUEUED, Shard.due_at <= database_now())
+        .where(Shard.tenant.not_in(held.of_attempts))
+        .where(Shard.tenant.not_in(held.of_jobs) | Shard.job_id.in_(running))
         .cte("waiting")
     )
     jobs = _last_claims(waiting.c.job_id, Shard.job_id).subquery("jobs")

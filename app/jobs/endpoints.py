@@ -19,6 +19,7 @@ from app.errors import (
     Invalid,
     InvalidSpec,
     NotFound,
+    OverQuota,
     TooLarge,
     TooManyQueued,
     TooSlow,
@@ -96,7 +97,7 @@ JobId = Annotated[str, name_path("latest", "A job's id, or `latest`.")]
 
 PLAN_PROBLEMS = (InvalidSpec, NotFound, Unavailable, DamagedFile)
 SPEC_PROBLEMS = (Invalid, *PLAN_PROBLEMS, TooSlow, TooLarge, UnsupportedMedia)
-KEY_PROBLEMS = (IdempotencyMismatch, TooManyQueued)
+KEY_PROBLEMS = (IdempotencyMismatch, TooManyQueued, OverQuota)
 
 
 @router.post(":validate", summary="Check a spec", responses=problems(*SPEC_PROBLEMS))

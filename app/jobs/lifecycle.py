@@ -7,7 +7,8 @@
 The database row is the truth. A transition of a running shard first locks the row by the attempt's
 fence, and finds none if the attempt has lost its claim. The job's status follows its shards in the
 same transaction (`aggregate`), and each transition adds an event; the last one also messages to
-webhooks. To avoid deadlocks, locks are taken in one order: shards by their place, then their job.
+webhooks. To avoid deadlocks, locks are taken in one order: the tenant's quotas, shards by their
+place, then their job.
 
 A sweep has a shard for each batch of its trials. When all have ended, the same transaction adds the
 one that makes the model (`app.jobs.batches`).
@@ -25,6 +26,8 @@ from typing import Any, Literal
 from sqlalchemy import Select, func, insert, select, update
 from sqlalchemy.orm import Session
 
+from app.accounts import quotas
+from app.accounts.quotas import NO_LIMITS, Limits
 from app.errors import TYPE_PREFIX, Conflict, ProblemDocument
 from app.ids import new_id
 from app.jobs import batches, history, reproduction, starts
@@ -178,8 +181,17 @@ def request_cancel(session: Session, job: Job, *, keep_best: bool = False) -> No
         _move(session, shard, State.CANCELLED)
 
 
-def claim(session: Session, shard_id: str, *, owner: str, boot_id: str) -> Claim | None:
-    """Begin an attempt of a shard; None if it is not queued and due, or no longer."""
+def claim(
+    session: Session, shard_id: str, *, owner: str, boot_id: str, quota: Limits = NO_LIMITS
+) -> Claim | None:
+    """Begin an attempt of a shard; None if it is not queued and due, or no longer, or if its tenant
+    may not begin one now. `quota`: of tenants without their own."""
+    of = session.execute(select(Shard.tenant, Shard.job_id).where(Shard.id == shard_id)).first()
+    if of is None:
+        return None
+    allowed = quotas.lock(session, of.tenant, quota)
+    if not quotas.may_begin(session, of.tenant, allowed, of.job_id):
+        return None
     shard = session.scalar(
         update(Shard)
         .where(Shard.id == shard_id, Shard.state == State.QUEUED, Shard.due_at <= database_now())
@@ -473,6 +485,8 @@ def _move(session: Session, shard: Shard, to: State, detail: str | None = None) 
     """Move a locked shard to another state."""
     if to not in TRANSITIONS[shard.state]:
         raise ValueError(f"a shard that is {shard.state} cannot become {to}")
+    if shard.state is State.RUNNING:
+        quotas.note_attempt(session, shard)
     shard.state = to
     shard.owner = shard.boot_id = shard.lease_until = None
     if shard.kind is ShardKind.BATCH and to in (State.FAILED, State.CANCELLED):

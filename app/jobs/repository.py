@@ -31,7 +31,6 @@ SHARDS = (
     .where(Shard.job_id.in_(bindparam("jobs", expanding=True)))
     .order_by(Shard.job_id, Shard.place)
 )
-QUEUED = select(func.count()).where(Job.tenant == bindparam("tenant"), Job.status == State.QUEUED)
 
 
 class JobRow(NamedTuple):
@@ -77,10 +76,6 @@ def count_ahead(session: Session, tenant: str, job_id: str) -> int:
     older = Job.id < job_id  # ids begin with their time
     queued = select(func.count()).where(Job.tenant == tenant, Job.status == State.QUEUED, older)
     return session.scalar(queued) or 0
-
-
-def count_queued(session: Session, tenant: str) -> int:
-    return session.connection().scalar(QUEUED, {"tenant": tenant}) or 0
 
 
 def epochs(

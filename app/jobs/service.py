@@ -8,12 +8,13 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
+from app.accounts import quotas
 from app.datasets import repository as datasets
 from app.datasets.profiles import Profiles
 from app.errors import Conflict, Fault, InvalidSpec, NotFound
 from app.http.json_text import to_pointer
 from app.jobs import lifecycle, repository, starts
-from app.jobs.admission import Room, largest_room, require_place, require_room
+from app.jobs.admission import Room, largest_room, require_room
 from app.jobs.repository import JobRow
 from app.jobs.schemas import (
     EstimateOut,
@@ -145,7 +146,7 @@ class Submitted:
 
 
 def submit(resources: Resources, tenant: str, body: JobCreate, key: str | None) -> Submitted:
-    """Queue a job; raises as `plan` does, and TooManyQueued and IdempotencyMismatch."""
+    """Queue a job; raises as `plan` does, and TooManyQueued, OverQuota and IdempotencyMismatch."""
     database, settings = resources.database, resources.settings
     request = idempotency.fingerprint("POST /v1/jobs", body.model_dump_json())
     # Slow work is done before the write transaction.
@@ -312,13 +313,14 @@ def enqueue(
     reproduces: str | None = None,
     reference: dict[str, Any] | None = None,
 ) -> Submitted:
-    """Queue a job of a plan; raises TooManyQueued and IdempotencyMismatch."""
+    """Queue a job of a plan; raises TooManyQueued, OverQuota and IdempotencyMismatch."""
     document = found.spec.model_dump(mode="json")
     with database.writing() as session:
-        waiting = repository.count_queued(session, tenant)
+        allowed = quotas.lock(session, tenant, quotas.defaults(settings))
+        waiting = quotas.queued_jobs(session, tenant)
 
         def create() -> str:
-            require_place(waiting, settings)
+            quotas.require_place(session, tenant, allowed, waiting)
             return lifecycle.enqueue(
                 session,
                 tenant=tenant,

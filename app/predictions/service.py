@@ -13,6 +13,7 @@ from threading import Event
 from fastapi.exceptions import RequestValidationError
 from starlette.requests import ClientDisconnect
 
+from app.accounts.predicted_rows import PredictedRows
 from app.errors import Invalid, InvalidRows
 from app.http.parameters import LATEST
 from app.http.validation import table_faults
@@ -89,7 +90,7 @@ def loaded(resources: Resources, tenant: str, reference: str) -> Loaded | None:
     """The same, if neither the database nor the disk is needed."""
     model = resources[ModelNames].known(tenant, reference)
     predictor = None if model is None else resources[Predictors].ready(model)
-    if model is None or predictor is None:
+    if model is None or predictor is None or not resources[PredictedRows].is_known(tenant):
         return None
     return Loaded(model, predictor, reference)
 
@@ -106,8 +107,9 @@ def predict(
 
     Raises
     ------
-    InvalidTable, InvalidRows, TooLarge and RequestValidationError, and ClientDisconnect once `gone`
-    is set, here or when a block is requested. With comparables also NotFound and ArtifactCorrupt.
+    InvalidTable, InvalidRows, TooLarge, OverQuota and RequestValidationError, and ClientDisconnect
+    once `gone` is set, here or when a block is requested. With comparables also NotFound and
+    ArtifactCorrupt.
     """
     model, predictor = loaded.model, loaded.predictor
     try:
@@ -120,7 +122,7 @@ def predict(
         table = resources[ComparedTables].get(tenant, model, predictor.manifest)
         columns = len(predictor.manifest.columns)
         refuse_too_many(body.table.count, question.comparables, table, columns)
-    blocks = _blocks(resources, predictor, body, question, gone, table)
+    blocks = _blocks(resources, tenant, predictor, body, question, gone, table)
     blocks = _counted(resources, tenant, model.id, predictor, blocks)
     first = next(blocks)
     facts = Facts(
@@ -159,6 +161,7 @@ def _counted(
 
 def _blocks(
     resources: Resources,
+    tenant: str,
     predictor: Predictor,
     body: RowsBody,
     question: Question,
@@ -176,6 +179,7 @@ def _blocks(
                     f"This model of {len(predictor.manifest.columns):,} columns can explain at "
                     f"most {most} {'row' if most == 1 else 'rows'} in one request."
                 )
+            resources[PredictedRows].take(tenant, len(rows))
             if body.is_csv:
                 waiting.append(
                     resources.predicting.submit(_predict, predictor, rows, question, first)

@@ -1,5 +1,5 @@
 """Removes files that finished jobs and deleted rows have left in storage, and expired idempotency
-keys.
+keys, and attempts that no quota counts any more.
 
 Only files that a row of this database names are touched. Others may belong to another installation,
 or to a backup that is being restored.
@@ -14,12 +14,13 @@ from sqlalchemy import delete, select
 from app.storage import removals
 from app.storage.blobs import ARTIFACTS, CHECKPOINTS, Blobs, artifacts_key, checkpoints_key
 from app.storage.database import Database, database_now
-from app.storage.tables import FINISHED, IdempotencyKey, Job, Model, Shard
+from app.storage.tables import FINISHED, EndedAttempt, IdempotencyKey, Job, Model, Shard
 
 logger = logging.getLogger(__name__)
 
 INTERVAL = 3600.0  # s
 KEY_LIFE = 7 * 24 * 3600.0  # s
+ATTEMPT_LIFE = 24 * 3600.0  # s, for which `app.accounts.quotas` counts them
 
 
 def sweep(database: Database, blobs: Blobs) -> None:
@@ -52,3 +53,5 @@ def sweep(database: Database, blobs: Blobs) -> None:
     with database.writing() as session:
         forgotten = IdempotencyKey.created_at < database_now(-KEY_LIFE)
         session.execute(delete(IdempotencyKey).where(forgotten))
+        uncounted = EndedAttempt.ended_at < database_now(-ATTEMPT_LIFE)
+        session.execute(delete(EndedAttempt).where(uncounted))

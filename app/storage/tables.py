@@ -428,6 +428,36 @@ class WebSession(TenantRow):
     expires_at: Mapped[datetime]
 
 
+class Quota(Base):
+    """What a tenant may use, and the row that is locked while what it uses is counted, see
+    `app.accounts.quotas`.
+
+    Each is null where the default of the settings holds, and 0 for no limit.
+    """
+
+    __tablename__ = "quotas"
+
+    tenant: Mapped[str] = mapped_column(String(64), primary_key=True)
+    stored_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    datasets: Mapped[int | None] = mapped_column(BigInteger)
+    queued_jobs: Mapped[int | None] = mapped_column(BigInteger)
+    running_jobs: Mapped[int | None] = mapped_column(BigInteger)
+    device_seconds_per_day: Mapped[int | None] = mapped_column(BigInteger)
+    predicted_rows_per_minute: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class EndedAttempt(Base):
+    """How long an attempt held its device. Kept for a day, also when its job is deleted."""
+
+    __tablename__ = "ended_attempts"
+    __table_args__ = (Index("ix_ended_attempts_tenant_ended_at", "tenant", "ended_at"),)
+
+    id: Mapped[int] = mapped_column(RowNumber, primary_key=True)
+    tenant: Mapped[str] = mapped_column(String(64))
+    seconds: Mapped[float]
+    ended_at: Mapped[datetime] = mapped_column(insert_default=database_now())
+
+
 class IdempotencyKey(TenantRow):
     """What a key's first request created, so that a repeated request creates nothing."""
 

@@ -9,11 +9,10 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app.accounts import quotas
 from app.errors import Fault, InvalidSpec
 from app.jobs import lifecycle
-from app.jobs import repository as jobs
 from app.jobs import service as job_service
-from app.jobs.admission import require_place
 from app.jobs.repository import JobRow
 from app.resources import Resources
 from app.storage import idempotency
@@ -140,7 +139,7 @@ def _family(sweep: SweepSpec, spec: TrainingSpec) -> TrainingSpec:
 
 
 def submit(resources: Resources, tenant: str, body: SweepCreate, key: str | None) -> JobRow:
-    """Queue a sweep; raises as `plan` does, and TooManyQueued and IdempotencyMismatch."""
+    """Queue a sweep; raises as `plan` does, TooManyQueued, OverQuota and IdempotencyMismatch."""
     database, settings = resources.database, resources.settings
     request = idempotency.fingerprint("POST /v1/sweeps", body.model_dump_json())
     with database.reading() as session:
@@ -150,10 +149,11 @@ def submit(resources: Resources, tenant: str, body: SweepCreate, key: str | None
                 return repository.get(session, tenant, known)
     found = plan(resources, tenant, body)
     with database.writing() as session:
-        waiting = jobs.count_queued(session, tenant)
+        allowed = quotas.lock(session, tenant, quotas.defaults(settings))
+        waiting = quotas.queued_jobs(session, tenant)
 
         def create() -> str:
-            require_place(waiting, settings)
+            quotas.require_place(session, tenant, allowed, waiting)
             sweep_id = lifecycle.enqueue(
                 session,
                 tenant=tenant,

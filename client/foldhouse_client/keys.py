@@ -1,4 +1,4 @@
-"""API keys."""
+"""API keys and quotas."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from foldhouse_client.predictions import given
 
 
 class Keys(Connection):
-    """Calls about keys; all but `whoami` need the role admin."""
+    """Calls about keys and quotas; all but `whoami` need the role admin."""
 
     def whoami(self) -> Json:
-        """The tenant and role of the key that this client sends."""
+        """The tenant and role of the key that this client sends, and the tenant's quotas with what
+        is used of them."""
         return self._json("GET", "/v1/whoami")
 
     def keys(self) -> Iterator[Json]:
@@ -40,3 +41,26 @@ class Keys(Connection):
 
     def revoke_key(self, key_id: str) -> None:
         self._send("DELETE", f"/v1/keys/{key_id}")
+
+    def quotas(self, tenant: str) -> Json:
+        """What a tenant may use, and what it uses now."""
+        return self._json("GET", f"/v1/quotas/{tenant}")
+
+    def all_quotas(self) -> list[Json]:
+        """Of each tenant that has its own."""
+        found: list[Json] = self._json("GET", "/v1/quotas")["data"]
+        return found
+
+    def set_quotas(self, tenant: str, **quotas: int | None) -> Json:
+        """Replace all of a tenant's own quotas; only admins of `local` may.
+
+        Parameters
+        ----------
+        quotas: `stored_bytes`, `datasets`, `queued_jobs`, `running_jobs`, `device_seconds_per_day`
+            and `predicted_rows_per_minute`. 0 is no limit; those left out have the defaults.
+        """
+        return self._json("PUT", f"/v1/quotas/{tenant}", json=quotas)
+
+    def reset_quotas(self, tenant: str) -> None:
+        """Give a tenant the defaults again."""
+        self._send("DELETE", f"/v1/quotas/{tenant}")

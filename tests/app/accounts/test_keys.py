@@ -54,10 +54,10 @@ def test_a_mistyped_key_is_none(place: int, character: str) -> None:
 
 def test_without_keys_everyone_is_the_admin(client: TestClient) -> None:
     local = {"tenant": "local", "role": "admin", "key_id": None}
-    assert client.get("/v1/whoami").json() == local
+    assert local.items() <= client.get("/v1/whoami").json().items()
     # A proxy may have its own use for the header.
     basic = {"Authorization": "Basic YTpi"}
-    assert client.get("/v1/whoami", headers=basic).json() == local
+    assert local.items() <= client.get("/v1/whoami", headers=basic).json().items()
 
 
 def test_the_first_key_closes_the_service(client: TestClient) -> None:
@@ -122,7 +122,7 @@ LEAST: dict[str, Role | None] = {
 
 
 def least_of(method: str, path: str) -> Role | None:
-    if path.startswith("/v1/keys"):
+    if path.startswith(("/v1/keys", "/v1/quotas")):
         return "admin"
     return LEAST.get(f"{method} {path}", "viewer" if method == "GET" else "editor")
 

@@ -196,7 +196,7 @@ def test_a_full_queue_is_told(tmp_path: Path, sqlite_url: str) -> None:
 
     assert refused.status_code == 429
     assert refused.headers["Retry-After"] == "30"
-    assert "max_queued_jobs is 1" in refused.json()["detail"]
+    assert "its quota `queued_jobs` is 1" in refused.json()["detail"]
     assert (repeated.status_code, accepted.status_code) == (202, 202)
 
 

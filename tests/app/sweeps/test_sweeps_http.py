@@ -212,7 +212,7 @@ def test_a_full_queue_takes_no_sweep(tmp_path: Path, sqlite_url: str) -> None:
         sweep(client)
         refused = client.post("/v1/sweeps", json=BODY)
     assert refused.status_code == 429
-    assert "max_queued_jobs is 1" in refused.json()["detail"]
+    assert "its quota `queued_jobs` is 1" in refused.json()["detail"]
 
 
 def test_sweeps_are_listed_newest_first_in_pages(client: TestClient) -> None:
