@@ -2,17 +2,19 @@
 
     python tests/acceptance/chaos.py [--cycles 60] [--stack sqlite|postgresql] [--seed 0]
 
-A cycle submits a job, starts what is missing, and after a while sends SIGKILL to the API, to the
-worker, to the child that trains, to all three, or takes the broker's messages away. In the end
-everything is started once more and all jobs must finish. Then each accepted job is looked at:
+A cycle submits a job or a sweep, in turn, starts what is missing, and after a while sends SIGKILL
+to the API, to the worker, to the child that trains, to all three, or takes the broker's messages
+away. In the end everything is started once more and all must finish. Then each accepted job is
+looked at:
 
     lost            it is not there, or it never finished
     finished twice  it has two models, or two ends in its history
     corrupt         its model's files do not price rows, or its out-of-fold rows or epochs have gaps
 
 A job whose child was killed three times ends as `failed` with attempts_exhausted, as it should: it
-is told apart. PostgreSQL must answer on 127.0.0.1:5432 and redis-server be installed for the second
-stack.
+is told apart. A sweep must have each of its trials once, trained to an end once, with the values
+that the other sweeps have, which draw the same trials. PostgreSQL must answer on 127.0.0.1:5432 and
+redis-server be installed for the second stack.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from math import isclose
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +41,10 @@ from polling import wait_until
 from services import RedisServer, postgres_database
 from sqlalchemy import select
 from stack import Stack
+from test_sweeping import SWEEP, TRIALS
 from worker_process import WorkerProcess
 
+from app.ids import is_sweep
 from app.settings import Settings
 from app.storage.migrate import upgrade
 from app.storage.tables import FINISHED, Event, Model
@@ -157,7 +162,12 @@ def run(stack: Stack, cycles: int, chance: random.Random) -> int:
         for cycle in range(cycles):
             installation.start_what_is_missing()
             if len(unfinished(stack, accepted)) < 4:
-                accepted.append(stack.submit(SPEC, key=f"cycle {cycle}"))
+                as_sweep = len(accepted) % 2 == 1
+                accepted.append(
+                    stack.submit_sweep(SWEEP, key=f"cycle {cycle}")
+                    if as_sweep
+                    else stack.submit(SPEC, key=f"cycle {cycle}")
+                )
             time.sleep(chance.uniform(0, CYCLE_SECONDS))
             killing = chance.choice(killings)
             killing()
@@ -166,7 +176,9 @@ def run(stack: Stack, cycles: int, chance: random.Random) -> int:
         with suppress(pytest.fail.Exception):  # after the deadline, what is lost is counted
             wait_until(lambda: not unfinished(stack, accepted), FINISH_SECONDS)
         harm = {job_id: found for job_id in accepted if (found := harm_to(stack, job_id))}
-        states = Counter(stack.job(job_id)["status"] for job_id in accepted)
+        for sweep_id in differing(stack, [one for one in accepted if is_sweep(one)]):
+            harm.setdefault(sweep_id, {})["corrupt"] = "its trials have other values"
+        states = Counter(shown(stack, job_id)["status"] for job_id in accepted)
     finally:
         installation.close()
     print(f"  {', '.join(f'{name} {count}' for name, count in sorted(done.items()))}")
@@ -179,13 +191,17 @@ def run(stack: Stack, cycles: int, chance: random.Random) -> int:
 
 
 def unfinished(stack: Stack, jobs: list[str]) -> list[str]:
-    return [job_id for job_id in jobs if stack.job(job_id)["status"] not in FINISHED]
+    return [job_id for job_id in jobs if shown(stack, job_id)["status"] not in FINISHED]
+
+
+def shown(stack: Stack, job_id: str) -> dict[str, Any]:
+    return stack.sweep(job_id) if is_sweep(job_id) else stack.job(job_id)
 
 
 def harm_to(stack: Stack, job_id: str) -> dict[str, str]:
     """By kind, what is wrong with an accepted job."""
     try:
-        return harm_found(stack, stack.job(job_id))
+        return harm_found(stack, shown(stack, job_id))
     except httpx.HTTPStatusError as error:
         return {"lost" if error.response.status_code == 404 else "corrupt": str(error)}
 
@@ -201,11 +217,52 @@ def harm_found(stack: Stack, job: dict[str, Any]) -> dict[str, str]:
     ends = [event for event in events if event.data["status"] in FINISHED]
     if len(ends) != 1 or len(models) != (job["status"] == "succeeded"):
         return {"twice": f"{len(ends)} ends and {len(models)} models"}
+    if is_sweep(job_id) and (fault := lost_trials(stack, job_id)):
+        return {"lost": fault}
     if job["status"] == "failed" and "attempts_exhausted" not in job["error"]["title"]:
         return {"lost": job["error"]["detail"]}
-    if job["status"] == "succeeded" and (fault := corruption(stack, job)):
+    find = corruption_of_sweep if is_sweep(job_id) else corruption
+    if job["status"] == "succeeded" and (fault := find(stack, job)):
         return {"corrupt": fault}
     return {}
+
+
+def lost_trials(stack: Stack, sweep_id: str) -> str | None:
+    """Which of a sweep's trials are missing, or ended twice, or have failed without a kill."""
+    board = {trial["trial"]: trial for trial in stack.trials(sweep_id)}
+    if sorted(board) != [*range(TRIALS)]:
+        return f"trials {sorted(board)} of {TRIALS}"
+    with stack.database.reading() as session:
+        of_sweep = select(Event).where(Event.job_id == sweep_id, Event.kind == "trial")
+        ended = Counter(event.data["trial"] for event in session.scalars(of_sweep))
+    if twice := [number for number, times in ended.items() if times > 1]:
+        return f"trials {twice} ended twice"
+    odd = [
+        trial["error"]
+        for trial in board.values()
+        if trial["state"] != "succeeded" and "died" not in str(trial["error"])
+    ]
+    return "; ".join(odd) or None
+
+
+def differing(stack: Stack, sweeps: list[str]) -> list[str]:
+    """Those of which a trial has another value than in the first that has it."""
+    first: dict[int, float] = {}
+    found = []
+    for sweep_id in sweeps:
+        for trial in stack.trials(sweep_id):
+            if trial["state"] != "succeeded":
+                continue
+            known = first.setdefault(trial["trial"], trial["value"])
+            if not isclose(trial["value"], known, rel_tol=1e-6):
+                found.append(sweep_id)
+    return found
+
+
+def corruption_of_sweep(stack: Stack, sweep: dict[str, Any]) -> str | None:
+    stack.price(sweep["model_id"])
+    scored = {trial["trial"] for trial in stack.trials(sweep["id"]) if trial["value"] is not None}
+    return None if sweep["best"]["trial"] in scored else "its best trial has no value"
 
 
 def corruption(stack: Stack, job: dict[str, Any]) -> str | None:
