@@ -112,6 +112,13 @@ class Settings(BaseSettings):
         "the memory that the largest worker has for one slot.",
     )
 
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="Lines of the log: text, or one JSON object each."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Requests are logged with `info`."
+    )
+
     webhook_allow_private: bool = Field(
         default=False,
         description="Lets webhooks reach private, loopback and link-local addresses.",

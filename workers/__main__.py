@@ -17,7 +17,7 @@ import threading
 from celery.worker import WorkController, state
 
 from app.accounts import quotas
-from app.operations.printed import log_to_terminal
+from app.logs import log_to_terminal
 from app.queue.config import worker_celery
 from app.queue.dispatch import Hints
 from app.settings import Settings
@@ -42,10 +42,10 @@ STANDARD_INPUT = 0
 
 
 def main() -> None:
-    log_to_terminal()
+    settings = Settings()
+    log_to_terminal(settings)
     for chatty in ("celery.app.trace", "celery.worker.strategy"):  # two lines a hint
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    settings = Settings()
     workplace = Workplace.of(settings)
     slots = Slots(settings)
     keep_imported(slots.child_environment())

@@ -29,6 +29,7 @@ class Order(BaseModel):
 
     kind: ShardKind = ShardKind.JOB
     job_id: str
+    request_id: str | None = None
     job_name: str | None
     dataset_name: str
     shard_id: str

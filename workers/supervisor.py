@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from app.accounts import quotas
 from app.jobs import lifecycle
 from app.jobs.lifecycle import Claim
+from app.logs import saying
 from app.storage.database import DATABASE_AWAY
 from app.storage.tables import ShardKind
 from app.sweeps import dealing
@@ -70,7 +71,9 @@ class Supervisor:
                         quota=quotas.defaults(here.settings),
                     )
                 if claim is not None:
-                    self._attempt(claim, lock, gpu)
+                    at_work = {"job": claim.job_id, "request_id": claim.request_id}
+                    with saying(tenant=claim.tenant, **at_work):
+                        self._attempt(claim, lock, gpu)
         except BlockingIOError:
             logger.info("shard %s: an earlier child is still ending", shard_id)
         except DATABASE_AWAY as error:
@@ -78,7 +81,7 @@ class Supervisor:
             logger.warning("shard %s: left to the reconciler: %s", shard_id, reason(error))
 
     def _attempt(self, claim: Claim, lock: int, gpu: int | None) -> None:
-        logger.info("job %s: attempt %d begins", claim.job_id, claim.fence.attempt)
+        logger.info("attempt %d begins", claim.fence.attempt)
         here = self._workplace
         workdir = here.workdir(claim.fence.shard_id, claim.fence.owner)
         child = None
@@ -101,9 +104,7 @@ class Supervisor:
         except DATABASE_AWAY:
             raise
         except Exception as error:
-            logger.exception(
-                "job %s: attempt %d failed in the worker", claim.job_id, claim.fence.attempt
-            )
+            logger.exception("attempt %d failed in the worker", claim.fence.attempt)
             ending = hindrance(error)
             self._persist(lambda s: write_end(s, claim, ending, {}))
         finally:
@@ -118,6 +119,7 @@ class Supervisor:
         return Order(
             kind=claim.kind,
             job_id=claim.job_id,
+            request_id=claim.request_id,
             job_name=claim.job_name,
             dataset_name=claim.dataset_name,
             shard_id=claim.fence.shard_id,
@@ -151,9 +153,9 @@ class Supervisor:
 
         if self._persist(write):
             ended = type(ending).__name__.lower()
-            logger.info("job %s: attempt %d %s", claim.job_id, claim.fence.attempt, ended)
+            logger.info("attempt %d %s", claim.fence.attempt, ended)
         else:
-            logger.warning("job %s: attempt %d is void", claim.job_id, claim.fence.attempt)
+            logger.warning("attempt %d is void", claim.fence.attempt)
 
     def _persist(self, write: Callable[[Session], T]) -> T:
         return persist(self._workplace.database, write, self._workplace.stopping)

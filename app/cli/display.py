@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.segment import Segment
 from rich.table import Column, Table
 
-from app.operations.printed import printable
+from app.printed import printable
 from models.figures import deviation, number
 from models.objectives import HEADLINES
 

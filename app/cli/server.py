@@ -19,8 +19,8 @@ from uvicorn.supervisors import Multiprocess
 
 from app.cli.terminal import tell
 from app.http.connections import Connection, raise_file_limit
+from app.logs import log_to_terminal
 from app.main import create_app
-from app.operations.printed import log_to_terminal
 from app.settings import Settings
 
 REQUEST_GRACE = 2  # s that a stopping server gives requests to finish
@@ -59,7 +59,7 @@ def run(
 
     With several `workers`, processes share the listener and are restarted when they die.
     """
-    log()
+    log(settings)
     raise_file_limit()
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -98,9 +98,10 @@ class Processes(Multiprocess):
 
 def application() -> FastAPI:
     """The application of one of several processes."""
-    log()
+    settings = Settings()
+    log(settings)
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
-    app = create_app(Settings())
+    app = create_app(settings)
     freeze_imports()
     return app
 
@@ -136,8 +137,8 @@ def _config(app: FastAPI | str, **other: Any) -> uvicorn.Config:
     )
 
 
-def log() -> None:
-    log_to_terminal()
+def log(settings: Settings) -> None:
+    log_to_terminal(settings)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 

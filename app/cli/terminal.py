@@ -11,7 +11,7 @@ from typing import BinaryIO, NoReturn, cast
 import typer
 from pydantic import ValidationError
 
-from app.operations.printed import printable, redacted
+from app.printed import printable, redacted
 from app.settings import Settings
 
 REFUSED = 2  # exit code: nothing was done; the message says what to change

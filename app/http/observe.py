@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Iterable
 from urllib.parse import urlsplit, urlunsplit
@@ -13,9 +14,12 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
+from app.http.deps import SENDER
 from app.http.problems import internal_error
+from app.logs import CONTEXT, facts
 
 log = logging.getLogger(__name__)
+requests = logging.getLogger("foldhouse.requests")
 
 Header = tuple[bytes, bytes]
 
@@ -32,6 +36,9 @@ SECURITY_HEADERS = (
 DEFAULT_POLICY = (POLICY, b"default-src 'none'; frame-ancestors 'none'")
 # https://www.rfc-editor.org/rfc/rfc9110#name-methods and PATCH. A client could make up others.
 METHODS = frozenset("CONNECT DELETE GET HEAD OPTIONS PATCH POST PUT TRACE".split())
+# What a log line holds of a client's own id, and the trace of https://www.w3.org/TR/trace-context/.
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 CLIENT_GONE = 499  # nginx's status for a client that has gone
 # Streams last as long as a job, which says nothing of how quickly requests are answered.
 STREAM = b"text/event-stream"
@@ -66,7 +73,8 @@ class Observe:
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
-        request_id = str(ULID()).lower()
+        request_id, trace_id = _ids(scope["headers"])
+        CONTEXT.set({"request_id": request_id, "trace_id": trace_id})
         method = scope["method"] if scope["method"] in METHODS else "other"
         status, is_stream = 0, False
 
@@ -84,7 +92,7 @@ class Observe:
         except ClientDisconnect:
             status = CLIENT_GONE
         except Exception:
-            log.exception("request %s: %s %s", request_id, scope["method"], scope["path"])
+            log.exception("%s %s failed", scope["method"], scope["path"])
             if status:
                 raise  # part of the answer is sent, so the connection must break
             response = internal_error(Request(scope), request_id)
@@ -93,9 +101,44 @@ class Observe:
             # Not the path: clients could invent any number of them.
             route = getattr(scope.get("route"), "path", "unknown")
             metrics: RequestMetrics = scope["app"].state.resources[RequestMetrics]
+            seconds = time.perf_counter() - began
             metrics.requests.labels(method, route, status).inc()
             if not is_stream:
-                metrics.seconds.labels(method, route).observe(time.perf_counter() - began)
+                metrics.seconds.labels(method, route).observe(seconds)
+            if requests.isEnabledFor(logging.INFO):
+                _log(scope, method, route, status, seconds)
+
+
+def _ids(headers: Iterable[Header]) -> tuple[str, str | None]:
+    """The request's id, the client's own if it sent one that a log can hold, and the id of the
+    trace that it belongs to."""
+    request_id, trace_id = None, None
+    for name, value in headers:
+        if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
+            request_id = value.decode()
+        elif name == b"traceparent" and (found := TRACEPARENT.fullmatch(value)):
+            trace_id = found.group(1).decode()
+    return request_id or str(ULID()).lower(), trace_id
+
+
+def _log(scope: Scope, method: str, route: str, status: int, seconds: float) -> None:
+    """One line for each request. The path itself may hold names that are nobody else's business."""
+    sender = SENDER.get()
+    requests.info(
+        "%s %s %d",
+        method,
+        route,
+        status,
+        extra=facts(
+            method=method,
+            route=route,
+            status=status,
+            seconds=round(seconds, 6),
+            tenant=None if sender is None else sender.tenant,
+            key=None if sender is None else sender.key_id,
+            client=scope["client"][0] if scope["client"] else None,
+        ),
+    )
 
 
 def secured(headers: Iterable[Header]) -> list[Header]:

@@ -33,6 +33,7 @@ from app.ids import new_id
 from app.jobs import batches, history, reproduction, starts
 from app.jobs.attempts import LEASE, Fence
 from app.jobs.starts import Start
+from app.logs import CONTEXT
 from app.registry import history as alias_history
 from app.registry.names import CHAMPION
 from app.storage.database import database_now, upsert
@@ -80,6 +81,7 @@ class Claim:
     kind: ShardKind
     tenant: str
     job_id: str
+    request_id: str | None
     job_name: str | None
     dataset_name: str
     spec: dict[str, Any]
@@ -130,6 +132,7 @@ def enqueue(
             "sweep": sweep,
             "reproduces": reproduces,
             "reference": reference,
+            "request_id": CONTEXT.get().get("request_id"),
         },
     )
     connection.execute(
@@ -220,6 +223,7 @@ def claim(
         kind=shard.kind,
         tenant=job.tenant,
         job_id=job.id,
+        request_id=job.request_id,
         job_name=job.name,
         dataset_name=dataset.name,
         spec=shard.spec if job.sweep is None else job.spec,

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import func, select
 
 from app.errors import Fault, Unavailable
-from app.operations.printed import printable, redacted
+from app.printed import printable, redacted
 from app.resources import Resources
 from app.storage.database import Database, database_now
 from app.storage.tables import Worker

@@ -152,6 +152,7 @@ class Job(ListedRow):
     deadline_at : when its running shards are asked for their best so far
     reproduces : the id of the job that it trains again; no foreign key, for that may be deleted
     reference : the numbers of that job, if another installation trained it
+    request_id : of the request that submitted it, for the worker's log
     """
 
     __tablename__ = "jobs"
@@ -173,6 +174,7 @@ class Job(ListedRow):
     deadline_at: Mapped[datetime | None]
     reproduces: Mapped[str | None] = mapped_column(String(40))
     reference: Mapped[dict[str, Any] | None]
+    request_id: Mapped[str | None] = mapped_column(String(128))
     error: Mapped[dict[str, Any] | None]
     result: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = mapped_column(insert_default=database_now())

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from setproctitle import setproctitle
 
-from app.operations.printed import log_to_terminal
+from app.logs import CONTEXT, log_to_terminal
+from app.settings import Settings
 from app.storage.blobs import Blobs
 from workers.checkpoints import Checkpoints
 from workers.protocol import Order
@@ -55,7 +56,8 @@ def run(supervisor: socket.socket, reports: Connection) -> None:
     path = orders.readline().decode().removesuffix("\n")
     order = Order.model_validate_json(Path(path).read_bytes())
     setproctitle(f"workers.training.attempt {order.job_id}")
-    log_to_terminal(f"%(asctime)s %(levelname)s %(name)s job {order.job_id}: %(message)s")
+    CONTEXT.set({"job": order.job_id, "request_id": order.request_id})
+    log_to_terminal(Settings())
     for chatty in ("onnx_ir", "onnxscript"):  # pages on what they optimise
         logging.getLogger(chatty).setLevel(logging.WARNING)
     blobs = Blobs(order.storage_url)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from unicodedata import category
 
@@ -41,25 +40,6 @@ def redacted(text: str) -> str:
     's3://KEY:***@bucket, redis://host/0?password=***&db=1'
     """
     return PARAMETER.sub(rf"\g<before>{MASK}", USERINFO.sub(rf"\g<before>{MASK}@", text))
-
-
-class LogFormatter(logging.Formatter):
-    """Log lines without control characters and secrets. A message is one line, so that none can
-    look like two."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        record.message = printable(record.message.replace("\n", "\\n"), kept="\t")
-        return super().formatMessage(record)
-
-    def format(self, record: logging.LogRecord) -> str:
-        return redacted(printable(super().format(record)))
-
-
-def log_to_terminal(form: str = "%(asctime)s %(levelname)s %(name)s: %(message)s") -> None:
-    """For a process whose standard error is its log."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(LogFormatter(form))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def _is_shown(character: str) -> bool:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-import sys
-
 import pytest
 
 from app.http.csv_text import neutral
-from app.operations.printed import LogFormatter, printable, redacted
+from app.printed import printable, redacted
 
 COMMANDS = (
     "\x00\x07\x08\r\x1b\x7f\x85\x9b\x9d\u061c\u200b\u200f\u2028\u202a\u202e\u2060\u2066\u2069\ufeff"
@@ -42,21 +39,6 @@ def test_secrets_of_addresses_are_masked() -> None:
         assert redacted(text) == shown
     for text in UNTOUCHED:
         assert redacted(text) == text
-
-
-def test_a_log_line_is_one_line_without_secrets() -> None:
-    try:
-        raise ValueError("redis://:secret@host\x1b[2J")
-    except ValueError:
-        raised = sys.exc_info()
-    message = "GET /v1\nERROR forged \x1b]0;x\x07 s3://KEY:secret@b"
-    record = logging.LogRecord("app", logging.ERROR, "", 1, message, None, raised)
-
-    first, *trace = LogFormatter("%(levelname)s %(message)s").format(record).splitlines()
-
-    assert first == "ERROR GET /v1\\nERROR forged �]0;x� s3://KEY:***@b"
-    assert trace[0].startswith("Traceback")
-    assert trace[-1] == "ValueError: redis://:***@host�[2J"
 
 
 @pytest.mark.parametrize("sign", "=+-@＝＋－＠﹦﹢﹣﹫")
