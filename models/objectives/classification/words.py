@@ -14,9 +14,9 @@ def told(target: str, result: Mapping[str, Any]) -> list[str]:
     metrics, errors = result["metrics"], result["metrics_error"]
     right = percent(metrics["accuracy"], errors.get("accuracy"))
     found = [f"{one_line(target)} is predicted right for {right} of the rows it has not seen."]
-    decision = result["decision"]
+    decision = result.get("decision")  # of two classes
     positive = None if decision is None else decision["positive"]
-    own = next((known for known in result["classes"] if known["level"] == positive), None)
+    own = next((known for known in result.get("classes", ()) if known["level"] == positive), None)
     if own is not None and own["recall"] is not None and own["precision"] is not None:
         found.append(
             f"Of the {own['rows']:,} rows that are {one_line(own['level'])} it finds "

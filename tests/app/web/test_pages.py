@@ -9,6 +9,7 @@ from base64 import b64encode
 from pathlib import Path
 
 import httpx
+import many_classes
 import pytest
 from fastapi.testclient import TestClient
 from house_api import (
@@ -30,6 +31,7 @@ from app.web.rendering import ASSETS
 from models.serving.manifest import CategoricalFeature
 from models.spec import TrainingSpec
 
+CLASSES = "x,species\n" + "".join(f"{row},class {row % 3}\n" for row in range(60))
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 NASTY = '"><script>alert(1)</script>'
 
@@ -84,6 +86,46 @@ def test_every_page_of_a_trained_model(client: TestClient, tmp_path: Path) -> No
             assert address.startswith(("/", "?")), address
             if not address.startswith("?"):
                 assert client.get(address, headers=BROWSER).status_code == 200, address
+
+
+def test_the_page_of_a_job_of_several_classes(client: TestClient, tmp_path: Path) -> None:
+    """It has no decision between two."""
+    upload(client, CLASSES)
+    job = submit(client, target="species")
+    scores = {"accuracy": 0.985, "log_loss": 0.03}
+    reported = result() | {
+        "metrics": scores,
+        "fold_mean": scores,
+        "fold_std": scores,
+        "metrics_error": {"accuracy": 0.006},
+        "classes": [
+            {"level": f"class {place}", "rows": 20, "precision": 1.0, "recall": 0.9, "f1": 0.95}
+            for place in range(3)
+        ],
+        "confusion": {
+            "levels": ["class 0", "class 1", "class 2"],
+            "rows": [[20, 0, 0], [1, 19, 0], [0, 0, 20]],
+            "most_confused": [],
+        },
+        "sets": [
+            {
+                "coverage": 0.9,
+                "rows": 60,
+                "measured": 0.91,
+                "mean_size": 1.1,
+                "empty": 0.0,
+                "by_class": {"class 0": 0.9},
+            }
+        ],
+    }
+    for fold in reported["folds"]:
+        fold["metrics"] = scores
+    files = many_classes.files(tmp_path / "model", count=3)
+    model_id = register(resources_of(client), job["id"], files, reported)
+    page = get(client, f"/jobs/{job['id']}").text
+    assert "species is predicted right for 98.5" in page
+    get(client, f"/models/{model_id}")
+    get(client, "/jobs")
 
 
 def test_a_missing_thing_is_a_page_and_for_programs_a_problem(client: TestClient) -> None:
