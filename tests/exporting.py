@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -11,6 +10,7 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from models.export import exporter
 from models.networks.boosted_trees import fill_placeholders
 from models.networks.population import Network
 
@@ -35,19 +35,9 @@ class Stacked(nn.Module):
 
 def graph_of(model: Stacked, inputs: int) -> onnx.ModelProto:
     """Exported for any number of rows."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            model.eval(),
-            (torch.zeros(2, inputs, dtype=torch.float64),),
-            dynamo=True,
-            opset_version=18,
-            input_names=["rows"],
-            dynamic_shapes={"rows": {0: torch.export.Dim("N")}},
-            verbose=False,
-        )
-    assert program is not None
-    graph = program.model_proto
+    example = torch.zeros(2, inputs, dtype=torch.float64)
+    rows = torch.export.Dim("N")
+    graph = exporter.exported(model, (example,), inputs=["rows"], dynamic={"rows": {0: rows}})
     fill_placeholders(graph, model)
     return graph
 

@@ -6,8 +6,6 @@ node per column. ScatterElements writes the one-hot codes, see `models.networks.
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Callable
 from functools import partial
 
@@ -18,13 +16,13 @@ import torch
 from onnx import TensorProto, compose, helper
 
 from models.data.design import Design
+from models.export.exporter import OPSET, exported
 from models.export.served import ServedModel
 from models.networks.boosted_trees import fill_placeholders
 from models.networks.population import take
 from models.objectives.learning import TOLERANCE, Target
 from models.serving.manifest import MEMBERS, PREFIX, SPREAD, input_names
 
-OPSET = 18
 ML_OPSET = 3
 RAW_NUMBERS = f"{PREFIX}raw:numbers"
 RAW_CODES = f"{PREFIX}raw:codes"
@@ -46,22 +44,13 @@ def core_graph(served: ServedModel, design: Design, output: str) -> onnx.ModelPr
         torch.zeros(2, len(design.categorical), dtype=torch.int64),
     )
     rows = torch.export.Dim("N")
-    # The exporter logs which optional packages are missing.
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            served.eval(),
-            example,
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=["numbers", "codes"],
-            output_names=names,
-            dynamic_shapes={"numbers": {0: rows}, "codes": {0: rows}},
-            verbose=False,
-        )
-    assert program is not None
-    graph = program.model_proto  # a new one at each call
+    graph = exported(
+        served,
+        example,
+        inputs=["numbers", "codes"],
+        outputs=names,
+        dynamic={"numbers": {0: rows}, "codes": {0: rows}},
+    )
     fill_placeholders(graph, served)
     return graph
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
@@ -21,6 +20,7 @@ from models.artifacts import EarlierModel, trial_file
 from models.callbacks import Callbacks, Progress
 from models.epochs import FoldEpoch
 from models.experiment import Context
+from models.export.exporter import exported
 from models.report.run import Names
 from models.spec import TrainingSpec
 from models.spec.sweep import SweepSpec
@@ -208,7 +208,4 @@ def resolve_device(device: str, gpu: int | None) -> str:
 
 def warm_up() -> None:
     """Export an identity network, because the exporter's first use imports for seconds."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(torch.nn.Identity(), (torch.zeros(1),), dynamo=True, verbose=False)
+    exported(torch.nn.Identity(), (torch.zeros(1),), inputs=["x"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +14,7 @@ from plain_comparables import standardised
 from sklearn.linear_model import Ridge
 
 from models.data.design import Design, Vocabulary
+from models.export.exporter import exported
 from models.networks import extras as module
 from models.networks.extras import Extras
 from models.networks.population import take
@@ -185,19 +185,13 @@ def test_the_graph_computes_the_same() -> None:
     extras = Extras.learn(design, known, standardise(target_of(design, 2), known), **FORCED)
     assert extras is not None
     rows = torch.export.Dim("N")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            extras.eval(),
-            (torch.zeros(1, 2, 4, dtype=torch.float64), torch.zeros(1, 2, 2, dtype=torch.int64)),
-            dynamo=True,
-            opset_version=18,
-            input_names=["numbers", "codes"],
-            dynamic_shapes={"numbers": {1: rows}, "codes": {1: rows}},
-            verbose=False,
-        )
-    assert program is not None
-    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
+    graph = exported(
+        extras,
+        (torch.zeros(1, 2, 4, dtype=torch.float64), torch.zeros(1, 2, 2, dtype=torch.int64)),
+        inputs=["numbers", "codes"],
+        dynamic={"numbers": {1: rows}, "codes": {1: rows}},
+    )
+    session = onnxruntime.InferenceSession(graph.SerializeToString())
     odd = np.array([np.nan, 0.0, 1e308, -1e308])[:, None].repeat(4, 1)
     numbers = np.concatenate([design.numbers[:60], odd])
     codes = np.concatenate([design.codes[:60], np.tile([9, 3], (4, 1))])

@@ -9,7 +9,8 @@ from classes import let_model, state_model
 from houses import Built
 from onnx import TensorProto, helper
 
-from models.export.graph import ML_OPSET, OPSET, ExportMismatch, _raw_inputs, session, verify
+from models.export.exporter import OPSET
+from models.export.graph import ML_OPSET, ExportMismatch, _raw_inputs, session, verify
 from models.objectives.base import Outputs, Question
 from models.objectives.classification.answers import ClassAnswers, Classes, SetCalibration
 from models.objectives.classification.graph import LABEL, PROBABILITIES, add_labels
