@@ -23,7 +23,7 @@ from test_six_interfaces import CSV, ODD, ODD_SHARE, Rows, table, tensor
 from app.settings import Settings
 from app.storage.migrate import upgrade
 
-ROWS = 1_000
+ROWS = 400
 MODELS: dict[str, Callable[[], Built]] = {"state": state_model, "let": let_model}
 
 

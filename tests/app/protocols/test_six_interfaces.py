@@ -27,7 +27,7 @@ from models.tables.faults import WarningCode
 Rows = list[dict[str, Any]]
 Answer = dict[str, list[Any]]
 
-ROWS = 2_000
+ROWS = 600
 SOME_ROWS = 20  # few enough that a column often holds cells of one type alone
 CSV = {"Content-Type": "text/csv"}
 DATATYPES = {bool: "BOOL", int: "INT64", float: "FP64", str: "BYTES"}
