@@ -70,30 +70,51 @@ def test_a_killed_worker_is_followed_by_one_that_goes_on(stack: Stack) -> None:
 
 
 @pytest.mark.slow
-def test_a_child_that_is_killed_three_times_gives_up(stack: Stack) -> None:
-    job_id = stack.submit(ENDLESS)
+def test_what_is_killed_or_stopped_beside_a_worker(stack: Stack) -> None:
+    """One worker for three tests: to start one takes ten seconds of a core."""
     with stack.worker() as worker:
-        for attempt in (1, 2, 3):
-            wait_until(lambda: stack.job(job_id)["attempt"] == attempt, JOB_SECONDS)  # noqa: B023
-            child = wait_until(lambda: worker.child_of(job_id), START_SECONDS)
-            assert child is not None
-            os.kill(child, signal.SIGKILL)
-        failed = stack.wait(job_id, "failed")
-        assert failed["error"]["type"].endswith("/attempts-exhausted")
-        assert "attempts_exhausted" in failed["error"]["title"]
-        assert "batch_size" in failed["error"]["detail"]  # what to do
-        following = stack.wait(stack.submit(SHORT), "succeeded", "failed")
-        assert following["status"] == "succeeded", following["error"]
-        wait_until(lambda: not stack.checkpoints())
+        an_api_is_killed_right_after_its_answer(stack)
+        a_child_that_is_killed_three_times_gives_up(stack, worker)
+        a_worker_that_is_stopped_hands_over(stack, worker)
 
 
-def test_an_api_that_is_killed_right_after_its_answer(stack: Stack) -> None:
+def an_api_is_killed_right_after_its_answer(stack: Stack) -> None:
     job_id = stack.submit(SHORT)
     stack.kill_api()
+    stack.start_api()
+    done = stack.wait(job_id, "succeeded", "failed")
+    assert (done["status"], done["attempt"]) == ("succeeded", 1), done["error"]
+    wait_until(lambda: not stack.checkpoints())
+
+
+def a_child_that_is_killed_three_times_gives_up(stack: Stack, worker: WorkerProcess) -> None:
+    job_id = stack.submit(ENDLESS)
+    for attempt in (1, 2, 3):
+        wait_until(lambda: stack.job(job_id)["attempt"] == attempt, JOB_SECONDS)  # noqa: B023
+        child = wait_until(lambda: worker.child_of(job_id), START_SECONDS)
+        assert child is not None
+        os.kill(child, signal.SIGKILL)
+    failed = stack.wait(job_id, "failed")
+    assert failed["error"]["type"].endswith("/attempts-exhausted")
+    assert "attempts_exhausted" in failed["error"]["title"]
+    assert "batch_size" in failed["error"]["detail"]  # what to do
+    wait_until(lambda: not stack.checkpoints())
+
+
+def a_worker_that_is_stopped_hands_over(stack: Stack, worker: WorkerProcess) -> None:
+    """It saves a checkpoint, and its attempt does not count; another goes on."""
+    job_id = stack.submit(ENDLESS)
+    wait_until(lambda: stack.epoch(job_id) > 0, JOB_SECONDS)
+    worker.process.terminate()
+    assert worker.process.wait(timeout=STOP_SECONDS) == 0
+    released = stack.job(job_id)
+    assert (released["status"], released["attempt"]) == ("queued", 0)
+    assert stack.checkpoints()
     with stack.worker():
-        stack.start_api()
-        done = stack.wait(job_id, "succeeded", "failed")
-        assert (done["status"], done["attempt"]) == ("succeeded", 1), done["error"]
+        wait_until(lambda: stack.job(job_id)["attempt"] == 1, START_SECONDS)
+        assert stack.cancel(job_id).status_code == 202
+        stack.wait(job_id, "cancelled")
+        wait_until(lambda: not stack.checkpoints())
 
 
 def test_an_api_that_is_killed_before_the_commit(stack: Stack) -> None:
@@ -117,23 +138,6 @@ def test_an_api_that_is_killed_before_the_commit(stack: Stack) -> None:
     job_id = stack.submit(SHORT, key="one")
     assert stack.submit(SHORT, key="one") == job_id
     assert [job["id"] for job in stack.http.get("/v1/jobs").json()["data"]] == [job_id]
-
-
-def test_a_worker_that_is_stopped_hands_over(stack: Stack) -> None:
-    """It saves a checkpoint, and its attempt does not count; another goes on."""
-    job_id = stack.submit(ENDLESS)
-    with stack.worker() as worker:
-        wait_until(lambda: stack.epoch(job_id) > 0, JOB_SECONDS)
-        worker.process.terminate()
-        assert worker.process.wait(timeout=STOP_SECONDS) == 0
-    released = stack.job(job_id)
-    assert (released["status"], released["attempt"]) == ("queued", 0)
-    assert stack.checkpoints()
-    with stack.worker():
-        wait_until(lambda: stack.job(job_id)["attempt"] == 1, START_SECONDS)
-        assert stack.cancel(job_id).status_code == 202
-        stack.wait(job_id, "cancelled")
-        wait_until(lambda: not stack.checkpoints())
 
 
 def thaw(worker: WorkerProcess, children: list[int]) -> None:

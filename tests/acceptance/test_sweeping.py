@@ -124,24 +124,29 @@ def test_killed_at_random_it_is_what_nobody_disturbed(stack: Stack) -> None:
     assert stack.price(model.id) == pytest.approx(price, rel=1e-5)
 
 
-def test_cancelled_half_way_it_keeps_the_best(stack: Stack) -> None:
+def test_on_two_workers(stack: Stack) -> None:
+    """One stack for three sweeps: to start one and its workers takes 20 seconds of a core."""
+    with stack.worker(), stack.worker():
+        cancelled_half_way_it_keeps_the_best(stack)
+        its_time_ends_it_with_what_it_has(stack)
+        tpe_learns(stack)
+
+
+def cancelled_half_way_it_keeps_the_best(stack: Stack) -> None:
     sweep_id = stack.submit_sweep(SWEEP)
-    with stack.worker():
-        wait_until(lambda: stack.sweep(sweep_id)["best"] is not None, 2 * JOB_SECONDS)
-        answer = stack.http.post(f"/v1/sweeps/{sweep_id}/cancel", json={"keep_best": True})
-        assert answer.status_code == 202
-        done = stack.wait_for_sweep(sweep_id)
+    wait_until(lambda: stack.sweep(sweep_id)["best"] is not None, 2 * JOB_SECONDS)
+    answer = stack.http.post(f"/v1/sweeps/{sweep_id}/cancel", json={"keep_best": True})
+    assert answer.status_code == 202
+    done = stack.wait_for_sweep(sweep_id)
     assert done["status"] == "succeeded", done["error"]
     assert done["progress"]["succeeded"] >= 4  # a batch
     assert done["best"]["trial"] in done["members"]
     assert stack.price(done["model_id"]) > 0
 
 
-def test_its_time_ends_it_with_what_it_has(stack: Stack) -> None:
-    """The batch that trains when the time is up is asked for the best weights so far."""
-    sweep_id = stack.submit_sweep(ENDLESS | {"timeout_s": 6.0})
-    with stack.worker():
-        done = stack.wait_for_sweep(sweep_id)
+def its_time_ends_it_with_what_it_has(stack: Stack) -> None:
+    """The batches that train when the time is up are asked for the best weights so far."""
+    done = stack.wait_for_sweep(sweep_id := stack.submit_sweep(ENDLESS | {"timeout_s": 6.0}))
     assert done["status"] == "succeeded", done["error"]
     assert done["progress"]["cancelled"] > 0
     assert done["progress"]["succeeded"] > 0
@@ -164,12 +169,11 @@ def test_workers_that_join_take_batches(stack: Stack) -> None:
         assert stack.wait_for_sweep(sweep_id)["status"] == "cancelled"
 
 
-def test_tpe_learns_on_two_workers(stack: Stack) -> None:
+def tpe_learns(stack: Stack) -> None:
     sweep_id = stack.submit_sweep(
         SWEEP | {"sampler": "tpe", "n_trials": 20, "spec": TINY | {"max_epochs": 20}}
     )
-    with stack.worker(), stack.worker():
-        done = stack.wait_for_sweep(sweep_id)
+    done = stack.wait_for_sweep(sweep_id)
     assert done["status"] == "succeeded", done["error"]
     board = stack.trials(sweep_id)
     assert sorted(trial["trial"] for trial in board) == [*range(20)]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import inspect, text
 from stack import SHORT, Stack, houses
+from worker_process import WorkerProcess
 
+from app.settings import Settings
 from app.storage.database import Database
 from app.storage.tables import Base
 
@@ -39,11 +41,13 @@ def test_todays_processes_on_tomorrows_database(stack: Stack) -> None:
     assert len(stack.http.get(f"/v1/jobs/{done[0]['id']}/metrics").json()["data"]) == 6
 
 
-def test_what_a_later_version_took_away_is_noticed(stack: Stack) -> None:
+def test_what_a_later_version_took_away_is_noticed(settings: Settings) -> None:
     """A worker does not start on a database that lacks what it needs, and says what."""
-    with stack.database.engine.begin() as connection:
+    database = Database(settings.resolved_database_url)
+    with database.engine.begin() as connection:
         connection.execute(text("ALTER TABLE epoch_metrics DROP COLUMN dead_units"))
-    with stack.worker() as worker:
+    database.close()
+    with WorkerProcess(settings) as worker:
         assert worker.process.wait(timeout=30) == 2
         assert "epoch_metrics.dead_units" in worker.log()
         assert "foldhouse migrate" in worker.log()
