@@ -12,8 +12,8 @@ PORT ?= 8000
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt --editable ./client --editable
 
-.PHONY: demo serve setup test test-slow test-gpu check openapi-examples audit bench chaos \
-	mutants browser clean
+.PHONY: demo serve setup test test-slow test-all test-gpu check openapi-examples audit bench \
+	chaos mutants browser clean
 .NOTPARALLEL:
 
 demo: .venv/worker.stamp  ## a CSV becomes a cross-validated model that prices three houses
@@ -35,6 +35,9 @@ check: .venv/dev.stamp
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+test-all: .venv/dev.stamp browser  ## both in one run: what waits in one test, another computes in
+	$(BIN)/python -m pytest -m "not gpu"
 
 test-gpu: .venv/dev.stamp  ## on a machine with a CUDA device and build of torch
 	$(BIN)/python -m pytest -m gpu -n 0
