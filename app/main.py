@@ -13,8 +13,10 @@ from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
 from starlette.middleware.gzip import GZipMiddleware
 
+from app.accounts import audit_endpoints, quota_endpoints, quotas, roles
 from app.accounts import endpoints as accounts
-from app.accounts import quota_endpoints, quotas, roles
+from app.accounts.audit import Audit
+from app.accounts.audited import Audited
 from app.accounts.authentication import Authentication
 from app.accounts.keys import Keys
 from app.accounts.predicted_rows import PredictedRows
@@ -94,10 +96,12 @@ def create_app(settings: Settings) -> FastAPI:
         remove_abandoned(uploads_root(settings), resources.database, resources.blobs)
         app.state.resources = resources
         resources[Usage].start()
+        resources[Audit].start()
         yield {END_STREAMS: resources[Broadcast].stop}
         resources[Broadcast].stop()
         resources.predicting.shutdown()
         resources[Usage].stop()
+        resources[Audit].stop()
         resources.hints.close()
         resources.database.close()
 
@@ -126,6 +130,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Authentication)
     app.add_middleware(Guard, allowed_hosts=settings.host_names)
     app.add_middleware(Observe)
+    app.add_middleware(Audited)
     app.add_middleware(Unread)
     # A request is matched against one router after another: the most frequent come first.
     parts = (
@@ -143,6 +148,7 @@ def create_app(settings: Settings) -> FastAPI:
         webhooks,
         accounts,
         quota_endpoints,
+        audit_endpoints,
         mlflow,
         open_inference,
         operations,
@@ -185,6 +191,7 @@ def _open(settings: Settings) -> Resources:
         RequestMetrics(registry),
         Metrics(registry, database),
         Usage(database),
+        Audit(database, settings.audit_days),
         Broadcast(database),
         InFlight(settings.max_inflight_body_bytes),
     )

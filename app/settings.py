@@ -118,7 +118,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Requests are logged with `info`."
     )
-
+    audit_days: int = Field(
+        default=0, ge=0, description="Days for which the audit is kept. 0: for ever."
+    )
     webhook_allow_private: bool = Field(
         default=False,
         description="Lets webhooks reach private, loopback and link-local addresses.",

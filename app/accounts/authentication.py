@@ -43,6 +43,7 @@ class Authentication:
             return
         try:
             principal = await _principal(scope)
+            SENDER.set(principal)
             _require(scope, principal)
         except (Problem, *DATABASE_AWAY, ProgrammingError) as error:
             problem = error if isinstance(error, Problem) else database_problem(error)
@@ -53,7 +54,6 @@ class Authentication:
             )
             await response(scope, receive, send)
             return
-        SENDER.set(principal)
         await self._app(scope, receive, send)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from app.accounts.service import NewKey
 from app.http.deps import Role
 from app.http.paging import Identified
-from app.http.parameters import PRINTABLE
-from app.storage.tables import ApiKey
+from app.http.parameters import PRINTABLE, Moment
+from app.storage.tables import ApiKey, AuditRow
 
 TENANT_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 LONGEST_NAME = 200
@@ -40,7 +40,7 @@ class KeyCreate(BaseModel):
         description="Whose data it sees; by default that of the key that makes it. Admins of "
         "`local` run the service, and make keys for every tenant; those of others for their own.",
     )
-    expires_at: AwareDatetime | None = Field(default=None, description="By default never.")
+    expires_at: Moment | None = Field(default=None, description="By default never.")
 
     @field_validator("expires_at")
     @classmethod
@@ -92,7 +92,7 @@ class KeyCreated(KeyOut):
 
 
 def _quota(description: str) -> Any:
-    return Field(default=None, ge=0, le=LARGEST_QUOTA, description=description)
+    return Field(default=None, ge=0, le=LARGEST_QUOTA, strict=True, description=description)
 
 
 class QuotasPut(BaseModel):
@@ -136,6 +136,30 @@ class QuotasList(BaseModel):
     """By tenant."""
 
     data: list[QuotasOut]
+
+
+class AuditOut(Identified):
+    """A request that wrote something, or several that were refused."""
+
+    at: datetime = Field(description="When the answer was known; of several, the first one's.")
+    tenant: str | None = Field(description="Of the sender; null if the key is not known.")
+    key_id: str | None
+    role: Role | None
+    method: str
+    route: str = Field(description="The path, with the names of its parameters.")
+    object_id: str | None = Field(description="What was created, or what the path names.")
+    address: str = Field(description="The client's, or that of the proxy in front.")
+    request_id: str = Field(description="As the answer's X-Request-ID.")
+    status: int
+    count: int
+    sha256: str = Field(description="Over the row before and this one.")
+
+    @classmethod
+    def of(cls, row: AuditRow) -> AuditOut:
+        return cls(
+            id=str(row.id),
+            **{name: getattr(row, name) for name in cls.model_fields if name != "id"},
+        )
 
 
 class WhoAmIOut(BaseModel):

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from app.cli.audit import audit
 from app.cli.backup import backup, restore
 from app.cli.doctor import doctor
 from app.cli.jobs import cancel, jobs, metrics, notebook, oof, report, show, submit, watch
@@ -48,6 +49,7 @@ for panel, commands in PANELS.items():
     for command in commands:
         cli.command(rich_help_panel=panel)(command)
 cli.add_typer(keys, name="keys", rich_help_panel="Run the service")
+cli.add_typer(audit, name="audit", rich_help_panel="Run the service")
 cli.add_typer(lessons, name="lessons", rich_help_panel="Lessons")
 
 

@@ -31,13 +31,14 @@ class Principal:
 
     @property
     def is_operator(self) -> bool:
-        """Whether it may see and change keys and quotas of all tenants."""
+        """Whether it may see and change keys and quotas of all tenants, and see their audit."""
         return self.role == "admin" and self.tenant == LOCAL_TENANT
 
 
 LOCAL = Principal(tenant=LOCAL_TENANT, key_id=None, role="admin")
 # Set by `app.accounts.authentication` for everything but public paths.
 SENDER: ContextVar[Principal | None] = ContextVar("sender", default=None)
+SIGNED_IN = "foldhouse.signed_in"  # in the scope of a request that signs in: as whom
 
 
 # Both are async because a sync dependency costs a switch to another thread and back. Predictions

@@ -43,7 +43,7 @@ TAGS = [
     },
     {"name": "lessons", "description": "Deep learning with tables, in lessons that run."},
     {"name": "webhooks", "description": "Addresses that get a message when a job ends."},
-    {"name": "accounts", "description": "API keys and quotas: who may do what, and how much."},
+    {"name": "accounts", "description": "Keys, quotas and the audit: who may do what, and did."},
     {"name": "operations", "description": "Health probes and metrics."},
     {"name": "removal", "description": "Delete what nothing refers to."},
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Coroutine
+from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any, TypeVar
 
@@ -10,7 +12,7 @@ from fastapi import Header, Path, Request, Response, params
 from fastapi.dependencies.utils import get_flat_params
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, BeforeValidator, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ValidationError
 
 # Names the dataset that was uploaded last, the newest job or the newest model.
 LATEST = "latest"
@@ -20,6 +22,8 @@ ID_PATTERN = r"^[A-Za-z0-9_.-]{1,64}$"
 PRINTABLE = r"^[^\x00-\x1f]*$"
 # Of a CSV: a tab, a space (for runs of spaces), or ASCII punctuation except the double quote.
 SEPARATOR = r"^[\t !#-/:-@\[-`{-~]$"
+
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 Query = TypeVar("Query", bound=BaseModel)
 
@@ -33,6 +37,23 @@ def _without_underscores(given: Any) -> Any:
 
 # For the number in a query parameter.
 AsDigits = BeforeValidator(_without_underscores)
+
+
+def _as_in_rfc_3339(given: Any) -> Any:
+    """Refuse what else pydantic would read: numbers, as seconds since 1970."""
+    if isinstance(given, datetime) or (isinstance(given, str) and RFC_3339.fullmatch(given)):
+        return given
+    raise ValueError("must be a time with its zone, such as 2030-01-01T00:00:00Z")
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must be in the years 1 to 9999, in UTC too") from None
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_as_in_rfc_3339), AfterValidator(_in_utc)]
 
 # Operations that answer in two formats declare both in their responses.
 Accept = Annotated[str | None, Header(include_in_schema=False)]

@@ -460,6 +460,51 @@ class EndedAttempt(Base):
     ended_at: Mapped[datetime] = mapped_column(insert_default=database_now())
 
 
+class AuditRow(Base):
+    """Who did what when, see `app.accounts.audit`. Never changed; `app.accounts.chain` writes it.
+
+    at : when the answer was known, by the clock of the API's machine
+    tenant, key_id, role : of the sender, null if nobody knows them
+    route : the path with the names of its parameters; the path itself if it was refused before
+    object_id : the id that the path names, or of what was created
+    count : requests that the row stands for: several only of refused ones
+    sha256 : over the row before and this one
+    """
+
+    __tablename__ = "audit"
+    __table_args__ = (Index("ix_audit_tenant_id", "tenant", "id"),)
+
+    id: Mapped[int] = mapped_column(RowNumber, primary_key=True, autoincrement=False)
+    at: Mapped[datetime]
+    tenant: Mapped[str | None] = mapped_column(String(64))
+    key_id: Mapped[str | None] = mapped_column(String(40))
+    role: Mapped[str | None] = mapped_column(String(16))
+    method: Mapped[str] = mapped_column(String(16))
+    route: Mapped[str]
+    object_id: Mapped[str | None]
+    address: Mapped[str] = mapped_column(String(64))
+    request_id: Mapped[str] = mapped_column(String(128))
+    status: Mapped[int]
+    count: Mapped[int]
+    sha256: Mapped[str] = mapped_column(String(64))
+
+
+class AuditChain(Base):
+    """Both ends of the audit's chain, in one row that is locked while either moves.
+
+    last_id, last_sha256 : of the newest row
+    removed_id, removed_sha256 : of the newest row that was removed because of its age
+    """
+
+    __tablename__ = "audit_chain"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    last_id: Mapped[int] = mapped_column(BigInteger)
+    last_sha256: Mapped[str] = mapped_column(String(64))
+    removed_id: Mapped[int] = mapped_column(BigInteger)
+    removed_sha256: Mapped[str] = mapped_column(String(64))
+
+
 class IdempotencyKey(TenantRow):
     """What a key's first request created, so that a repeated request creates nothing."""
 

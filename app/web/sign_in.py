@@ -13,7 +13,7 @@ from app.accounts.authentication import COOKIE, cookie_of
 from app.accounts.keys import Keys
 from app.accounts.secrets import digest
 from app.http.bodies import DocumentRoute
-from app.http.deps import ResourcesDep
+from app.http.deps import SIGNED_IN, ResourcesDep
 from app.web.rendering import PageRoute, page
 
 LONGEST_KEY = 200
@@ -43,7 +43,7 @@ def show_sign_in(
 def sign_in(request: Request, resources: ResourcesDep, body: SignIn, response: Response) -> None:
     """Raises Unauthorized and TooManyAttempts."""
     address = request.client.host if request.client else ""
-    principal = resources[Keys].of_key(body.key.strip(), address)
+    principal = request.scope[SIGNED_IN] = resources[Keys].of_key(body.key.strip(), address)
     _end_session(request, resources)
     with resources.database.writing() as session:
         assert principal.key_id is not None

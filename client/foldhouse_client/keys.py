@@ -1,4 +1,4 @@
-"""API keys and quotas."""
+"""API keys, quotas and the audit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from foldhouse_client.predictions import given
 
 
 class Keys(Connection):
-    """Calls about keys and quotas; all but `whoami` need the role admin."""
+    """Calls about keys, quotas and the audit; all but `whoami` need the role admin."""
 
     def whoami(self) -> Json:
         """The tenant and role of the key that this client sends, and the tenant's quotas with what
@@ -64,3 +64,12 @@ class Keys(Connection):
     def reset_quotas(self, tenant: str) -> None:
         """Give a tenant the defaults again."""
         self._send("DELETE", f"/v1/quotas/{tenant}")
+
+    def audit(self, **wanted: str) -> Iterator[Json]:
+        """What has written, and what was refused; newest first.
+
+        Parameters
+        ----------
+        wanted: `since` and `until`, times with their zones, `tenant`, `key_id` and `object_id`.
+        """
+        return self._pages("/v1/audit", wanted)

@@ -122,7 +122,7 @@ LEAST: dict[str, Role | None] = {
 
 
 def least_of(method: str, path: str) -> Role | None:
-    if path.startswith(("/v1/keys", "/v1/quotas")):
+    if path.startswith(("/v1/keys", "/v1/quotas", "/v1/audit")):
         return "admin"
     return LEAST.get(f"{method} {path}", "viewer" if method == "GET" else "editor")
 

@@ -83,7 +83,7 @@ def test_the_settings_are_the_defaults(tmp_path: Path, sqlite_url: str) -> None:
         assert client.get("/v1/quotas/lab").json()["quotas"]["datasets"]["limit"] == 7
 
 
-@pytest.mark.parametrize("value", [-1, 1.5, 2**53, "many"])
+@pytest.mark.parametrize("value", [-1, 1.5, 2**53, "many", "1", True])
 def test_quotas_are_whole_numbers(client: TestClient, value: object) -> None:
     refused = client.put("/v1/quotas/lab", json={"datasets": value})
     assert refused.status_code == 422
