@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 
 from anyio import CapacityLimiter
@@ -55,7 +55,7 @@ from app.registry.names import ModelNames
 from app.resources import Resources
 from app.settings import Settings
 from app.storage.blobs import Blobs
-from app.storage.database import Database
+from app.storage.database import DATABASE_AWAY, Database
 from app.sweeps import endpoints as sweeps
 from app.sweeps import reports as sweep_reports
 from app.sweeps.importances import Importances
@@ -95,6 +95,8 @@ def create_app(settings: Settings) -> FastAPI:
         resources = _open(settings)
         remove_abandoned(uploads_root(settings), resources.database, resources.blobs)
         app.state.resources = resources
+        with suppress(*DATABASE_AWAY):  # so that it is known if the database goes away later
+            resources[Keys].look_whether_needed()
         resources[Usage].start()
         resources[Audit].start()
         yield {END_STREAMS: resources[Broadcast].stop}

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import cast
 
-from cachetools import TTLCache
+from cachetools import LRUCache, TTLCache
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.accounts import repository, secrets
@@ -38,6 +38,9 @@ class Keys:
         self._database = database
         self._lock = threading.Lock()
         self._known: TTLCache[str, Principal] = TTLCache(MOST_KEYS, FRESH)
+        # As they were when they were last looked up: they are not slowed down by guesses from the
+        # same address, such as a proxy's, and are taken while the database is away.
+        self._seen: LRUCache[str, Principal] = LRUCache(MOST_KEYS)
         self._attempts: TTLCache[str, int] = TTLCache(MOST_ADDRESSES, ATTEMPTS_S)
         self._exist = False
         self._asked_at: float | None = None
@@ -74,13 +77,14 @@ class Keys:
         Unauthorized
         TooManyAttempts: the address has sent too many keys that do not exist.
         """
+        digest = secrets.digest(secret)
         with self._lock:
-            if self._attempts.get(address, 0) >= MOST_ATTEMPTS:
-                raise TooManyAttempts("Too many keys that do not exist came from this address.")
+            is_slow = self._attempts.get(address, 0) >= MOST_ATTEMPTS and digest not in self._seen
+        if is_slow:
+            raise TooManyAttempts("Too many keys that do not exist came from this address.")
         if not secrets.is_key(secret):
             self._note(address)
             raise Unauthorized(MISTYPED)
-        digest = secrets.digest(secret)
         found = self._look_up(digest, is_cookie=False)
         if found is None:
             self._note(address)
@@ -99,12 +103,22 @@ class Keys:
         """Empty the cache after this process has changed a key."""
         with self._lock:
             self._known.clear()
+            self._seen.clear()
 
     def _look_up(self, digest: str, *, is_cookie: bool) -> Principal | None:
         find = repository.of_cookie if is_cookie else repository.of_secret
-        with self._database.reading() as session:
-            key = find(session, digest)
+        try:
+            with self._database.reading() as session:
+                key = find(session, digest)
+        except DATABASE_AWAY:
+            with self._lock:
+                seen = self._seen.get(digest)
+            if seen is None:
+                raise
+            return seen
         if key is None:
+            with self._lock:
+                self._seen.pop(digest, None)
             return None
         if repository.is_note_due(key):
             # A full disk, say, must not keep anyone from predicting.
@@ -114,7 +128,7 @@ class Keys:
 
     def _keep(self, digest: str, principal: Principal) -> Principal:
         with self._lock:
-            self._known[digest] = principal
+            self._known[digest] = self._seen[digest] = principal
         return principal
 
     def _note(self, address: str) -> None:

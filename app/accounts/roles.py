@@ -12,9 +12,10 @@ from functools import lru_cache
 from app.http.deps import ROLES, Role
 
 READING = ("GET", "HEAD")
-# For anyone, with or without a key: whether the service is up, how to use it, and how to sign in.
+# For anyone, with or without a key: whether the service is up and how it fares, also while the
+# database is away; how to use it, and how to sign in.
 PUBLIC = re.compile(
-    r"/(healthz|readyz|docs|openapi\.json|sign-in|v2/health/(live|ready))"
+    r"/(healthz|readyz|metrics|docs|openapi\.json|sign-in|v2/health/(live|ready))"
     r"|/(static-offline-docs|assets)/.*"
 )
 # The first pattern that fits the whole of method and path decides.

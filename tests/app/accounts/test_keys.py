@@ -31,6 +31,10 @@ def client(settings: Settings) -> Iterator[TestClient]:
         yield client
 
 
+def away(*_: object, **__: object) -> None:
+    raise OperationalError("SELECT", {}, Exception("it is away"))
+
+
 def sent(client: TestClient, secret: str) -> dict[str, Any]:
     response = client.get("/v1/whoami", headers={"Authorization": f"Bearer {secret}"})
     return {"status": response.status_code, **response.json()}
@@ -116,6 +120,7 @@ LEAST: dict[str, Role | None] = {
     "POST /v1/jobs:validate": "viewer",
     "GET /healthz": None,
     "GET /readyz": None,
+    "GET /metrics": None,
     "GET /v2/health/live": None,
     "GET /v2/health/ready": None,
 }
@@ -257,6 +262,7 @@ def test_guesses_are_slowed_down_and_known_keys_are_not(
     )
     assert refused.status_code == 429
     assert refused.headers["Retry-After"] == "60"
+    resources_of(client)[Keys]._known.clear()  # it is no longer fresh
     assert client.get("/v1/whoami").is_success
 
 
@@ -265,13 +271,23 @@ def test_while_the_database_is_away(client: TestClient, monkeypatch: pytest.Monk
     become(client, "mine")
     resources_of(client)[Keys].forget()
 
-    def away(*_: object, **__: object) -> None:
-        raise OperationalError("SELECT", {}, Exception("it is away"))
-
-    monkeypatch.setattr(Keys, "_look_up", away)
-    answer = client.get("/v1/datasets")
+    monkeypatch.setattr(resources_of(client).database, "reading", away)
+    answer = client.get("/v1/lessons")
     assert answer.status_code == 503
     assert answer.json()["type"].endswith("/unavailable")
+
+
+def test_a_key_that_was_seen_is_taken_while_the_database_is_away(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "FRESH", 0.0)
+    become(client, "mine")
+    assert client.get("/v1/lessons").is_success
+    keys_of_process = resources_of(client)[Keys]
+    keys_of_process._known.clear()
+    monkeypatch.setattr(resources_of(client).database, "reading", away)
+    assert client.get("/v1/lessons").is_success
+    assert client.get("/v1/datasets").status_code == 503
 
 
 def test_the_rules_know_every_method() -> None:
