@@ -11,6 +11,7 @@ from fastapi import APIRouter, BackgroundTasks, Response
 from app.errors import (
     Conflict,
     DamagedFile,
+    Forbidden,
     IdempotencyMismatch,
     Invalid,
     NotFound,
@@ -20,7 +21,7 @@ from app.errors import (
     UnsupportedMedia,
 )
 from app.http.bodies import DocumentRoute
-from app.http.deps import PrincipalDep, ResourcesDep
+from app.http.deps import Principal, PrincipalDep, ResourcesDep
 from app.http.openapi import problems
 from app.http.paging import NumberedPageQueryDep, Page, PageQueryDep
 from app.http.parameters import IdempotencyKeyHeader, IfMatchHeader, StrictRoute, name_path
@@ -35,6 +36,7 @@ from app.registry.schemas import (
     ModelDetail,
     ModelOut,
 )
+from app.resources import Resources
 from app.storage import removals
 from app.storage.blobs import CHUNK
 from models import artifacts
@@ -149,7 +151,13 @@ def put_alias(
     model, by more than chance explains, on the rows for which both have out-of-fold predictions.
     Otherwise a 409 gives both errors and the standard error of their difference, or says why the
     models cannot be compared. Moving an alias to a model of another target needs `force`.
+
+    A `protected` alias is moved and deleted by admins only.
     """
+    is_admin = principal.role == "admin"
+    if body.protected is not None and not is_admin:
+        raise Forbidden("Only admins may protect an alias, or end that.")
+    _require_may_move(resources, principal, alias)
     if body.if_better_than is not None:
         moved = promotion.put_if_better(
             resources.database,
@@ -168,6 +176,10 @@ def put_alias(
             versions.require(session, tenant, alias, if_match)
             row = service.put_alias(session, tenant, alias, body.model_id, force=body.force)
             found = AliasOut.of(row, repository.version(session, tenant, alias))
+    if body.protected is not None:
+        with resources.database.writing() as session:
+            service.protect(session, principal.tenant, alias, protected=body.protected)
+        found = found.model_copy(update={"protected": body.protected})
     resources[ModelNames].forget()
     return _tagged(found, response)
 
@@ -216,9 +228,10 @@ def roll_back_alias(
     two concurrent requests, one gets a 409. Send an `Idempotency-Key`, or the version that you last
     saw as `If-Match`, so that a repeated request does not take a second step.
     """
+    is_protected = _require_may_move(resources, principal, alias)
     step = service.roll_back(resources.database, principal.tenant, alias, idempotency_key, if_match)
     resources[ModelNames].forget()
-    return _tagged(AliasOut.after(step), response)
+    return _tagged(AliasOut.after(step, protected=is_protected), response)
 
 
 @removal.delete(
@@ -255,10 +268,17 @@ def delete_alias(
 ) -> None:
     """Keeps the model and the alias's history. If you delete `champion`, the model of the next job
     that succeeds becomes the champion; to choose it yourself, `PUT` another model instead."""
+    _require_may_move(resources, principal, alias)
     with resources.database.writing() as session:
         versions.require(session, principal.tenant, alias, if_match)
         history.delete(session, principal.tenant, alias)
     resources[ModelNames].forget()
+
+
+def _require_may_move(resources: Resources, principal: Principal, alias: str) -> bool:
+    is_admin = principal.role == "admin"
+    with resources.database.reading() as session:
+        return service.require_may_move(session, principal.tenant, alias, is_admin=is_admin)
 
 
 def _tagged(alias: AliasOut, response: Response) -> AliasOut:

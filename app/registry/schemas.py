@@ -145,6 +145,12 @@ class AliasPut(BaseModel):
         description="Move the alias even if `if_better_than` does not show the model to be better, "
         "or if the alias points at a model of another target.",
     )
+    protected: bool | None = Field(
+        default=None,
+        strict=True,
+        description="Whether from now on only admins may move or delete the alias; by default as "
+        "it is. Only admins may say so.",
+    )
 
 
 class ComparisonOut(BaseModel):
@@ -175,6 +181,7 @@ class AliasOut(BaseModel):
         description="The id of the newest change in its history, and its ETag. Send it as If-Match "
         "to change the alias only if nobody else has."
     )
+    protected: bool = Field(description="Whether only admins may move or delete it.")
     updated_at: datetime
     comparison: ComparisonOut | None = Field(
         description="The comparison that `if_better_than` asked for."
@@ -186,18 +193,20 @@ class AliasOut(BaseModel):
             alias=alias.name,
             model_id=alias.model_id,
             version=str(version),
+            protected=alias.protected,
             updated_at=alias.updated_at,
             comparison=None if comparison is None else ComparisonOut(**asdict(comparison)),
         )
 
     @classmethod
-    def after(cls, step: AliasChange) -> AliasOut:
+    def after(cls, step: AliasChange, *, protected: bool) -> AliasOut:
         """An alias as it was after one of its changes."""
         assert step.model_id is not None
         return cls(
             alias=step.alias,
             model_id=step.model_id,
             version=str(step.id),
+            protected=protected,
             updated_at=step.changed_at,
             comparison=None,
         )

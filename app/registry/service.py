@@ -15,7 +15,7 @@ from typing import BinaryIO
 from sqlalchemy import delete as delete_rows
 from sqlalchemy.orm import Session
 
-from app.errors import Conflict, Invalid
+from app.errors import Conflict, Forbidden, Invalid
 from app.http.parameters import LATEST
 from app.registry import history, repository, versions
 from app.registry.readme import readme
@@ -67,6 +67,23 @@ def put_alias(session: Session, tenant: str, name: str, reference: str, *, force
         raise Invalid(f"An alias must not begin with '{repository.ID_PREFIX}' like a model's id.")
     model = repository.get(session, tenant, reference)
     return history.point(session, tenant, name, model, force=force)
+
+
+def require_may_move(session: Session, tenant: str, name: str, *, is_admin: bool) -> bool:
+    """Whether the alias is protected; raises Forbidden if it is and only admins may move it."""
+    alias = session.get(Alias, (tenant, name))
+    is_protected = alias is not None and alias.protected
+    if is_protected and not is_admin:
+        raise Forbidden(f"The alias '{name}' is protected: only admins move or delete it.")
+    return is_protected
+
+
+def protect(session: Session, tenant: str, name: str, *, protected: bool) -> Alias:
+    """Raises NotFound."""
+    alias = repository.alias(session, tenant, name)
+    alias.protected = protected
+    session.flush()
+    return alias
 
 
 def roll_back(

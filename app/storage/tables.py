@@ -324,13 +324,17 @@ class Model(ListedRow):
 
 
 class Alias(TenantRow):
-    """A name, such as `champion`, that points at a model."""
+    """A name, such as `champion`, that points at a model.
+
+    protected : only admins move or delete it
+    """
 
     __tablename__ = "aliases"
 
     tenant: Mapped[str] = mapped_column(String(64), primary_key=True)
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
     model_id: Mapped[str] = mapped_column(ForeignKey("models.id"), index=True)
+    protected: Mapped[bool] = mapped_column(default=False, server_default=false())
     updated_at: Mapped[datetime] = mapped_column(insert_default=database_now())
 
 

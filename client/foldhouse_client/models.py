@@ -42,6 +42,7 @@ class Models(Connection):
         *,
         if_better_than: str | None = None,
         force: bool = False,
+        protected: bool | None = None,
     ) -> Json:
         """Point an alias at a model.
 
@@ -50,12 +51,15 @@ class Models(Connection):
         if_better_than: a model or an alias. The alias moves only if the error of `model` is lower
             by more than 1.645 standard errors of the difference.
         force: move it in any case, even to a model of another target.
+        protected: whether from now on only admins move or delete it.
         """
         body: Json = {"model_id": model}
         if if_better_than is not None:
             body["if_better_than"] = if_better_than
         if force:
             body["force"] = True
+        if protected is not None:
+            body["protected"] = protected
         return self._json("PUT", f"/v1/aliases/{alias}", json=body)
 
     def roll_back(self, alias: str = "champion") -> Json:
