@@ -11,6 +11,7 @@ from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CollectorRegistry
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware.gzip import GZipMiddleware
 
 from app.accounts import audit_endpoints, quota_endpoints, quotas, roles
@@ -55,7 +56,7 @@ from app.registry.names import ModelNames
 from app.resources import Resources
 from app.settings import Settings
 from app.storage.blobs import Blobs
-from app.storage.database import DATABASE_AWAY, Database
+from app.storage.database import Database
 from app.sweeps import endpoints as sweeps
 from app.sweeps import reports as sweep_reports
 from app.sweeps.importances import Importances
@@ -95,7 +96,7 @@ def create_app(settings: Settings) -> FastAPI:
         resources = _open(settings)
         remove_abandoned(uploads_root(settings), resources.database, resources.blobs)
         app.state.resources = resources
-        with suppress(*DATABASE_AWAY):  # so that it is known if the database goes away later
+        with suppress(SQLAlchemyError):  # so that it is known if the database goes away later
             resources[Keys].look_whether_needed()
         resources[Usage].start()
         resources[Audit].start()
