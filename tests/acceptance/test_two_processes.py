@@ -1,4 +1,4 @@
-"""What one API process begins another goes on with, and what one is told the other heeds."""
+"""Two API processes on one database: a stream goes on at the other, both refuse a revoked key."""
 
 from __future__ import annotations
 
