@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -17,6 +18,8 @@ from app.http.deps import SIGNED_IN, ResourcesDep
 from app.web.rendering import PageRoute, page
 
 LONGEST_KEY = 200
+# Two slashes or backslashes would begin another host. Browsers drop tabs and line ends.
+OWN_PAGE = re.compile(r"/(?![/\\])[^\x00-\x20]*")
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 calls = APIRouter(route_class=DocumentRoute, include_in_schema=False)
@@ -35,8 +38,7 @@ def show_sign_in(
     then: Annotated[str, Query(alias="next", max_length=2_000)] = "/",
 ) -> HTMLResponse:
     """`next`: the page of this server to go to."""
-    is_own = then.startswith("/") and not then.startswith(("//", "/\\"))
-    return page("sign_in.html", section=None, then=then if is_own else "/")
+    return page("sign_in.html", section=None, then=then if OWN_PAGE.fullmatch(then) else "/")
 
 
 @calls.post("/sign-in", status_code=204)

@@ -11,9 +11,9 @@ looked at:
     finished twice  it has two models, or two ends in its history
     corrupt         its model's files do not price rows, or its out-of-fold rows or epochs have gaps
 
-A job whose child was killed three times ends as `failed` with attempts_exhausted, as it should: it
-is told apart. A sweep must have each of its trials once, trained to an end once, with the values
-that the other sweeps have, which draw the same trials. PostgreSQL must answer on 127.0.0.1:5432 and
+A job whose child was killed three times ends as `failed` with attempts_exhausted, as it should, and
+counts as none of these. All sweeps draw the same trials: each must have all of them, each trained to
+its end once, with the value that it has in the other sweeps. PostgreSQL must answer on 127.0.0.1:5432 and
 redis-server be installed for the second stack.
 """
 

@@ -57,7 +57,17 @@ def test_a_page_leads_to_the_sign_in_and_back(client: TestClient) -> None:
     assert client.get("/v1/whoami", headers=HTML).json()["key_id"] == key["id"]
 
 
-@pytest.mark.parametrize("then", ["//evil.example", "/\\evil.example", "https://evil.example", "x"])
+@pytest.mark.parametrize(
+    "then",
+    [
+        "//evil.example",
+        "/\t/evil.example",
+        "/\n/evil.example",
+        "/\\evil.example",
+        "https://evil.example",
+        "x",
+    ],
+)
 def test_the_sign_in_leads_nowhere_else(client: TestClient, then: str) -> None:
     assert 'data-then="/"' in client.get("/sign-in", params={"next": then}).text
 
