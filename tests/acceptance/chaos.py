@@ -12,9 +12,9 @@ looked at:
     corrupt         its model's files do not price rows, or its out-of-fold rows or epochs have gaps
 
 A job whose child was killed three times ends as `failed` with attempts_exhausted, as it should, and
-counts as none of these. All sweeps draw the same trials: each must have all of them, each trained to
-its end once, with the value that it has in the other sweeps. PostgreSQL must answer on 127.0.0.1:5432 and
-redis-server be installed for the second stack.
+counts as none of these. All sweeps draw the same trials: each must have all of them, each trained
+to its end once, with the value that it has in the other sweeps. PostgreSQL must answer on
+127.0.0.1:5432 and redis-server be installed for the second stack.
 """
 
 from __future__ import annotations
