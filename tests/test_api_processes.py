@@ -10,6 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 from polling import wait_until
+from prometheus_client import Metric
+from prometheus_client.mmap_dict import MmapedDict
+from prometheus_client.parser import text_string_to_metric_families
 from test_serve import alive, started
 from worker_process import environment, family
 
@@ -17,6 +20,9 @@ from app.settings import Settings
 from app.storage.migrate import upgrade
 
 pytestmark = pytest.mark.acceptance
+
+ASKED = "/v1/jobs/{job_id}"
+read_all_values_from_file = MmapedDict.read_all_values_from_file
 
 SECONDS = 40.0  # for two cores that other tests share
 
@@ -51,25 +57,79 @@ def answers(url: str) -> bool:
         return False
 
 
-def test_one_that_dies_is_replaced_and_the_others_go_on(api: Api) -> None:
+def metrics(url: str) -> list[Metric]:
+    return [*text_string_to_metric_families(httpx.get(f"{url}/metrics").text)]
+
+
+def asked(url: str) -> float:
+    """Requests of `ask_all` that have been counted by all processes together."""
+    found = [
+        sample.value
+        for family in metrics(url)
+        for sample in family.samples
+        if sample.name == "foldhouse_http_requests_total" and sample.labels["route"] == ASKED
+    ]
+    assert len(found) <= 1
+    return sum(found)
+
+
+def processes_measured(url: str) -> set[int]:
+    (cpu,) = (family for family in metrics(url) if family.name == "process_cpu_seconds")
+    return {int(sample.labels["pid"]) for sample in cpu.samples}
+
+
+def counters(root: Path) -> list[Path]:
+    """A file for each process."""
+    return [*root.glob("tmp/metrics_*/counter_*.db")]
+
+
+def ask_all(url: str, root: Path, sent: int) -> int:
+    """Send requests until every process has answered one more; returns how many were `sent`."""
+
+    def counted() -> list[float]:
+        return [
+            sum(value for key, value, *_ in read_all_values_from_file(file) if ASKED in key)
+            for file in counters(root)
+        ]
+
+    def ask() -> bool:
+        nonlocal sent
+        assert httpx.get(f"{url}/v1/jobs/job_none", verify=False).status_code == 404
+        sent += 1
+        return all(now > then for now, then in zip(counted(), before, strict=True))
+
+    before = counted()
+    wait_until(ask, SECONDS)
+    return sent
+
+
+def test_one_that_dies_is_replaced_and_the_others_go_on(api: Api, tmp_path: Path) -> None:
     process, url = api
     before = answering(process.pid)
     assert len(before) == 2
+    assert processes_measured(url) == before
+    sent = ask_all(url, tmp_path, 0)
+    wait_until(lambda: asked(url) == sent, SECONDS)
     victim = before.pop()
     subprocess.run(["kill", "-9", str(victim)], check=True)
 
     assert answers(url)
     wait_until(lambda: len(answering(process.pid) - {victim}) == 2, SECONDS)
-    assert answers(url)
+    wait_until(lambda: processes_measured(url) == answering(process.pid), SECONDS)
+    assert asked(url) == sent, "what the dead one had counted"
+    sent = ask_all(url, tmp_path, sent)
+    wait_until(lambda: asked(url) == sent, SECONDS)
+    assert len(counters(tmp_path)) == 2
 
 
-def test_a_signal_ends_them_all(api: Api) -> None:
+def test_a_signal_ends_them_all(api: Api, tmp_path: Path) -> None:
     process, _ = api
     before = answering(process.pid)
     process.send_signal(signal.SIGTERM)
 
     assert process.wait(SECONDS) == 0
     assert not any(map(alive, before))
+    assert [*tmp_path.glob("tmp/*")] == []
 
 
 def test_they_do_not_outlive_a_parent_that_was_killed(api: Api) -> None:

@@ -10,6 +10,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -21,10 +22,12 @@ from app.cli.terminal import tell
 from app.http.connections import Connection, raise_file_limit
 from app.logs import log_to_terminal
 from app.main import create_app
+from app.operations import shared
 from app.settings import Settings
 
 REQUEST_GRACE = 2  # s that a stopping server gives requests to finish
 START_DEADLINE = 60  # s until each of several processes must be ready
+METRICS_FOLDER = "FOLDHOUSE_METRICS_FOLDER"  # in the environment of several processes
 SHUTDOWN_DEADLINE = 9  # s from a signal to the end of this process, even if something still runs
 
 
@@ -68,8 +71,10 @@ def run(
         freeze_imports()
         Server(_config(app), url, on_stop).run(sockets=[listener])
         return
-    config = _config("app.cli.server:application", factory=True, workers=workers)
-    Processes(config, [listener], url, on_stop).run()
+    with shared.shared_folder(settings.root / "tmp", workers) as folder:
+        os.environ[METRICS_FOLDER] = str(folder)
+        config = _config("app.cli.server:application", factory=True, workers=workers)
+        Processes(config, [listener], url, on_stop).run()
 
 
 class Processes(Multiprocess):
@@ -100,6 +105,7 @@ def application() -> FastAPI:
     """The application of one of several processes."""
     settings = Settings()
     log(settings)
+    shared.join(Path(os.environ[METRICS_FOLDER]))
     threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
     app = create_app(settings)
     freeze_imports()

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +23,7 @@ from app.ids import new_id
 from app.settings import Settings
 from app.storage.blobs import Blobs, dataset_key
 from app.storage.database import DATABASE_AWAY, Database
+from app.storage.scratch import abandoned, scratch_folder
 from app.storage.tables import Dataset
 from models.tables.readings import DecimalMark, ThousandsMark
 from models.tables.spellings import Marks
@@ -100,44 +98,20 @@ def uploads_root(settings: Settings) -> Path:
     return settings.root / "tmp"
 
 
-@contextmanager
-def upload_folder(root: Path) -> Iterator[Path]:
-    """A folder for one upload, named after the future dataset and removed at the end.
-
-    It is locked while this process lives, so that a folder left by a killed process is recognised
-    by its free lock.
-    """
-    folder = root / new_id("ds")
-    unlocked = root / f".{folder.name}"
-    unlocked.mkdir(parents=True)
-    descriptor = os.open(unlocked, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        unlocked.rename(folder)
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
+def upload_folder(root: Path) -> AbstractContextManager[Path]:
+    """A folder for one upload, named after the future dataset and removed at the end."""
+    return scratch_folder(root, new_id("ds"))
 
 
 def remove_abandoned(root: Path, database: Database, blobs: Blobs) -> None:
     """Remove uploads of killed processes, and their files in storage if they have no row."""
-    for folder in root.glob("ds_*"):
-        try:
-            descriptor = os.open(folder, os.O_RDONLY)
-        except FileNotFoundError:  # its upload has just ended
-            continue
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    for folder in abandoned(root, "ds_*"):
+        with suppress(OSError, *DATABASE_AWAY):  # the next start tries again
             with database.reading() as session:
                 is_kept = session.get(Dataset, folder.name) is not None
             if not is_kept:
                 blobs.delete(dataset_key(folder.name))
             shutil.rmtree(folder)
-        except (OSError, *DATABASE_AWAY):  # it is in use, or the next start tries again
-            continue
-        finally:
-            os.close(descriptor)
 
 
 async def receive(
