@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from app.cli.terminal import tell
-from app.http.connections import Connection, raise_file_limit
+from app.http.connections import raise_file_limit
 from app.logs import log_to_terminal
 from app.main import create_app
 from app.operations import shared
@@ -132,7 +132,8 @@ def _config(app: FastAPI | str, **other: Any) -> uvicorn.Config:
         app,
         log_config=None,
         access_log=False,
-        http=Connection,
+        # By name: a process that imports it before it answers its parent would be taken for hung.
+        http="app.http.connections:Connection",
         loop="uvloop",
         ws="none",
         # Nothing here uses the client's address or the Server header; a proxy logs both itself.
