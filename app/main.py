@@ -33,6 +33,7 @@ from app.http.guard import Guard
 from app.http.methods import Methods
 from app.http.observe import Observe, RequestMetrics
 from app.http.openapi import TAGS, complete, problems
+from app.http.prefix import Prefix
 from app.http.problems import HANDLERS
 from app.http.unread import Unread
 from app.jobs import endpoints as jobs
@@ -116,6 +117,7 @@ def create_app(settings: Settings) -> FastAPI:
         version=version("foldhouse"),
         description=DESCRIPTION,
         openapi_tags=TAGS,
+        servers=[{"url": settings.root_path}] if settings.root_path else None,
         lifespan=lifespan,
         exception_handlers=HANDLERS,
         responses=problems(Unauthorized, Forbidden, TooManyAttempts),
@@ -127,7 +129,7 @@ def create_app(settings: Settings) -> FastAPI:
         open_inference.PREFIX: open_inference.InferenceRoute,
         **dict.fromkeys(mlflow.PATHS, mlflow.MlflowRoute),
     }
-    swagger.add_page(app)
+    swagger.add_page(app, settings.root_path)
     # The last one added is the outermost.
     app.add_middleware(Methods)
     app.add_middleware(Authentication)
@@ -135,6 +137,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Observe)
     app.add_middleware(Audited)
     app.add_middleware(Unread)
+    app.add_middleware(Prefix, root=settings.root_path)
     # A request is matched against one router after another: the most frequent come first.
     parts = (
         predictions,

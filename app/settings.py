@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 MIB = 1024 * 1024
 LONGEST_NAME = 253  # characters, RFC 1035
 NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
+PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 
 
 class Settings(BaseSettings):
@@ -57,6 +58,10 @@ class Settings(BaseSettings):
         default="",
         description="Host names that clients may use for the API, besides localhost and the "
         "address that it listens on. Commas separate several.",
+    )
+    root_path: str = Field(
+        default="",
+        description="Path under which a reverse proxy offers the service: `/houses`.",
     )
     max_upload_bytes: int = Field(default=512 * MIB, ge=1, description="Largest uploaded CSV.")
     max_rows: int = Field(default=2_000_000, ge=1, description="Most rows of a table.")
@@ -125,6 +130,13 @@ class Settings(BaseSettings):
         default=False,
         description="Lets webhooks reach private, loopback and link-local addresses.",
     )
+
+    @field_validator("root_path")
+    @classmethod
+    def _is_path(cls, path: str) -> str:
+        if not PREFIX.fullmatch(path.rstrip("/")):
+            raise ValueError(f"must be a path like /houses, of plain characters, got {path!r}")
+        return path.rstrip("/")
 
     @field_validator("allowed_hosts")
     @classmethod

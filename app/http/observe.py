@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
 from app.http.deps import SENDER
+from app.http.prefix import ROOT
 from app.http.problems import internal_error
 from app.logs import CONTEXT, facts
 
@@ -151,7 +152,8 @@ def secured(headers: Iterable[Header]) -> list[Header]:
 
 def _relative(location: bytes) -> bytes:
     """A Location without scheme and host. Starlette takes them from the request, but clients may
-    reach a proxy under others."""
+    reach a proxy under others, and with a prefix."""
     parts = urlsplit(location)
     # Two slashes in front would be a host again.
-    return urlunsplit((b"", b"", b"/" + parts.path.lstrip(b"/"), parts.query, b""))
+    path = ROOT.get().encode() + b"/" + parts.path.lstrip(b"/")
+    return urlunsplit((b"", b"", path, parts.query, b""))

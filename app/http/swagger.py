@@ -21,14 +21,14 @@ POLICY = (
 )
 
 
-def add_page(app: FastAPI) -> None:
+def add_page(app: FastAPI, root: str) -> None:
     """fastapi-offline's page cannot have a header of its own."""
     page = get_swagger_ui_html(
-        openapi_url=str(app.openapi_url),
+        openapi_url=f"{root}{app.openapi_url}",
         title=f"{app.title} - Swagger UI",
-        swagger_js_url=f"{ASSETS}/swagger-ui-bundle.js",
-        swagger_css_url=f"{ASSETS}/swagger-ui.css",
-        swagger_favicon_url=f"{ASSETS}/favicon.png",
+        swagger_js_url=f"{root}{ASSETS}/swagger-ui-bundle.js",
+        swagger_css_url=f"{root}{ASSETS}/swagger-ui.css",
+        swagger_favicon_url=f"{root}{ASSETS}/favicon.png",
     )
     text = bytes(page.body).decode()
     [script] = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)

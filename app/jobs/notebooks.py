@@ -12,6 +12,7 @@ from app.errors import Conflict, DamagedFile, InvalidSpec, NotFound, Unavailable
 from app.http.deps import PrincipalDep, ResourcesDep
 from app.http.openapi import problems
 from app.http.parameters import StrictRoute
+from app.http.prefix import ROOT
 from app.jobs import downloads, repository
 from app.jobs.endpoints import COMMON, JobId
 from app.jobs.notebook import notebook
@@ -54,7 +55,7 @@ def show_notebook(
     profile = Profile.model_validate(dataset.profile)
     document = notebook(
         Explained(
-            url=str(request.base_url).rstrip("/"),
+            url=str(request.base_url).rstrip("/") + ROOT.get(),
             job_id=job.id,
             dataset_id=dataset.id,
             separator=_separator(resources.blobs, dataset, profile),

@@ -11,6 +11,7 @@ from app.datasets import endpoints as datasets
 from app.http.deps import PrincipalDep, ResourcesDep
 from app.http.media import CSV
 from app.http.paging import PageQuery
+from app.http.prefix import ROOT
 from app.http.swagger import PATH as DOCS
 from app.operations.readiness import readiness
 from app.registry import endpoints as registry
@@ -29,7 +30,7 @@ def start(request: Request, resources: ResourcesDep, principal: PrincipalDep) ->
     """What there is, and what to do next. For a program: the service's name and version."""
     accept = request.headers.get("Accept", "")
     if "application/json" in accept and "text/html" not in accept:
-        about = {"name": "foldhouse", "version": version("foldhouse"), "docs": DOCS}
+        about = {"name": "foldhouse", "version": version("foldhouse"), "docs": ROOT.get() + DOCS}
         return JSONResponse(about, headers={"Vary": HEADERS["Vary"]})
     tables = datasets.list_datasets(resources, principal, NEWEST).data
     with resources.database.reading() as session:

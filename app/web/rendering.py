@@ -16,6 +16,7 @@ from markupsafe import Markup
 from app.errors import ProblemDocument
 from app.http.compressed import CompressedRoute
 from app.http.deps import SENDER
+from app.http.prefix import ROOT
 from app.web import formats
 
 ASSETS = Path(__file__).parent / "assets"
@@ -61,13 +62,18 @@ def environment() -> Environment:
     )
     found.filters.update(formats.FILTERS)
     found.filters["markdown"] = lambda text: Markup(markdown.render(text))
-    found.globals |= {"asset": asset, "integrity": integrity, "sender": SENDER.get}
+    found.globals |= {
+        "asset": lambda name: ROOT.get() + asset(name),
+        "integrity": integrity,
+        "root": ROOT.get,
+        "sender": SENDER.get,
+    }
     return found
 
 
 @cache
 def asset(name: str) -> str:
-    """The address of a file in `assets`, which changes with its bytes, so that browsers may keep
+    """The path of a file in `assets`, which changes with its bytes, so that browsers may keep
     it for ever."""
     digest = hashlib.sha256((ASSETS / name).read_bytes()).hexdigest()[:12]
     return f"{ASSETS_PATH}/{name}?{digest}"

@@ -15,6 +15,7 @@ from app.accounts.keys import Keys
 from app.accounts.secrets import digest
 from app.http.bodies import DocumentRoute
 from app.http.deps import SIGNED_IN, ResourcesDep
+from app.http.prefix import ROOT
 from app.web.rendering import PageRoute, page
 
 LONGEST_KEY = 200
@@ -54,6 +55,7 @@ def sign_in(request: Request, resources: ResourcesDep, body: SignIn, response: R
         COOKIE,
         cookie,
         max_age=int(service.SESSION_S),
+        path=ROOT.get() or "/",
         httponly=True,
         samesite="strict",
         secure=_is_encrypted(request),
@@ -63,7 +65,7 @@ def sign_in(request: Request, resources: ResourcesDep, body: SignIn, response: R
 @calls.post("/sign-out", status_code=204)
 def sign_out(request: Request, resources: ResourcesDep, response: Response) -> None:
     _end_session(request, resources)
-    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    response.delete_cookie(COOKIE, ROOT.get() or "/", httponly=True, samesite="strict")
 
 
 def _end_session(request: Request, resources: ResourcesDep) -> None:

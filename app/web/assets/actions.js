@@ -1,6 +1,6 @@
 // Buttons that call the API: data-call="POST /v1/jobs/…/cancel", with data-body, data-confirm, and
 // data-then, the page to go to ("" reloads this one; "job" the job that was answered).
-import { attempt, call } from "./api.js";
+import { address, attempt, call } from "./api.js";
 
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("button[data-call]");
@@ -16,7 +16,7 @@ document.addEventListener("click", async (event) => {
   button.disabled = false;
   if (!done) return;
   const then = button.dataset.then;
-  if (then === "job") window.location.assign(`/jobs/${done.answer.id}`);
-  else if (then) window.location.assign(then);
+  if (then === "job") window.location.assign(address(`/jobs/${done.answer.id}`));
+  else if (then) window.location.assign(address(then));
   else window.location.reload();
 });

@@ -1,5 +1,10 @@
 // What the pages' scripts share: calls of the API, messages, and numbers as pages show them.
 
+const ROOT = new URL("..", import.meta.url).pathname.slice(0, -1); // a proxy's prefix, or ""
+
+/** The address of a path of the service. */
+export const address = (path) => ROOT + path;
+
 /** What a request must carry that changes something, if the browser has signed in. */
 export function csrf() {
   const token = document.querySelector("meta[name=csrf]")?.content;
@@ -15,7 +20,7 @@ export async function call(method, path, body) {
   }
   let response;
   try {
-    response = await fetch(path, request);
+    response = await fetch(address(path), request);
   } catch {
     throw Object.assign(new Error("The service does not answer. Try again."), { problem: null });
   }

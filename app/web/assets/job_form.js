@@ -1,6 +1,6 @@
 // The form of a new job or sweep. The spec is one object: inputs write into it, the JSON shows it and
 // can be edited, and every change of a job is checked with POST /v1/jobs:validate.
-import { call, duration, element, figure } from "./api.js";
+import { address, call, duration, element, figure } from "./api.js";
 
 const WAIT = 350; // ms without another change, before a check
 const form = document.querySelector("#job");
@@ -30,7 +30,7 @@ function begin() {
     if (typed !== json) json.value = JSON.stringify(spec, null, 2);
     const body = JSON.stringify(spec).replaceAll("'", "'\\''");
     form.querySelector("#curl").textContent =
-      `curl -H 'Content-Type: application/json' \\\n  ${window.location.origin}/v1/${noun} \\\n  -d '${body}'`;
+      `curl -H 'Content-Type: application/json' \\\n  ${window.location.origin}${address(`/v1/${noun}`)} \\\n  -d '${body}'`;
     form.querySelector("#copy").textContent = "Copy";
     history.replaceState({ spec }, "");
     clearTimeout(timer);
@@ -124,7 +124,7 @@ function begin() {
     show({ typed: target });
   });
   form.querySelector("#dataset").addEventListener("change", ({ target }) => {
-    window.location.assign(`/${noun}/new?dataset_id=${target.value}`);
+    window.location.assign(address(`/${noun}/new?dataset_id=${target.value}`));
   });
   form.querySelector("#copy").addEventListener("click", async ({ target }) => {
     const command = form.querySelector("#curl");
@@ -139,7 +139,7 @@ function begin() {
     newest += 1; // a check that is under way would hide what the answer says
     try {
       const { id } = await call("POST", `/v1/${noun}`, spec);
-      window.location.assign(`/${noun}/${id}`);
+      window.location.assign(address(`/${noun}/${id}`));
     } catch (error) {
       submit.disabled = false;
       tell(error.problem, error.message);

@@ -1,6 +1,6 @@
 // Follows a job by its events: progress, curves that grow, what has happened. When it ends, the page
 // is loaded again, which then shows the result.
-import { duration, element, figure } from "./api.js";
+import { address, duration, element, figure } from "./api.js";
 import { draw, style } from "./charts.js";
 
 const live = document.querySelector("#live");
@@ -87,7 +87,7 @@ const handlers = {
   },
 };
 
-const source = new EventSource(`/v1/jobs/${live.dataset.job}/events`);
+const source = new EventSource(address(`/v1/jobs/${live.dataset.job}/events`));
 for (const [name, handle] of Object.entries(handlers)) {
   source.addEventListener(name, (event) => handle(JSON.parse(event.data)));
 }

@@ -1,6 +1,6 @@
 // The form of a prediction: an answer as one types, on demand with each column's contribution and
 // the most similar training rows; and a CSV that is dropped in.
-import { attempt, call, csrf, element, figure, percent } from "./api.js";
+import { address, attempt, call, csrf, element, figure, percent } from "./api.js";
 import { onFile } from "./drop.js";
 
 const WAIT = 250; // ms without another change
@@ -115,7 +115,7 @@ async function predictAll(table) {
   const headers = { "Content-Type": "text/csv", Accept: "text/csv, application/problem+json", ...csrf() };
   let text;
   try {
-    const response = await fetch(`${path}?coverage=${coverage()}`, { method: "POST", headers, body: table });
+    const response = await fetch(address(`${path}?coverage=${coverage()}`), { method: "POST", headers, body: table });
     if (!response.ok) throw new Error((await response.json()).detail);
     text = await response.text();
   } catch (error) {

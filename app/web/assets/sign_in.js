@@ -1,5 +1,5 @@
 // A key becomes a cookie that no script can read.
-import { attempt, call } from "./api.js";
+import { address, attempt, call } from "./api.js";
 
 const form = document.querySelector("#sign-in");
 form.addEventListener("submit", async (event) => {
@@ -8,5 +8,5 @@ form.addEventListener("submit", async (event) => {
     await call("POST", "/sign-in", { key: form.key.value.trim() });
     return true;
   });
-  if (done) window.location.assign(form.dataset.then);
+  if (done) window.location.assign(address(form.dataset.then));
 });

@@ -1,5 +1,5 @@
 // A CSV that is dropped or chosen goes to POST /v1/datasets, with its progress.
-import { csrf, percent } from "./api.js";
+import { address, csrf, percent } from "./api.js";
 import { onFile } from "./drop.js";
 
 const drop = document.querySelector(".drop");
@@ -11,7 +11,7 @@ onFile(drop, (table) => send(table));
 drop.querySelector("button[data-example]")?.addEventListener("click", async (event) => {
   event.target.disabled = true;
   try {
-    const table = await fetch(event.target.dataset.example);
+    const table = await fetch(address(event.target.dataset.example));
     // One network of a quick recipe: a first price is a minute away.
     const quick = encodeURIComponent(JSON.stringify({ effort: "quick" }));
     send(new File([await table.blob()], "houses.csv"), (id) => `/jobs/new?dataset_id=${id}#${quick}`);
@@ -25,7 +25,7 @@ function send(table, next = (id) => `/datasets/${id}`) {
   const marks = [...drop.querySelectorAll("select[name]")].filter((each) => each.value);
   const query = marks.map((each) => `&${each.name}=${encodeURIComponent(each.value)}`).join("");
   state.classList.remove("fault");
-  request.open("POST", `/v1/datasets?name=${encodeURIComponent(table.name.slice(-200))}${query}`);
+  request.open("POST", address(`/v1/datasets?name=${encodeURIComponent(table.name.slice(-200))}${query}`));
   const headers = { "Content-Type": "text/csv", ...csrf() };
   for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
   request.upload.addEventListener("progress", (event) => {
@@ -41,7 +41,7 @@ function send(table, next = (id) => `/datasets/${id}`) {
     } catch {
       return fail(`The service answered ${request.status}.`); // it may be a proxy's answer
     }
-    if (request.status < 300) return window.location.assign(next(answer.id));
+    if (request.status < 300) return window.location.assign(address(next(answer.id)));
     const places = (answer.errors ?? []).slice(0, 5).map((fault) => fault.detail);
     fail([answer.detail, ...places.filter((place) => !answer.detail.includes(place))].join(" "));
   });

@@ -23,10 +23,12 @@ RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
 
 
 @pytest.fixture
-def served(settings: Settings) -> Iterator[tuple[str, Resources]]:
-    app = create_app(settings)
+def served(settings: Settings, request: pytest.FixtureRequest) -> Iterator[tuple[str, Resources]]:
+    """Its address, with the prefix that a test asks for."""
+    prefix = getattr(request, "param", "")
+    app = create_app(settings.model_copy(update={"root_path": prefix}))
     with listening(app) as port:
-        yield f"http://127.0.0.1:{port}", app.state.resources
+        yield f"http://127.0.0.1:{port}{prefix}", app.state.resources
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,12 @@ def press(target: Locator) -> None:
     target.press("Enter")
 
 
-@pytest.mark.parametrize("use", [click, press], ids=["mouse", "keyboard"])
+@pytest.mark.parametrize(
+    ("served", "use"),
+    [("", click), ("/houses", press)],
+    ids=["mouse", "keyboard and prefix"],
+    indirect=["served"],
+)
 def test_from_a_table_to_a_price(
     served: tuple[str, Resources],
     browser: Browser,
