@@ -13,7 +13,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt --editable ./client --editable
 
 .PHONY: demo serve setup test test-slow test-all test-gpu check openapi-examples audit bench \
-	chaos mutants browser clean
+	chaos mutants programs clean
 .NOTPARALLEL:
 
 demo: .venv/worker.stamp  ## a CSV becomes a cross-validated model that prices three houses
@@ -24,7 +24,7 @@ serve: .venv/worker.stamp  ## the service on http://127.0.0.1:8000, everything i
 
 setup: .venv/dev.stamp  ## the environment with all tools of a developer
 
-test: .venv/dev.stamp browser
+test: .venv/dev.stamp programs
 	$(BIN)/python -m pytest -m "not slow and not gpu"
 
 test-slow: .venv/dev.stamp  ## the longest acceptance tests: real processes, killed, starved and frozen
@@ -36,7 +36,7 @@ check: .venv/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test-all: .venv/dev.stamp browser  ## both in one run: what waits in one test, another computes in
+test-all: .venv/dev.stamp programs  ## both in one run: what waits in one test, another computes in
 	$(BIN)/python -m pytest -m "not gpu"
 
 test-gpu: .venv/dev.stamp  ## on a machine with a CUDA device and build of torch
@@ -89,10 +89,12 @@ clean:
 	$(INSTALL) '.[worker,dev,mutants]'
 	@touch .venv/worker.stamp .venv/dev.stamp $@
 
-# One test clicks through the Swagger UI in chromium. Where it is not there and cannot be
-# installed, that test says so.
-browser:
-	@command -v chromium >/dev/null || \
+# Tests click through pages in chromium, and put nginx in front of the service. Where a program is
+# not there and cannot be installed, its tests say so.
+programs:
+	@export PATH="$$PATH:/usr/sbin"; for name in chromium nginx openssl; do \
+		command -v $$name >/dev/null || \
 		{ [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && \
-		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium; } || \
-		echo "chromium is missing: install it to run the browser test"
+		DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$name; } || \
+		echo "$$name is missing: install it to run its tests"; \
+	done

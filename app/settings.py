@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Literal
 
@@ -58,6 +58,12 @@ class Settings(BaseSettings):
         default="",
         description="Host names that clients may use for the API, besides localhost and the "
         "address that it listens on. Commas separate several.",
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="Addresses and networks of reverse proxies, whose `X-Forwarded-For` and "
+        "`X-Forwarded-Proto` say who the client is and whether it speaks TLS. Commas separate "
+        "several.",
     )
     root_path: str = Field(
         default="",
@@ -130,6 +136,11 @@ class Settings(BaseSettings):
         default=False,
         description="Lets webhooks reach private, loopback and link-local addresses.",
     )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, networks: str) -> str:
+        return ",".join(str(ip_network(each.strip())) for each in networks.split(",") if each)
 
     @field_validator("root_path")
     @classmethod

@@ -69,11 +69,11 @@ def run(
     if workers == 1:
         app = create_app(settings)
         freeze_imports()
-        Server(_config(app), url, on_stop).run(sockets=[listener])
+        Server(_config(app, settings), url, on_stop).run(sockets=[listener])
         return
     with shared.shared_folder(settings.root / "tmp", workers) as folder:
         os.environ[METRICS_FOLDER] = str(folder)
-        config = _config("app.cli.server:application", factory=True, workers=workers)
+        config = _config("app.cli.server:application", settings, factory=True, workers=workers)
         Processes(config, [listener], url, on_stop).run()
 
 
@@ -127,7 +127,7 @@ def _end_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _config(app: FastAPI | str, **other: Any) -> uvicorn.Config:
+def _config(app: FastAPI | str, settings: Settings, **other: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         log_config=None,
@@ -136,8 +136,8 @@ def _config(app: FastAPI | str, **other: Any) -> uvicorn.Config:
         http="app.http.connections:Connection",
         loop="uvloop",
         ws="none",
-        # Nothing here uses the client's address or the Server header; a proxy logs both itself.
-        proxy_headers=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
         server_header=False,
         timeout_graceful_shutdown=REQUEST_GRACE,
         **other,

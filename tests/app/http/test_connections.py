@@ -16,6 +16,7 @@ import httpx
 import pytest
 from browser import listening
 from house_api import serving
+from pydantic import ValidationError
 
 from app.cli.server import _config
 from app.http import connections, unread
@@ -204,12 +205,21 @@ def test_the_limit_of_descriptors_is_raised_and_keeps_some(monkeypatch: pytest.M
 
 
 def test_the_server_trusts_no_header_and_says_no_name(settings: Settings) -> None:
-    config = _config(create_app(settings))
+    config = _config(create_app(settings), settings)
     assert not config.proxy_headers
     assert not config.server_header
     config.load()
     assert config.http_protocol_class is connections.Connection
     assert config.ws_protocol_class is None
+
+
+@pytest.mark.parametrize("proxies", ["proxy", "10.0.0.1/8", "*"])
+def test_proxies_are_addresses_and_networks(proxies: str) -> None:
+    assert Settings(trusted_proxies="10.0.0.1, ::1,10.1.0.0/16").trusted_proxies == (
+        "10.0.0.1/32,::1/128,10.1.0.0/16"
+    )
+    with pytest.raises(ValidationError):
+        Settings(trusted_proxies=f"10.0.0.1,{proxies}")
 
 
 def test_labels_are_of_a_fixed_set(settings: Settings) -> None:
