@@ -3,6 +3,7 @@
 Problem                      status  slug
 ├── Malformed                400     malformed-request
 ├── Unauthorized             401     unauthorized
+│   └── InvalidToken         401     invalid-token
 ├── Forbidden                403     forbidden
 ├── NotFound                 404     not-found
 ├── Conflict                 409     conflict
@@ -96,6 +97,13 @@ class Malformed(Problem):
 class Unauthorized(Problem):
     status, slug, title = 401, "unauthorized", "An API key is needed"
     headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": 'Bearer realm="foldhouse"'}
+
+
+class InvalidToken(Unauthorized):
+    slug, title = "invalid-token", "The identity provider does not vouch for you"
+    headers: ClassVar[dict[str, str]] = {
+        "WWW-Authenticate": 'Bearer realm="foldhouse", error="invalid_token"'
+    }
 
 
 class Forbidden(Problem):

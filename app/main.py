@@ -20,6 +20,7 @@ from app.accounts.audit import Audit
 from app.accounts.audited import Audited
 from app.accounts.authentication import Authentication
 from app.accounts.keys import Keys
+from app.accounts.persons import Persons
 from app.accounts.predicted_rows import PredictedRows
 from app.datasets import endpoints as datasets
 from app.datasets.profiles import Profiles
@@ -186,8 +187,10 @@ def _open(settings: Settings) -> Resources:
     database = Database(settings.resolved_database_url)
     blobs = Blobs(settings.resolved_storage_url)
     registry = CollectorRegistry()
+    persons = Persons(settings)
     parts = (
-        Keys(database),
+        persons,
+        Keys(database, persons.grants),
         PredictedRows(database, quotas.defaults(settings)),
         ModelNames(database),
         Importances(),

@@ -7,9 +7,12 @@ from functools import cached_property
 from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.grants import Grant, parse_grants
 
 MIB = 1024 * 1024
 LONGEST_NAME = 253  # characters, RFC 1035
@@ -137,6 +140,26 @@ class Settings(BaseSettings):
         description="Lets webhooks reach private, loopback and link-local addresses.",
     )
 
+    oidc_issuer: str = Field(
+        default="",
+        description="Address of the identity provider whose people may sign in, exactly as it "
+        "calls itself: `https://login.example/realms/main`.",
+    )
+    oidc_client_id: str = Field(default="", description="This service's name there.")
+    oidc_client_secret: str = Field(default="", repr=False, description="Its password there.")
+    oidc_audience: str = Field(
+        default="",
+        description="The `aud` of access tokens that the API takes. Default: it takes none.",
+    )
+    oidc_groups_claim: str = Field(
+        default="groups", min_length=1, description="The claim that lists a person's groups."
+    )
+    oidc_roles: str = Field(
+        default="",
+        validate_default=True,
+        description="What groups may do: `ml-admins=local:admin,appraisers=houses:editor`.",
+    )
+
     @field_validator("trusted_proxies")
     @classmethod
     def _are_networks(cls, networks: str) -> str:
@@ -148,6 +171,41 @@ class Settings(BaseSettings):
         if not PREFIX.fullmatch(path.rstrip("/")):
             raise ValueError(f"must be a path like /houses, of plain characters, got {path!r}")
         return path.rstrip("/")
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _is_an_issuer(cls, issuer: str) -> str:
+        parts = urlsplit(issuer)
+        loopback = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        is_safe = parts.scheme == "https" or (parts.scheme == "http" and loopback)
+        if issuer and not (is_safe and parts.hostname and not parts.query and not parts.fragment):
+            raise ValueError("must be an address such as https://login.example/realms/main")
+        return issuer
+
+    @field_validator("oidc_audience")
+    @classmethod
+    def _is_not_the_client(cls, audience: str, others: ValidationInfo) -> str:
+        if audience and audience == others.data.get("oidc_client_id"):
+            raise ValueError(
+                "must not be FOLDHOUSE_OIDC_CLIENT_ID: tokens that say who signed in would be "
+                "taken for access tokens"
+            )
+        return audience
+
+    @field_validator("oidc_roles")
+    @classmethod
+    def _are_grants(cls, roles: str, others: ValidationInfo) -> str:
+        parse_grants(roles)
+        names = ("oidc_issuer", "oidc_client_id", "oidc_client_secret")
+        needed = {name: others.data.get(name) for name in names} | {"oidc_roles": roles}
+        missing = [f"FOLDHOUSE_{name.upper()}" for name, value in needed.items() if not value]
+        if 0 < len(missing) < len(needed) or (missing and others.data.get("oidc_audience")):
+            raise ValueError(f"signing on also needs {', '.join(missing)}")
+        return roles
+
+    @cached_property
+    def oidc_grants(self) -> dict[str, Grant]:
+        return parse_grants(self.oidc_roles)
 
     @field_validator("allowed_hosts")
     @classmethod

@@ -10,7 +10,11 @@ ROOT = Path(__file__).parent.parent
 IMPORT_THE_API = """
 import sys
 import app.main, app.cli.server, app.cli.jobs, app.cli.display, app.cli.doctor
+from app.accounts.persons import Persons
+from app.settings import Settings
+Persons(Settings())
 heavy = {"torch", "onnx", "onnxscript", "sklearn", "scipy", "workers"} & set(sys.modules)
+heavy |= {"authlib", "joserfc"} & set(sys.modules)  # without an identity provider
 print(*heavy)
 """
 

@@ -33,7 +33,7 @@ PATIENCE = 5.0  # s for which a process that stops tries to store what is left
 PAUSE = 1.0  # s after a failure
 REMOVAL_INTERVAL = 3600.0  # s
 
-Kind = tuple[str, str | None, str | None, int]
+Kind = tuple[str, str | None, str | None, str | None, int]
 
 
 class Audit:
@@ -91,10 +91,10 @@ class Audit:
             return [*islice(self._waiting, TOGETHER)]
 
     def _count(self, entry: Entry) -> None:
-        kind = (entry.address, entry.tenant, entry.key_id, entry.status)
+        kind = (entry.address, entry.tenant, entry.key_id, entry.subject, entry.status)
         if kind not in self._refused and len(self._refused) >= MOST_COUNTED:
             entry = replace(entry, address=OTHERS)
-            kind = (OTHERS, *kind[1:])  # of which there are as many as keys
+            kind = (OTHERS, *kind[1:])  # of which there are as many as keys and people
         since, first = self._refused.get(kind, (time.monotonic(), replace(entry, count=0)))
         self._refused[kind] = since, replace(first, count=first.count + 1)
 

@@ -10,7 +10,8 @@ from fastapi.responses import StreamingResponse
 from sqlalchemy import Select, select
 
 from app.accounts.endpoints import COMMON
-from app.accounts.schemas import TENANT_PATTERN, AuditOut
+from app.accounts.schemas import AuditOut
+from app.grants import TENANT_PATTERN
 from app.http.csv_text import Cell, csv_lines
 from app.http.deps import PrincipalDep, ResourcesDep
 from app.http.media import CSV, wants_csv

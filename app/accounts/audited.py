@@ -15,9 +15,10 @@ from app.http.guard import SAFE_METHODS
 from app.http.observe import CLIENT_GONE, METHODS
 from app.logs import CONTEXT
 
-# Predictions, and checks that create nothing.
+# Predictions, checks that create nothing, and the way to the identity provider.
 WRITES_NOTHING = re.compile(
     r"/v1/(predict|models/[^/]+/predict|jobs:validate)|/invocations|/v2/models/[^/]+/infer"
+    r"|/sign-in/start"
 )
 LONGEST = 255  # characters, of a path or an id
 LONGEST_ADDRESS = 64
@@ -70,6 +71,8 @@ def _entry(scope: Scope, status: int, location: str) -> Entry:
         address=client[0][:LONGEST_ADDRESS] if client else "",
         request_id=CONTEXT.get().get("request_id") or "",
         status=status,
+        subject=sender.subject if sender else None,
+        subject_name=sender.subject_name if sender else None,
     )
 
 

@@ -15,10 +15,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.accounts import roles
 from app.accounts.keys import NO_KEY, Keys
+from app.accounts.persons import Persons
 from app.errors import Forbidden, Problem, Unauthorized
 from app.http.deps import LOCAL, SENDER, Principal
 from app.http.guard import SAFE_METHODS
 from app.http.problems import database_problem, problem_response
+from app.resources import Resources
 from app.storage.database import DATABASE_AWAY
 
 BEARER = "bearer "
@@ -58,8 +60,9 @@ class Authentication:
 
 
 async def _principal(scope: Scope) -> Principal:
-    keys: Keys = scope["app"].state.resources[Keys]
-    needed = keys.are_needed()
+    resources: Resources = scope["app"].state.resources
+    keys, persons = resources[Keys], resources[Persons]
+    needed = bool(persons.issuer) or keys.are_needed()
     if needed is None:
         needed = await to_thread.run_sync(keys.look_whether_needed)
     if not needed:
@@ -73,6 +76,8 @@ async def _principal(scope: Scope) -> Principal:
         return found
     if key is None:
         return await to_thread.run_sync(keys.of_cookie, secret)
+    if persons.is_token(key):
+        return await persons.of_token(key)
     address = scope["client"][0] if scope["client"] else ""
     return await to_thread.run_sync(keys.of_key, secret, address)
 
@@ -82,9 +87,7 @@ def _require(scope: Scope, principal: Principal) -> None:
     method, path = scope["method"], scope["path"]
     least = roles.needed(method, path)
     if not roles.may(principal.role, least):
-        raise Forbidden(
-            f"{method} {path} needs the role {least}, and this key has the role {principal.role}."
-        )
+        raise Forbidden(f"{method} {path} needs the role {least}, and yours is {principal.role}.")
     if principal.csrf is not None and method not in SAFE_METHODS:
         sent = next((value for name, value in scope["headers"] if name == CSRF), b"")
         if not hmac.compare_digest(sent, principal.csrf.encode()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import cast
@@ -12,8 +13,10 @@ from cachetools import LRUCache, TTLCache
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.accounts import repository, secrets
+from app.accounts.persons import of_grant
 from app.errors import TooManyAttempts, Unauthorized
-from app.http.deps import Principal, Role
+from app.grants import Grant, Role, granted
+from app.http.deps import Principal
 from app.storage.database import DATABASE_AWAY, Database
 
 FRESH = 0.5  # s that an entry is kept; a revoked key is refused after that
@@ -32,10 +35,11 @@ SIGNED_OUT = "You are no longer signed in."
 
 
 class Keys:
-    """A cache for all threads of the process."""
+    """A cache for all threads of the process. `grants`: what groups of people may do."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, grants: Mapping[str, Grant]) -> None:
         self._database = database
+        self._grants = grants
         self._lock = threading.Lock()
         self._known: TTLCache[str, Principal] = TTLCache(MOST_KEYS, FRESH)
         # As they were when they were last looked up: they are not slowed down by guesses from the
@@ -110,12 +114,15 @@ class Keys:
         try:
             with self._database.reading() as session:
                 key = find(session, digest)
+                person = repository.person(session, digest) if is_cookie and not key else None
         except DATABASE_AWAY:
             with self._lock:
                 seen = self._seen.get(digest)
             if seen is None:
                 raise
             return seen
+        if person is not None and (grant := granted(self._grants, person.group_names or ())):
+            return of_grant(grant, person.subject, person.subject_name)
         if key is None:
             with self._lock:
                 self._seen.pop(digest, None)

@@ -11,7 +11,6 @@ from app.accounts import quotas
 from app.accounts.endpoints import BODY, COMMON
 from app.accounts.predicted_rows import PredictedRows
 from app.accounts.schemas import (
-    TENANT_PATTERN,
     QuotaOut,
     QuotasList,
     QuotasOut,
@@ -19,6 +18,7 @@ from app.accounts.schemas import (
     WhoAmIOut,
 )
 from app.errors import Forbidden, NotFound
+from app.grants import TENANT_PATTERN
 from app.http.bodies import DocumentRoute
 from app.http.deps import Principal, PrincipalDep, ResourcesDep
 from app.http.openapi import problems
@@ -68,12 +68,16 @@ def reset_quotas(resources: ResourcesDep, principal: PrincipalDep, tenant: Tenan
 
 @router.get("/whoami", summary="Who am I?")
 def whoami(resources: ResourcesDep, principal: PrincipalDep) -> WhoAmIOut:
-    """The tenant and role of the key that this request carries, and what the tenant uses of its
-    quotas."""
+    """The tenant and role of the sender of this request, and what the tenant uses of its quotas."""
     with resources.database.reading() as session:
         used = _quotas(session, resources, principal.tenant)
     return WhoAmIOut(
-        tenant=principal.tenant, role=principal.role, key_id=principal.key_id, quotas=used
+        tenant=principal.tenant,
+        role=principal.role,
+        key_id=principal.key_id,
+        subject=principal.subject,
+        subject_name=principal.subject_name,
+        quotas=used,
     )
 
 

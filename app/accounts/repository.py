@@ -1,4 +1,4 @@
-"""Queries about keys, and the browsers that have signed in with them."""
+"""Queries about keys, and the browsers that have signed in."""
 
 from __future__ import annotations
 
@@ -57,6 +57,17 @@ def of_cookie(session: Session, sha256: str) -> ApiKey | None:
     )
     return session.scalar(
         select(ApiKey).where(ApiKey.id == signed_in.scalar_subquery(), _is_live())
+    )
+
+
+def person(session: Session, sha256: str) -> WebSession | None:
+    """The session of the browser with this cookie, in which a person has signed in."""
+    return session.scalar(
+        select(WebSession).where(
+            WebSession.sha256 == sha256,
+            WebSession.key_id.is_(None),
+            WebSession.expires_at > database_now(),
+        )
     )
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from app.http.deps import ROLES, Role
+from app.grants import ROLES, Role
 
 READING = ("GET", "HEAD")
 # For anyone, with or without a key: whether the service is up and how it fares, also while the
 # database is away; how to use it, and how to sign in.
 PUBLIC = re.compile(
-    r"/(healthz|readyz|metrics|docs|openapi\.json|sign-in|v2/health/(live|ready))"
+    r"/(healthz|readyz|metrics|docs|openapi\.json|sign-in(/start|/callback)?|v2/health/(live|ready))"
     r"|/(static-offline-docs|assets)/.*"
 )
 # The first pattern that fits the whole of method and path decides.

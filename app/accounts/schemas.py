@@ -8,12 +8,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from app.accounts.service import NewKey
-from app.http.deps import Role
+from app.grants import TENANT_PATTERN, Role
 from app.http.paging import Identified
 from app.http.parameters import PRINTABLE, Moment
 from app.storage.tables import ApiKey, AuditRow
 
-TENANT_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 LONGEST_NAME = 200
 LARGEST_QUOTA = 2**53 - 1  # that every reader of JSON has exactly
 LONGEST_GRACE = 30 * 86_400.0  # s
@@ -145,6 +144,8 @@ class AuditOut(Identified):
     tenant: str | None = Field(description="Of the sender; null if the key is not known.")
     key_id: str | None
     role: Role | None
+    subject: str | None = Field(description="A person's `sub` at the identity provider.")
+    subject_name: str | None = Field(description="What the provider calls them.")
     method: str
     route: str = Field(description="The path, with the names of its parameters.")
     object_id: str | None = Field(description="What was created, or what the path names.")
@@ -167,5 +168,9 @@ class WhoAmIOut(BaseModel):
 
     tenant: str
     role: Role
-    key_id: str | None = Field(description="Null while the service has no keys.")
+    key_id: str | None = Field(description="Null of a person, and while there are no keys.")
+    subject: str | None = Field(
+        description="Of a person whom the identity provider knows, the `sub` by which it does."
+    )
+    subject_name: str | None = Field(description="Their e-mail address, or else their name there.")
     quotas: dict[str, QuotaOut] = Field(description="What the tenant may use, and what it uses.")

@@ -17,7 +17,7 @@ import secrets
 import string
 import zlib
 
-from app.http.deps import ROLES, Role
+from app.grants import ROLES, Role
 
 PREFIX = "fh_"
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from app.accounts import secrets
+from app.accounts.persons import Person
 from app.errors import Conflict
-from app.http.deps import Role
+from app.grants import Role
 from app.ids import new_id
 from app.storage.database import database_now
 from app.storage.tables import ApiKey, WebSession
@@ -86,13 +87,22 @@ def revoke(session: Session, key: ApiKey) -> None:
 
 def sign_in(session: Session, key: ApiKey) -> str:
     """The cookie of a browser that has shown this key."""
-    cookie = secrets.random_text(COOKIE_CHARACTERS)
-    session.add(
-        WebSession(
-            sha256=secrets.digest(cookie),
-            tenant=key.tenant,
-            key_id=key.id,
-            expires_at=database_now(SESSION_S),
-        )
+    return _begin(session, tenant=key.tenant, key_id=key.id)
+
+
+def sign_in_person(session: Session, person: Person, tenant: str) -> str:
+    """The cookie of the browser of a person whom the identity provider knows."""
+    return _begin(
+        session,
+        tenant=tenant,
+        subject=person.subject,
+        subject_name=person.name,
+        group_names=person.groups,
     )
+
+
+def _begin(session: Session, **who: Any) -> str:
+    cookie = secrets.random_text(COOKIE_CHARACTERS)
+    expires_at = database_now(SESSION_S)
+    session.add(WebSession(sha256=secrets.digest(cookie), expires_at=expires_at, **who))
     return cookie

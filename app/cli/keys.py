@@ -13,7 +13,7 @@ import typer
 from app.cli.connection import AsJson, print_json
 from app.cli.service import make_data_dir, migrate_database, require_tables
 from app.cli.terminal import keep_private, load_settings, refuse, tell
-from app.http.deps import Role
+from app.grants import Role
 from app.storage.tables import LOCAL_TENANT
 
 if TYPE_CHECKING:

@@ -123,13 +123,13 @@ def settings_for(host: str) -> Settings:
 
 
 def require_trust(host: str, settings: Settings) -> None:
-    """Without keys, anyone who reaches the port can use the service."""
+    """Without keys or an identity provider, anyone who reaches the port can use the service."""
     try:
         addresses = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
     except OSError as error:
         refuse(f"--host {host} is not an address of this machine: {error.strerror}")
     loopback = all(ipaddress.ip_address(address).is_loopback for address in addresses)
-    if not (loopback or settings.trusted_network or has_keys(settings)):
+    if not (loopback or settings.trusted_network or settings.oidc_issuer or has_keys(settings)):
         refuse(
             f"--host {host} can be reached from other machines, and requests need no key, so "
             "anyone there could read the data and start jobs. Make a key with `foldhouse keys "

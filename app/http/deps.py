@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import Annotated
 
 from fastapi import Depends, Request
 
+from app.grants import Role
 from app.resources import Resources
 from app.storage.tables import LOCAL_TENANT
-
-# From the least to the most; each may do what those before it may (`app.accounts.roles`).
-Role = Literal["predictor", "viewer", "editor", "admin"]
-ROLES: tuple[Role, ...] = get_args(Role)
 
 
 @dataclass(frozen=True)
 class Principal:
     """The sender of a request, who sees nothing of other tenants.
 
-    key_id : the API key that the request carries, or None while the service has no keys
+    key_id : the API key that the request carries; None of a person, and while there are no keys
+    subject, subject_name : the person whom the identity provider knows by this, and calls so
     csrf : what a page of this server must send with whatever writes, if it is a browser
     """
 
     tenant: str
     key_id: str | None
     role: Role
+    subject: str | None = None
+    subject_name: str | None = None
     csrf: str | None = None
 
     @property

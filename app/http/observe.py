@@ -137,6 +137,7 @@ def _log(scope: Scope, method: str, route: str, status: int, seconds: float) -> 
             seconds=round(seconds, 6),
             tenant=None if sender is None else sender.tenant,
             key=None if sender is None else sender.key_id,
+            subject=None if sender is None else sender.subject,
             client=scope["client"][0] if scope["client"] else None,
         ),
     )

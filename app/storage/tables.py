@@ -421,15 +421,21 @@ class ApiKey(ListedRow):
 
 
 class WebSession(TenantRow):
-    """A browser that has signed in with a key, until the key or the session ends.
+    """A browser that has signed in, until the session ends, or the key with which it did so.
 
     sha256 : of the cookie
+    key_id : null if the identity provider said who it is
+    subject, subject_name : the person's id there, and what they are called
+    group_names : those of the person's groups that had a role then
     """
 
     __tablename__ = "web_sessions"
 
     sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
-    key_id: Mapped[str] = mapped_column(ForeignKey("api_keys.id"), index=True)
+    key_id: Mapped[str | None] = mapped_column(ForeignKey("api_keys.id"), index=True)
+    subject: Mapped[str | None]
+    subject_name: Mapped[str | None]
+    group_names: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(insert_default=database_now())
     expires_at: Mapped[datetime]
 
@@ -469,6 +475,7 @@ class AuditRow(Base):
 
     at : when the answer was known, by the clock of the API's machine
     tenant, key_id, role : of the sender, null if nobody knows them
+    subject, subject_name : of a person whom the identity provider knows; else null
     route : the path with the names of its parameters; the path itself if it was refused before
     object_id : the id that the path names, or of what was created
     count : requests that the row stands for: several only of refused ones
@@ -483,6 +490,8 @@ class AuditRow(Base):
     tenant: Mapped[str | None] = mapped_column(String(64))
     key_id: Mapped[str | None] = mapped_column(String(40))
     role: Mapped[str | None] = mapped_column(String(16))
+    subject: Mapped[str | None]
+    subject_name: Mapped[str | None]
     method: Mapped[str] = mapped_column(String(16))
     route: Mapped[str]
     object_id: Mapped[str | None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.accounts import repository, service
 from app.accounts.authentication import COOKIE, cookie_of
 from app.accounts.keys import Keys
+from app.accounts.persons import Persons
 from app.accounts.secrets import digest
 from app.http.bodies import DocumentRoute
 from app.http.deps import SIGNED_IN, ResourcesDep
@@ -36,10 +38,12 @@ class SignIn(BaseModel):
 
 @router.get("/sign-in")
 def show_sign_in(
+    resources: ResourcesDep,
     then: Annotated[str, Query(alias="next", max_length=2_000)] = "/",
 ) -> HTMLResponse:
     """`next`: the page of this server to go to."""
-    return page("sign_in.html", section=None, then=then if OWN_PAGE.fullmatch(then) else "/")
+    provider = urlsplit(resources[Persons].issuer).hostname
+    return page("sign_in.html", section=None, then=own_page(then), provider=provider)
 
 
 @calls.post("/sign-in", status_code=204)
@@ -47,28 +51,43 @@ def sign_in(request: Request, resources: ResourcesDep, body: SignIn, response: R
     """Raises Unauthorized and TooManyAttempts."""
     address = request.client.host if request.client else ""
     principal = request.scope[SIGNED_IN] = resources[Keys].of_key(body.key.strip(), address)
-    _end_session(request, resources)
+    end_session(request, resources)
     with resources.database.writing() as session:
         assert principal.key_id is not None
         cookie = service.sign_in(session, repository.get(session, None, principal.key_id))
-    response.set_cookie(
-        COOKIE,
-        cookie,
-        max_age=int(service.SESSION_S),
-        path=ROOT.get() or "/",
-        httponly=True,
-        samesite="strict",
-        secure=_is_encrypted(request),
-    )
+    set_cookie(request, response, COOKIE, cookie, service.SESSION_S)
 
 
 @calls.post("/sign-out", status_code=204)
 def sign_out(request: Request, resources: ResourcesDep, response: Response) -> None:
-    _end_session(request, resources)
-    response.delete_cookie(COOKIE, ROOT.get() or "/", httponly=True, samesite="strict")
+    end_session(request, resources)
+    delete_cookie(response, COOKIE)
 
 
-def _end_session(request: Request, resources: ResourcesDep) -> None:
+def own_page(then: str) -> str:
+    """A page of this server to go to; the first one instead of another server's."""
+    return then if OWN_PAGE.fullmatch(then) else "/"
+
+
+def set_cookie(
+    request: Request, response: Response, name: str, value: str, seconds: float
+) -> None:
+    response.set_cookie(
+        name,
+        value,
+        max_age=int(seconds),
+        path=ROOT.get() or "/",
+        httponly=True,
+        samesite="strict",
+        secure=address(request).startswith("https:"),
+    )
+
+
+def delete_cookie(response: Response, name: str) -> None:
+    response.delete_cookie(name, ROOT.get() or "/", httponly=True, samesite="strict")
+
+
+def end_session(request: Request, resources: ResourcesDep) -> None:
     cookie = cookie_of(request.headers.get("Cookie", ""))
     if cookie is None:
         return
@@ -77,6 +96,6 @@ def _end_session(request: Request, resources: ResourcesDep) -> None:
     resources[Keys].forget()
 
 
-def _is_encrypted(request: Request) -> bool:
-    """Whether the browser speaks TLS, if only to a proxy: its page's address says so."""
-    return request.headers.get("Origin", str(request.url)).startswith("https:")
+def address(request: Request) -> str:
+    """Of this server as the browser knows it, if only from a proxy: the page that asks says so."""
+    return request.headers.get("Origin", str(request.base_url).rstrip("/")) + ROOT.get()

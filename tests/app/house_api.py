@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from app.accounts.keys import Keys
 from app.accounts.service import create
-from app.http.deps import Role
+from app.grants import Role
 from app.ids import new_id
 from app.jobs import lifecycle
 from app.main import create_app

@@ -1,4 +1,4 @@
-// A key becomes a cookie that no script can read.
+// A key becomes a cookie that no script can read, or the identity provider says who it is.
 import { address, attempt, call } from "./api.js";
 
 const form = document.querySelector("#sign-in");
@@ -9,4 +9,12 @@ form.addEventListener("submit", async (event) => {
     return true;
   });
   if (done) window.location.assign(address(form.dataset.then));
+});
+
+const provider = document.querySelector("#provider");
+provider?.querySelector("button").addEventListener("click", async () => {
+  const begun = await attempt(provider.querySelector("[role=alert]"), () =>
+    call("POST", "/sign-in/start", { next: form.dataset.then }),
+  );
+  if (begun) window.location.assign(begun.location);
 });

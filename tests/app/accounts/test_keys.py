@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from app.accounts import keys, roles, secrets
 from app.accounts.keys import Keys
-from app.http.deps import ROLES, Role
+from app.grants import ROLES, Role
 from app.settings import Settings
 from app.storage.database import database_now
 from app.storage.tables import ApiKey
