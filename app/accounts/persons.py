@@ -104,9 +104,9 @@ class Persons:
         known = self._verified.get(sha256)
         if known is not None and known.keys is self.provider.keys:
             return known.principal
-        claims = await self.provider.check_access_token(token)
+        claims, keys = await self.provider.check_access_token(token)
         principal = self.principal(self.person(claims))
-        self._verified[sha256] = _Verified(principal, claims["exp"], self.provider.keys)
+        self._verified[sha256] = _Verified(principal, claims["exp"], keys)
         return principal
 
     def person(self, claims: Mapping[str, Any]) -> Person:

@@ -83,7 +83,7 @@ class Provider:
         """Where a browser goes to sign in; raises Unavailable."""
         metadata = await self._known_metadata()
         scopes = [*SCOPES]
-        if GROUPS_SCOPE in metadata.get("scopes_supported", []):
+        if GROUPS_SCOPE in (metadata.get("scopes_supported") or ()):
             scopes.append(GROUPS_SCOPE)
         address: str = prepare_grant_uri(
             metadata["authorization_endpoint"],
@@ -101,7 +101,7 @@ class Provider:
     async def redeem(self, code: str, redirect_uri: str, flow: Flow) -> Claims:
         """The claims of whoever came back with this code; raises InvalidToken and Unavailable."""
         metadata = await self._known_metadata()
-        methods = metadata.get("token_endpoint_auth_methods_supported", [])
+        methods = metadata.get("token_endpoint_auth_methods_supported") or ()
         # In the body a secret needs no encoding of its own, about which providers differ.
         by_post = "client_secret_post" in methods
         auth = ClientAuth(
@@ -129,44 +129,27 @@ class Provider:
         token = answer.get("id_token")
         if not isinstance(token, str):
             raise self._unavailable("it sent no ID token")
-        return await self._verify(token, partial(self._require_id_token, flow.nonce))
+        claims, _ = await self._verify(token, partial(self._require_id_token, flow.nonce))
+        return claims
 
-    async def check_access_token(self, token: str) -> Claims:
-        """Its claims, `exp` and `sub` among them; raises InvalidToken and Unavailable."""
+    async def check_access_token(self, token: str) -> tuple[Claims, KeySet]:
+        """Its claims, `exp` and `sub` among them, and the keys that showed it; raises InvalidToken
+        and Unavailable."""
         return await self._verify(token, self._require_access_token)
 
-    async def _verify(self, token: str, require: Check) -> Claims:
+    async def _verify(self, token: str, require: Check) -> tuple[Claims, KeySet]:
         if time.monotonic() - self._answered_at > KEYS_LIFETIME and self.keys is not None:
             self._renew()
         try:
-            return await to_thread.run_sync(self._decode, token, require)
+            return await to_thread.run_sync(_decode, token, self.keys, require)
         except InvalidKeyIdError:
             await self._look()
         try:
-            return await to_thread.run_sync(self._decode, token, require)
+            return await to_thread.run_sync(_decode, token, self.keys, require)
         except InvalidKeyIdError:
             if self._failure is not None:
                 raise self._unavailable(self._failure) from None
             raise InvalidToken(f"The token's key is none of {self._issuer}.") from None
-
-    def _decode(self, token: str, require: Check) -> Claims:
-        """Raises InvalidKeyIdError and InvalidToken."""
-        if self.keys is None:
-            raise InvalidKeyIdError
-        try:
-            decoded = jwt.decode(token, self.keys, registry=REGISTRY)
-            require(decoded)
-        except InvalidKeyIdError:
-            raise
-        except ExpiredTokenError:
-            raise InvalidToken("The token has expired: get a new one.") from None
-        except ClaimError as error:
-            raise InvalidToken(f"The token's claim {error.claim} is missing or wrong.") from None
-        except BadSignatureError:
-            raise InvalidToken("The token's signature is wrong.") from None
-        except (JoseError, ValueError, TypeError, RecursionError) as error:
-            raise InvalidToken(f"That is no token that can be verified: {error}.") from None
-        return decoded.claims
 
     def _require_access_token(self, token: jwt.Token) -> None:
         JWTClaimsRegistry(
@@ -251,6 +234,26 @@ class Provider:
             f"The identity provider {self._issuer} cannot be used: {reason}. Try again, or use a "
             "key."
         )
+
+
+def _decode(token: str, keys: KeySet | None, require: Check) -> tuple[Claims, KeySet]:
+    """Raises InvalidKeyIdError and InvalidToken."""
+    if keys is None:
+        raise InvalidKeyIdError
+    try:
+        decoded = jwt.decode(token, keys, registry=REGISTRY)
+        require(decoded)
+    except InvalidKeyIdError:
+        raise
+    except ExpiredTokenError:
+        raise InvalidToken("The token has expired: get a new one.") from None
+    except ClaimError as error:
+        raise InvalidToken(f"The token's claim {error.claim} is missing or wrong.") from None
+    except BadSignatureError:
+        raise InvalidToken("The token's signature is wrong.") from None
+    except (JoseError, ValueError, TypeError, RecursionError) as error:
+        raise InvalidToken(f"That is no token that can be verified: {error}.") from None
+    return decoded.claims, keys
 
 
 def _public(document: dict[str, Any]) -> KeySet:

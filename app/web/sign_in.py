@@ -69,9 +69,7 @@ def own_page(then: str) -> str:
     return then if OWN_PAGE.fullmatch(then) else "/"
 
 
-def set_cookie(
-    request: Request, response: Response, name: str, value: str, seconds: float
-) -> None:
+def set_cookie(request: Request, response: Response, name: str, value: str, seconds: float) -> None:
     response.set_cookie(
         name,
         value,
@@ -79,7 +77,7 @@ def set_cookie(
         path=ROOT.get() or "/",
         httponly=True,
         samesite="strict",
-        secure=address(request).startswith("https:"),
+        secure=own_address(request).startswith("https:"),
     )
 
 
@@ -96,6 +94,6 @@ def end_session(request: Request, resources: ResourcesDep) -> None:
     resources[Keys].forget()
 
 
-def address(request: Request) -> str:
+def own_address(request: Request) -> str:
     """Of this server as the browser knows it, if only from a proxy: the page that asks says so."""
     return request.headers.get("Origin", str(request.base_url).rstrip("/")) + ROOT.get()

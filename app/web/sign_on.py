@@ -25,7 +25,7 @@ from app.errors import InvalidToken
 from app.http.bodies import DocumentRoute
 from app.http.deps import SIGNED_IN, ResourcesDep
 from app.web.rendering import PageRoute, page
-from app.web.sign_in import address, delete_cookie, end_session, own_page, set_cookie
+from app.web.sign_in import delete_cookie, end_session, own_address, own_page, set_cookie
 
 FLOW_COOKIE = "foldhouse_sign_in"
 FLOW_S = 600.0  # s for all that the provider asks
@@ -84,7 +84,7 @@ async def start(
     """Raises NotFound and Unavailable."""
     secret = secrets.random_text(SECRET_CHARACTERS)
     provider = resources[Persons].provider
-    location = await provider.address(f"{address(request)}{CALLBACK}", Flow(secret))
+    location = await provider.address(f"{own_address(request)}{CALLBACK}", Flow(secret))
     then = base64.urlsafe_b64encode(own_page(body.next).encode()).decode().rstrip("=")
     set_cookie(request, response, FLOW_COOKIE, f"{secret}.{then}", FLOW_S)
     return Started(location=location)
@@ -99,7 +99,7 @@ async def call_back(
     flow, then = _began(request)
     if not hmac.compare_digest(flow.state.encode(), body.state.encode()):
         raise InvalidToken(BEGIN_AGAIN)
-    claims = await persons.provider.redeem(body.code, f"{address(request)}{CALLBACK}", flow)
+    claims = await persons.provider.redeem(body.code, f"{own_address(request)}{CALLBACK}", flow)
     person = persons.person(claims)
     principal = request.scope[SIGNED_IN] = persons.principal(person)
 

@@ -232,7 +232,7 @@ def test_a_verified_token_is_not_verified_again(
     token = provider.access_token()
     assert sent(client, token)["status"] == 200
     short = provider.access_token(lifetime=-1)  # within what clocks may differ by
-    monkeypatch.setattr(Provider, "_decode", lambda *_: pytest.fail("verified"))
+    monkeypatch.setattr(provider_module, "_decode", lambda *_: pytest.fail("verified"))
     assert sent(client, token)["status"] == 200
     monkeypatch.undo()
     assert sent(client, short)["status"] == 200
