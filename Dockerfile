@@ -37,5 +37,6 @@ RUN pip install --constraint constraints.txt \
     ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} ./client '.[worker]'
 WORKDIR /data
 USER foldhouse
-HEALTHCHECK --interval=60s --timeout=30s --start-period=60s CMD ["foldhouse", "doctor"]
+# A worker touches the file every five seconds.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["sh", "-c", "find /tmp/foldhouse-worker -mmin -1 | grep -q ."]
 CMD ["foldhouse", "worker"]

@@ -7,8 +7,11 @@ path and port in them is looked up where it is defined.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import time
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,9 +24,15 @@ import yaml
 from app.cli import cli
 from app.main import create_app
 from app.settings import Settings
+from workers.registration import SIGN_OF_LIFE
 
 ROOT = Path(__file__).parent.parent
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+# As an operator starts it who sets a password alone.
+PASSWORD = "${POSTGRES_PASSWORD:?set it, to letters and digits}"
+TEXT = (ROOT / "docker-compose.yml").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load(
+    re.sub(r"\$\{\w+:-(.*?)\}", lambda found: found[1] or '""', TEXT.replace(PASSWORD, "password"))
+)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = [name for name, service in SERVICES.items() if "build" in service]
 COMMANDS = typer.main.get_group(cli).commands
@@ -135,8 +144,20 @@ def test_the_api_image_listens_where_it_is_asked_for_its_health(tmp_path: Path) 
     assert path in create_app(Settings(data_dir=tmp_path)).openapi()["paths"]
 
 
-def test_the_worker_image_is_asked_for_its_health_by_a_command_that_exists() -> None:
-    check_foldhouse(stage_healthcheck("worker"))
+def test_the_worker_image_is_asked_for_the_age_of_its_sign_of_life(tmp_path: Path) -> None:
+    *shell, script = stage_healthcheck("worker")
+    assert f" /tmp/{SIGN_OF_LIFE.name} " in script
+    sign = tmp_path / SIGN_OF_LIFE.name
+
+    def status() -> int:
+        return subprocess.run([*shell, script.replace("/tmp", str(tmp_path))]).returncode
+
+    assert status() != 0
+    sign.touch()
+    assert status() == 0
+    old = time.time() - 2 * 60
+    os.utime(sign, (old, old))
+    assert status() != 0
 
 
 def test_settings_in_both_files_exist_and_their_values_are_accepted() -> None:
@@ -206,6 +227,29 @@ def test_nothing_is_published_beyond_this_machine() -> None:
     ]
     assert trusting == ["api"]
     assert SERVICES["api"]["environment"]["FOLDHOUSE_ALLOWED_HOSTS"] == "api,localhost"
+
+
+def test_there_is_no_default_password() -> None:
+    assert TEXT.count("POSTGRES_PASSWORD}") == 0
+    assert TEXT.count(PASSWORD) == TEXT.count("${POSTGRES_PASSWORD") == 2
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_gets_no_more_than_it_needs(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"]
+    assert "/tmp" in service["tmpfs"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert re.fullmatch(r"\d+[gm]", service["mem_limit"])
+    assert service["pids_limit"] > 0
+    assert {"max-size", "max-file"} == set(service["logging"]["options"])
+    assert "build" in service or service["user"] != "root"
+
+
+def test_a_worker_has_time_to_save_what_it_trains() -> None:
+    for name in ("worker", "worker-gpu"):
+        assert SERVICES[name]["stop_grace_period"] == "45s"
 
 
 def test_gpu_workers_start_only_on_request() -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
+from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 
 from sqlalchemy import delete, update
 
@@ -15,6 +18,8 @@ from workers.slots import Slots
 from workers.workplace import Workplace
 
 INTERVAL = 5.0  # seconds
+# A container's health probe looks at its age: `foldhouse doctor` would take seconds of a core.
+SIGN_OF_LIFE = Path(tempfile.gettempdir()) / "foldhouse-worker"
 FORGET_AFTER = 24 * 3600.0  # seconds without a sign from a worker that died
 
 
@@ -25,6 +30,8 @@ class Registration:
 
     def refresh(self) -> None:
         """Report that this worker is alive."""
+        with suppress(OSError):  # another user's worker on the same machine
+            SIGN_OF_LIFE.touch()  # also while the database is away, which no restart of this helps
         here = self._workplace
         alive = update(Worker).where(Worker.id == here.owner).values(seen_at=database_now())
         with here.database.writing() as session:

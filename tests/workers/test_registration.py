@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
@@ -21,6 +23,26 @@ def alive(workplace: Workplace) -> int:
     seen = select(func.count()).where(Worker.seen_at > database_now(-WORKER_SEEN))
     with workplace.database.reading() as session:
         return session.scalar(seen) or 0
+
+
+def test_a_probe_sees_a_worker_that_goes_round(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sign = tmp_path / "sign"
+    monkeypatch.setattr(registration, "SIGN_OF_LIFE", sign)
+    own = Registration(workplace, Slots(workplace.settings))
+    own.refresh()
+    os.utime(sign, (0, 0))
+    workplace.database.close()
+    monkeypatch.setattr(workplace.database, "writing", lambda: pytest.fail("away"))
+    with pytest.raises(pytest.fail.Exception, match="away"):
+        own.refresh()
+    assert sign.stat().st_mtime > 0
+    # A sign that belongs to someone else does not keep the worker from reporting.
+    monkeypatch.undo()
+    monkeypatch.setattr(registration, "SIGN_OF_LIFE", tmp_path / "nowhere" / "sign")
+    own.refresh()
+    assert alive(workplace) == 1
 
 
 def test_one_that_went_is_not_there_but_what_it_had_is_known(
