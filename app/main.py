@@ -188,17 +188,18 @@ def _open(settings: Settings) -> Resources:
     blobs = Blobs(settings.resolved_storage_url)
     registry = CollectorRegistry()
     persons = Persons(settings)
+    metrics = Metrics(registry, database)
     parts = (
         persons,
         Keys(database, persons.grants),
         PredictedRows(database, quotas.defaults(settings)),
         ModelNames(database),
         Importances(),
-        Predictors(blobs, int(MODELS_SHARE * usable_memory())),
+        Predictors(blobs, int(MODELS_SHARE * usable_memory()), metrics.model_load_seconds),
         ComparedTables(database, blobs, int(TABLES_SHARE * usable_memory())),
         Profiles(),
         RequestMetrics(registry),
-        Metrics(registry, database),
+        metrics,
         Usage(database),
         Audit(database, settings.audit_days),
         Broadcast(database),

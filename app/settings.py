@@ -132,6 +132,13 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Requests are logged with `info`."
     )
+    worker_metrics_port: int = Field(
+        default=0,
+        ge=0,
+        le=65_535,
+        description="Port of each worker's own metrics, on the loopback address, or with "
+        "`trusted_network` on all. 0: none.",
+    )
     audit_days: int = Field(
         default=0, ge=0, description="Days for which the audit is kept. 0: for ever."
     )

@@ -10,9 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 from polling import wait_until
-from prometheus_client import Metric
 from prometheus_client.mmap_dict import MmapedDict
-from prometheus_client.parser import text_string_to_metric_families
+from scraping import samples
 from test_serve import alive, started
 from worker_process import environment, family
 
@@ -57,25 +56,17 @@ def answers(url: str) -> bool:
         return False
 
 
-def metrics(url: str) -> list[Metric]:
-    return [*text_string_to_metric_families(httpx.get(f"{url}/metrics").text)]
+def metric(url: str, name: str) -> dict[tuple[str, ...], float]:
+    return samples(httpx.get(f"{url}/metrics", verify=False).text, name)
 
 
 def asked(url: str) -> float:
     """Requests of `ask_all` that have been counted by all processes together."""
-    found = [
-        sample.value
-        for family in metrics(url)
-        for sample in family.samples
-        if sample.name == "foldhouse_http_requests_total" and sample.labels["route"] == ASKED
-    ]
-    assert len(found) <= 1
-    return sum(found)
+    return metric(url, "foldhouse_http_requests_total").get(("GET", ASKED, "404"), 0)
 
 
 def processes_measured(url: str) -> set[int]:
-    (cpu,) = (family for family in metrics(url) if family.name == "process_cpu_seconds")
-    return {int(sample.labels["pid"]) for sample in cpu.samples}
+    return {int(pid) for (pid,) in metric(url, "process_cpu_seconds_total")}
 
 
 def counters(root: Path) -> list[Path]:

@@ -47,6 +47,10 @@ def main() -> None:
     for chatty in ("celery.app.trace", "celery.worker.strategy"):  # two lines a hint
         logging.getLogger(chatty).setLevel(logging.WARNING)
     workplace = Workplace.of(settings)
+    try:
+        workplace.metrics.serve(settings)
+    except OSError as error:
+        sys.exit(f"FOLDHOUSE_WORKER_METRICS_PORT={settings.worker_metrics_port}: {error.strerror}")
     slots = Slots(settings)
     keep_imported(slots.child_environment())
     hints = Hints(settings)
@@ -60,7 +64,11 @@ def main() -> None:
     repeat(own_row.refresh, registration.INTERVAL, stopping)
     repeat(Reconciler(workplace).reconcile, reconciler.INTERVAL, stopping)
     repeat(workplace.sweep, sweep.INTERVAL, stopping)
-    sender = Deliveries(workplace.database, allow_private=settings.webhook_allow_private)
+    sender = Deliveries(
+        workplace.database,
+        workplace.metrics.deliveries,
+        allow_private=settings.webhook_allow_private,
+    )
     repeat(sender.send_due, deliveries.INTERVAL, stopping)
     repeat(LessonRunner(workplace).run_next, lessons.INTERVAL, stopping)
     quota = quotas.defaults(settings)

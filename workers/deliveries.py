@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from prometheus_client import Counter
+
 from app.storage.database import Database
 from app.webhooks import outbox
 from app.webhooks.outbox import Attempt
@@ -16,8 +18,10 @@ AT_A_TIME = 8
 class Deliveries:
     """The sender of one worker."""
 
-    def __init__(self, database: Database, *, allow_private: bool) -> None:
+    def __init__(self, database: Database, sent: Counter, *, allow_private: bool) -> None:
+        """`sent`: counts attempts by their outcome."""
         self._database = database
+        self._sent = sent
         self._allow_private = allow_private
 
     def send_due(self) -> None:
@@ -36,5 +40,6 @@ class Deliveries:
 
     async def _send(self, attempt: Attempt) -> None:
         error = await send(attempt, allow_private=self._allow_private)
+        self._sent.labels("delivered" if error is None else "failed").inc()
         with self._database.writing() as session:
             outbox.record(session, attempt, error)

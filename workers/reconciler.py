@@ -57,15 +57,17 @@ class Reconciler:
         # the writer is dead, or it has finished and the fence fails.
         for fence in neighbours:
             if here.locks.is_free(fence.shard_id, fence.owner):
-                self._lose(fence)
+                self._lose(fence, "worker")
         if time.monotonic() >= self._expire_after:
             for fence in expired:
-                self._lose(fence)
+                self._lose(fence, "lease")
 
-    def _lose(self, fence: Fence) -> None:
+    def _lose(self, fence: Fence, cause: str) -> None:
+        """`cause`: how it was noticed, by a free lock of a dead worker or by its lease."""
         with self._workplace.database.writing() as session:
             state = lifecycle.lose(session, fence, WORKER_DIED, blame="worker")
         if state is not None:
+            self._workplace.metrics.attempts.labels("lost", cause).inc()
             logger.warning("shard %s: attempt %d of %s is dead: %s", *fence, state)
 
     def _clear_up(self) -> None:

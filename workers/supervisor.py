@@ -72,7 +72,8 @@ class Supervisor:
                     )
                 if claim is not None:
                     at_work = {"job": claim.job_id, "request_id": claim.request_id}
-                    with saying(tenant=claim.tenant, **at_work):
+                    running = here.metrics.running.track_inprogress()
+                    with saying(tenant=claim.tenant, **at_work), running:
                         self._attempt(claim, lock, gpu)
         except BlockingIOError:
             logger.info("shard %s: an earlier child is still ending", shard_id)
@@ -106,7 +107,8 @@ class Supervisor:
         except Exception as error:
             logger.exception("attempt %d failed in the worker", claim.fence.attempt)
             ending = hindrance(error)
-            self._persist(lambda s: write_end(s, claim, ending, {}))
+            is_stored = self._persist(lambda s: write_end(s, claim, ending, {}))
+            self._count(ending, is_stored)
         finally:
             if child is not None:
                 child.kill()
@@ -151,11 +153,23 @@ class Supervisor:
             watch.store_progress(session)
             return write_end(session, claim, ending, artifacts)
 
-        if self._persist(write):
+        is_stored = self._persist(write)
+        self._count(ending, is_stored)
+        if is_stored:
             ended = type(ending).__name__.lower()
             logger.info("attempt %d %s", claim.fence.attempt, ended)
         else:
             logger.warning("attempt %d is void", claim.fence.attempt)
+
+    def _count(self, ending: Ending, is_stored: bool) -> None:
+        metrics = self._workplace.metrics
+        outcome, cause = outcome_of(ending) if is_stored else ("void", "")
+        metrics.attempts.labels(outcome, cause).inc()
+        if is_stored and isinstance(ending, Succeeded):
+            for result in (ending.result, *ending.result.get("trials", [])):
+                for fold in result.get("folds", []):
+                    metrics.epochs.inc(fold["epochs"])
+                    metrics.rows.inc(fold["epochs"] * fold["rows_train"])
 
     def _persist(self, write: Callable[[Session], T]) -> T:
         return persist(self._workplace.database, write, self._workplace.stopping)
@@ -183,6 +197,21 @@ def write_end(session: Session, claim: Claim, ending: Ending, artifacts: dict[st
             return lifecycle.lose(session, fence, describe_exit(ending.status)) is not None
         case Lost():
             return False
+
+
+def outcome_of(ending: Ending) -> tuple[str, str]:
+    """How the metrics name an ending that was stored, and its cause."""
+    match ending:
+        case Stopped(reason="cancel"):
+            return "cancelled", ""
+        case Stopped():
+            return "released", ""
+        case Hindered():
+            return "lost", "machine"
+        case Exited():
+            return "lost", "process"
+        case _:
+            return type(ending).__name__.lower(), ""  # succeeded, failed
 
 
 def hindrance(error: Exception) -> Hindered | Failed:

@@ -13,13 +13,14 @@ from app.storage.blobs import Blobs
 from app.storage.database import Database
 from app.storage.sweep import sweep
 from workers.locks import Locks
+from workers.metrics import Metrics
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True)
 class Workplace:
-    """Settings, stores, and who this worker is."""
+    """Settings, stores, who this worker is, and what it counts."""
 
     settings: Settings
     database: Database
@@ -28,6 +29,7 @@ class Workplace:
     boot_id: str
     owner: str = field(default_factory=lambda: new_id("wrk"))
     stopping: threading.Event = field(default_factory=threading.Event)
+    metrics: Metrics = field(default_factory=Metrics)
 
     @classmethod
     def of(cls, settings: Settings) -> Workplace:

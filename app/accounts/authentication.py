@@ -44,7 +44,7 @@ class Authentication:
             await self._app(scope, receive, send)
             return
         try:
-            principal = await _principal(scope)
+            principal = await sender(scope)
             SENDER.set(principal)
             _require(scope, principal)
         except (Problem, *DATABASE_AWAY, ProgrammingError) as error:
@@ -59,7 +59,8 @@ class Authentication:
         await self._app(scope, receive, send)
 
 
-async def _principal(scope: Scope) -> Principal:
+async def sender(scope: Scope) -> Principal:
+    """Who sends a request; raises Unauthorized and TooManyAttempts."""
     resources: Resources = scope["app"].state.resources
     keys, persons = resources[Keys], resources[Persons]
     needed = bool(persons.issuer) or keys.are_needed()

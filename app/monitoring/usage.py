@@ -152,9 +152,10 @@ class Usage:
         rows: EncodedRows,
         of_all: Iterable[str] = (),
         predicted: Codes | None = None,
-    ) -> None:
-        """`of_all`: codes of the warnings that apply to all rows; predicted (N,): the bins of the
-        predictions, if the model has shares of them."""
+    ) -> Counter[str]:
+        """Returns the rows with a warning, by its code. `of_all`: codes of the warnings that apply
+        to all rows; predicted (N,): the bins of the predictions, if the model has shares of them.
+        """
         warned: Counter[str] = Counter(
             code for odd in rows.warnings if odd for code in {one.code for one in odd}
         )
@@ -166,12 +167,11 @@ class Usage:
             day.waiting.append((rows.numbers, rows.codes, NONE if predicted is None else predicted))
             day.rows_waiting += len(rows.numbers)
             is_due = day.rows_waiting >= PUT_ASIDE
-        if not is_due:
-            return
-        if len(rows.numbers) < FEW:
+        if is_due and len(rows.numbers) < FEW:
             self._due.set()  # such requests may run on the event loop
-        else:
+        elif is_due:
             self._count(day)
+        return warned
 
     def add_request(self, tenant: str, model_id: str, manifest: Manifest, seconds: float) -> None:
         with self._lock:

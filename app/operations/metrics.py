@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator
-from functools import partial
+from collections.abc import Mapping
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
-    Metric,
-    ProcessCollector,
+    Histogram,
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
-from sqlalchemy import func, select
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.operations import shared
+from app.operations.collectors import DatabaseCollector, ProcessesCollector, WithoutModels
 from app.storage.database import Database
-from app.storage.tables import Job, State
 
-log = logging.getLogger(__name__)
+MOST_MODELS = 100  # that a process names in its counts
+OTHER_MODELS = "others"
+LOAD_SECONDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
 # A second series for each counter, which Prometheus makes no use of. Counters that several
 # processes share have none.
@@ -34,50 +29,40 @@ class Metrics:
     """The metrics of the service. `counted` has those that are counted as things happen."""
 
     def __init__(self, counted: CollectorRegistry, database: Database) -> None:
-        self._parts = (shared.counted(counted), ProcessesCollector(), JobsCollector(database))
-        self.predicted_rows = Counter(
-            "foldhouse_predicted_rows", "Rows predicted.", registry=counted
+        self._counted = shared.counted(counted)
+        self._database = database
+        self._models: set[str] = set()
+        self._predicted = Counter(
+            "foldhouse_predicted_rows", "Rows predicted.", ["model"], registry=counted
+        )
+        self._warnings = Counter(
+            "foldhouse_prediction_warnings",
+            "Rows predicted with a warning, by its code.",
+            ["model", "code"],
+            registry=counted,
+        )
+        self.model_load_seconds = Histogram(
+            "foldhouse_model_load_seconds",
+            "Loading a model that was not in memory.",
+            buckets=LOAD_SECONDS,
+            registry=counted,
         )
 
-    def text(self) -> bytes:
-        """In Prometheus' text format."""
+    def predicted(self, model_id: str, rows: int, warned: Mapping[str, int]) -> None:
+        """Count rows that were predicted; `warned`: those with a warning, by its code."""
+        if model_id not in self._models:
+            if len(self._models) < MOST_MODELS:
+                self._models.add(model_id)
+            else:
+                model_id = OTHER_MODELS
+        self._predicted.labels(model_id).inc(rows)
+        for code, count in warned.items():
+            self._warnings.labels(model_id, code).inc(count)
+
+    def text(self, *, for_operator: bool) -> bytes:
+        """In Prometheus' text format; only an operator sees the names of tenants and models."""
         registry = CollectorRegistry(auto_describe=False)
-        for part in self._parts:
-            registry.register(part)
+        registry.register(self._counted if for_operator else WithoutModels(self._counted))
+        registry.register(ProcessesCollector())
+        registry.register(DatabaseCollector(self._database, by_tenant=for_operator))
         return generate_latest(registry)
-
-
-class ProcessesCollector(Collector):
-    """The usual metrics of a process, for each that answers requests."""
-
-    def collect(self) -> Iterable[Metric]:
-        families: dict[str, Metric] = {}
-        for pid in shared.processes():
-            for own in ProcessCollector(pid=partial(int, pid), registry=None).collect():
-                family = families.setdefault(
-                    own.name, Metric(own.name, own.documentation, own.type)
-                )
-                for sample in own.samples:
-                    family.add_sample(sample.name, {"pid": str(pid)}, sample.value)
-        return families.values()
-
-
-class JobsCollector(Collector):
-    """Jobs by state, counted at each scrape because workers change them too."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        try:
-            with self._database.reading() as session:
-                by_state = select(Job.status, func.count()).group_by(Job.status)
-                counts: dict[State, int] = dict(session.execute(by_state).all())
-        except SQLAlchemyError as error:
-            # The other metrics matter most while the database is unreachable.
-            log.warning("jobs could not be counted: %s", error)
-            return
-        family = GaugeMetricFamily("foldhouse_jobs", "Jobs by state.", labels=["state"])
-        for state in State:
-            family.add_metric([state], counts.get(state, 0))
-        yield family

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from prometheus_client import Histogram
+
 from app.predictions.loading import LoadedOnce
 from app.registry import service as registry
 from app.storage.blobs import Blobs
@@ -11,10 +13,14 @@ from models.serving.predictor import Predictor
 
 
 class Predictors:
-    """A cache for all threads of the process, of `capacity` bytes."""
+    """A cache for all threads of the process, of `capacity` bytes.
 
-    def __init__(self, blobs: Blobs, capacity: int) -> None:
+    seconds : counts the loads
+    """
+
+    def __init__(self, blobs: Blobs, capacity: int, seconds: Histogram) -> None:
         self._blobs = blobs
+        self._seconds = seconds
         self._cache: LoadedOnce[Predictor] = LoadedOnce(
             capacity, lambda predictor: predictor.memory_bytes
         )
@@ -33,5 +39,6 @@ class Predictors:
         return self._cache.get(model.id, lambda: self._load(model))
 
     def _load(self, model: Model) -> Predictor:
-        manifest = registry.manifest(model, self._blobs)
-        return Predictor(registry.read_file(model, self._blobs, artifacts.CORE), manifest)
+        with self._seconds.time():
+            manifest = registry.manifest(model, self._blobs)
+            return Predictor(registry.read_file(model, self._blobs, artifacts.CORE), manifest)

@@ -149,12 +149,12 @@ def _counted(
     began = time.perf_counter()
     usage, manifest = resources[Usage], predictor.manifest
     for block in blocks:
-        resources[Metrics].predicted_rows.inc(len(block.rows))
         found = block.predictions
         of_all = [warning.code for warning in found.about_all]
         lacking = [MISSING_COLUMN] if found.given.missing else []
         codes = [*of_all, *lacking]
-        usage.add_rows(tenant, model_id, manifest, found.encoded, codes, found.bins)
+        warned = usage.add_rows(tenant, model_id, manifest, found.encoded, codes, found.bins)
+        resources[Metrics].predicted(model_id, len(block.rows), warned)
         yield block
     usage.add_request(tenant, model_id, manifest, time.perf_counter() - began)
 

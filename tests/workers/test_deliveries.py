@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 from jobs_in_database import claim, request_cancel, submit
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+from scraping import samples
 from sqlalchemy import select, update
 
 from app.ids import new_id
@@ -109,8 +111,12 @@ def let_time_pass(database: Database) -> None:
         session.execute(update(WebhookDelivery).values(due_at=database_now()))
 
 
-def send(database: Database, *, allow_private: bool = True) -> None:
-    Deliveries(database, allow_private=allow_private).send_due()
+def send(database: Database, *, allow_private: bool = True) -> dict[tuple[str, ...], float]:
+    """Send what is due; returns how often, by outcome."""
+    registry = CollectorRegistry()
+    sent = Counter("sent", "Attempts.", ["outcome"], registry=registry)
+    Deliveries(database, sent, allow_private=allow_private).send_due()
+    return samples(generate_latest(registry).decode(), "sent_total")
 
 
 def test_a_message_is_signed_and_sent_again_until_it_arrives(
@@ -126,12 +132,12 @@ def test_a_message_is_signed_and_sent_again_until_it_arrives(
 
     receiver.statuses = [500, 307]
     for error in ("the answer was 500", "the answer was 307"):
-        send(database)
-        send(database)  # is not due yet
+        assert send(database) == {("failed",): 1}
+        assert send(database) == {}  # is not due yet
         webhook = webhook_of(database, webhook_id)
         assert (webhook.error, webhook.delivered_at) == (error, None)
         let_time_pass(database)
-    send(database)
+    assert send(database) == {("delivered",): 1}
     webhook = webhook_of(database, webhook_id)
     assert webhook.error is None
     assert webhook.delivered_at is not None

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from jobs_in_database import claim, request_cancel, stored, submit, submit_shards
+from prometheus_client import generate_latest
+from scraping import samples
 from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
@@ -33,6 +35,12 @@ def let_leases_run_out(database: Database) -> None:
         session.execute(update(Shard).values(lease_until=database_now(-1)))
 
 
+def lost(workplace: Workplace) -> dict[tuple[str, ...], float]:
+    """How many attempts the worker has found dead, by how it noticed."""
+    text = generate_latest(workplace.metrics.registry).decode()
+    return samples(text, "foldhouse_attempts_total")
+
+
 def test_a_lease_that_ran_out(workplace: Workplace) -> None:
     shard = submit(workplace.database)
     claim(workplace.database, shard, "wrk_elsewhere", boot_id="another host")
@@ -43,6 +51,7 @@ def test_a_lease_that_ran_out(workplace: Workplace) -> None:
     reconciler.reconcile()
     row, job = stored(workplace.database, shard)
     assert (row.state, row.attempt, job.status) == (State.QUEUED, 1, State.QUEUED)
+    assert lost(workplace) == {("lease", "lost"): 1}
 
 
 def test_a_worker_that_has_just_started_lets_owners_renew(
@@ -65,6 +74,7 @@ def test_a_free_lock_on_this_host_means_that_the_owner_is_dead(workplace: Workpl
         assert stored(workplace.database, shard)[0].state is State.RUNNING
     Reconciler(workplace).reconcile()
     assert stored(workplace.database, shard)[0].state is State.QUEUED
+    assert lost(workplace) == {("worker", "lost"): 1}
 
 
 @pytest.mark.parametrize("locked_by", [None, "wrk_earlier"])

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from jobs_in_database import claim, events_of, history, make_due, request_cancel, stored, submit
 from polling import wait_until
+from prometheus_client import generate_latest
+from scraping import samples
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
@@ -64,6 +66,13 @@ def running(supervisor: Supervisor, database: Database, shard: Shard) -> Iterato
     assert not thread.is_alive()
 
 
+def ended(workplace: Workplace) -> dict[tuple[str, ...], float]:
+    """How many attempts the worker has counted, by cause and outcome."""
+    text = generate_latest(workplace.metrics.registry).decode()
+    assert samples(text, "foldhouse_attempts_running") == {(): 0}
+    return samples(text, "foldhouse_attempts_total")
+
+
 def test_success(supervise: Callable[[str], Supervisor], workplace: Workplace) -> None:
     database = workplace.database
     shard = submit(database)
@@ -85,10 +94,14 @@ def test_success(supervise: Callable[[str], Supervisor], workplace: Workplace) -
     assert workplace.blobs.read_artifact(shard.id, "core.onnx", sha256) == b"a model"
     assert not workplace.workdir(shard.id, workplace.owner).exists()
     assert workplace.locks.is_free(shard.id, workplace.owner)
+    assert ended(workplace) == {("succeeded",): 1}
+    text = generate_latest(workplace.metrics.registry).decode()
+    assert samples(text, "foldhouse_epochs_total") == {(): 2}
+    assert samples(text, "foldhouse_trained_rows_total") == {(): 2 * 8}
 
 
 def test_a_run_that_cannot_give_a_model(
-    supervise: Callable[[str], Supervisor], database: Database
+    supervise: Callable[[str], Supervisor], workplace: Workplace, database: Database
 ) -> None:
     shard = submit(database)
     supervise("fail").run(shard.id)
@@ -96,6 +109,7 @@ def test_a_run_that_cannot_give_a_model(
     assert (row.state, row.attempt) == (State.FAILED, 1)
     assert job.error is not None
     assert job.error["detail"] == "The loss was not finite: lower learning_rate."
+    assert ended(workplace) == {("failed",): 1}
 
 
 def test_trials_that_cannot_be_drawn_cost_one_attempt(
@@ -116,12 +130,13 @@ def test_trials_that_cannot_be_drawn_cost_one_attempt(
 
 
 def test_a_crash_costs_an_attempt(
-    supervise: Callable[[str], Supervisor], database: Database
+    supervise: Callable[[str], Supervisor], workplace: Workplace, database: Database
 ) -> None:
     shard = submit(database)
     supervise("crash").run(shard.id)
     assert history(database, shard) == [("queued", 0), ("running", 1), ("queued", 1)]
     assert "exit code 3" in events_of(database, shard.job_id)[-1].data["detail"]
+    assert ended(workplace) == {("process", "lost"): 1}
 
 
 def test_running_out_of_memory_every_time(
@@ -140,11 +155,14 @@ def test_running_out_of_memory_every_time(
     assert "batch_size" in job.error["detail"]
 
 
-def test_cancel(supervise: Callable[[str], Supervisor], database: Database) -> None:
+def test_cancel(
+    supervise: Callable[[str], Supervisor], workplace: Workplace, database: Database
+) -> None:
     shard = submit(database)
     with running(supervise("obey"), database, shard):
         request_cancel(database, shard)
     assert stored(database, shard)[1].status is State.CANCELLED
+    assert ended(workplace) == {("cancelled",): 1}
 
 
 @pytest.mark.parametrize(
@@ -179,10 +197,11 @@ def test_a_worker_that_stops_gives_its_shard_back(
 
     supervisor.run(shard.id)  # takes nothing any more
     assert stored(database, shard)[0].state is State.QUEUED
+    assert ended(workplace) == {("released",): 1}
 
 
 def test_a_shard_that_was_given_to_another(
-    supervise: Callable[[str], Supervisor], database: Database
+    supervise: Callable[[str], Supervisor], workplace: Workplace, database: Database
 ) -> None:
     shard = submit(database)
     with running(supervise("deaf"), database, shard):
@@ -196,10 +215,11 @@ def test_a_shard_that_was_given_to_another(
     row, _ = stored(database, shard)
     assert (row.state, row.attempt, row.owner) == (State.RUNNING, 2, "wrk_other")
     assert history(database, shard) == before
+    assert ended(workplace) == {("void",): 1}
 
 
 def test_files_that_cannot_be_kept(
-    supervise: Callable[[str], Supervisor], database: Database
+    supervise: Callable[[str], Supervisor], workplace: Workplace, database: Database
 ) -> None:
     shard = submit(database)
     supervise("succeed-without-file").run(shard.id)
@@ -207,16 +227,18 @@ def test_files_that_cannot_be_kept(
     assert (row.state, job.result) == (State.QUEUED, None)
     with database.reading() as session:
         assert session.scalars(select(Model)).all() == []
+    assert ended(workplace) == {("machine", "lost"): 1}
 
 
 def test_a_shard_of_another_worker_is_left_alone(
-    supervise: Callable[[str], Supervisor], database: Database
+    supervise: Callable[[str], Supervisor], workplace: Workplace, database: Database
 ) -> None:
     shard = submit(database)
     claim(database, shard, "wrk_other")
     supervise("succeed").run(shard.id)
     row, _ = stored(database, shard)
     assert (row.state, row.owner) == (State.RUNNING, "wrk_other")
+    assert ended(workplace) == {}
 
 
 class Flickering(Database):

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import errno
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 from fsspec.implementations.local import LocalFileSystem
-from house_api import resources_of, serving, submit, upload
+from house_api import become, resources_of, serving, submit, train, upload
+from scraping import samples
+from sqlalchemy import insert, update
+from sqlalchemy.orm import Session
 
+from app.operations.metrics import Metrics
 from app.settings import Settings
-from app.storage.tables import Worker
+from app.storage.database import database_now
+from app.storage.tables import Shard, WebhookDelivery, Worker
 
 
 def add_worker(client: TestClient, seen: timedelta = timedelta()) -> None:
@@ -116,11 +122,115 @@ def test_metrics_count_jobs_and_requests_by_route(client: TestClient) -> None:
 
     text = client.get("/metrics").text
 
-    assert 'foldhouse_jobs{state="queued"} 1.0' in text
-    assert 'foldhouse_jobs{state="failed"} 0.0' in text
-    requests = 'foldhouse_http_requests_total{method="GET",route="%s",status="%d"} 1.0'
-    assert requests % ("/v1/jobs/{job_id}", 200) in text
-    assert requests % ("/v1/jobs/{job_id}", 404) in text
-    assert requests % ("unknown", 404) in text
-    assert "foldhouse_http_request_duration_seconds_bucket" in text
-    assert "process_resident_memory_bytes" in text
+    jobs = samples(text, "foldhouse_jobs")
+    assert (jobs["queued",], jobs["failed",]) == (1, 0)
+    requests = samples(text, "foldhouse_http_requests_total")
+    assert requests["GET", "/v1/jobs/{job_id}", "200"] == 1
+    assert requests["GET", "/v1/jobs/{job_id}", "404"] == 1
+    assert requests["GET", "unknown", "404"] == 1
+    seconds = samples(text, "foldhouse_http_request_duration_seconds_count")
+    assert seconds["GET", "/v1/jobs/{job_id}"] == 2
+    assert samples(text, "process_resident_memory_bytes").keys() == {(str(os.getpid()),)}
+
+
+def test_metrics_of_the_queue_and_of_workers(client: TestClient) -> None:
+    idle = client.get("/metrics").text
+    assert samples(idle, "foldhouse_shards") == {("queued",): 0, ("running",): 0}
+    assert samples(idle, "foldhouse_oldest_waiting_seconds") == {(): 0}
+    assert samples(idle, "foldhouse_workers") == samples(idle, "foldhouse_slots") == {(): 0}
+
+    upload(client)
+    job = submit(client)
+    submit(client)
+    add_worker(client)
+    with resources_of(client).database.writing() as session:
+        add_message(session)
+        of_job = update(Shard).where(Shard.job_id == job["id"])
+        session.execute(of_job.values(due_at=database_now(-90)))
+
+    busy = client.get("/metrics").text
+    assert samples(busy, "foldhouse_shards") == {
+        ("queued",): 0,
+        ("running",): 0,
+        ("queued", "local"): 2,
+    }
+    oldest = samples(busy, "foldhouse_oldest_waiting_seconds")
+    assert oldest["local",] == pytest.approx(90, abs=60)
+    assert samples(busy, "foldhouse_workers") == samples(busy, "foldhouse_slots") == {(): 1}
+    assert samples(busy, "foldhouse_webhook_messages") == {(): 1}
+
+
+def add_message(session: Session) -> None:
+    """For a webhook that does not take it."""
+    message = {"id": "msg_1", "tenant": "local", "webhook_id": "whk_1", "payload": {}}
+    session.execute(insert(WebhookDelivery), message)
+
+
+def test_metrics_count_predictions_with_their_warnings(client: TestClient, tmp_path: Path) -> None:
+    model_id = train(client, tmp_path / "model")
+    house = {"Area": 100, "Quality": 5, "Zone": "north"}
+    rows = [house, {**house, "Zone": "nowhere"}, {**house, "Zone": "nowhere"}]
+    for _ in range(2):
+        assert client.post("/v1/predict", json={"rows": rows}).status_code == 200
+
+    text = client.get("/metrics").text
+    assert samples(text, "foldhouse_predicted_rows_total") == {(model_id,): 6}
+    assert samples(text, "foldhouse_prediction_warnings_total") == {
+        ("unknown_category", model_id): 4
+    }
+    assert samples(text, "foldhouse_model_load_seconds_count") == {(): 1}
+
+
+def test_only_an_operator_sees_tenants_and_models(client: TestClient, tmp_path: Path) -> None:
+    model_id = train(client, tmp_path / "model")
+    rows = [{"Area": 100, "Quality": 5, "Zone": "north"}]
+    assert client.post("/v1/predict", json={"rows": rows}).status_code == 200
+    submit(client)
+    become(client, "lab")
+    upload(client)
+    submit(client)
+
+    without_key = TestClient(client.app, base_url="http://localhost").get("/metrics")
+    for answer in (client.get("/metrics"), without_key):  # an admin of a tenant, and anyone
+        assert answer.status_code == 200
+        assert samples(answer.text, "foldhouse_shards") == {("queued",): 2, ("running",): 0}
+        assert samples(answer.text, "foldhouse_oldest_waiting_seconds").keys() == {()}
+        assert samples(answer.text, "foldhouse_predicted_rows_total") == {(): 1}
+        assert "lab" not in answer.text
+        assert model_id not in answer.text
+
+    become(client, "local")
+    text = client.get("/metrics").text
+    assert samples(text, "foldhouse_shards") == {
+        ("queued",): 0,
+        ("running",): 0,
+        ("queued", "lab"): 1,
+        ("queued", "local"): 1,
+    }
+    assert samples(text, "foldhouse_predicted_rows_total") == {(model_id,): 1}
+
+    client.headers["Authorization"] = "Bearer mistyped"
+    assert client.get("/metrics").status_code == 401
+
+
+def test_metrics_name_no_more_than_so_many_tenants_and_models(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.operations.collectors.MOST_TENANTS", 1)
+    monkeypatch.setattr("app.operations.metrics.MOST_MODELS", 1)
+    for tenant, jobs in (("small", 1), ("large", 2), ("smaller", 1)):
+        become(client, tenant)
+        upload(client)
+        for _ in range(jobs):
+            submit(client)
+    for model_id in ("mdl_1", "mdl_2", "mdl_1", "mdl_3"):
+        resources_of(client)[Metrics].predicted(model_id, 1, {})
+
+    become(client, "local")
+    text = client.get("/metrics").text
+    assert samples(text, "foldhouse_shards") == {
+        ("queued",): 2,
+        ("running",): 0,
+        ("queued", "large"): 2,
+    }
+    assert samples(text, "foldhouse_predicted_rows_total") == {("mdl_1",): 2, ("others",): 2}

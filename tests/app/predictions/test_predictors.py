@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx
 import pytest
 from house_api import write_artifacts
+from prometheus_client import Histogram
 
 from app.predictions.predictors import Predictors
 from app.storage.blobs import ArtifactCorrupt, Blobs
@@ -37,6 +38,10 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
+def cache(blobs: Blobs, capacity: int = TWO_MODELS) -> Predictors:
+    return Predictors(blobs, capacity, Histogram("load_seconds", "Loads.", registry=None))
+
+
 def model(blobs: Blobs, folder: Path, model_id: str, padding: int = 0) -> Model:
     """`padding`: bytes that its file has beside the weights."""
     paths = write_artifacts(folder)
@@ -49,7 +54,7 @@ def model(blobs: Blobs, folder: Path, model_id: str, padding: int = 0) -> Model:
 
 def test_many_threads_load_a_model_once(blobs: Blobs, tmp_path: Path, reads: list[str]) -> None:
     one = model(blobs, tmp_path, "mdl_1")
-    predictors = Predictors(blobs, TWO_MODELS)
+    predictors = cache(blobs)
     together = threading.Barrier(8)
 
     def get(_: int) -> int:
@@ -63,7 +68,7 @@ def test_many_threads_load_a_model_once(blobs: Blobs, tmp_path: Path, reads: lis
 
 def test_the_least_recently_used_makes_way(blobs: Blobs, tmp_path: Path, reads: list[str]) -> None:
     a, b, c = (model(blobs, tmp_path, f"mdl_{name}") for name in "abc")
-    predictors = Predictors(blobs, TWO_MODELS)
+    predictors = cache(blobs)
 
     for wanted in (a, b, a, c, a):
         predictors.get(wanted)
@@ -75,7 +80,7 @@ def test_the_least_recently_used_makes_way(blobs: Blobs, tmp_path: Path, reads: 
 def test_one_that_is_ready_is_used(blobs: Blobs, tmp_path: Path, reads: list[str]) -> None:
     """Single rows ask only whether their model is ready; it must not make way for an idle one."""
     a, b, c = (model(blobs, tmp_path, f"mdl_{name}") for name in "abc")
-    predictors = Predictors(blobs, TWO_MODELS)
+    predictors = cache(blobs)
 
     for wanted in (a, b):
         predictors.get(wanted)
@@ -91,7 +96,7 @@ def test_a_heavy_one_takes_the_place_of_several(
 ) -> None:
     a, b = (model(blobs, tmp_path, f"mdl_{name}") for name in "ab")
     heavy = model(blobs, tmp_path, "mdl_heavy", padding=SESSION_BYTES // 2)
-    predictors = Predictors(blobs, TWO_MODELS)
+    predictors = cache(blobs)
 
     for wanted in (a, b, heavy):
         predictors.get(wanted)
@@ -104,7 +109,7 @@ def test_one_larger_than_the_cache_is_kept_alone(
     blobs: Blobs, tmp_path: Path, reads: list[str]
 ) -> None:
     a, b = (model(blobs, tmp_path, f"mdl_{name}") for name in "ab")
-    predictors = Predictors(blobs, SESSION_BYTES // 2)
+    predictors = cache(blobs, SESSION_BYTES // 2)
 
     for wanted in (a, a, b, b):
         predictors.get(wanted)
@@ -116,7 +121,7 @@ def test_one_larger_than_the_cache_is_kept_alone(
 def test_a_failure_is_not_kept(blobs: Blobs, tmp_path: Path) -> None:
     one = model(blobs, tmp_path, "mdl_1")
     good, one.artifacts = one.artifacts, one.artifacts | {"core.onnx": "0" * 64}
-    predictors = Predictors(blobs, TWO_MODELS)
+    predictors = cache(blobs)
 
     with pytest.raises(ArtifactCorrupt):
         predictors.get(one)
