@@ -159,6 +159,10 @@ class TooManyAttempts(Problem):
     headers: ClassVar[dict[str, str]] = {"Retry-After": "60"}
 
 
+class TooManyRequests(Problem):
+    status, slug, title = 429, "too-many-requests", "Too many requests"
+
+
 class TooManyQueued(Problem):
     status, slug, title = 429, "too-many-queued", "Too many jobs are waiting"
     headers: ClassVar[dict[str, str]] = {"Retry-After": "30"}

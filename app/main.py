@@ -22,6 +22,7 @@ from app.accounts.authentication import Authentication
 from app.accounts.keys import Keys
 from app.accounts.persons import Persons
 from app.accounts.predicted_rows import PredictedRows
+from app.accounts.request_rate import RateLimited, RequestRate
 from app.datasets import endpoints as datasets
 from app.datasets.profiles import Profiles
 from app.datasets.upload import remove_abandoned, uploads_root
@@ -107,6 +108,7 @@ def create_app(settings: Settings) -> FastAPI:
         resources.predicting.shutdown()
         resources[Usage].stop()
         resources[Audit].stop()
+        await resources[RequestRate].close()
         resources.hints.close()
         resources.database.close()
 
@@ -133,6 +135,8 @@ def create_app(settings: Settings) -> FastAPI:
     swagger.add_page(app, settings.root_path)
     # The last one added is the outermost.
     app.add_middleware(Methods)
+    if settings.max_requests_per_minute:
+        app.add_middleware(RateLimited)
     app.add_middleware(Authentication)
     app.add_middleware(Guard, allowed_hosts=settings.host_names)
     app.add_middleware(Observe)
@@ -193,6 +197,7 @@ def _open(settings: Settings) -> Resources:
         persons,
         Keys(database, persons.grants),
         PredictedRows(database, quotas.defaults(settings)),
+        RequestRate(settings),
         ModelNames(database),
         Importances(),
         Predictors(blobs, int(MODELS_SHARE * usable_memory()), metrics.model_load_seconds),

@@ -104,6 +104,12 @@ class Settings(BaseSettings):
         description="Rows that one process predicts for one tenant in a minute; more get a 429. "
         "0: no limit.",
     )
+    max_requests_per_minute: int = Field(
+        default=0,
+        ge=0,
+        description="Requests with one key in a minute, by all processes together if the broker "
+        "is Redis; more get a 429. 0: no limit.",
+    )
     max_body_bytes: int = Field(
         default=4 * MIB,
         ge=1,

@@ -39,6 +39,7 @@ from models.serving.manifest import describe
 from models.spec import TrainingSpec
 from models.tables.faults import quoted
 from models.tables.profile import Profile
+from models.tables.readings import NumberReading
 from models.tables.stored import TableDamaged
 from models.training.earlier import read_networks
 from models.training.engine import TrainedPopulation
@@ -249,6 +250,7 @@ def finish(
     clock.lap("evaluate")
 
     receipt = context.receipt(spec, earlier)
+    reading = next(one.reading for one in context.profile.columns if one.name == spec.target)
     manifest = describe(
         design,
         spec,
@@ -257,6 +259,7 @@ def finish(
         likeness=likeness_of(spec, design),
         members=served.members,
         rows=int((scores.fold_of >= 0).sum()),
+        unit=reading.unit or None if isinstance(reading, NumberReading) else None,
         receipt=receipt,
         warnings=laid.warnings,
     )

@@ -41,9 +41,10 @@ def submit(
     dataset_id: str | None = None,
     tenant: str = LOCAL_TENANT,
     spec: dict[str, Any] | None = None,
+    **own: Any,
 ) -> Shard:
-    """Enqueue a job; gives its one shard."""
-    [shard] = submit_shards(database, 1, dataset_id, tenant, spec)
+    """Enqueue a job; gives its one shard. `own`: its priority and time limit."""
+    [shard] = submit_shards(database, 1, dataset_id, tenant, spec, **own)
     return shard
 
 
@@ -53,6 +54,7 @@ def submit_shards(
     dataset_id: str | None = None,
     tenant: str = LOCAL_TENANT,
     spec: dict[str, Any] | None = None,
+    **own: Any,
 ) -> Sequence[Shard]:
     """Enqueue a job of so many shards, whose specs differ in their seeds; gives them in order."""
     dataset_id = dataset_id or add_dataset(database)
@@ -66,6 +68,7 @@ def submit_shards(
             spec=spec,
             target="SalePrice",
             shards=[spec | {"seed": seed} for seed in range(count)] if count > 1 else (),
+            **own,
         )
     with database.reading() as session:
         return shards_of(session, job_id)

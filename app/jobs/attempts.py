@@ -54,7 +54,7 @@ def standing(session: Session, fence: Fence) -> Literal["wanted", "cancel", "kee
         select(
             Job.cancel_requested_at,
             Job.keep_best,
-            ((Job.deadline_at < database_now()) & (Shard.kind == ShardKind.BATCH)).label("late"),
+            ((Job.deadline_at < database_now()) & (Shard.kind != ShardKind.MODEL)).label("late"),
         )
         .join(Shard, Shard.job_id == Job.id)
         .where(fence.holds())
@@ -96,14 +96,15 @@ def due(session: Session, limit: int, quota: Limits = NO_LIMITS) -> Sequence[str
     `quota`: of tenants without their own. A tenant that has as many running jobs as it may is
     passed over, but for the shards of those jobs.
 
-    Tenants take turns, and so do the jobs of a tenant. The next one is that without a claim in the
-    last `TURN` seconds, or else that whose last claim was longest ago. Within a job, the shard that
-    has waited longest comes first.
+    Tenants take turns, and so do the jobs of a tenant, the highest priority first. The next one is
+    that without a claim in the last `TURN` seconds, or else that whose last claim was longest ago.
+    Within a job, the shard that has waited longest comes first.
     """
     held = quotas.held(session, quota)
     running = select(Shard.job_id).where(Shard.state == State.RUNNING)
     waiting = (
-        select(Shard.id, Shard.tenant, Shard.job_id, Shard.due_at)
+        select(Shard.id, Shard.tenant, Shard.job_id, Shard.due_at, Job.priority)
+        .join(Job, Job.id == Shard.job_id)
         .where(Shard.state == State.QUEUED, Shard.due_at <= database_now())
         .where(Shard.tenant.not_in(held.of_attempts))
         .where(Shard.tenant.not_in(held.of_jobs) | Shard.job_id.in_(running))
@@ -112,14 +113,21 @@ def due(session: Session, limit: int, quota: Limits = NO_LIMITS) -> Sequence[str
     jobs = _last_claims(waiting.c.job_id, Shard.job_id).subquery("jobs")
     tenants = _last_claims(waiting.c.tenant, Shard.tenant).subquery("tenants")
 
-    # Each job's first shard comes before any job's second. The same holds for tenants.
+    # Each job's first shard comes before the second of one of its priority. The same holds for
+    # tenants.
     turn = func.row_number().over(
         partition_by=waiting.c.job_id, order_by=[waiting.c.due_at, waiting.c.id]
     )
     in_job = select(waiting, turn.label("turn_in_job")).subquery()
     turn = func.row_number().over(
         partition_by=in_job.c.tenant,
-        order_by=[in_job.c.turn_in_job, jobs.c.last.nulls_first(), in_job.c.due_at, in_job.c.id],
+        order_by=[
+            in_job.c.priority.desc(),
+            in_job.c.turn_in_job,
+            jobs.c.last.nulls_first(),
+            in_job.c.due_at,
+            in_job.c.id,
+        ],
     )
     in_tenant = (
         select(in_job, turn.label("turn_in_tenant"))

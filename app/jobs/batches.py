@@ -85,9 +85,8 @@ def add(session: Session, job_id: str, tenant: str, kind: ShardKind, spec: dict[
 
 
 def is_over_budget(session: Session, job: Job) -> bool:
-    """Whether no further batch of a sweep should begin."""
-    assert job.sweep is not None
-    budget = job.sweep["device_seconds"]
+    """Whether no further batch of a sweep should begin; False for a job."""
+    budget = None if job.sweep is None else job.sweep["device_seconds"]
     if budget is None:
         return False
     results = session.scalars(

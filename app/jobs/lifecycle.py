@@ -53,6 +53,10 @@ from app.webhooks import outbox
 from models.artifacts import trial_file
 
 NO_MODEL = "The training run produced no model"
+OUT_OF_TIME = (
+    "The time limit of {:g} s was up before anything was learnt. Submit it with a longer "
+    "`timeout_s`, or with `effort: quick`."
+)
 BACKOFF = 1.0  # seconds before the second attempt; doubled before each further one
 
 
@@ -105,6 +109,8 @@ def enqueue(
     target: str,
     shards: Sequence[dict[str, Any]] = (),
     sweep: dict[str, Any] | None = None,
+    priority: int = 0,
+    timeout_s: float | None = None,
     reproduces: str | None = None,
     reference: dict[str, Any] | None = None,
 ) -> str:
@@ -130,6 +136,8 @@ def enqueue(
             "spec": spec,
             "status": State.QUEUED,
             "sweep": sweep,
+            "priority": priority,
+            "timeout_s": timeout_s,
             "reproduces": reproduces,
             "reference": reference,
             "request_id": CONTEXT.get().get("request_id"),
@@ -213,9 +221,9 @@ def claim(
         return None
     job = _follow(session, shard)
     is_batch = shard.kind is ShardKind.BATCH
-    begins = is_batch and not _has_learnt(shard)  # an attempt that goes on ends with its weights
-    if begins and (_is_late(session, job) or batches.is_over_budget(session, job)):
-        _move(session, shard, State.CANCELLED, batches.OVER_BUDGET)
+    # An attempt that goes on ends with its weights.
+    if not _has_learnt(shard) and (_is_late(session, job) or batches.is_over_budget(session, job)):
+        _end_late(session, shard, job)
         return None
     dataset = session.get_one(Dataset, job.dataset_id)
     return Claim(
@@ -315,13 +323,16 @@ def fail(session: Session, fence: Fence, detail: str) -> bool:
 
 
 def cancel(session: Session, fence: Fence) -> bool:
-    """The attempt stopped because the job was cancelled, or the sweep's time was up, before it had
-    learnt anything."""
+    """The attempt stopped because the job was cancelled, or its time was up, before it had learnt
+    anything."""
     shard = _lock(session, fence)
     if shard is None:
         return False
-    is_asked = session.get_one(Job, shard.job_id).cancel_requested_at is not None
-    _move(session, shard, State.CANCELLED, None if is_asked else batches.OVER_BUDGET)
+    job = session.get_one(Job, shard.job_id)
+    if job.cancel_requested_at is None and job.deadline_at is not None:
+        _end_late(session, shard, job)
+    else:
+        _move(session, shard, State.CANCELLED)
     return True
 
 
@@ -410,9 +421,17 @@ def aggregate(session: Session, job: Job) -> None:
 
 def _start(session: Session, job: Job) -> None:
     job.started_at = database_now()
-    timeout = None if job.sweep is None else job.sweep["timeout_s"]
+    timeout = job.timeout_s if job.sweep is None else job.sweep["timeout_s"]
     if timeout is not None:
         job.deadline_at = session.scalar(select(database_now(timeout)))
+
+
+def _end_late(session: Session, shard: Shard, job: Job) -> None:
+    """End a shard that has learnt nothing although its job's time, or a sweep's budget, is up."""
+    if shard.kind is ShardKind.BATCH:
+        _move(session, shard, State.CANCELLED, batches.OVER_BUDGET)
+    else:
+        _fail(session, shard, "training-failed", NO_MODEL, 422, OUT_OF_TIME.format(job.timeout_s))
 
 
 def _is_late(session: Session, job: Job) -> bool:

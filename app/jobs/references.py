@@ -114,7 +114,7 @@ def _submit(resources: Resources, tenant: str, body: Reference, key: str | None)
         resources.database,
         resources.settings,
         tenant,
-        body.name,
+        service.Submission(body.name),
         found,
         key,
         request,

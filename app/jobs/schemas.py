@@ -45,6 +45,17 @@ CLASSES_EXAMPLE: dict[str, Any] = {
 }
 
 
+Priority = Annotated[
+    int,
+    Field(
+        ge=-100,
+        le=100,
+        description="Of a tenant's waiting jobs and sweeps those with the highest go first. "
+        "Tenants take turns, whatever theirs.",
+    ),
+]
+
+
 class JobCreate(TrainingSpec):
     """A training spec and its dataset. `wd`, `k` and `lr` are short names of fields."""
 
@@ -52,11 +63,19 @@ class JobCreate(TrainingSpec):
 
     dataset_id: str = Field(pattern=ID_PATTERN, description="A dataset's id, or `latest`.")
     name: str | None = Field(default=None, max_length=200, pattern=PRINTABLE)
+    priority: Priority = 0
+    timeout_s: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e9,
+        description="Seconds from the first start after which training stops. The model then has "
+        "the best weights so far; without any the job fails.",
+    )
 
     def spec(self) -> TrainingSpec:
         """Only the spec. Fields that were left out remain unset."""
-        given = self.model_dump(exclude={"dataset_id", "name"}, exclude_unset=True)
-        return TrainingSpec.model_validate(given)
+        own = JobCreate.model_fields.keys() - TrainingSpec.model_fields.keys()
+        return TrainingSpec.model_validate(self.model_dump(exclude=own, exclude_unset=True))
 
 
 JobBody = Annotated[
@@ -133,6 +152,8 @@ class JobOut(Identified):
     result: ResultOut | None
     dataset_id: str
     target: str
+    priority: int
+    timeout_s: float | None
     attempt: int
     max_attempts: int
     cancel_requested: bool
@@ -150,6 +171,8 @@ class JobOut(Identified):
                 "status": job.status,
                 "dataset_id": job.dataset_id,
                 "target": job.target,
+                "priority": job.priority,
+                "timeout_s": job.timeout_s,
                 "spec": job.spec,
                 "progress": _progress(job, shards),
                 "attempt": max(shard.attempt for shard in shards),

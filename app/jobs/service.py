@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -134,6 +134,15 @@ def validate(blobs: Blobs, found: Plan) -> ValidationOut:
 
 
 @dataclass(frozen=True)
+class Submission:
+    """What a job has beside its spec and its table."""
+
+    name: str | None
+    priority: int = 0
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True)
 class Submitted:
     """A queued job, or the one that an idempotency key stands for.
 
@@ -155,7 +164,8 @@ def submit(resources: Resources, tenant: str, body: JobCreate, key: str | None) 
         if known is not None:
             return repeated(session, tenant, known, key)
     found = plan(resources, tenant, body.dataset_id, body.spec())
-    return enqueue(database, settings, tenant, body.name, found, key, request)
+    own = Submission(body.name, body.priority, body.timeout_s)
+    return enqueue(database, settings, tenant, own, found, key, request)
 
 
 def retry(resources: Resources, tenant: str, job_id: str, key: str | None) -> Submitted:
@@ -168,7 +178,8 @@ def retry(resources: Resources, tenant: str, job_id: str, key: str | None) -> Su
         if known is not None:
             return repeated(session, tenant, known, key)
     found = plan(resources, tenant, old.dataset_id, stored_spec(old))
-    return enqueue(database, settings, tenant, old.name, found, key, request)
+    own = Submission(old.name, old.priority, old.timeout_s)
+    return enqueue(database, settings, tenant, own, found, key, request)
 
 
 def reproduce(resources: Resources, tenant: str, job_id: str, key: str | None) -> Submitted:
@@ -184,7 +195,9 @@ def reproduce(resources: Resources, tenant: str, job_id: str, key: str | None) -
     if old.result is None:
         raise Conflict(f"Job {old.id} is {old.status} and has no numbers to reproduce.")
     found = plan(resources, tenant, old.dataset_id, stored_spec(old))
-    return enqueue(database, settings, tenant, old.name, found, key, request, reproduces=old.id)
+    # Without the time limit: what it left out could not be equal.
+    own = Submission(old.name, old.priority)
+    return enqueue(database, settings, tenant, own, found, key, request, reproduces=old.id)
 
 
 def cancel(session: Session, tenant: str, job_id: str, *, keep_best: bool) -> JobRow:
@@ -305,7 +318,7 @@ def enqueue(
     database: Database,
     settings: Settings,
     tenant: str,
-    name: str | None,
+    own: Submission,
     found: Plan,
     key: str | None,
     request: str,
@@ -324,10 +337,10 @@ def enqueue(
             return lifecycle.enqueue(
                 session,
                 tenant=tenant,
-                name=name,
                 dataset_id=found.dataset.id,
                 spec=document,
                 target=found.spec.target,
+                **asdict(own),
                 reproduces=reproduces,
                 reference=reference,
             )

@@ -75,6 +75,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
             for name, description in {
                 "X-Model-Id": "With a CSV: the id of the model that predicted.",
                 "X-Target": "With a CSV: the predicted column, percent-encoded.",
+                "X-Unit": "With a CSV: the target's unit, if its cells in the table had one.",
                 "X-Alias": "With a CSV: the alias that the request named, if it named one.",
                 "X-Missing-Columns": "With a CSV: columns of the model that no row has, "
                 "percent-encoded. `+7` at the end means that seven more are left out.",

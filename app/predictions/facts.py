@@ -16,6 +16,7 @@ LEFT_OUT = "+"  # in front of the number of names that a header leaves out; quot
 class Facts:
     """The model that answered, and the warnings that apply to all rows.
 
+    unit : of the target, if its cells had one
     alias : the name in the request, if it was an alias
     missing_columns : columns of the model that no row has; imputed as in training
     ignored_columns : columns of the rows that the model does not use
@@ -23,6 +24,7 @@ class Facts:
 
     model_id: str
     target: str
+    unit: str | None
     alias: str | None
     missing_columns: list[str]
     ignored_columns: list[str]
@@ -33,6 +35,7 @@ class Facts:
         headers = {
             "X-Model-Id": self.model_id,
             "X-Target": quote(self.target),
+            "X-Unit": quote(self.unit or ""),
             "X-Alias": self.alias or "",
             "X-Missing-Columns": header_text(self.missing_columns),
             "X-Ignored-Columns": header_text(self.ignored_columns),

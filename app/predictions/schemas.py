@@ -276,6 +276,9 @@ class PredictionsOut(BaseModel):
 
     model_id: str
     target: str = Field(description="The column that is predicted.")
+    unit: str | None = Field(
+        description="Of the target, if its cells in the table had one, such as `$` or `m2`."
+    )
     alias: str | None = Field(description="The alias that the request named, if it named one.")
     missing_columns: list[str] = Field(
         description="Columns of the model that no row has; they are imputed as in training."

@@ -128,6 +128,7 @@ def predict(
     facts = Facts(
         model_id=model.id,
         target=predictor.manifest.target,
+        unit=predictor.manifest.unit,
         alias=loaded.alias,
         missing_columns=first.predictions.given.missing,
         ignored_columns=first.predictions.given.ignored,

@@ -225,6 +225,7 @@ class ScoringAnswer(TypedDict):
     warnings: list[str]
     model_id: str
     target: str
+    unit: str | None
     alias: str | None
     missing_columns: list[str]
     ignored_columns: list[str]

@@ -149,6 +149,8 @@ class Job(ListedRow):
 
     sweep : a sweep's settings (`models.spec.sweep.SweepSpec`), whose `spec` is what its trials
         share; null for a job
+    priority : among the tenant's waiting jobs
+    timeout_s : of a job; that of a sweep is among its settings
     deadline_at : when its running shards are asked for their best so far
     reproduces : the id of the job that it trains again; no foreign key, for that may be deleted
     reference : the numbers of that job, if another installation trained it
@@ -171,6 +173,8 @@ class Job(ListedRow):
     # Whether the cancelled run ends with a model of the best weights so far.
     keep_best: Mapped[bool] = mapped_column(default=False, server_default=false())
     sweep: Mapped[dict[str, Any] | None]
+    priority: Mapped[int] = mapped_column(default=0, server_default="0")
+    timeout_s: Mapped[float | None]
     deadline_at: Mapped[datetime | None]
     reproduces: Mapped[str | None] = mapped_column(String(40))
     reference: Mapped[dict[str, Any] | None]

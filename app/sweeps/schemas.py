@@ -13,6 +13,7 @@ from app.errors import ProblemDocument
 from app.http.openapi import CLASSES, NUMBERS
 from app.http.paging import Identified
 from app.http.parameters import ID_PATTERN, PRINTABLE
+from app.jobs.schemas import Priority
 from app.storage.tables import State, Trial
 from models.spec.sweep import SweepSpec
 from models.sweeps.outcome import AsGood, Expected
@@ -40,10 +41,11 @@ class SweepCreate(SweepSpec):
     dataset_id: str = Field(pattern=ID_PATTERN, description="A dataset's id, or `latest`.")
     target: str = Field(min_length=1, max_length=255, description="The column to predict.")
     name: str | None = Field(default=None, max_length=200, pattern=PRINTABLE)
+    priority: Priority = 0
 
     def settings(self) -> SweepSpec:
-        given = self.model_dump(exclude={"dataset_id", "target", "name"}, exclude_unset=True)
-        return SweepSpec.model_validate(given)
+        own = SweepCreate.model_fields.keys() - SweepSpec.model_fields.keys()
+        return SweepSpec.model_validate(self.model_dump(exclude=own, exclude_unset=True))
 
 
 SweepBody = Annotated[
@@ -91,6 +93,7 @@ class SweepOut(Identified):
     n_trials: int
     halving: dict[str, Any] | None
     metric: str
+    priority: int
     timeout_s: float | None
     device_seconds: float | None
     keep: str

@@ -158,6 +158,7 @@ def submit(resources: Resources, tenant: str, body: SweepCreate, key: str | None
                 session,
                 tenant=tenant,
                 name=body.name,
+                priority=body.priority,
                 dataset_id=found.dataset_id,
                 spec=found.dealer.family.model_dump(mode="json"),
                 target=body.target,
@@ -192,6 +193,10 @@ def show(session: Session, rows: Sequence[JobRow]) -> list[SweepOut]:
     return [_shown(row, counts[row.job.id], best.get(row.job.id)) for row in rows]
 
 
+# With a job.
+SHARED = ("id", "name", "dataset_id", "target", "status", "priority")
+
+
 def _shown(row: JobRow, counts: Sequence[Count], best: Trial | None) -> SweepOut:
     job = row.job
     assert job.sweep is not None
@@ -200,7 +205,7 @@ def _shown(row: JobRow, counts: Sequence[Count], best: Trial | None) -> SweepOut
     result = job.result or {}
     found = result.get("sweep", {})
     return SweepOut.model_validate(
-        {name: getattr(job, name) for name in ("id", "name", "dataset_id", "target", "status")}
+        {name: getattr(job, name) for name in SHARED}
         | {name: sweep[name] for name in sweep if name in SweepOut.model_fields}
         | {
             "progress": _progress(row, counts, sweep["n_trials"]),

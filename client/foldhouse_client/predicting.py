@@ -112,7 +112,8 @@ class Predicting(Connection):
 
         Returns
         -------
-        `model_id`, `target`, `alias`, `missing_columns`, `ignored_columns`, `warnings` (codes).
+        `model_id`, `target`, `unit`, `alias`, `missing_columns`, `ignored_columns`, `warnings`
+        (codes).
         """
         params = given(
             model=model,

@@ -34,10 +34,11 @@ def given(**options: Any) -> dict[str, Any]:
 def facts_of(headers: Mapping[str, str]) -> dict[str, Any]:
     """The facts of a CSV answer, from its headers; None or [] for those without a value."""
     names = ("missing_columns", "ignored_columns", "warnings")
-    target = headers.get("X-Target")
+    target, unit = (headers.get(name) for name in ("X-Target", "X-Unit"))
     return {
         "model_id": headers.get("X-Model-Id"),
         "target": None if target is None else unquote(target),
+        "unit": None if unit is None else unquote(unit),
         "alias": headers.get("X-Alias"),
         **{name: listed(headers.get("X-" + name.replace("_", "-"))) for name in names},
     }

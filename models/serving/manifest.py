@@ -96,6 +96,7 @@ class Manifest(BaseModel):
     format: Literal[1] = 1
     task: str = REGRESSION
     target: str
+    unit: str | None = Field(default=None, description="Of the target, as its cells spelt it.")
     numeric: list[NumericFeature]
     categorical: list[CategoricalFeature]
     inputs: dict[str, str]
@@ -168,6 +169,7 @@ def describe(
     likeness: Likeness,
     members: int,
     rows: int,
+    unit: str | None = None,
     receipt: dict[str, Any],
     warnings: list[SpecWarning],
 ) -> Manifest:
@@ -180,6 +182,7 @@ def describe(
     return Manifest(
         task=task_of(spec),
         target=spec.target,
+        unit=unit,
         numeric=[
             _numeric(name, kind, column, design.readings.get(name))
             for name, kind, column in zip(

@@ -71,6 +71,11 @@ class NumberReading(_Reading):
     after: list[str] = Field(description="Units that are removed, in all their spellings.")
 
     @property
+    def unit(self) -> str:
+        """Its currency and its unit in their longest spellings; empty if it has neither."""
+        return "".join(names[0] for names in (self.before, self.after) if names)
+
+    @property
     def head(self) -> str:
         return f"^[+-]?{_optional(self.before)} ?"
 

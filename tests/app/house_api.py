@@ -193,6 +193,7 @@ def manifest(columns: Columns = OWN_COLUMNS) -> Manifest:
     area, quality, zone = columns
     return Manifest(
         target="Price",
+        unit="€",
         target_transform="none",
         numeric=[
             NumericFeature(

@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from jobs_in_database import BOOT, claim, make_due, request_cancel, stored, submit
 from known_jobs import result
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app.errors import Conflict
 from app.jobs import attempts, lifecycle
 from app.jobs.attempts import Fence
-from app.storage.database import Database
-from app.storage.tables import Model, Shard, State
+from app.storage.database import Database, database_now
+from app.storage.tables import Job, Model, Shard, State
 from models.epochs import FoldEpoch
 
 
@@ -43,6 +43,41 @@ def test_a_running_job_is_asked_to_stop(database: Database) -> None:
     with database.writing() as session:
         assert lifecycle.cancel(session, fence)
     assert stored(database, shard)[1].status is State.CANCELLED
+
+
+def test_a_job_whose_time_is_up_keeps_its_best(database: Database) -> None:
+    shard = submit(database, timeout_s=100.0)
+    fence = claim(database, shard).fence
+    with database.writing() as session:
+        attempts.record_progress(session, fence, {"epoch": 1})
+        assert attempts.standing(session, fence) == "wanted"
+        session.execute(update(Job).values(deadline_at=database_now(-1)))
+        assert attempts.standing(session, fence) == "keep_best"
+        assert lifecycle.release(session, fence)
+    # The next attempt ends with what it has.
+    fence = claim(database, shard).fence
+    with database.writing() as session:
+        assert lifecycle.succeed(session, fence, result(), {}) is not None
+    assert stored(database, shard)[1].status is State.SUCCEEDED
+
+
+@pytest.mark.parametrize("is_running", [True, False])
+def test_a_job_whose_time_is_up_before_it_has_learnt_anything(
+    database: Database, is_running: bool
+) -> None:
+    shard = submit(database, timeout_s=100.0)
+    fence = claim(database, shard).fence
+    with database.writing() as session:
+        session.execute(update(Job).values(deadline_at=database_now(-1)))
+        if is_running:
+            assert lifecycle.cancel(session, fence)
+        else:
+            assert lifecycle.release(session, fence)
+            assert lifecycle.claim(session, shard.id, owner="wrk_b", boot_id=BOOT) is None
+    _, job = stored(database, shard)
+    assert job.status is State.FAILED
+    assert job.error is not None
+    assert "time limit of 100 s" in job.error["detail"]
 
 
 @pytest.mark.parametrize("ending", ["release", "lose"])

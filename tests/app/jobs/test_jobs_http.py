@@ -264,6 +264,23 @@ def test_keep_best_of_a_running_job(client: TestClient) -> None:
         assert attempts.standing(session, claim.fence) == "keep_best"
 
 
+def test_priority_and_time_limit_are_kept_by_a_retry(client: TestClient) -> None:
+    upload(client)
+    job = submit(client, priority=3, timeout_s=60)
+    client.post(f"/v1/jobs/{job['id']}/cancel")
+    retried = client.post(f"/v1/jobs/{job['id']}/retry").json()
+    assert [(own["priority"], own["timeout_s"]) for own in (job, retried)] == [(3, 60.0)] * 2
+    assert not {"priority", "timeout_s"} & job["spec"].keys()
+
+
+@pytest.mark.parametrize(("field", "value"), [("priority", 101), ("timeout_s", 0)])
+def test_impossible_priorities_and_time_limits(client: TestClient, field: str, value: int) -> None:
+    upload(client)
+    refused = client.post("/v1/jobs", json={**SPEC, field: value})
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["pointer"] == f"/{field}"
+
+
 def test_a_retry_is_a_new_job_with_the_same_spec(client: TestClient, hints: list[str]) -> None:
     upload(client)
     job = submit(client, name="baseline", dropout=0.2)

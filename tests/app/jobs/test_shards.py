@@ -119,6 +119,22 @@ def test_one_tenants_shards_do_not_hold_back_anothers(database: Database) -> Non
     assert claim_in_turn(database, 1)[0].id == late.id
 
 
+def test_priority_counts_within_a_tenant(database: Database) -> None:
+    dataset_id = add_dataset(database)
+    first = submit_one(database, dataset_id, "a")
+    low = submit_one(database, dataset_id, "a", priority=-1)
+    urgent = submit_shards(database, 2, dataset_id, "a", priority=5)
+    others = [submit_one(database, dataset_id, "b") for _ in range(2)]
+    taken = [shard.id for shard in claim_in_turn(database, 6)]
+    assert taken[0] == urgent[0].id
+    assert taken[1] == others[0].id
+    assert [one for one in taken if one not in {shard.id for shard in others}] == [
+        *(shard.id for shard in urgent),
+        first.id,
+        low.id,
+    ]
+
+
 def test_jobs_of_a_tenant_take_turns(database: Database) -> None:
     dataset_id = add_dataset(database)
     long = submit_shards(database, 64, dataset_id)

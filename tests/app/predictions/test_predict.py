@@ -52,6 +52,7 @@ def test_a_row_has_its_price(client: TestClient) -> None:
     assert response.json() == {
         "model_id": model_id,
         "target": "Price",
+        "unit": "€",
         "alias": "champion",
         "missing_columns": [],
         "ignored_columns": [],
@@ -164,9 +165,9 @@ def test_a_csv_has_in_headers_what_is_true_of_all_rows(client: TestClient) -> No
     table = client.post("/v1/predict", content="Id,Area\n1,100\n", headers=CSV)
     by_id = client.post(f"/v1/models/{model_id}/predict", content="Area\n100\n", headers=CSV)
 
-    names = ("X-Model-Id", "X-Target", "X-Alias", "X-Missing-Columns", "X-Ignored-Columns")
-    told = [table.headers[name] for name in names]
-    assert told == [model_id, "Price", "champion", "Quality,Zone", "Id"]
+    names = ("Model-Id", "Target", "Unit", "Alias", "Missing-Columns", "Ignored-Columns")
+    told = [table.headers[f"X-{name}"] for name in names]
+    assert told == [model_id, "Price", "%E2%82%AC", "champion", "Quality,Zone", "Id"]
     assert "X-Alias" not in by_id.headers
     assert table.text.splitlines()[1].endswith(",")  # no warning of the row
 

@@ -48,6 +48,7 @@ def test_rows_cost_what_predict_says(client: TestClient, form: str) -> None:
         **expected,
         "model_id": model_id,
         "target": "Price",
+        "unit": "€",
         "alias": "champion",
         "missing_columns": [],
         "ignored_columns": [],

@@ -65,6 +65,7 @@ def test_a_column_that_is_left_out_is_warned_of(client: TestClient) -> None:
     assert outputs_of(answer)["warnings"][0] == ""
     assert answer.json()["parameters"] == {
         "target": "Price",
+        "unit": "%E2%82%AC",
         "alias": "champion",
         "missing_columns": "Area",
     }

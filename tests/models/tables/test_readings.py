@@ -17,7 +17,7 @@ from models.serving import standalone
 from models.tables.cells import epoch_seconds
 from models.tables.columns import TypedColumn, type_column
 from models.tables.profile import ColumnProfile, profile
-from models.tables.readings import Reading, apply
+from models.tables.readings import NumberReading, Reading, apply
 from models.tables.spellings import Marks
 from models.tables.table import Limits, read_table
 
@@ -37,6 +37,22 @@ def profiled(cells: Sequence[str], name: str = "x") -> ColumnProfile:
     rows = "\n".join(f'"{cell}";1' for cell in cells)
     table = read_table(io.BytesIO(f"{name};y\n{rows}\n".encode()), Limits(10_000, 10))
     return profile(table).columns[0]
+
+
+@pytest.mark.parametrize(
+    ("cells", "unit"),
+    [
+        (["$1,200.00", "$69.89"], "$"),
+        (["85 m²", "106.1 m2"], "m2"),
+        (["2 baths", "1 bath"], "baths"),
+        (["$12 psf", "$7 psf"], "$psf"),
+        (["1 200", "3 400"], ""),
+    ],
+)
+def test_the_unit_is_the_one_that_the_cells_had(cells: list[str], unit: str) -> None:
+    reading = profiled(cells).reading
+    assert isinstance(reading, NumberReading)
+    assert reading.unit == unit
 
 
 NUMBERS = [
