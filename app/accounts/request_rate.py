@@ -84,8 +84,8 @@ class RequestRate:
 
 
 class RateLimited:
-    """ASGI middleware inside `Authentication`. Requests count by key, and while the service has no
-    keys by address; public ones do not count."""
+    """ASGI middleware inside `Authentication`. Requests count by key or person, and while the service
+    has no keys by address; public ones do not count."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -120,4 +120,4 @@ class RateLimited:
 
 
 def _who(sender: Principal, scope: Scope) -> str:
-    return sender.key_id or (scope["client"][0] if scope["client"] else "")
+    return sender.key_id or sender.subject or (scope["client"][0] if scope["client"] else "")
