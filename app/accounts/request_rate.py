@@ -84,8 +84,8 @@ class RequestRate:
 
 
 class RateLimited:
-    """ASGI middleware inside `Authentication`. Requests count by key or person, and while the service
-    has no keys by address; public ones do not count."""
+    """ASGI middleware inside `Authentication`. Requests count by key or person, and while the
+    service has no keys by address; public ones do not count."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
