@@ -100,6 +100,7 @@ class Persons:
         ------
         InvalidToken, Forbidden, Unavailable
         """
+        self.provider.renew()
         sha256 = digest(token)
         known = self._verified.get(sha256)
         if known is not None and known.keys is self.provider.keys:

@@ -100,6 +100,7 @@ class Provider:
 
     async def redeem(self, code: str, redirect_uri: str, flow: Flow) -> Claims:
         """The claims of whoever came back with this code; raises InvalidToken and Unavailable."""
+        self.renew()
         metadata = await self._known_metadata()
         methods = metadata.get("token_endpoint_auth_methods_supported") or ()
         # In the body a secret needs no encoding of its own, about which providers differ.
@@ -138,8 +139,6 @@ class Provider:
         return await self._verify(token, self._require_access_token)
 
     async def _verify(self, token: str, require: Check) -> tuple[Claims, KeySet]:
-        if time.monotonic() - self._answered_at > KEYS_LIFETIME and self.keys is not None:
-            self._renew()
         try:
             return await to_thread.run_sync(_decode, token, self.keys, require)
         except InvalidKeyIdError:
@@ -175,9 +174,11 @@ class Provider:
             raise self._unavailable(str(self._failure))
         return self._metadata
 
-    def _renew(self) -> None:
-        """Ask without waiting for the answer."""
-        if self._renewal is None or self._renewal.done():
+    def renew(self) -> None:
+        """Ask again after an hour, without waiting for the answer."""
+        now = time.monotonic()
+        is_old = now - self._answered_at > KEYS_LIFETIME and now - self._asked_at >= INTERVAL
+        if is_old and self.keys is not None:
             self._renewal = asyncio.create_task(self._look())
 
     async def _look(self) -> None:

@@ -21,7 +21,8 @@ KEY = "key"
 KEY_SCHEME = {
     "type": "http",
     "scheme": "bearer",
-    "description": "An API key, `fh_…`. A service that has none needs none.",
+    "description": "An API key, `fh_…`, or an access token of the identity provider, where there "
+    "is one. A service that has neither keys nor a provider needs none.",
 }
 
 # Operations that remove something come last, so that the examples work when clicked in order.

@@ -85,7 +85,7 @@ async def start(
     secret = secrets.random_text(SECRET_CHARACTERS)
     provider = resources[Persons].provider
     location = await provider.address(f"{own_address(request)}{CALLBACK}", Flow(secret))
-    then = base64.urlsafe_b64encode(own_page(body.next).encode()).decode().rstrip("=")
+    then = base64.urlsafe_b64encode(body.next.encode()).decode().rstrip("=")
     set_cookie(request, response, FLOW_COOKIE, f"{secret}.{then}", FLOW_S)
     return Started(location=location)
 

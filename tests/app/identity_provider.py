@@ -59,8 +59,10 @@ class IdentityProvider:
         return self.sign({"aud": AUDIENCE, **self._common(lifetime), **self.person, **claims})
 
     def sign(self, claims: dict[str, Any]) -> str:
+        """Without those that are None."""
         algorithm = "ES256" if isinstance(self.key, ECKey) else "RS256"
-        return jwt.encode({"alg": algorithm, "kid": self.key.kid}, claims, self.key)
+        kept = {name: value for name, value in claims.items() if value is not None}
+        return jwt.encode({"alg": algorithm, "kid": self.key.kid}, kept, self.key)
 
     def serve(self) -> None:
         self._server.serve_forever(poll_interval=0.02)
@@ -109,9 +111,8 @@ class IdentityProvider:
         ):
             return 400, {"error": "invalid_grant"}
         own = {"aud": CLIENT_ID, "nonce": begun["nonce"], **self._common(300)}
-        claims = {**own, **self.person, **self.id_claims}
-        kept = {name: value for name, value in claims.items() if value is not None}
-        return 200, {"access_token": "a", "token_type": "Bearer", "id_token": self.sign(kept)}
+        token = self.sign({**own, **self.person, **self.id_claims})
+        return 200, {"access_token": "a", "token_type": "Bearer", "id_token": token}
 
     def _common(self, lifetime: float) -> dict[str, Any]:
         now = time.time()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from typer import Exit
 
+from app.cli.service import require_trust
 from app.grants import Grant, granted, parse_grants
 from app.settings import Settings
 
@@ -54,6 +57,12 @@ def test_settings_that_do_not_fit(change: dict[str, Any], reason: str) -> None:
     assert Settings(**SETTINGS).oidc_grants == {"staff": Grant("houses", "viewer")}
     with pytest.raises(ValidationError, match=reason):
         Settings(**SETTINGS | change)
+
+
+def test_it_may_be_reached_from_other_machines(tmp_path: Path) -> None:
+    require_trust("0.0.0.0", Settings(**SETTINGS, data_dir=tmp_path))
+    with pytest.raises(Exit):
+        require_trust("0.0.0.0", Settings(data_dir=tmp_path))
 
 
 def test_an_audience_alone_is_a_mistake() -> None:

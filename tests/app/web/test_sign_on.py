@@ -141,6 +141,7 @@ def test_an_answer_of_another_browser(client: TestClient) -> None:
     other = TestClient(client.app, base_url="http://localhost")
     theirs, own = begin(other), begin(client)
     assert finish(client, theirs)["status"] == 401
+    assert finish(client, own | {"state": theirs["state"]})["status"] == 401
     # The own state with the code of another sign-in: the provider misses its verifier.
     mixed = finish(client, {"code": theirs["code"], "state": own["state"]})
     assert (mixed["status"], COOKIE in client.cookies) == (401, False)
