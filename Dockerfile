@@ -21,7 +21,7 @@ COPY workers workers
 COPY migrations migrations
 
 FROM base AS api
-RUN pip install --constraint constraints.txt ./client .
+RUN pip install --constraint constraints.txt ./client '.[s3]'
 WORKDIR /data
 USER foldhouse
 EXPOSE 8000
@@ -34,7 +34,7 @@ RUN apt-get update && apt-get install --yes --no-install-recommends libgomp1 \
     && rm --recursive --force /var/lib/apt/lists/*
 ARG TORCH_INDEX_URL=""
 RUN pip install --constraint constraints.txt \
-    ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} ./client '.[worker]'
+    ${TORCH_INDEX_URL:+--extra-index-url "$TORCH_INDEX_URL"} ./client '.[worker,s3]'
 WORKDIR /data
 USER foldhouse
 # A worker touches the file every five seconds.

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import shutil
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
-from services import POSTGRES_SERVER, RedisServer, execute, postgres_database, unavailable
+from services import (
+    POSTGRES_SERVER,
+    RedisServer,
+    execute,
+    postgres_database,
+    s3_server,
+    unavailable,
+)
 from sqlalchemy import make_url
 
 from app.storage.database import Database
@@ -88,3 +96,17 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
 @pytest.fixture
 def redis_url(redis_server: RedisServer) -> str:
     return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def _s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    with s3_server(tmp_path_factory.mktemp("s3") / "log") as environment:
+        yield environment
+
+
+@pytest.fixture
+def s3_url(_s3: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty storage on S3; this process and those that it starts reach it."""
+    for name, value in _s3.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://houses/{uuid.uuid4().hex}"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+import httpx
 import psycopg
 import pytest
 from polling import free_port, wait_until
@@ -82,3 +84,32 @@ def _answers(port: int) -> bool:
             return connection.recv(16).startswith(b"+PONG")
     except OSError:
         return False
+
+
+@contextmanager
+def s3_server(log: Path) -> Iterator[dict[str, str]]:
+    """A server that speaks S3, with the bucket `houses`; gives the environment of its clients."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    with log.open("wb") as lines:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+            stdout=lines,
+            stderr=lines,
+        )
+    try:
+        wait_until(lambda: httpx.put(f"{address}/houses").is_success if listens(port) else False)
+        yield {
+            "AWS_ENDPOINT_URL_S3": address,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+        }
+    finally:
+        process.kill()
+        process.wait()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0

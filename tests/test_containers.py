@@ -102,8 +102,8 @@ def test_an_image_runs_a_command_that_exists_as_an_ordinary_user(target: str) ->
 def test_an_image_installs_pinned_extras_from_files_that_are_there(target: str) -> None:
     *_, install = STAGES[target].all("RUN")
     assert install.startswith("pip install --constraint constraints.txt")
-    extras = re.findall(r"\.\[(\w+)\]", install)
-    assert extras == (["worker"] if target == "worker" else [])
+    extras = re.findall(r"\.\[(.+)\]", install)[0].split(",")
+    assert extras == (["worker", "s3"] if target == "worker" else ["s3"])
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert set(extras) <= set(project["optional-dependencies"])
 

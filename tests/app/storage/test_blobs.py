@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import tracemalloc
-import uuid
 from pathlib import Path
 
 import pytest
@@ -18,10 +17,11 @@ from models import artifacts
 MIB = 1024**2
 
 
-@pytest.fixture(params=["folder", "memory"])
+@pytest.fixture(params=["folder", "s3"])
 def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
-    elsewhere = f"memory://{uuid.uuid4().hex}"
-    return Blobs(elsewhere if request.param == "memory" else str(tmp_path / "storage"))
+    if request.param == "folder":
+        return Blobs(str(tmp_path / "storage"))
+    return Blobs(request.getfixturevalue("s3_url"))
 
 
 def test_a_file_is_what_was_stored(blobs: Blobs, tmp_path: Path) -> None:
@@ -34,6 +34,24 @@ def test_a_file_is_what_was_stored(blobs: Blobs, tmp_path: Path) -> None:
             assert path.read_bytes() == b"a table"
     with blobs.open_checked("datasets/a", sha256) as file:
         assert file.read() == b"a table"
+
+
+def test_names_of_a_folder_until_it_is_removed(blobs: Blobs, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for name in ("a", "b"):
+        source.write_text(name)
+        blobs.put(f"datasets/ds/{name}", source)
+    blobs.put("datasets/other/a", source)
+    source.write_text("again")
+    blobs.put("datasets/ds/a", source)
+    assert sorted(blobs.names("datasets/ds")) == ["a", "b"]
+    with blobs.open("datasets/ds/a") as file:
+        assert file.read() == b"again"
+    for _ in range(2):
+        blobs.delete("datasets/ds")
+    assert not blobs.exists("datasets/ds/a")
+    assert blobs.names("datasets/ds") == []
+    assert blobs.names("datasets/other") == ["a"]
 
 
 @pytest.mark.parametrize("key", ["datasets/other", "datasets/missing"])
