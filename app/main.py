@@ -26,6 +26,7 @@ from app.accounts.request_rate import RateLimited, RequestRate
 from app.datasets import endpoints as datasets
 from app.datasets.profiles import Profiles
 from app.datasets.upload import remove_abandoned, uploads_root
+from app.erasure import endpoints as erasure
 from app.errors import Forbidden, ProblemDocument, TooManyAttempts, Unauthorized
 from app.http import swagger
 from app.http.bodies import InFlight
@@ -160,6 +161,7 @@ def create_app(settings: Settings) -> FastAPI:
         accounts,
         quota_endpoints,
         audit_endpoints,
+        erasure,
         mlflow,
         open_inference,
         operations,

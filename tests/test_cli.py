@@ -629,6 +629,30 @@ def test_upload_shows_what_was_understood(
     assert json.loads(run("upload", table, "--json").output) == DATASET
 
 
+def test_find_says_what_to_delete(run: Callable[..., Result], answers: dict[str, Any]) -> None:
+    models = [{"id": "mdl_1", "aliases": ["champion", "best"]}, {"id": "mdl_2", "aliases": []}]
+    trace = {
+        "id": "ds_1",
+        "name": "houses.csv",
+        "rows": 2,
+        "first_rows": [1, 3],
+        "jobs": [{"id": "swp_1", "models": models}, {"id": "job_1", "models": []}],
+        "jobs_total": 4,
+    }
+    page = {"data": [trace], "examined": 3, "unread": ["ds_2"], "has_more": False, "next": None}
+    answers["POST /v1/datasets:find"] = [page, {**page, "data": [], "unread": []}]
+    assert run("find", "Email", "--value", "ana@x.example").output.splitlines() == [
+        "ds_1  houses.csv: 2 rows (1, 3)",
+        "  swp_1  mdl_1 (champion, best), mdl_2",
+        "  job_1",
+        "  and 2 older jobs",
+        "ds_2  could not be read: its stored table is damaged",
+        "To forget it, move or delete the aliases, then delete the jobs, then the datasets.",
+        "Backups are not searched.",
+    ]
+    assert run("find", "Email", "--value", "x").output.startswith("None of 3 datasets has it.\n")
+
+
 def test_validate_names_the_table_and_shows_the_plan(
     run: Callable[..., Result], answers: dict[str, Any], tmp_path: Path
 ) -> None:

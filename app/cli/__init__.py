@@ -20,7 +20,7 @@ from app.cli.lessons import lessons
 from app.cli.models import export, models, predict, promote
 from app.cli.service import api, migrate, serve, worker
 from app.cli.sweeps import sweep, sweeps, trials
-from app.cli.tables import upload, validate
+from app.cli.tables import find, upload, validate
 
 
 def print_version(asked: bool) -> None:
@@ -39,7 +39,7 @@ cli = typer.Typer(
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Run the service": (serve, api, worker, migrate, doctor, backup, restore),
     "Data and jobs": (
-        *(upload, validate, submit, jobs, show, watch, cancel),
+        *(upload, find, validate, submit, jobs, show, watch, cancel),
         *(metrics, oof, report, notebook),
         *(sweep, sweeps, trials),
     ),

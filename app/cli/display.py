@@ -93,6 +93,32 @@ def dataset(found: Json) -> None:
         say(one_line(f"Suggested target: {found['suggestions']['target']}"))
 
 
+def traces(found: Json) -> None:
+    """Datasets with a value, and under each what learnt from it."""
+    for one in found["data"]:
+        rows = ", ".join(map(str, one["first_rows"]))
+        more = ", …" if one["rows"] > len(one["first_rows"]) else ""
+        count = f"{one['rows']:,} {'row' if one['rows'] == 1 else 'rows'}"
+        say(one_line(f"{one['id']}  {one['name']}: {count} ({rows}{more})"))
+        for job in one["jobs"]:
+            models = [
+                f"{model['id']} ({', '.join(model['aliases'])})"
+                if model["aliases"]
+                else model["id"]
+                for model in job["models"]
+            ]
+            say(one_line(f"  {job['id']}  {', '.join(models)}".rstrip()))
+        if one["jobs_total"] > len(one["jobs"]):
+            say(f"  and {one['jobs_total'] - len(one['jobs']):,} older jobs")
+    for dataset_id in found["unread"]:
+        say(one_line(f"{dataset_id}  could not be read: its stored table is damaged"))
+    if found["data"]:
+        say("To forget it, move or delete the aliases, then delete the jobs, then the datasets.")
+    else:
+        say(f"None of {found['examined']:,} datasets has it.")
+    say("Backups are not searched.")
+
+
 def values(column: Json) -> str:
     """What a column holds, in a few words: its range, or its most frequent levels."""
     if column["top"] is not None:

@@ -1,7 +1,9 @@
-"""`upload` and `validate`: show what a table holds, and what a spec would train on it."""
+"""`upload`, `validate` and `find`: what a table holds, what a spec would train on it, and which
+tables have a value."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -70,6 +72,28 @@ def validate(
             print_json(plan)
         else:
             display.plan(table, plan)
+
+
+def find(
+    column: Annotated[str, typer.Argument(help="Name of the column.")],
+    value: Annotated[
+        str | None,
+        typer.Option(
+            help="The cell. Default: a line of standard input, which no history of a shell keeps."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """Find the datasets that have a value, and what learnt from them."""
+    from app.cli import display
+
+    with connect(url) as client:
+        found = client.find(column, sys.stdin.readline().strip() if value is None else value)
+        if as_json:
+            print_json(found)
+        else:
+            display.traces(found)
 
 
 def chosen_dataset(client: Foldhouse, data: Path | None, dataset: str | None) -> dict[str, Any]:

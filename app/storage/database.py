@@ -128,6 +128,7 @@ def make_engine(url: str) -> Engine:
             f"busy_timeout={BUSY_TIMEOUT}",
             "foreign_keys=ON",
             "synchronous=FULL",
+            "secure_delete=ON",  # what is deleted is overwritten
             f"journal_mode={journal}",
         ):
             connection.execute(f"PRAGMA {pragma}")

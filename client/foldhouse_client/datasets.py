@@ -1,4 +1,4 @@
-"""Uploading tables."""
+"""Uploading tables, and finding what they hold."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any, BinaryIO
 
 from foldhouse_client.cells import csv_bytes, is_frame
 from foldhouse_client.connection import CSV, Connection, Json
+
+SUMMED = ("data", "examined", "unread")  # over the pages of what `find` answers
 
 
 class Datasets(Connection):
@@ -45,6 +47,16 @@ class Datasets(Connection):
     def dataset(self, dataset_id: str = "latest") -> Json:
         """The profile of a table."""
         return self._json("GET", f"/v1/datasets/{dataset_id}")
+
+    def find(self, column: str, value: str) -> Json:
+        """Which datasets have a value in a column, and which jobs and models learnt from them."""
+        sought = {"column": column, "value": value}
+        found = page = self._json("POST", "/v1/datasets:find", json=sought)
+        while page["has_more"]:
+            after = {"after": page["next"]}
+            page = self._json("POST", "/v1/datasets:find", params=after, json=sought)
+            found = {**page, **{name: found[name] + page[name] for name in SUMMED}}
+        return found
 
     def delete_dataset(self, dataset_id: str) -> None:
         """Delete a dataset. Jobs that used it must be deleted first."""

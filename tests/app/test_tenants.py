@@ -51,6 +51,8 @@ LISTS = {
 }
 # Give everybody one of their own.
 CREATES = {"POST /v1/datasets", "POST /v1/webhooks", "POST /v1/keys"}
+# Searches the tenant's own datasets.
+SEARCHES = "POST /v1/datasets:find"
 # Finds a table by the hash of its bytes, among the tenant's own.
 BY_CONTENT = {"POST /v1/reproductions"}
 
@@ -113,6 +115,7 @@ def calls(client: TestClient, known: dict[str, list[str]]) -> list[Call]:
         "GET /v1/jobs": [{}, *({"params": {"dataset_id": one}} for one in datasets)],
         "POST /v1/jobs": specs,
         "POST /v1/jobs:validate": specs,
+        SEARCHES: [{"json": {"column": "Zone", "value": ROW["Zone"]}}],
         "POST /v1/sweeps": specs,
         "PUT /v1/aliases/{alias}": [
             {"json": {"model_id": one} | more}
@@ -169,7 +172,7 @@ def test_another_tenants_objects_are_not_there(client: TestClient, tmp_path: Pat
     known = furnish(client, tmp_path)
     asked = calls(client, known)
     for method, path, rest in asked:
-        if method == "GET" or "predict" in path or "validate" in path:
+        if method == "GET" or "predict" in path or "validate" in path or "find" in path:
             answer = client.request(method, path, **rest)
             # The newest job has not been trained yet.
             untrained = path.endswith(("/oof", "/report", "/charts", "/notebook"))
@@ -183,7 +186,7 @@ def test_another_tenants_objects_are_not_there(client: TestClient, tmp_path: Pat
             assert [key["id"] for key in answer.json()["data"]] == [its_key]
         elif path == "/v1/audit":
             assert {row["tenant"] for row in answer.json()["data"]} <= {OTHER}
-        elif f"{method} {path}" in LISTS and not rest:
+        elif f"{method} {path}" == SEARCHES or (f"{method} {path}" in LISTS and not rest):
             assert answer.text.startswith('{"data":[]'), (path, answer.text)
         else:
             assert answer.status_code == 404, (method, path, rest, answer.text)

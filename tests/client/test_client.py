@@ -236,6 +236,24 @@ def test_lists_fetch_the_next_page_when_they_need_it() -> None:
     assert [job["id"] for job in listed] == ["job_3", "job_2", "job_1"]
 
 
+def test_a_value_is_sought_on_every_page_and_stands_in_no_address() -> None:
+    pages = [
+        {"data": [{"id": "ds_2"}], "examined": 2, "unread": [], "has_more": True, "next": "ds_2"},
+        {"data": [], "examined": 1, "unread": ["ds_1"], "has_more": False, "next": None},
+    ]
+    addresses = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        assert json.loads(request.content) == {"column": "Email", "value": "ana@x.example"}
+        addresses.append(str(request.url))
+        return httpx.Response(200, json=pages[len(addresses) - 1])
+
+    found = answering(handler).find("Email", "ana@x.example")
+    assert found == {**pages[1], "data": [{"id": "ds_2"}], "examined": 3}
+    address = "http://service/v1/datasets:find"
+    assert addresses == [address, f"{address}?after=ds_2"]
+
+
 def test_predict_csv_asks_for_csv_and_writes_what_comes(tmp_path: Path) -> None:
     source, target = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_bytes(b"Id,LotArea\n1,8450\n")
