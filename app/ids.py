@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 from ulid import ULID
@@ -11,6 +12,11 @@ Prefix = Literal["ds", "job", "mdl", "shd", "wrk", "key", "api", "whk", "msg", "
 
 def new_id(prefix: Prefix) -> str:
     return f"{prefix}_{str(ULID()).lower()}"
+
+
+def id_of(prefix: Prefix, moment: datetime) -> str:
+    """One that sorts after those of earlier moments."""
+    return f"{prefix}_{str(ULID.from_datetime(moment)).lower()}"
 
 
 def is_sweep(job_id: str) -> bool:

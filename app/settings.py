@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.grants import Grant, parse_grants
 
 MIB = 1024 * 1024
+MOST_DAYS = 36_500  # a century
 LONGEST_NAME = 253  # characters, RFC 1035
 NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 PREFIX = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
@@ -147,6 +148,19 @@ class Settings(BaseSettings):
     )
     audit_days: int = Field(
         default=0, ge=0, description="Days for which the audit is kept. 0: for ever."
+    )
+    job_days: int = Field(
+        default=0,
+        ge=0,
+        le=MOST_DAYS,
+        description="Days after its end for which a job or sweep is kept without an alias of one "
+        "of its models. Then it is deleted with them. 0: for ever.",
+    )
+    usage_days: int = Field(
+        default=0,
+        ge=0,
+        le=MOST_DAYS,
+        description="Days for which the use of a model is kept. 0: as long as the model.",
     )
     webhook_allow_private: bool = Field(
         default=False,

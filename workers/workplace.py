@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from app.erasure import retention
 from app.ids import new_id
 from app.settings import Settings
 from app.storage.blobs import Blobs
@@ -42,8 +43,9 @@ class Workplace:
         )
 
     def sweep(self) -> None:
-        """Remove from storage what no row names."""
-        sweep(self.database, self.blobs)
+        """Remove what is too old, and from storage what no row names."""
+        retention.delete_old_jobs(self.database, self.settings.job_days)
+        sweep(self.database, self.blobs, self.settings.usage_days)
 
     def workdir(self, shard_id: str, owner: str) -> Path:
         """The scratch folder of a worker's attempts at a shard."""

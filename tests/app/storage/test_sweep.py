@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from jobs_in_database import claim, stored, submit
-from sqlalchemy import update
+from sqlalchemy import select, update
 
+from app.ids import id_of
 from app.jobs import lifecycle
 from app.storage import idempotency
 from app.storage.blobs import (
@@ -20,7 +22,14 @@ from app.storage.blobs import (
 )
 from app.storage.database import Database, database_now
 from app.storage.sweep import sweep
-from app.storage.tables import LOCAL_TENANT, IdempotencyKey, State
+from app.storage.tables import (
+    LOCAL_TENANT,
+    IdempotencyKey,
+    ModelUsage,
+    State,
+    WebhookDelivery,
+    WebSession,
+)
 
 
 @pytest.fixture
@@ -76,3 +85,41 @@ def test_keys_are_forgotten_in_time(database: Database, blobs: Blobs) -> None:
     with database.reading() as session:
         assert idempotency.recall(session, LOCAL_TENANT, "old", "another") is None
         assert idempotency.recall(session, LOCAL_TENANT, "new", "request") == "job_1"
+
+
+def test_sessions_that_have_ended_and_messages_that_nobody_takes(
+    database: Database, blobs: Blobs
+) -> None:
+    now = datetime.now(UTC)
+    fresh, stale = (id_of("msg", now - timedelta(days=days)) for days in (6, 8))
+    with database.writing() as session:
+        for message in (fresh, stale):
+            session.add(
+                WebhookDelivery(id=message, tenant=LOCAL_TENANT, webhook_id="whk_1", payload={})
+            )
+        for cookie, seconds in (("open", 60), ("ended", -60)):
+            ends = now + timedelta(seconds=seconds)
+            session.add(WebSession(sha256=cookie, tenant=LOCAL_TENANT, expires_at=ends))
+    sweep(database, blobs)
+    with database.reading() as session:
+        assert session.scalars(select(WebhookDelivery.id)).all() == [fresh]
+        assert session.scalars(select(WebSession.sha256)).all() == ["open"]
+
+
+def test_the_use_of_models_has_an_age(database: Database, blobs: Blobs) -> None:
+    today = datetime.now(UTC).date()
+    nothing = {"requests": 0, "rows": 0, "seconds": [], "columns": {}, "warnings": {}}
+    with database.writing() as session:
+        for model in ("mdl_1", "mdl_2"):
+            for age in (0, 30, 31):
+                key = {"model_id": model, "day": today - timedelta(days=age), "process": "api_1"}
+                session.add(ModelUsage(tenant=LOCAL_TENANT, **key, **nothing))
+
+    def days() -> list[date]:
+        with database.reading() as session:
+            return [*session.scalars(select(ModelUsage.day).order_by(ModelUsage.day))]
+
+    sweep(database, blobs)
+    assert len(days()) == 6
+    sweep(database, blobs, usage_days=30)
+    assert days() == [today - timedelta(days=30)] * 2 + [today] * 2
