@@ -16,3 +16,8 @@ def samples(text: str, name: str) -> dict[tuple[str, ...], float]:
                 assert key not in found, f"{name} {key} is there twice"
                 found[key] = sample.value
     return found
+
+
+def counted(text: str, name: str) -> dict[tuple[str, ...], float]:
+    """Those that are not 0."""
+    return {key: value for key, value in samples(text, name).items() if value}

@@ -17,6 +17,12 @@ from app.settings import Settings
 
 disable_created_metrics()  # as of the API
 
+# Of an attempt, with their causes.
+OUTCOMES = (
+    *((outcome, "") for outcome in ("succeeded", "failed", "cancelled", "released", "void")),
+    *(("lost", cause) for cause in ("process", "machine", "worker", "lease")),
+)
+
 
 class Metrics:
     """One for all parts of the worker."""
@@ -49,6 +55,11 @@ class Metrics:
             ["outcome"],
             registry=registry,
         )
+        # From 0 on, because Prometheus does not see that a new series has increased.
+        for outcome, cause in OUTCOMES:
+            self.attempts.labels(outcome, cause)
+        for outcome in ("delivered", "failed"):
+            self.deliveries.labels(outcome)
 
     def serve(self, settings: Settings) -> WSGIServer | None:
         """Answer scrapes from this machine, or from all on a trusted network, in a thread.

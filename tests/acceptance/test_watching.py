@@ -15,7 +15,7 @@ import httpx
 import pytest
 from polling import free_port, wait_until
 from prometheus_client.mmap_dict import MmapedDict
-from scraping import samples
+from scraping import counted, samples
 from stack import JOB_SECONDS, embedded, houses
 from test_serve import started
 from worker_process import WorkerProcess, environment
@@ -59,7 +59,7 @@ class Service:
         total: Counter[tuple[str, ...]] = Counter()
         for port in self.worker_ports:
             text = httpx.get(f"http://127.0.0.1:{port}/metrics", verify=False).text
-            total.update(samples(text, name))
+            total.update(counted(text, name))
         return total
 
     def processes(self) -> set[int]:
@@ -133,8 +133,8 @@ def test_what_was_sent_is_what_is_scraped(service: Service) -> None:
     os.kill(victim, signal.SIGKILL)
     wait_until(lambda: len(service.processes() - {victim}) == PROCESSES, SECONDS)
     check()  # nothing of what the victim had counted is lost
-    counted = service.answered()
-    wait_until(lambda: each_has_answered(counted), SECONDS)
+    earlier = service.answered()
+    wait_until(lambda: each_has_answered(earlier), SECONDS)
     check()
 
     assert service.scraped("foldhouse_jobs")["succeeded",] == JOBS

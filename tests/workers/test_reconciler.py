@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from jobs_in_database import claim, request_cancel, stored, submit, submit_shards
 from prometheus_client import generate_latest
-from scraping import samples
+from scraping import counted
 from sqlalchemy import update
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
@@ -38,7 +38,7 @@ def let_leases_run_out(database: Database) -> None:
 def lost(workplace: Workplace) -> dict[tuple[str, ...], float]:
     """How many attempts the worker has found dead, by how it noticed."""
     text = generate_latest(workplace.metrics.registry).decode()
-    return samples(text, "foldhouse_attempts_total")
+    return counted(text, "foldhouse_attempts_total")
 
 
 def test_a_lease_that_ran_out(workplace: Workplace) -> None:

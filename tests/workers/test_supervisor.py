@@ -16,7 +16,7 @@ import pytest
 from jobs_in_database import claim, events_of, history, make_due, request_cancel, stored, submit
 from polling import wait_until
 from prometheus_client import generate_latest
-from scraping import samples
+from scraping import counted, samples
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
@@ -70,7 +70,7 @@ def ended(workplace: Workplace) -> dict[tuple[str, ...], float]:
     """How many attempts the worker has counted, by cause and outcome."""
     text = generate_latest(workplace.metrics.registry).decode()
     assert samples(text, "foldhouse_attempts_running") == {(): 0}
-    return samples(text, "foldhouse_attempts_total")
+    return counted(text, "foldhouse_attempts_total")
 
 
 def test_success(supervise: Callable[[str], Supervisor], workplace: Workplace) -> None:

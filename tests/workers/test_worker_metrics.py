@@ -7,7 +7,7 @@ import socket
 import httpx
 import pytest
 from polling import free_port
-from scraping import samples
+from scraping import counted, samples
 
 from app.settings import Settings
 from workers.metrics import Metrics
@@ -25,7 +25,7 @@ def test_they_are_served_on_the_loopback_address() -> None:
     finally:
         server.shutdown()
         server.server_close()
-    assert samples(text, "foldhouse_attempts_total") == {("lease", "lost"): 1}
+    assert counted(text, "foldhouse_attempts_total") == {("lease", "lost"): 1}
     assert samples(text, "process_resident_memory_bytes").keys() == {()}
 
 
