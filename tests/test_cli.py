@@ -234,6 +234,20 @@ def test_a_database_of_a_later_version_is_refused(
     assert "a later version migrated it" in result.output
 
 
+def test_storage_says_what_takes_the_disk(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, sqlite_url: str, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FOLDHOUSE_DATABASE_URL", sqlite_url)
+    folder = tmp_path / "data" / "storage" / "datasets" / "ds_unknown"
+    folder.mkdir(parents=True)
+    (folder / "table.csv").write_bytes(bytes(3 * 2**20))
+    lines = run("storage").output.splitlines()
+    assert lines[0].split() == ["tenant", "datasets", "artifacts", "checkpoints"]
+    assert re.fullmatch(r"of no row +3\.0 MiB +0\.0 MiB +0\.0 MiB *", lines[1])
+    assert re.fullmatch(r"The database has \d+\.\d MiB\.", lines[2])
+    assert json.loads(run("storage", "--json").output)["of_no_row"]["datasets"] == 3 * 2**20
+
+
 @pytest.mark.parametrize("command", ["api", "worker"])
 def test_a_database_that_was_not_migrated_is_refused(
     run: Callable[..., Result], command: str

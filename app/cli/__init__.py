@@ -19,6 +19,7 @@ from app.cli.keys import keys
 from app.cli.lessons import lessons
 from app.cli.models import export, models, predict, promote
 from app.cli.service import api, migrate, serve, worker
+from app.cli.storage import storage
 from app.cli.sweeps import sweep, sweeps, trials
 from app.cli.tables import find, upload, validate
 
@@ -37,7 +38,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Run the service": (serve, api, worker, migrate, doctor, backup, restore),
+    "Run the service": (serve, api, worker, migrate, doctor, storage, backup, restore),
     "Data and jobs": (
         *(upload, find, validate, submit, jobs, show, watch, cancel),
         *(metrics, oof, report, notebook),

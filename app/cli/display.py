@@ -149,6 +149,19 @@ def plan(table: Json, found: Json) -> None:
     warnings(found["warnings"])
 
 
+def storage(found: Json) -> None:
+    """MiB of each tenant's files, by kind."""
+    kinds = [*found["of_no_row"]]
+    table = Table("tenant", box=None, pad_edge=False)
+    for kind in kinds:
+        table.add_column(kind, justify="right")
+    rows = {**found["tenants"], "of no row": found["of_no_row"]}
+    for tenant, sizes in rows.items():
+        table.add_row(one_line(tenant), *(f"{sizes[kind] / 2**20:,.1f} MiB" for kind in kinds))
+    console.print(table)
+    say(f"The database has {found['database'] / 2**20:,.1f} MiB.")
+
+
 def warnings(found: Iterable[Json]) -> None:
     for warning in found:
         where = f" {warning['column']}" if warning["column"] else ""

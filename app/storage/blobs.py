@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -117,6 +118,14 @@ class Blobs:
             return []
         paths: list[str] = self._fs.ls(self._path(key), detail=False)
         return [path.rstrip("/").rpartition("/")[2] for path in paths]
+
+    def sizes(self, key: str) -> Counter[str]:
+        """Bytes under each name in the folder `key`; looks at every file in it."""
+        folder = f"{self._path(key)}/"
+        found: Counter[str] = Counter()
+        for path, file in self._fs.find(folder, detail=True).items():
+            found[path.removeprefix(folder).partition("/")[0]] += file["size"]
+        return found
 
     def open(self, key: str) -> BinaryIO:
         return self._fs.open(self._path(key), "rb")  # type: ignore[no-any-return]
