@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Annotated
 
@@ -65,4 +66,6 @@ def _common(
 
 
 def main() -> None:
+    # onnxruntime otherwise reports its use to its maker, from when it is imported.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     cli()
