@@ -275,6 +275,7 @@ def test_predict_csv_asks_for_csv_and_writes_what_comes(tmp_path: Path) -> None:
     assert client.predict_csv(source, target, "mdl_1", **options) == {
         "model_id": "mdl_1",
         "target": "Sale Price",
+        "unit": None,
         "alias": None,
         "missing_columns": [],
         "ignored_columns": ["Id", "2 more"],
