@@ -6,6 +6,7 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3.14 python
 BIN := .venv/bin
 CYCLES ?= 60
 MINUTES ?= 30
+PARTITIONS ?= 20
 MUTANTS ?= app.jobs.admission.* app.*.repository.* models.planning.recipe.* \
 	models.evaluation.comparison.*
 PORT ?= 8000
@@ -13,7 +14,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	--constraint constraints.txt --editable ./client --editable
 
 .PHONY: demo serve setup test test-slow test-all test-gpu check openapi-examples audit bench \
-	chaos mutants programs clean
+	chaos partitions mutants programs clean
 .NOTPARALLEL:
 
 demo: .venv/worker.stamp  ## a CSV becomes a cross-validated model that prices three houses
@@ -54,6 +55,10 @@ bench: .venv/bench.stamp
 
 chaos: .venv/dev.stamp  ## kill random processes at random moments, and count what is lost
 	PYTHONPATH=.:tests:tests/acceptance $(BIN)/python tests/acceptance/chaos.py --cycles $(CYCLES)
+
+partitions: .venv/dev.stamp  ## cut machines off from each other, and count what is lost; needs root
+	PYTHONPATH=.:tests:tests/acceptance $(BIN)/python tests/acceptance/partitions.py \
+		--partitions $(PARTITIONS)
 
 # With MUTANTS= it takes all, and goes on where the time was up: exit status 124.
 mutants: .venv/mutants.stamp  ## faults put in one at a time, and which of them no test notices

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -31,15 +32,18 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 class WorkerProcess:
-    """`foldhouse worker`, killed at the end of the `with` block if it still runs."""
+    """`foldhouse worker`, killed at the end of the `with` block if it still runs.
 
-    def __init__(self, settings: Settings) -> None:
+    within : what begins its command, and ends as its process
+    """
+
+    def __init__(self, settings: Settings, within: Sequence[str] = ()) -> None:
         self._settings = settings
         self._log = settings.root / "worker.log"
         settings.root.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [FOLDHOUSE, "worker"],
+                [*within, FOLDHOUSE, "worker"],
                 env=environment(settings),
                 stdin=subprocess.PIPE,
                 stdout=log,

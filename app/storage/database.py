@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import DateTime, Engine, TypeDecorator, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
@@ -18,9 +18,25 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.sql.functions import GenericFunction
 
+if TYPE_CHECKING:
+    import psycopg
+
 BUSY_TIMEOUT = 5000  # ms
 POOL_TIMEOUT = 10  # s
 CONNECT_TIMEOUT = 5  # s
+
+# A network partition that drops packets must hold neither a thread here nor, by the transaction of
+# a client that is cut off, a row's lock in PostgreSQL. Both sides give up within seconds; the
+# server's own default is two hours.
+KEEPALIVES_IDLE = KEEPALIVES_INTERVAL = 5  # s
+KEEPALIVES_COUNT = 3
+TCP_USER_TIMEOUT = 10_000  # ms
+SERVER_KEEPALIVES = (
+    f"SET tcp_keepalives_idle = {KEEPALIVES_IDLE}; "
+    f"SET tcp_keepalives_interval = {KEEPALIVES_INTERVAL}; "
+    f"SET tcp_keepalives_count = {KEEPALIVES_COUNT}; "
+    f"SET tcp_user_timeout = {TCP_USER_TIMEOUT}"
+)
 
 # Errors of the database's server, its network or its disk: a later attempt may succeed.
 DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeoutError)
@@ -104,19 +120,7 @@ def make_engine(url: str) -> Engine:
     rows.
     """
     if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(
-            url,
-            pool_pre_ping=True,
-            pool_timeout=POOL_TIMEOUT,
-            # A network partition that drops packets must not hold a session for hours.
-            connect_args={
-                "connect_timeout": CONNECT_TIMEOUT,
-                "keepalives_idle": 5,  # s
-                "keepalives_interval": 5,  # s
-                "keepalives_count": 3,
-                "tcp_user_timeout": 10_000,  # ms
-            },
-        )
+        return _postgresql_engine(url)
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT / 1000})
     journal = "WAL" if wal_is_safe(sqlite3.sqlite_version_info) else "DELETE"
 
@@ -137,6 +141,30 @@ def make_engine(url: str) -> Engine:
     def _begin(connection: Connection) -> None:
         reading = connection.get_execution_options().get("reading", False)
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgresql_engine(url: str) -> Engine:
+    engine = create_engine(
+        url,
+        pool_pre_ping=True,
+        pool_timeout=POOL_TIMEOUT,
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT,
+            "keepalives_idle": KEEPALIVES_IDLE,
+            "keepalives_interval": KEEPALIVES_INTERVAL,
+            "keepalives_count": KEEPALIVES_COUNT,
+            "tcp_user_timeout": TCP_USER_TIMEOUT,
+        },
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: psycopg.Connection[Any], _record: object) -> None:
+        # A rollback would take them back.
+        connection.autocommit = True
+        connection.execute(SERVER_KEEPALIVES)
+        connection.autocommit = False
 
     return engine
 

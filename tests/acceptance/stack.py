@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import random
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+from hosts import Host
 from polling import free_port, wait_until
 from sqlalchemy import select
 from worker_process import FOLDHOUSE, START_SECONDS, WorkerProcess, environment
@@ -53,12 +54,15 @@ class Stack:
     """One API process, and as many workers as a test starts; its settings name the rest.
 
     `http` talks to the API. `database` is for assertions on the rows themselves.
+    host : the API's, if it is not this one
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, host: Host | None = None) -> None:
         self.settings = settings
         self.port = free_port()
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=30)
+        self._within = host.within if host else []
+        self._address = host.address if host else "127.0.0.1"
+        self.http = httpx.Client(base_url=f"http://{self._address}:{self.port}", timeout=30)
         self.database = Database(settings.resolved_database_url)
         self._api: subprocess.Popen[bytes] | None = None
 
@@ -77,7 +81,15 @@ class Stack:
         root.mkdir(parents=True, exist_ok=True)
         with (root / "api.log").open("ab") as log:
             self._api = subprocess.Popen(
-                [FOLDHOUSE, "api", "--port", str(self.port)],
+                [
+                    *self._within,
+                    FOLDHOUSE,
+                    "api",
+                    "--host",
+                    self._address,
+                    "--port",
+                    str(self.port),
+                ],
                 env=environment(self.settings),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -96,9 +108,9 @@ class Stack:
         self.api.kill()
         self.api.wait()
 
-    def worker(self, **other: Any) -> WorkerProcess:
+    def worker(self, within: Sequence[str] = (), **other: Any) -> WorkerProcess:
         """A new worker; `other` settings than the stack's make it another machine's."""
-        return WorkerProcess(self.settings.model_copy(update=other))
+        return WorkerProcess(self.settings.model_copy(update=other), within)
 
     def close(self) -> None:
         if self._api is not None:
