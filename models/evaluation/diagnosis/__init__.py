@@ -54,7 +54,8 @@ def diagnose(run: Evidence) -> list[Finding]:
             return [finding]
     if (mistakes := label_errors_suspected(run)) is not None:
         return [mistakes]
-    if not run.rivals:  # nothing says that there is more to learn
+    # A baseline may be better than networks that have learnt noise, and not than the mean.
+    if not run.beats_mean and not run.learnable:
         return [no_better_than_mean(run)]
     if is_quick(run.spec) or is_blend(run.spec):
         return [baseline_is_better(run)]

@@ -229,6 +229,8 @@ def test_noise_is_no_better_than_the_mean() -> None:
     (finding,) = diagnose(evidence(**noise, comparison=comparison(1.02, ridge=1.0, boosting=1.1)))
     assert (finding["code"], finding["next_spec"]) == ("no_better_than_mean", None)
     assert codes(**noise, comparison=comparison(1.02)) == ["no_better_than_mean"]
+    learnt = {"explained": -0.2, "fitted": 0.1, "comparison": comparison(1.2, ridge=1.0)}
+    assert codes(**learnt, spec=spec(**QUICK)) == ["no_better_than_mean"]
     stuck = CAUSES["symmetric_units"]
     assert codes(**noise, **stuck, comparison=comparison(1.02)) == ["symmetric_units"]
 
