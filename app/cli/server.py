@@ -10,6 +10,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -34,14 +35,16 @@ SHUTDOWN_DEADLINE = 9  # s from a signal to the end of this process, even if som
 class Server(uvicorn.Server):
     """Announces that it is ready, and stops the worker as soon as a signal arrives."""
 
-    def __init__(self, config: uvicorn.Config, url: str, on_stop: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, say_where: Callable[[], None], on_stop: Callable[[], None]
+    ) -> None:
         super().__init__(config)
-        self._url = url
+        self._say_where = say_where
         self._on_stop = on_stop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        _announce(self._url)
+        self._say_where()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # The kernel's default for SIGALRM ends the process, even while a thread in native code
@@ -66,15 +69,16 @@ def run(
     raise_file_limit()
     host, port = listener.getsockname()[:2]
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    say_where = partial(announce, settings, url)
     if workers == 1:
         app = create_app(settings)
         freeze_imports()
-        Server(_config(app, settings), url, on_stop).run(sockets=[listener])
+        Server(_config(app, settings), say_where, on_stop).run(sockets=[listener])
         return
     with shared.shared_folder(settings.root / "tmp", workers) as folder:
         os.environ[METRICS_FOLDER] = str(folder)
         config = _config("app.cli.server:application", settings, factory=True, workers=workers)
-        Processes(config, [listener], url, on_stop).run()
+        Processes(config, [listener], say_where, on_stop).run()
 
 
 class Processes(Multiprocess):
@@ -84,17 +88,17 @@ class Processes(Multiprocess):
         self,
         config: uvicorn.Config,
         sockets: list[socket.socket],
-        url: str,
+        say_where: Callable[[], None],
         on_stop: Callable[[], None],
     ) -> None:
         super().__init__(config, sockets)
-        self._url = url
+        self._say_where = say_where
         self._on_stop = on_stop
 
     def init_processes(self) -> None:
         super().init_processes()
         if all(process.wait_until_ready(START_DEADLINE) for process in self.processes):
-            _announce(self._url)
+            self._say_where()
 
     def terminate_all(self) -> None:
         self._on_stop()
@@ -149,5 +153,10 @@ def log(settings: Settings) -> None:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
-def _announce(url: str) -> None:
-    tell(f"foldhouse is running at {url} (try {url}/docs); Ctrl-C stops it")
+def announce(settings: Settings, url: str) -> None:
+    """Say where the service runs."""
+    said = f"foldhouse is running at {url} (try {url}/docs); Ctrl-C stops it"
+    if settings.log_format == "json":  # a container's output is all one log
+        logging.getLogger(__name__).info(said)
+    else:
+        tell(said)

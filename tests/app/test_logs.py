@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from house_api import become, resources_of, serving, submit, upload
 from sqlalchemy import select
 
+from app.cli import server
 from app.logs import JsonLines, TextLines, facts, saying
 from app.settings import Settings
 from app.storage.tables import Job
@@ -118,3 +119,13 @@ def test_lines_within_a_request_say_which(
     [line] = shown
     assert (line["request_id"], line["trace_id"]) == ("abc-3", TRACE)
     assert line["message"] == "GET /healthz 200"
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_where_the_service_runs_is_a_line_of_the_log_too(
+    form: Any, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        server.announce(Settings(log_format=form), "http://127.0.0.1:8000")
+    said = {"text": capsys.readouterr().out, "json": caplog.text}
+    assert [name for name, text in said.items() if "http://127.0.0.1:8000" in text] == [form]
