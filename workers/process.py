@@ -16,7 +16,7 @@ from multiprocessing import connection, forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 
-from workers.protocol import REPORT, Order, Report, Stop, StopReason
+from workers.protocol import REPORT, Order, Report, Request
 from workers.training import attempt
 
 logger = logging.getLogger(__name__)
@@ -91,9 +91,9 @@ class Child:
         except OSError as error:
             logger.warning("job %s: child %d takes no order: %s", order.job_id, self.pid, error)
 
-    def request_stop(self, reason: StopReason) -> None:
+    def request(self, request: Request) -> None:
         try:
-            self._send(Stop(reason=reason).model_dump_json())
+            self._send(request.model_dump_json())
         except OSError:
             logger.debug("child %d has already gone", self.pid)
 

@@ -1,7 +1,7 @@
 """The messages between supervisor and child, as JSON lines.
 
-    supervisor ──path of the Order, then Stop──▶ child  over a socket
-    supervisor ◀──Progressed…, last report── child      over a pipe: libraries print to stdout
+    supervisor ──path of the Order, then requests──▶ child  over a socket
+    supervisor ◀──Progressed…, last report────────── child  over a pipe: libraries print to stdout
 
 The order is a file, because with the profile of a wide table it is too large for a socket's buffer.
 
@@ -57,7 +57,19 @@ class Stop(BaseModel):
     """`cancel`: stop. `release`: save a checkpoint first, from which another attempt continues.
     `keep_best`: make a model of the best weights so far, or just stop if there are none."""
 
+    kind: Literal["stop"] = "stop"
     reason: StopReason
+
+
+class Stored(BaseModel):
+    """So many of the epochs that the child has reported are in the database."""
+
+    kind: Literal["stored"] = "stored"
+    epochs: int
+
+
+Request = Stop | Stored
+REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="kind")])
 
 
 class Progressed(BaseModel):

@@ -20,7 +20,7 @@ from app.storage.database import DATABASE_AWAY, Database
 from models.epochs import FoldEpoch
 from workers.outages import reason
 from workers.process import Child
-from workers.protocol import LastReport, Progressed, Stopped, StopReason
+from workers.protocol import LastReport, Progressed, Stop, Stopped, StopReason, Stored
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +77,7 @@ class Watch:
         self._timing = timing
         self._progress: dict[str, Any] | None = None
         self._epochs: list[FoldEpoch] = []
+        self._stored = 0  # epochs
         self._updated_at = time.monotonic()
         self._asked: dict[StopReason, float] = {}  # since when
 
@@ -117,7 +118,9 @@ class Watch:
             if self._progress is not None:
                 with self._database.writing() as session:
                     self.store_progress(session)
+                self._stored += len(self._epochs)
                 self._progress, self._epochs = None, []
+                self._child.request(Stored(epochs=self._stored))
             with self._database.reading() as session:
                 standing = attempts.standing(session, self._fence)
         except DATABASE_AWAY as error:
@@ -133,7 +136,7 @@ class Watch:
         if what not in self._asked:
             logger.info("shard %s: asking the child to %s", self._fence.shard_id, what)
             self._asked[what] = time.monotonic()
-            self._child.request_stop(what)
+            self._child.request(Stop(reason=what))
 
     def _press(self) -> None:
         """Send a signal, which a child that hangs cannot ignore."""

@@ -62,6 +62,7 @@ def behave(behaviour: str, supervisor: socket.socket, reports: Connection) -> No
     elif behaviour == "out-of-memory":
         os.kill(os.getpid(), signal.SIGKILL)
     elif behaviour == "obey":
-        report("stopped", reason=json.loads(orders.readline())["reason"])
+        asked = next(one for line in orders if (one := json.loads(line))["kind"] == "stop")
+        report("stopped", reason=asked["reason"])
     while True:
         time.sleep(60)

@@ -31,6 +31,7 @@ from models.trials.batch import Trial, train_batch
 from models.trials.conclusion import Candidate, conclude
 from workers.checkpoints import Checkpoints
 from workers.protocol import (
+    REQUEST,
     Failed,
     Hindered,
     LastReport,
@@ -62,21 +63,28 @@ START_DELETED = (
 class SupervisedRun(Callbacks):
     """Reports to the supervisor and obeys its requests.
 
-    A checkpoint also holds the epochs reported since the previous one. If the supervisor is killed
-    before it has stored them, they are not lost: the next attempt does not train them again.
+    A checkpoint also holds the reported epochs that are not in the database yet, as far as the
+    child knows. If the supervisor is killed, or cut off, before it has stored them, they are not
+    lost: the next attempt does not train them again.
     """
 
     def __init__(self, reports: TextIO, checkpoints: Checkpoints) -> None:
         self._reports = reports
         self._checkpoints = checkpoints
         self._progress: dict[str, Any] = {}
-        self._epochs: list[FoldEpoch] = []
+        self._epochs: list[FoldEpoch] = []  # without the first `_stored` that were reported
+        self._stored = 0
         self._stop: StopReason | None = None
 
     def obey(self, orders: BinaryIO) -> None:
-        """Receive requests to stop; runs in a thread."""
+        """Receive requests; runs in a thread."""
         for line in orders:
-            self._stop = Stop.model_validate_json(line).reason
+            request = REQUEST.validate_json(line)
+            if isinstance(request, Stop):
+                self._stop = request.reason
+            else:
+                del self._epochs[: request.epochs - self._stored]
+                self._stored = request.epochs
 
     def send(self, report: Report) -> None:
         self._reports.write(report.model_dump_json() + "\n")
@@ -84,27 +92,27 @@ class SupervisedRun(Callbacks):
 
     def report(self, progress: Progress, epochs: list[FoldEpoch]) -> None:
         self._progress = asdict(progress)
-        self._epochs += epochs
-        self.send(Progressed(progress=self._progress, epochs=epochs))
+        self._report(epochs)
 
     def stop_requested(self) -> StopReason | None:
         return self._stop
 
     def save_checkpoint(self, data: bytes) -> None:
-        epochs = EPOCHS.dump_json(self._epochs)
+        epochs = EPOCHS.dump_json([*self._epochs])
         try:
             self._checkpoints.save(epochs + b"\n" + data)
         except OSError as error:
             logger.warning("no checkpoint this time, training continues: %s", error)
-        else:
-            self._epochs = []
 
     def checkpoints(self) -> Iterator[bytes]:
         for checkpoint in self._checkpoints.newest_first():
             epochs, _, data = checkpoint.partition(b"\n")
-            known = EPOCHS.validate_json(epochs)
-            self.send(Progressed(progress=self._progress, epochs=known))
+            self._report(EPOCHS.validate_json(epochs))
             yield data
+
+    def _report(self, epochs: list[FoldEpoch]) -> None:
+        self._epochs += epochs
+        self.send(Progressed(progress=self._progress, epochs=epochs))
 
 
 def train(order: Order, supervised: SupervisedRun, blobs: Blobs) -> LastReport:

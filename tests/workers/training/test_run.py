@@ -13,7 +13,7 @@ from models import experiment
 from models.epochs import FoldEpoch
 from models.experiment import Progress
 from workers.checkpoints import Checkpoints
-from workers.protocol import REPORT, Failed, Order, Progressed, Report, Stop, Stopped
+from workers.protocol import REPORT, Failed, Order, Progressed, Report, Stop, Stopped, Stored
 from workers.training.run import OUT_OF_MEMORY, SupervisedRun, resolve_device, train
 
 PROGRESS = Progress(0.5, 1, 2, folds_total=1, folds_active=1, eta_s=None)
@@ -62,11 +62,12 @@ def test_progress(blobs: Blobs, tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_brings_its_epochs_back(blobs: Blobs, tmp_path: Path) -> None:
-    """The supervisor may have died before it stored them."""
+    """The supervisor may have died, or been cut off, before it stored them."""
     first = supervised_on(io.StringIO(), blobs, tmp_path)
     first.report(PROGRESS, [row(1)])
     first.save_checkpoint(b"one")
     first.report(PROGRESS, [row(2), row(3)])
+    first.obey(io.BytesIO(Stored(epochs=1).model_dump_json().encode() + b"\n"))
     first.save_checkpoint(b"state\nwith a line break")
     first.report(PROGRESS, [row(4)])
 
@@ -76,6 +77,15 @@ def test_a_checkpoint_brings_its_epochs_back(blobs: Blobs, tmp_path: Path) -> No
     (report,) = sent(pipe)
     assert isinstance(report, Progressed)
     assert [epoch.epoch for epoch in report.epochs] == [2, 3]
+
+    # Cut off from the start, it has stored nothing of them either.
+    second.report(PROGRESS, [row(4)])
+    second.save_checkpoint(b"next")
+    pipe = io.StringIO()
+    assert next(supervised_on(pipe, blobs, tmp_path).checkpoints()) == b"next"
+    (report,) = sent(pipe)
+    assert isinstance(report, Progressed)
+    assert [epoch.epoch for epoch in report.epochs] == [2, 3, 4]
 
 
 def test_a_checkpoint_from_before_there_were_gradient_norms(blobs: Blobs, tmp_path: Path) -> None:
