@@ -51,6 +51,7 @@ from app.operations import endpoints as operations
 from app.operations.metrics import Metrics
 from app.predictions import endpoints as predictions
 from app.predictions.comparables import ComparedTables
+from app.predictions.plain import Plans
 from app.predictions.predictors import Predictors
 from app.predictions.schemas import PredictRequest
 from app.protocols import mlflow, open_inference, tensors
@@ -202,6 +203,7 @@ def _open(settings: Settings) -> Resources:
         RequestRate(settings),
         ModelNames(database),
         Importances(),
+        Plans(),
         Predictors(blobs, int(MODELS_SHARE * usable_memory()), metrics.model_load_seconds),
         ComparedTables(database, blobs, int(TABLES_SHARE * usable_memory())),
         Profiles(),

@@ -16,6 +16,7 @@ from pydantic_core import to_json
 from app.errors import Fault, Invalid
 from app.http.csv_text import Cell, csv_lines
 from app.http.media import CSV, JSON
+from app.predictions.facts import Facts
 from app.predictions.schemas import PredictQuery
 from app.predictions.service import Block, Predicted
 from app.predictions.spooling import AnswerFiles
@@ -28,6 +29,7 @@ BATCH_ROWS = 1_000
 MOST_NAMED = 20  # columns in a message
 ALL = slice(None)
 WARNINGS = "warnings"
+JSON_TAIL = b"]}\n"
 MOST_WARNINGS = 20  # of a row; one more says how many there are besides
 
 
@@ -149,22 +151,34 @@ def answer(
 
 def _json(predicted: Predicted, batch_rows: int) -> Iterator[bytes]:
     """A PredictionsOut as JSON. Dictionaries are written twice as fast as pydantic models."""
-    yield to_json(predicted.facts)[:-1] + b',"predictions":['
+    yield json_head(predicted.facts)
     separator = b""
     for block in predicted.blocks:
         for start in range(0, len(block.rows), batch_rows):
-            batch = _outcomes(predicted, block, slice(start, start + batch_rows))
-            yield separator + to_json(batch)[1:-1]
+            part = slice(start, start + batch_rows)
+            members = _members(predicted.columns, block.predictions, part)
+            yield separator + to_json(_objects(members | _extras(predicted, block, part)))[1:-1]
             separator = b","
-    yield b"]}\n"
+    yield JSON_TAIL
 
 
-def _outcomes(predicted: Predicted, block: Block, part: slice) -> list[dict[str, object]]:
-    """A PredictionOut for each row."""
-    found = block.predictions
+def json_head(facts: Facts) -> bytes:
+    """A PredictionsOut up to its predictions."""
+    return to_json(facts)[:-1] + b',"predictions":['
+
+
+def json_whole(head: bytes, columns: Sequence[Column], found: Predictions) -> bytes:
+    """A PredictionsOut of a few rows, with nothing beside their answers."""
+    return head + to_json(_objects(_members(columns, found, ALL)))[1:-1] + JSON_TAIL
+
+
+def _members(
+    columns: Iterable[Column], found: Predictions, part: slice
+) -> dict[str, Sequence[object]]:
+    """Of a PredictionOut: the values of some rows, by member."""
     members: dict[str, Sequence[object]] = {}
     inner: dict[str, dict[str, Sequence[object]]] = {}
-    for column in predicted.columns:
+    for column in columns:
         if not column.path:
             continue
         first, *rest = column.path
@@ -177,7 +191,13 @@ def _outcomes(predicted: Predicted, block: Block, part: slice) -> list[dict[str,
     for name, parts in inner.items():
         members[name] = _objects(parts)
     members[WARNINGS] = [listed(warnings) for warnings in found.warnings[part]]
-    if found.explanations is not None:
+    return members
+
+
+def _extras(predicted: Predicted, block: Block, part: slice) -> dict[str, Sequence[object]]:
+    """The members that only some requests ask for."""
+    members: dict[str, Sequence[object]] = {}
+    if block.predictions.explanations is not None:
         members["explanation"] = [
             {
                 "base": explanation.base,
@@ -186,11 +206,11 @@ def _outcomes(predicted: Predicted, block: Block, part: slice) -> list[dict[str,
                 ),
                 "level": explanation.level,
             }
-            for explanation in found.explanations[part]
+            for explanation in block.predictions.explanations[part]
         ]
     if block.comparables is not None:
         members["comparables"] = block.comparables[part]
-    return _objects(members)
+    return members
 
 
 def _objects(members: dict[str, Sequence[object]]) -> list[dict[str, object]]:

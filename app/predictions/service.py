@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
 from threading import Event
@@ -123,19 +124,10 @@ def predict(
         columns = len(predictor.manifest.columns)
         refuse_too_many(body.table.count, question.comparables, table, columns)
     blocks = _blocks(resources, tenant, predictor, body, question, gone, table)
-    blocks = _counted(resources, tenant, model.id, predictor, blocks)
+    blocks = _counted(resources, tenant, loaded, blocks)
     first = next(blocks)
-    facts = Facts(
-        model_id=model.id,
-        target=predictor.manifest.target,
-        unit=predictor.manifest.unit,
-        alias=loaded.alias,
-        missing_columns=first.predictions.given.missing,
-        ignored_columns=first.predictions.given.ignored,
-        warnings=first.predictions.about_all,
-    )
     return Predicted(
-        facts=facts,
+        facts=facts_of(loaded, first.predictions),
         columns=predictor.columns,
         usual=predictor.answering.usual(question),
         features=predictor.manifest.columns,
@@ -144,20 +136,42 @@ def predict(
     )
 
 
+def facts_of(loaded: Loaded, found: Predictions) -> Facts:
+    return Facts(
+        model_id=loaded.model.id,
+        target=loaded.predictor.manifest.target,
+        unit=loaded.predictor.manifest.unit,
+        alias=loaded.alias,
+        missing_columns=found.given.missing,
+        ignored_columns=found.given.ignored,
+        warnings=found.about_all,
+    )
+
+
 def _counted(
-    resources: Resources, tenant: str, model_id: str, predictor: Predictor, blocks: Iterator[Block]
+    resources: Resources, tenant: str, loaded: Loaded, blocks: Iterator[Block]
 ) -> Iterator[Block]:
     began = time.perf_counter()
-    usage, manifest = resources[Usage], predictor.manifest
     for block in blocks:
-        found = block.predictions
-        of_all = [warning.code for warning in found.about_all]
-        lacking = [MISSING_COLUMN] if found.given.missing else []
-        codes = [*of_all, *lacking]
-        warned = usage.add_rows(tenant, model_id, manifest, found.encoded, codes, found.bins)
-        resources[Metrics].predicted(model_id, len(block.rows), warned)
+        count_rows(resources, tenant, loaded, block.predictions)
         yield block
-    usage.add_request(tenant, model_id, manifest, time.perf_counter() - began)
+    count_request(resources, tenant, loaded, began)
+
+
+def count_rows(resources: Resources, tenant: str, loaded: Loaded, found: Predictions) -> None:
+    """Count rows that were predicted, for monitoring and for Prometheus."""
+    model_id, manifest = loaded.model.id, loaded.predictor.manifest
+    of_all = [warning.code for warning in found.about_all]
+    lacking = [MISSING_COLUMN] if found.given.missing else []
+    codes = [*of_all, *lacking]
+    warned = resources[Usage].add_rows(tenant, model_id, manifest, found.encoded, codes, found.bins)
+    resources[Metrics].predicted(model_id, len(found.encoded.numbers), warned)
+
+
+def count_request(resources: Resources, tenant: str, loaded: Loaded, began: float) -> None:
+    """Count a request that was answered. `began`: by `time.perf_counter`."""
+    seconds = time.perf_counter() - began
+    resources[Usage].add_request(tenant, loaded.model.id, loaded.predictor.manifest, seconds)
 
 
 def _blocks(
@@ -204,8 +218,15 @@ def most_explained(predictor: Predictor) -> int:
 
 def _predict(predictor: Predictor, rows: Rows, question: Question, first: int) -> Block:
     """`first`: the position of the block's first row, from 0."""
-    try:
+    with told_by_row(first):
         return Block(rows, rows.predict(predictor, question))
+
+
+@contextmanager
+def told_by_row(first: int = 0) -> Iterator[None]:
+    """Raises InvalidRows for a RowError."""
+    try:
+        yield
     except RowError as error:
         error.faults = [_moved(fault, first) for fault in error.faults]
         raise InvalidRows(f"{error.detail}.", table_faults(error)) from None
