@@ -19,6 +19,7 @@ def test_onnxruntime_prepares_no_report(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "")
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY")
+    monkeypatch.delenv("CI", raising=False)  # onnxruntime reports none from there either
     monkeypatch.setattr(app.cli, "cli", lambda: None)
     if as_foldhouse:
         app.cli.main()
