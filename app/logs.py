@@ -15,6 +15,7 @@ from app.settings import Settings
 
 # What every line says until it is set again, such as the request or the job that is at work.
 CONTEXT: ContextVar[Mapping[str, str | None]] = ContextVar("log", default={})  # noqa: B039
+LONGEST = 8_000  # characters of a message, which may repeat what a stranger has sent
 TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -39,7 +40,7 @@ class TextLines(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         said = "".join(f" {name}={value}" for name, value in _facts(record).items())
-        text = record.message.replace("\n", "\\n")
+        text = record.message[:LONGEST].replace("\n", "\\n")
         record.message = printable(text + said, kept="\t")
         return super().formatMessage(record)
 
@@ -55,7 +56,7 @@ class JsonLines(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": record.getMessage()[:LONGEST],
             **_facts(record),
         }
         if record.exc_info:

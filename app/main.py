@@ -73,6 +73,7 @@ from app.webhooks.schemas import WebhookMessage
 from models.machine import usable_cores, usable_memory
 
 PARSED_AT_A_TIME = 1  # uploaded tables: each takes several times its file's size in memory
+SEARCHED_AT_A_TIME = 1  # pages of a search for a value, of some ten seconds each
 # Submits: more at a time only compete for Python's lock and the write lock, and each takes longer.
 SUBMITTED_AT_A_TIME = 3
 # Requests of more than a few rows: they hold Python's lock, and each one more doubles the wait of a
@@ -220,6 +221,7 @@ def _open(settings: Settings) -> Resources:
         blobs=blobs,
         hints=Hints(settings),
         parsing=CapacityLimiter(PARSED_AT_A_TIME),
+        searching=CapacityLimiter(SEARCHED_AT_A_TIME),
         submitting=CapacityLimiter(SUBMITTED_AT_A_TIME),
         bulk=CapacityLimiter(BULK_AT_A_TIME),
         predicting=ThreadPoolExecutor(usable_cores(), thread_name_prefix="predicting"),

@@ -11,9 +11,11 @@ MASK = "***"
 # Up to the last @ of the word: passwords may hold an @ or a slash that should have been encoded.
 USERINFO = re.compile(r"(?P<before>\w://[^\s:/@\"'<>]*:)[^\s\"'<>]*@")
 # `?password=`, `&sslpassword=`, `password=` of libpq, `"secret": ` of a driver's options.
+# Each word is looked at once, and what a part of the pattern has taken it keeps: a foreign text can
+# be made of words that almost match.
 PARAMETER = re.compile(
-    r"(?P<before>\b[\w.-]*(?:passw(?:or)?d|passwd|pwd|secret|token|api_?key|access_?key|signature"
-    r"|credential|(?<=[?&])key)[\w.-]*[\"']?\s*(?:=|:\s)\s*[\"']?)[^\s&;,\"'<>]+",
+    r"(?P<before>(?<![\w.-])(?=[\w.-]*?(?:passw(?:or)?d|passwd|pwd|secret|token|api_?key|access_?key"
+    r"|signature|credential|(?<=[?&])key))[\w.-]++[\"']?+\s*+(?:=|:\s)\s*+[\"']?+)[^\s&;,\"'<>]+",
     re.IGNORECASE,
 )
 

@@ -27,6 +27,7 @@ class Resources:
     blobs: Blobs
     hints: Hints
     parsing: CapacityLimiter
+    searching: CapacityLimiter
     submitting: CapacityLimiter
     bulk: CapacityLimiter
     # For blocks of long tables: running the graph and reading cells release Python's lock.

@@ -108,7 +108,7 @@ class Supervisor:
             logger.exception("attempt %d failed in the worker", claim.fence.attempt)
             ending = hindrance(error)
             is_stored = self._persist(lambda s: write_end(s, claim, ending, {}))
-            self._count(ending, is_stored)
+            self._count(claim, ending, is_stored)
         finally:
             if child is not None:
                 child.kill()
@@ -154,18 +154,19 @@ class Supervisor:
             return write_end(session, claim, ending, artifacts)
 
         is_stored = self._persist(write)
-        self._count(ending, is_stored)
+        self._count(claim, ending, is_stored)
         if is_stored:
             ended = type(ending).__name__.lower()
             logger.info("attempt %d %s", claim.fence.attempt, ended)
         else:
             logger.warning("attempt %d is void", claim.fence.attempt)
 
-    def _count(self, ending: Ending, is_stored: bool) -> None:
+    def _count(self, claim: Claim, ending: Ending, is_stored: bool) -> None:
         metrics = self._workplace.metrics
         outcome, cause = outcome_of(ending) if is_stored else ("void", "")
         metrics.attempts.labels(outcome, cause).inc()
-        if is_stored and isinstance(ending, Succeeded):
+        # The result of a sweep's model repeats what its batches have trained.
+        if is_stored and isinstance(ending, Succeeded) and claim.kind is not ShardKind.MODEL:
             for result in (ending.result, *ending.result.get("trials", [])):
                 for fold in result.get("folds", []):
                     metrics.epochs.inc(fold["epochs"])

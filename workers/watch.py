@@ -118,6 +118,8 @@ class Watch:
             if self._progress is not None:
                 with self._database.writing() as session:
                     self.store_progress(session)
+                if self._lost.is_set():
+                    return
                 self._stored += len(self._epochs)
                 self._progress, self._epochs = None, []
                 self._child.request(Stored(epochs=self._stored))

@@ -43,9 +43,9 @@ class Workplace:
         )
 
     def sweep(self) -> None:
-        """Remove what is too old, and from storage what no row names."""
-        retention.delete_old_jobs(self.database, self.settings.job_days)
+        """Remove from storage what no row names, and what is too old."""
         sweep(self.database, self.blobs, self.settings.usage_days)
+        retention.delete_old_jobs(self.database, self.settings.job_days)
 
     def workdir(self, shard_id: str, owner: str) -> Path:
         """The scratch folder of a worker's attempts at a shard."""

@@ -83,17 +83,29 @@ class Keys:
         """
         digest = secrets.digest(secret)
         with self._lock:
-            is_slow = self._attempts.get(address, 0) >= MOST_ATTEMPTS and digest not in self._seen
-        if is_slow:
-            raise TooManyAttempts("Too many keys that do not exist came from this address.")
+            is_seen = digest in self._seen
+        if not is_seen:
+            self.require_few_failures(address)
         if not secrets.is_key(secret):
-            self._note(address)
+            self.note_failure(address)
             raise Unauthorized(MISTYPED)
         found = self._look_up(digest, is_cookie=False)
         if found is None:
-            self._note(address)
+            self.note_failure(address)
             raise Unauthorized(UNKNOWN)
         return self._keep(digest, found)
+
+    def require_few_failures(self, address: str) -> None:
+        """Raises TooManyAttempts."""
+        with self._lock:
+            failures = self._attempts.get(address, 0)
+        if failures >= MOST_ATTEMPTS:
+            raise TooManyAttempts("Too many keys that do not exist came from this address.")
+
+    def note_failure(self, address: str) -> None:
+        """Count an attempt to get in that has failed."""
+        with self._lock:
+            self._attempts[address] = self._attempts.get(address, 0) + 1
 
     def of_cookie(self, cookie: str) -> Principal:
         """Who has signed in; raises Unauthorized."""
@@ -137,7 +149,3 @@ class Keys:
         with self._lock:
             self._known[digest] = self._seen[digest] = principal
         return principal
-
-    def _note(self, address: str) -> None:
-        with self._lock:
-            self._attempts[address] = self._attempts.get(address, 0) + 1

@@ -47,6 +47,7 @@ ALGORITHMS.append("Ed25519")
 # Headers that nobody needs are ignored (RFC 7515, section 4), and critical ones refused.
 REGISTRY = JWSRegistry(algorithms=ALGORITHMS, strict_check_header=False)
 LEEWAY = 30  # s that the clocks of two machines may differ by
+LONGEST_SAID = 300  # characters of what a provider says of an error
 
 DEADLINE = 5.0  # s for all of a question
 # s between two questions for keys: a token can name any key, and anyone can send one.
@@ -123,7 +124,8 @@ class Provider:
             raise self._unavailable(str(error)) from error
         if status >= 400:
             reason = answer.get("error")
-            logger.warning("the identity provider refused a sign-in: %s", answer)
+            said = str(answer.get("error_description"))[:LONGEST_SAID]
+            logger.warning("the identity provider refused a sign-in: %s, %s", reason, said)
             if reason != "invalid_grant":  # it is not the person's fault
                 raise self._unavailable(f"it refuses this service with {status}, {reason}")
             raise InvalidToken("The identity provider no longer knows this sign-in: begin again.")
@@ -158,6 +160,10 @@ class Provider:
             sub={"essential": True},
             exp={"essential": True},
         ).validate(token.claims)
+        # Some providers put the API's audience into ID tokens too.
+        audience = token.claims["aud"]
+        if self._client_id in ([audience] if isinstance(audience, str) else audience):
+            raise InvalidToken("The token is for signing in to the pages, not for the API.")
 
     def _require_id_token(self, nonce: str, token: jwt.Token) -> None:
         CodeIDToken(

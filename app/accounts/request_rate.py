@@ -120,4 +120,6 @@ class RateLimited:
 
 
 def _who(sender: Principal, scope: Scope) -> str:
-    return sender.key_id or sender.subject or (scope["client"][0] if scope["client"] else "")
+    if sender.key_id or sender.subject:
+        return sender.key_id or f"subject {sender.subject}"
+    return f"address {scope['client'][0] if scope['client'] else ''}"

@@ -139,6 +139,7 @@ def _config(app: FastAPI | str, settings: Settings, **other: Any) -> uvicorn.Con
         # By name: a process that imports it before it answers its parent would be taken for hung.
         http="app.http.connections:Connection",
         loop="uvloop",
+        reset_contextvars=True,  # else a pipelined request begins with what the one before has set
         ws="none",
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies,

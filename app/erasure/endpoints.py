@@ -9,11 +9,13 @@ from fastapi import APIRouter
 
 from app.erasure import traces
 from app.erasure.schemas import Sought, TracesOut
-from app.errors import Invalid, TooLarge, TooSlow, Unavailable, UnsupportedMedia
+from app.errors import Busy, Invalid, TooLarge, TooSlow, Unavailable, UnsupportedMedia
 from app.http.bodies import DocumentRoute
 from app.http.deps import PrincipalDep, ResourcesDep
 from app.http.openapi import problems
 from app.http.paging import PageQueryDep
+
+MOST_WAITING = 4  # searches; each may take ten seconds
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=DocumentRoute)
 
@@ -21,7 +23,7 @@ router = APIRouter(prefix="/v1/datasets", tags=["datasets"], route_class=Documen
 @router.post(
     ":find",
     summary="Find a value",
-    responses=problems(Invalid, TooSlow, TooLarge, UnsupportedMedia, Unavailable),
+    responses=problems(Invalid, TooSlow, TooLarge, UnsupportedMedia, Busy, Unavailable),
 )
 async def find_value(
     resources: ResourcesDep, principal: PrincipalDep, query: PageQueryDep, body: Sought
@@ -33,6 +35,7 @@ async def find_value(
     Datasets without the column are passed over. A page is `limit` datasets, or as many as are read
     in some ten seconds. The value is neither logged nor stored. Backups, and what jobs wrote
     elsewhere, are not searched: see docs/erasure.md."""
+    if resources.searching.statistics().tasks_waiting >= MOST_WAITING:
+        raise Busy("Other searches wait already. Try again in a moment.")
     look = partial(traces.find, resources, principal.tenant, body, query)
-    # Tables are read one at a time here, uploads among them.
-    return await to_thread.run_sync(look, limiter=resources.parsing)
+    return await to_thread.run_sync(look, limiter=resources.searching)

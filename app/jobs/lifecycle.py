@@ -23,7 +23,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Select, func, insert, select, update
+from sqlalchemy import Select, exists, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.accounts import quotas
@@ -43,6 +43,7 @@ from app.storage.tables import (
     TRANSITIONS,
     Alias,
     Dataset,
+    EpochMetric,
     Job,
     Model,
     Shard,
@@ -178,7 +179,7 @@ def request_cancel(session: Session, job: Job, *, keep_best: bool = False) -> No
     at_once = [
         shard
         for shard in shards
-        if shard.state is State.QUEUED and not (keep_best and _has_learnt(shard))
+        if shard.state is State.QUEUED and not (keep_best and _has_learnt(session, shard))
     ]
     if job.cancel_requested_at is None:
         job.cancel_requested_at = database_now()
@@ -222,7 +223,8 @@ def claim(
     job = _follow(session, shard)
     is_batch = shard.kind is ShardKind.BATCH
     # An attempt that goes on ends with its weights.
-    if not _has_learnt(shard) and (_is_late(session, job) or batches.is_over_budget(session, job)):
+    is_over = _is_late(session, job) or batches.is_over_budget(session, job)
+    if is_over and not _has_learnt(session, shard):
         _end_late(session, shard, job)
         return None
     dataset = session.get_one(Dataset, job.dataset_id)
@@ -482,10 +484,13 @@ def _status(states: Collection[State], job: Job) -> State:
     return next(s for s in (State.SUCCEEDED, State.FAILED, State.CANCELLED) if s in states)
 
 
-def _has_learnt(shard: Shard) -> bool:
-    if shard.kind is ShardKind.MODEL:
+def _has_learnt(session: Session, shard: Shard) -> bool:
+    """Whether an attempt may have left weights. A new attempt begins to report at 0, and the epoch
+    in its progress is that of the slowest member; but the epochs that were stored stay."""
+    if shard.kind is ShardKind.MODEL or (shard.progress and shard.progress.get("fraction", 0) > 0):
         return True
-    return shard.progress is not None and shard.progress["epoch"] > 0
+    of_shard = (EpochMetric.job_id == shard.job_id) & (EpochMetric.shard == shard.place)
+    return session.scalar(select(exists().where(of_shard))) is True
 
 
 def _locked() -> Select[Shard]:

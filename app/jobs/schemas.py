@@ -50,8 +50,8 @@ Priority = Annotated[
     Field(
         ge=-100,
         le=100,
-        description="Of a tenant's waiting jobs and sweeps those with the highest go first. "
-        "Tenants take turns, whatever theirs.",
+        description="Of a tenant's waiting jobs and sweeps those with the highest go first, but "
+        "for one of which a worker was told already. Tenants take turns, whatever theirs.",
     ),
 ]
 

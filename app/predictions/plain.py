@@ -20,6 +20,7 @@ from app.http.media import JSON, content_type
 from app.predictions import answers, service
 from app.predictions.rows import SMALL_BYTES, SMALL_ROWS, load_json, names_of
 from app.predictions.service import Loaded
+from app.predictions.spooling import ANSWER_FLOOR
 from app.resources import Resources
 from models.objectives.base import PLAIN
 from models.serving.encoding import Given
@@ -75,13 +76,17 @@ async def answered(
     """
     if not _is_plain(request):
         return None
+    settings = resources.settings
     data = await request.body()
     loaded = service.loaded(resources, tenant, reference)
     if len(data) > SMALL_BYTES or loaded is None or not loaded.predictor.is_quick:
         return None
-    document = load_json(data, resources.settings)
+    most_rows = min(SMALL_ROWS, settings.max_predict_rows)
+    if settings.max_upload_bytes < ANSWER_FLOOR:  # which limits answers too, and none is as long
+        return None
+    document = load_json(data, settings)
     rows = document.get("rows") if isinstance(document, dict) and len(document) == 1 else None
-    if not isinstance(rows, list) or not 0 < len(rows) <= SMALL_ROWS or not all(map(_is_row, rows)):
+    if not isinstance(rows, list) or not 0 < len(rows) <= most_rows or not all(map(_is_row, rows)):
         return None
     names = [*rows[0]] if len(rows) == 1 else [*names_of(rows)]
     return _answer(resources, tenant, loaded, rows, names)

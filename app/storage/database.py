@@ -21,6 +21,7 @@ from sqlalchemy.sql.functions import GenericFunction
 if TYPE_CHECKING:
     import psycopg
 
+HIDE = True  # errors are logged, and the rows that they would show have secrets and users' data
 BUSY_TIMEOUT = 5000  # ms
 POOL_TIMEOUT = 10  # s
 CONNECT_TIMEOUT = 5  # s
@@ -121,7 +122,8 @@ def make_engine(url: str) -> Engine:
     """
     if make_url(url).get_backend_name() != "sqlite":
         return _postgresql_engine(url)
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT / 1000})
+    connect_args = {"timeout": BUSY_TIMEOUT / 1000}
+    engine = create_engine(url, hide_parameters=HIDE, connect_args=connect_args)
     journal = "WAL" if wal_is_safe(sqlite3.sqlite_version_info) else "DELETE"
 
     @event.listens_for(engine, "connect")
@@ -148,6 +150,7 @@ def make_engine(url: str) -> Engine:
 def _postgresql_engine(url: str) -> Engine:
     engine = create_engine(
         url,
+        hide_parameters=HIDE,
         pool_pre_ping=True,
         pool_timeout=POOL_TIMEOUT,
         connect_args={

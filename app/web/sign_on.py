@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.accounts import secrets, service
 from app.accounts.authentication import COOKIE
+from app.accounts.keys import Keys
 from app.accounts.persons import Flow, Persons
 from app.errors import InvalidToken
 from app.http.bodies import DocumentRoute
@@ -99,7 +100,13 @@ async def call_back(
     flow, then = _began(request)
     if not hmac.compare_digest(flow.state.encode(), body.state.encode()):
         raise InvalidToken(BEGIN_AGAIN)
-    claims = await persons.provider.redeem(body.code, f"{own_address(request)}{CALLBACK}", flow)
+    keys, address = resources[Keys], request.client.host if request.client else ""
+    keys.require_few_failures(address)  # each asks the provider, with this service's own secret
+    try:
+        claims = await persons.provider.redeem(body.code, f"{own_address(request)}{CALLBACK}", flow)
+    except InvalidToken:
+        keys.note_failure(address)
+        raise
     person = persons.person(claims)
     principal = request.scope[SIGNED_IN] = persons.principal(person)
 

@@ -19,6 +19,7 @@ from app.webhooks.outbox import PREFIX, Attempt
 
 SECRET_BYTES = 32
 DEADLINE = 15.0  # s for all of an attempt
+LONGEST_REASON = 500  # characters; a receiver's own words may be among them
 PORTS = {"http": 80, "https": 443}
 
 
@@ -47,7 +48,7 @@ async def send(attempt: Attempt, *, allow_private: bool) -> str | None:
     except TimeoutError:
         return f"no answer within {DEADLINE:g} seconds"
     except Exception as error:  # whatever a receiver does, it must not stop other messages
-        return str(error) or type(error).__name__
+        return str(error)[:LONGEST_REASON] or type(error).__name__
     # A redirect is a failure too: it could lead to an address that was not checked.
     return None if 200 <= status < 300 else f"the answer was {status}"
 

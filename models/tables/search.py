@@ -19,8 +19,8 @@ from models.tables.stored import BATCH_ROWS, TableDamaged
 def rows_with(file: BinaryIO, column: ColumnProfile, value: str) -> Iterator[int]:
     """The rows whose cell is `value`, from 1 below the header. Only the column is read.
 
-    Words are equal whatever their case. In a column of numbers or dates, `value` is read as its
-    cells were: `$1,200` is 1200.
+    Words are equal whatever their case and their form in Unicode (NFKC). In a column of numbers or
+    dates, `value` is read as its cells were: `$1,200` is 1200.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def rows_with(file: BinaryIO, column: ColumnProfile, value: str) -> Iterator[int
             for batch in table.iter_batches(batch_size=BATCH_ROWS, columns=[column.name]):
                 [cells] = batch.columns
                 if column.storage == "text":
-                    cells = pc.utf8_lower(cells)
+                    cells = _alike(cells)
                 found = pc.equal(cells, sought.cast(cells.type)).fill_null(False)
                 yield from (np.flatnonzero(found) + row).tolist()
                 row += batch.num_rows
@@ -49,7 +49,7 @@ def _cell(column: ColumnProfile, value: str) -> pa.Scalar:
     """What a cell of the column would hold; null if none could."""
     text = pc.utf8_trim_whitespace(pa.array([value]))
     if column.storage == "text":
-        return pc.utf8_lower(text)[0]
+        return _alike(text)[0]
     cells = pa.chunked_array([text])
     reading = column.reading
     read: np.ndarray
@@ -61,3 +61,8 @@ def _cell(column: ColumnProfile, value: str) -> pa.Scalar:
         parse = parse_dates if column.storage == "datetime" else parse_numbers
         read, _ = parse(cells)
     return pa.array(read, from_pandas=True)[0]
+
+
+def _alike(texts: pa.Array) -> pa.Array:
+    """Equal for texts that differ in case, or in how Unicode writes the same characters."""
+    return pc.utf8_lower(pc.utf8_normalize(texts, form="NFKC"))

@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from house_api import become, resources_of, serving, submit, upload
-from sqlalchemy import select
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
 
 from app.cli import server
 from app.logs import JsonLines, TextLines, facts, saying
 from app.settings import Settings
-from app.storage.tables import Job
+from app.storage.database import Database
+from app.storage.tables import Alias, Job
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
@@ -129,3 +131,13 @@ def test_where_the_service_runs_is_a_line_of_the_log_too(
         server.announce(Settings(log_format=form), "http://127.0.0.1:8000")
     said = {"text": capsys.readouterr().out, "json": caplog.text}
     assert [name for name, text in said.items() if "http://127.0.0.1:8000" in text] == [form]
+
+
+def test_an_error_of_the_database_shows_no_row(database: Database) -> None:
+    def refused() -> None:
+        with database.writing() as session:
+            session.execute(insert(Alias).values(tenant="t", name="planted", model_id="none"))
+
+    with pytest.raises(IntegrityError) as caught:
+        refused()
+    assert "planted" not in str(caught.value)

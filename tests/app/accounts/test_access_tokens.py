@@ -15,6 +15,7 @@ import pytest
 from fastapi.testclient import TestClient
 from house_api import become, resources_of, serving
 from identity_provider import (
+    AUDIENCE,
     CLIENT_ID,
     EXPIRED,
     IdentityProvider,
@@ -129,6 +130,7 @@ def test_the_audit_names_the_person(client: TestClient, provider: IdentityProvid
         ({"nbf": time.time() + 3600}, "claim nbf"),
         ({"aud": "another-api"}, "claim aud"),
         ({"aud": CLIENT_ID}, "claim aud"),  # an ID token
+        ({"aud": [CLIENT_ID, AUDIENCE]}, "for signing in"),
         ({"aud": None}, "claim aud"),
         ({"iss": "https://elsewhere.example"}, "claim iss"),
         ({"iss": ["x"]}, "claim iss"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jobs_in_database import claim, submit
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 
 from app.erasure import retention
 from app.jobs import lifecycle
@@ -14,7 +15,7 @@ from app.registry import history
 from app.storage.blobs import Blobs, artifacts_key
 from app.storage.database import Database, database_now
 from app.storage.sweep import sweep
-from app.storage.tables import LOCAL_TENANT, Job, Model, Shard
+from app.storage.tables import LOCAL_TENANT, AliasChange, Job, Model, Shard
 
 DAY = 24 * 3600.0
 
@@ -77,14 +78,33 @@ def test_a_model_that_gets_an_alias_meanwhile(
     age(database, named, other, days=8)
     delete = retention._delete
 
-    def name_first(database: Database, job_id: str) -> bool:
+    def name_first(database: Database, job_id: str, *rest: Any) -> bool:
         if job_id == named.job_id:
             model = model_of(database, named)
             with database.writing() as session:
                 history.point(session, LOCAL_TENANT, "best", model, force=False)
-        return delete(database, job_id)
+        return delete(database, job_id, *rest)
 
     monkeypatch.setattr(retention, "_delete", name_first)
     retention.delete_old_jobs(database, 7)
     assert named.job_id in jobs(database)
     assert other.job_id not in jobs(database)
+
+
+def test_a_model_stays_while_an_alias_may_return_to_it(database: Database) -> None:
+    first, second, third = (succeed(database) for _ in range(3))
+    for shard in (second, third):
+        with database.writing() as session:
+            history.point(session, LOCAL_TENANT, "champion", model_of(database, shard), force=False)
+    age(database, first, second, third, days=200)
+    retention.delete_old_jobs(database, 90)
+    assert jobs(database) == {one.job_id for one in (first, second, third)}
+
+    last = select(func.max(AliasChange.id)).scalar_subquery()
+    with database.writing() as session:
+        long_ago = database_now(-100 * DAY)
+        session.execute(
+            update(AliasChange).where(AliasChange.id != last).values(changed_at=long_ago)
+        )
+    retention.delete_old_jobs(database, 90)  # the last change has left the second
+    assert jobs(database) == {second.job_id, third.job_id}

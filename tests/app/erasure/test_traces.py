@@ -12,7 +12,7 @@ from house_api import become, finish, houses_csv, resources_of, submit, upload
 from sqlalchemy import select, update
 
 from app.accounts.audit import Audit
-from app.erasure import traces
+from app.erasure import endpoints, traces
 from app.storage.tables import Base, Dataset, Job
 
 ANA = "ana@houses.example"
@@ -73,6 +73,20 @@ def test_rows_and_what_learnt_from_them(both_clients: TestClient, tmp_path: Path
     for path in ("aliases/champion", f"jobs/{started}", f"jobs/{first}", f"datasets/{held}"):
         assert client.delete(f"/v1/{path}").status_code == 204
     assert find(client)["data"] == []
+
+
+def test_characters_are_the_same_however_they_are_written(client: TestClient) -> None:
+    upload(client, table(column="Name", first="Jose\u0301  \uff21"))
+    for value in ("Jos\u00e9  A", "JOSE\u0301  a"):
+        assert find(client, value, "Name")["data"][0]["first_rows"] == [1, 3]
+
+
+def test_searches_wait_behind_a_few_at_most(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoints, "MOST_WAITING", 0)
+    answer = client.post("/v1/datasets:find", json={"column": "Email", "value": ANA})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
 
 
 def test_numbers_and_dates_are_read_as_the_column_was(client: TestClient) -> None:

@@ -45,11 +45,20 @@ def test_a_running_job_is_asked_to_stop(database: Database) -> None:
     assert stored(database, shard)[1].status is State.CANCELLED
 
 
-def test_a_job_whose_time_is_up_keeps_its_best(database: Database) -> None:
+@pytest.mark.parametrize(
+    ("progress", "epochs"),
+    [
+        ({"fraction": 0.1, "epoch": 0}, []),  # of the slowest member
+        ({"fraction": 0.0, "epoch": 0}, [FoldEpoch(0, 1, 0.5, 0.5, 0.1)]),  # as it begins again
+    ],
+)
+def test_a_job_whose_time_is_up_keeps_its_best(
+    database: Database, progress: dict[str, float], epochs: list[FoldEpoch]
+) -> None:
     shard = submit(database, timeout_s=100.0)
     fence = claim(database, shard).fence
     with database.writing() as session:
-        attempts.record_progress(session, fence, {"epoch": 1})
+        attempts.record_progress(session, fence, progress, epochs)
         assert attempts.standing(session, fence) == "wanted"
         session.execute(update(Job).values(deadline_at=database_now(-1)))
         assert attempts.standing(session, fence) == "keep_best"

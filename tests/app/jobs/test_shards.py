@@ -92,7 +92,7 @@ def test_keep_best_reaches_every_shard(database: Database) -> None:
     learnt, waiting, running = submit_shards(database, 3)
     fence = claim(database, learnt).fence
     with database.writing() as session:
-        attempts.record_progress(session, fence, {"epoch": 1})
+        attempts.record_progress(session, fence, {"fraction": 0.1, "epoch": 0})
         lifecycle.release(session, fence)
     fence = claim(database, running).fence
     request_cancel(database, learnt, keep_best=True)

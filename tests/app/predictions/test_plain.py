@@ -147,6 +147,16 @@ def test_other_formats_take_the_long_way(served: Served, accept: str) -> None:
     assert served.plainly[-2:] == [False, False]
 
 
+@pytest.mark.parametrize("limits", [{"max_predict_rows": 2}, {"max_upload_bytes": 200}])
+def test_a_lower_limit_holds(limits: dict[str, Any], tmp_path: Path, sqlite_url: str) -> None:
+    with serving(Settings(data_dir=tmp_path, database_url=sqlite_url)) as client:
+        model = train(client, tmp_path / "model")
+    body = {"rows": [ROW] * 3}
+    with serving(Settings(data_dir=tmp_path, database_url=sqlite_url, **limits)) as client:
+        for _ in range(2):  # not yet loaded, and loaded
+            assert client.post(f"/v1/models/{model}/predict", json=body).status_code == 413
+
+
 def test_both_ways_are_counted(served: Served) -> None:
     body = json.dumps({"rows": [ROW, {**ROW, "Zone": "nowhere"}, {}]}).encode()
     usage = resources_of(served.client)[Usage]

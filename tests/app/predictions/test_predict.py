@@ -468,7 +468,9 @@ def test_rows_are_counted(client: TestClient) -> None:
     priced(client, [ROW] * 3)
     client.post("/v1/predict", content=houses_csv(rows=4), headers=CSV)
 
-    assert "foldhouse_predicted_rows_total 7.0" in client.get("/metrics").text
+    model_id = client.get("/v1/models/champion").json()["id"]
+    counted = f'foldhouse_predicted_rows_total{{model="{model_id}"}} 7.0'
+    assert counted in client.get("/metrics").text
 
 
 def test_a_body_above_the_limit_is_refused(tmp_path: Path, sqlite_url: str) -> None:

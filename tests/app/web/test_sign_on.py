@@ -17,6 +17,7 @@ from identity_provider import IdentityProvider, identity_provider, settings_for
 from playwright.sync_api import expect
 from sqlalchemy import select
 
+from app.accounts import keys
 from app.accounts import provider as provider_module
 from app.accounts.audit import Audit
 from app.accounts.authentication import COOKIE
@@ -149,6 +150,14 @@ def test_an_answer_of_another_browser(client: TestClient) -> None:
     without = TestClient(client.app, base_url="http://localhost")
     assert finish(without, own)["status"] == 401
     assert finish(client, own)["status"] == 200
+
+
+def test_answers_made_up_do_not_flood_the_provider(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "MOST_ATTEMPTS", 2)
+    statuses = [finish(client, begin(client) | {"code": "made-up"})["status"] for _ in range(3)]
+    assert statuses == [401, 401, 429]
 
 
 def test_an_answer_counts_once(client: TestClient) -> None:
