@@ -155,7 +155,7 @@ class UnsupportedMedia(Problem):
 
 
 class TooManyAttempts(Problem):
-    status, slug, title = 429, "too-many-attempts", "Too many keys that do not exist"
+    status, slug, title = 429, "too-many-attempts", "Too many failed attempts to sign in"
     headers: ClassVar[dict[str, str]] = {"Retry-After": "60"}
 
 

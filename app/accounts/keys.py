@@ -100,7 +100,7 @@ class Keys:
         with self._lock:
             failures = self._attempts.get(address, 0)
         if failures >= MOST_ATTEMPTS:
-            raise TooManyAttempts("Too many keys that do not exist came from this address.")
+            raise TooManyAttempts("Too many attempts to sign in from this address have failed.")
 
     def note_failure(self, address: str) -> None:
         """Count an attempt to get in that has failed."""

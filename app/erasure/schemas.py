@@ -21,8 +21,8 @@ class Sought(BaseModel):
     value: str = Field(
         min_length=1,
         max_length=LONGEST,
-        description="The whole cell. Upper and lower case are the same; a number or a date is read "
-        "as those of the column were.",
+        description="The whole cell. Upper and lower case are the same, and so are characters that "
+        "Unicode writes in several ways; a number or a date is read as those of the column were.",
     )
 
 

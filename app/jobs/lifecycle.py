@@ -222,9 +222,8 @@ def claim(
         return None
     job = _follow(session, shard)
     is_batch = shard.kind is ShardKind.BATCH
-    # An attempt that goes on ends with its weights.
     is_over = _is_late(session, job) or batches.is_over_budget(session, job)
-    if is_over and not _has_learnt(session, shard):
+    if is_over and not _has_learnt(session, shard):  # one that has ends with its weights
         _end_late(session, shard, job)
         return None
     dataset = session.get_one(Dataset, job.dataset_id)
@@ -437,6 +436,8 @@ def _end_late(session: Session, shard: Shard, job: Job) -> None:
 
 
 def _is_late(session: Session, job: Job) -> bool:
+    if job.deadline_at is None:
+        return False
     late = select(Job.id).where(Job.id == job.id, Job.deadline_at <= database_now())
     return session.scalar(late) is not None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from sys import getsizeof
 from typing import Any
 
 from cachetools import LRUCache
@@ -22,13 +23,13 @@ from app.predictions.rows import SMALL_BYTES, SMALL_ROWS, load_json, names_of
 from app.predictions.service import Loaded
 from app.predictions.spooling import ANSWER_FLOOR
 from app.resources import Resources
+from app.settings import MIB
 from models.objectives.base import PLAIN
 from models.serving.encoding import Given
 from models.serving.predictor import Predictions
 
-MOST_PLANS = 256
-NUMBERS, OTHERS = {int, float}, {str, bool, type(None)}
-CELLS = frozenset(NUMBERS | OTHERS)
+PLANS_BYTES = 4 * MIB
+CELLS = frozenset({str, int, float, bool, type(None)})
 ANY_FORMAT = (None, "*/*", JSON)
 
 Row = dict[str, Any]
@@ -37,31 +38,27 @@ Row = dict[str, Any]
 @dataclass(frozen=True)
 class Plan:
     """What rows with the same columns have in common: their columns among the model's, and the
-    beginning of the answer."""
+    beginning of the answer. `size`: its bytes and those of the columns' names, about."""
 
     given: Given
     head: bytes
     headers: dict[str, str]
+    size: int
+
+    @classmethod
+    def of(cls, loaded: Loaded, names: Sequence[str], found: Predictions) -> Plan:
+        facts = service.facts_of(loaded, found)
+        head = answers.json_head(facts)
+        headers = {"Vary": "Accept"} | facts.ignored_header()
+        size = len(head) + sum(map(getsizeof, names))
+        return cls(found.given, head, headers, min(size, PLANS_BYTES))
 
 
-class Plans:
-    """Only the event loop uses them."""
+class Plans(LRUCache[tuple[str, ...], Plan]):
+    """By the model, the name by which it is asked, and the columns. Only for the event loop."""
 
     def __init__(self) -> None:
-        self._plans: LRUCache[tuple[str, ...], Plan] = LRUCache(MOST_PLANS)
-
-    def given(self, loaded: Loaded, names: Sequence[str]) -> Given:
-        plan = self._plans.get((loaded.model.id, loaded.reference, *names))
-        return loaded.predictor.given(names) if plan is None else plan.given
-
-    def of(self, loaded: Loaded, names: Sequence[str], found: Predictions) -> Plan:
-        key = (loaded.model.id, loaded.reference, *names)
-        plan = self._plans.get(key)
-        if plan is None:
-            facts = service.facts_of(loaded, found)
-            headers = {"Vary": "Accept"} | facts.ignored_header()
-            plan = self._plans[key] = Plan(found.given, answers.json_head(facts), headers)
-        return plan
+        super().__init__(PLANS_BYTES, getsizeof=lambda plan: plan.size)
 
 
 async def answered(
@@ -96,13 +93,15 @@ def _answer(
     resources: Resources, tenant: str, loaded: Loaded, rows: list[Row], names: list[str]
 ) -> Response:
     began = time.perf_counter()
-    plans = resources[Plans]
+    plans, key = resources[Plans], (loaded.model.id, loaded.reference, *names)
+    plan = plans.get(key)
     resources[PredictedRows].take(tenant, len(rows))
-    given = plans.given(loaded, names)
+    given = loaded.predictor.given(names) if plan is None else plan.given
     with service.told_by_row():
         found = loaded.predictor.predict_rows(rows, PLAIN, given)
     service.count_rows(resources, tenant, loaded, found)
-    plan = plans.of(loaded, names, found)
+    if plan is None:
+        plan = plans[key] = Plan.of(loaded, names, found)
     content = answers.json_whole(plan.head, loaded.predictor.columns, found)
     service.count_request(resources, tenant, loaded, began)
     return Response(content, media_type=JSON, headers=plan.headers)

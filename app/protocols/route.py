@@ -38,7 +38,7 @@ def error_responses(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
         # The application declares these by their own statuses, which come before 4XX.
         401: {"description": "An API key is needed.", "content": content},
         403: {"description": "Not allowed.", "content": content},
-        429: {"description": "Too many keys that do not exist.", "content": content},
+        429: {"description": "Too many failed attempts to sign in.", "content": content},
         503: {
             "description": "A service or file that the request needs is unavailable or damaged.",
             "content": content,

@@ -64,7 +64,7 @@ class Network:
         return host
 
     def cut(self, one: Host, other: Host) -> None:
-        """Packets between them vanish, and nobody is told: neither a refusal nor a reset."""
+        """Packets between them vanish without a refusal or a reset."""
         for near, far in ((one, other), (other, one)):
             _run(
                 f"ip -n {near.namespace} neighbour replace {far.address} "

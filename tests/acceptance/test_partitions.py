@@ -1,4 +1,4 @@
-"""Machines that lose each other: nothing is lost, nothing ends twice, and every user is told."""
+"""When links between machines are cut, no job is lost or ends twice, and users get errors."""
 
 from __future__ import annotations
 
