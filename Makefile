@@ -26,10 +26,10 @@ serve: .venv/worker.stamp  ## the service on http://127.0.0.1:8000, everything i
 setup: .venv/dev.stamp  ## the environment with all tools of a developer
 
 test: .venv/dev.stamp programs
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not again and not gpu"
 
 test-slow: .venv/dev.stamp  ## the longest acceptance tests: real processes, killed, starved and frozen
-	$(BIN)/python -m pytest -m slow tests/acceptance
+	$(BIN)/python -m pytest -m "slow or again" tests/acceptance
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check
@@ -38,7 +38,7 @@ check: .venv/dev.stamp
 	$(BIN)/lint-imports
 
 test-all: .venv/dev.stamp programs  ## both in one run: what waits in one test, another computes in
-	$(BIN)/python -m pytest -m "not gpu"
+	$(BIN)/python -m pytest -m "not again and not gpu"
 
 test-gpu: .venv/dev.stamp  ## on a machine with a CUDA device and build of torch
 	$(BIN)/python -m pytest -m gpu -n 0

@@ -11,6 +11,14 @@ from stack import Stack, running
 from app.settings import Settings
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what `costly` tests do once more on the other stack than the one that it names."""
+    for item in items:
+        costly = item.get_closest_marker("costly")
+        if costly is not None and costly.args[0] not in item.name:
+            item.add_marker("again")
+
+
 @pytest.fixture(params=["sqlite and files", "postgresql and redis"])
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     if request.param == "sqlite and files":

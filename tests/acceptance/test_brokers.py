@@ -50,6 +50,7 @@ def send_a_hundred_times(stack: Stack, *jobs: str) -> None:
     celery.close()
 
 
+@pytest.mark.costly("sqlite")
 @pytest.mark.slow
 def test_jobs_with_no_message_and_with_a_hundred(stack: Stack) -> None:
     """A wiped broker loses no job, and however many messages name one that waits, runs or has
@@ -76,6 +77,7 @@ def test_jobs_with_no_message_and_with_a_hundred(stack: Stack) -> None:
     assert len(stack.http.get("/v1/models").json()["data"]) == JOBS
 
 
+@pytest.mark.costly("postgresql")
 @pytest.mark.slow
 def test_while_the_broker_is_away_jobs_are_accepted(
     stack: Stack, request: pytest.FixtureRequest
@@ -106,6 +108,7 @@ def test_while_the_broker_is_away_jobs_are_accepted(
         wait_until(lambda: stack.http.get("/readyz").json()["status"] == "ready", START_SECONDS)
 
 
+@pytest.mark.costly("postgresql")
 def test_no_message_ends_a_worker(stack: Stack) -> None:
     """Half of those that lie are about a job that waits; `HOSTILE_MESSAGES=10000` for a day's
     worth. Garbage follows them."""

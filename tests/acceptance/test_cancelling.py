@@ -25,6 +25,7 @@ RUNNING_SECONDS = 15.0
 USUALLY_SECONDS = 2.0
 
 
+@pytest.mark.costly("sqlite")
 def test_queued_running_and_finished_jobs(stack: Stack) -> None:
     """With one worker for all of them: starting one takes ten seconds of a core."""
     queued = stack.submit(SHORT)

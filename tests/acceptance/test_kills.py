@@ -33,6 +33,7 @@ def out_of_fold(stack: Stack, job_id: str) -> Any:
     return stack.http.get(f"/v1/jobs/{job_id}/oof").json()["data"]
 
 
+@pytest.mark.costly("sqlite")
 @pytest.mark.slow
 def test_a_killed_worker_is_followed_by_one_that_goes_on(stack: Stack) -> None:
     """From the checkpoint, on the same machine within seconds; the model is that of a run that
@@ -69,6 +70,7 @@ def test_a_killed_worker_is_followed_by_one_that_goes_on(stack: Stack) -> None:
     assert sorted(jobs_of_models) == sorted([undisturbed["id"], job_id])
 
 
+@pytest.mark.costly("postgresql")
 @pytest.mark.slow
 def test_what_is_killed_or_stopped_beside_a_worker(stack: Stack) -> None:
     """One worker for three tests: to start one takes ten seconds of a core."""

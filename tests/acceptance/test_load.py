@@ -93,6 +93,7 @@ def listed(stack: Stack) -> list[dict]:  # type: ignore[type-arg]
     return list(jobs)
 
 
+@pytest.mark.costly("postgresql")
 def test_a_backup_goes_back_into_either_stack(
     stack: Stack, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

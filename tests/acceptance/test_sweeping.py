@@ -81,6 +81,7 @@ def kill_something(stack: Stack, workers: list[WorkerProcess], chance: random.Ra
     return what
 
 
+@pytest.mark.costly("postgresql")
 def test_killed_at_random_it_is_what_nobody_disturbed(stack: Stack) -> None:
     chance = random.Random(0)
     with stack.worker():
@@ -124,6 +125,7 @@ def test_killed_at_random_it_is_what_nobody_disturbed(stack: Stack) -> None:
     assert stack.price(model.id) == pytest.approx(price, rel=1e-5)
 
 
+@pytest.mark.costly("postgresql")
 def test_on_two_workers(stack: Stack) -> None:
     """One stack for three sweeps: to start one and its workers takes 20 seconds of a core."""
     with stack.worker(), stack.worker():

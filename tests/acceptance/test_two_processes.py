@@ -33,6 +33,7 @@ def other(stack: Stack) -> Iterator[Stack]:
     found.close()
 
 
+@pytest.mark.costly("postgresql")
 def test_a_stream_goes_on_at_another_process(stack: Stack, other: Stack) -> None:
     job_id = stack.submit(SPEC)
     with stack.worker(), Foldhouse(str(other.http.base_url)) as client:

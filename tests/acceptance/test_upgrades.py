@@ -23,6 +23,7 @@ def expand(database: Database) -> None:
         connection.execute(text("UPDATE alembic_version SET version_num = 'tomorrow'"))
 
 
+@pytest.mark.costly("postgresql")
 def test_todays_processes_on_tomorrows_database(stack: Stack) -> None:
     """Those that ran during the migration, and those that are started after it."""
     with stack.worker():
