@@ -1,4 +1,5 @@
-"""Normalises hidden units, by batch or by row."""
+"""Normalises hidden units, by batch or by row; in the precision of the weights, as torch does where
+products are rounded to sixteen bits."""
 
 from __future__ import annotations
 
@@ -35,6 +36,7 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_variance", torch.ones(members, 1, units))
 
     def forward(self, x: Tensor, noise: Noise | None) -> Tensor:
+        x = x.to(self.scale.dtype)
         if noise is None:
             mean, variance = self.running_mean, self.running_variance
         else:
@@ -69,6 +71,7 @@ class LayerNorm(nn.Module):
         self.shift = nn.Parameter(torch.zeros(members, 1, units))
 
     def forward(self, x: Tensor, noise: Noise | None) -> Tensor:  # noqa: ARG002
+        x = x.to(self.scale.dtype)
         mean = x.mean(-1, keepdim=True)
         variance = (x - mean).square().mean(-1, keepdim=True)
         return (x - mean) / torch.sqrt(variance + EPSILON) * self.scale + self.shift

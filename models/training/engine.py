@@ -78,6 +78,8 @@ class Trainer:
         self._spec = members[0].spec  # for settings that all members share
         self.inputs = inputs
         self._device = inputs.device
+        # Whether to look at the losses of each batch: any other device would have to be waited for.
+        self._looks = self._device.type == "cpu"
         self._watches = self._spec.early_stopping is not None
         self._stops_without_mistakes = self._spec.architecture.type == "perceptron"
         network = build_network(self.members, inputs.shape).to(self._device, inputs.dtype)
@@ -246,7 +248,7 @@ class Trainer:
                 self._layers.before_step()
             if self._stops_without_mistakes:
                 self._updates += step.optimizer.gradient_norms() > 0
-            if self._device.type == "cpu" and not math.isfinite(step.losses.sum().item()):
+            if self._looks and not math.isfinite(step.losses.sum().item()):
                 self._look_for_trouble(step.losses, number, step.x)
             step.move()
             if number == 0:

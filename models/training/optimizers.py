@@ -47,12 +47,14 @@ class PopulationOptimizer:
     A member without rows in a batch is skipped, because a zero gradient would still move it by its
     momentum. Weight decay is decoupled (Loshchilov and Hutter 2019, arXiv 1711.05101) and skips
     biases. Layers that the specs freeze have no gradients, which the norms therefore leave out.
+
+    moving : the members that the next step moves, in groups whose numbers are the same
     """
 
     def __init__(self, network: Network, specs: Sequence[TrainingSpec]) -> None:
         self._specs = list(specs)
         self._steps = [0] * len(specs)
-        self._moving: list[tuple[int, ...]] = []
+        self.moving: tuple[tuple[int, ...], ...] = ()
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(not is_frozen(name, specs[0].freeze))
         moving = {name: own for name, own in network.named_parameters() if own.requires_grad}
@@ -94,7 +96,7 @@ class PopulationOptimizer:
                 self._steps[member] += 1
                 hyperparameters = (learning_rates[member], spec.weight_decay, self._steps[member])
                 alike[hyperparameters].append(member)
-        self._moving = [tuple(members) for members in alike.values()]
+        self.moving = tuple(tuple(members) for members in alike.values())
         (rates, written_rates), (counts, written_counts) = self._host
         for kind, (_, factor) in enumerate(self._kinds):
             written_rates[kind] = [factor * rate for rate in learning_rates]
@@ -107,7 +109,7 @@ class PopulationOptimizer:
     def step(self) -> None:
         """Move the members that `prepare` chose. All changing numbers are on the device."""
         self._clip()
-        for members in self._moving:
+        for members in self.moving:
             for tensors in self._of(members):
                 self._move(tensors)
 

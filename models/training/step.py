@@ -12,12 +12,12 @@ from models.objectives.losses import RowLoss
 from models.training.dropout import PopulationNoise
 from models.training.gradients import gradients_of
 from models.training.optimizers import PopulationOptimizer
+from models.training.recorded import Recorded
 
 
 class Step:
-    """Everything that differs from batch to batch is in tensors that stay in place. So a device can
-    record `differentiate` and `move` once and replay them for all batches in which the same members
-    are idle.
+    """Everything that differs from batch to batch is in tensors that stay in place. So a GPU can
+    record `differentiate` once, and `move` once for each set of members that move together.
 
     x : (F, B, inputs) one batch per fold, shared by its members
     y : (K, B) standardised targets
@@ -43,6 +43,7 @@ class Step:
         self.losses = like.new_empty(len(members))
         self.optimizer = PopulationOptimizer(network, [member.spec for member in members])
         self.noise = PopulationNoise(members, like.dtype, like.device)
+        self.recorded = Recorded(like.device)
         self._gradients = gradients_of(network, loss, fold_of, members[0].spec.precision)
 
     def fill(self, y: Tensor, share: Tensor, rates: Sequence[float], idle: Sequence[int]) -> None:
@@ -54,8 +55,11 @@ class Step:
 
     def differentiate(self) -> None:
         """Compute the losses and the gradients."""
-        self.losses.copy_(self._gradients.fill(self.x, self.y, self.share, self.noise))
+        self.recorded.run("gradients", self._differentiate)
 
     def move(self) -> None:
         """Take the optimiser's step."""
-        self.optimizer.step()
+        self.recorded.run(self.optimizer.moving, self.optimizer.step)
+
+    def _differentiate(self) -> None:
+        self.losses.copy_(self._gradients.fill(self.x, self.y, self.share, self.noise))

@@ -331,9 +331,13 @@ def test_the_fastest_way_is_taken(architecture: dict[str, Any], way: type) -> No
 @pytest.mark.parametrize(
     ("precision", "digits"), [("float32", 0.0), ("bfloat16", 2e-2), ("float16", 3e-3)]
 )
-def test_sixteen_bits_round_the_products_alone(precision: Precision, digits: float) -> None:
+@pytest.mark.parametrize("normalization", ["none", "layer"])
+def test_sixteen_bits_round_the_products_alone(
+    precision: Precision, digits: float, normalization: str
+) -> None:
     """Gradients stay float32, close to those of float32, and small ones are not lost."""
-    members = members_of([spec_of(architecture={"type": "mlp", "hidden_sizes": [16, 16]})])
+    mlp = {"type": "mlp", "hidden_sizes": [16, 16], "normalization": normalization}
+    members = members_of([spec_of(architecture=mlp)])
     network = network_of(members).float()
     fold_of = places_of(members)
     batch = batch_of(fold_of, (ROWS, ROWS, ROWS))
