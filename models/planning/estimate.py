@@ -61,7 +61,7 @@ OVERHEAD_SECONDS = 3.5
 REFERENCE_RATE = 3.6e9  # multiplications a second
 TRAINING_RATE = 55e9  # of that core in the products of a step
 # How much longer a step takes on a CPU that rounds its products; measured at [256, 64].
-ROUNDING = {"float32": 1.0, "bfloat16": 2.0, "float16": 11.0}
+ROUNDING = {"float32": 1.0, "tf32": 1.0, "bfloat16": 2.0, "float16": 11.0}
 STEP_SECONDS = 0.3e-3  # a batch's calls, and each layer's
 LAYER_SECONDS = 0.1e-3
 WEIGHT_SECONDS = 0.6e-9  # the optimiser's step of one weight that the cache holds

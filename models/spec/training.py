@@ -21,7 +21,7 @@ Baseline = Literal["mean", "ridge", "boosting"]
 Comparables = Literal["location", "attributes"]
 Effort = Literal["quick", "standard", "thorough"]
 
-Precision = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["float32", "tf32", "bfloat16", "float16"]
 ClassWeight = Annotated[float, Field(gt=0, le=1e6)]
 
 # Points of a learning curve besides the last, each with half of the rows of the next.
@@ -259,7 +259,8 @@ class MemberSettings(SpecModel):
         default="float32",
         description="Of the products in a training step. Weights, losses and the optimiser stay in "
         "float32, and so do predictions (mixed precision, Micikevicius et al. 2018, arXiv "
-        "1710.03740). Sixteen bits save time and memory on a GPU; on a CPU they take longer.",
+        "1710.03740). `tf32`: a GPU may round their factors to ten bits of mantissa; a CPU does "
+        "not. Sixteen bits save time and memory on a GPU; on a CPU they take longer.",
     )
     members_per_fold: int = Field(
         default=1,

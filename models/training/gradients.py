@@ -7,6 +7,8 @@ All other networks use autograd; a test compares the two.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Protocol
 
@@ -48,10 +50,36 @@ def gradients_of(
     network: Network, loss: RowLoss, fold_of: Tensor, precision: Precision = "float32"
 ) -> Gradients:
     """The fastest method for this network; `fold_of` (K,) is the index of each member's fold."""
+    if precision == "tf32":
+        return Tf32Gradients(gradients_of(network, loss, fold_of))
     stack = network.dense_stack()
     if stack is None or precision != "float32":
         return AutogradGradients(network, loss, fold_of, precision)
     return DenseGradients(stack, loss, fold_of)
+
+
+class Tf32Gradients:
+    """Those of another method, whose products a GPU may compute in TF32: from factors with 10 bits
+    of mantissa instead of 23, added up in float32. Other devices have no TF32."""
+
+    def __init__(self, gradients: Gradients) -> None:
+        self._gradients = gradients
+
+    def fill(self, x: Tensor, y: Tensor, share: Tensor, noise: Noise) -> Tensor:
+        with _tf32():
+            return self._gradients.fill(x, y, share, noise)
+
+
+@contextmanager
+def _tf32() -> Iterator[None]:
+    """torch's default is full float32: https://docs.pytorch.org/docs/stable/notes/cuda.html."""
+    products = torch.backends.cuda.matmul
+    before = products.fp32_precision
+    products.fp32_precision = "tf32"
+    try:
+        yield
+    finally:
+        products.fp32_precision = before
 
 
 class AutogradGradients:

@@ -57,7 +57,7 @@ def trainer_on_gpu(tmp_path: Path, **spec: Any) -> Trainer:
     return Trainer(members_of([case.spec]), Inputs(case.spec, case.design, case.folds, CUDA))
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bfloat16", "float16"])
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec["architecture"]["type"])
 def test_recorded_steps_train_as_steps_that_are_not(
     spec: dict[str, Any], precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

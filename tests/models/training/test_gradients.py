@@ -17,7 +17,7 @@ from models.members import Member, members_of
 from models.networks import build_network
 from models.networks.population import Network, Shape
 from models.objectives.classification.objective import Classification
-from models.objectives.losses import RowLoss, loss_of
+from models.objectives.losses import RowLoss, SquaredError, loss_of
 from models.objectives.regression.objective import Regression
 from models.spec import TrainingSpec
 from models.spec.architectures import Activation
@@ -353,3 +353,29 @@ def test_sixteen_bits_round_the_products_alone(
         apart = (exact - rounded).norm() / exact.norm()
         assert apart <= digits, name
         assert precision == "float32" or apart > 0
+
+
+def test_tf32_is_asked_for_during_a_step_alone() -> None:
+    """Only a GPU has it: on a CPU the numbers are those of float32, bit for bit."""
+    products = torch.backends.cuda.matmul
+    members = members_of([spec_of()])
+    network, fold_of = network_of(members).float(), places_of(members)
+    of_float64 = batch_of(fold_of, (ROWS, ROWS, ROWS))
+    batch = Batch(of_float64.x.float(), of_float64.y.float(), of_float64.share.float())
+    asked: list[str] = []
+
+    class Seen(SquaredError):
+        def rows(self, outputs: Tensor, targets: Tensor) -> Tensor:
+            asked.append(products.fp32_precision)
+            return super().rows(outputs, targets)
+
+    found = [
+        filled(network, gradients_of(network, Seen(), fold_of, precision), members, [batch])
+        for precision in ("float32", "tf32")
+    ]
+    assert asked == ["none", "tf32"]
+    assert products.fp32_precision == "none"
+    (((losses, named),), ((losses_tf32, named_tf32),)) = found
+    assert torch.equal(losses, losses_tf32)
+    for name, gradient in named.items():
+        assert torch.equal(gradient, named_tf32[name]), name
