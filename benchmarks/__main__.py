@@ -10,6 +10,7 @@ import sys
 
 NAMES = (
     "folds_against_loop",
+    "gpu",
     "scaling",
     "sweeps",
     "estimates",

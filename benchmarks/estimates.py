@@ -24,9 +24,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from benchmarks.houses import AMES, CORES, LIMITS, Table, stored
+from benchmarks.houses import AMES, CORES, LIMITS, Table, made_up, stored
 from benchmarks.measurement import measure
-from benchmarks.scaling import made_up
 from models import experiment
 from models.epochs import FoldEpoch
 from models.experiment import Progress, StopReason

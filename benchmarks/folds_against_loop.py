@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.houses import (
     CORES,
+    CPU,
     Table,
     Task,
     rows_of,
@@ -98,7 +99,7 @@ def spec_of(table: Table, hidden_sizes: list[int], k: int) -> TrainingSpec:
 
 def row(task: Task, name: str, rate: float) -> str:
     folds = encoded(task)
-    own = best_seconds(task.train, ROUNDS)
+    own = best_seconds(lambda: task.train_trials([task.spec]), ROUNDS)
     loader = best_seconds(lambda: loop_with_loader(task.spec, folds), ROUNDS)
     bare = best_seconds(lambda: loop_without_loader(task.spec, folds), ROUNDS)
     share = operations(task.spec, folds) / own / rate
@@ -145,7 +146,7 @@ def trials_of(spec: TrainingSpec) -> list[TrainingSpec]:
 
 def encoded(task: Task) -> list[LoopFold]:
     """What each fold's network sees: inputs by the fold's own statistics."""
-    inputs = Inputs(task.spec, task.design, task.folds, torch.device("cpu"))
+    inputs = Inputs(task.spec, task.design, task.folds, CPU)
     numbers = torch.from_numpy(task.design.numbers).unsqueeze(0)
     codes = torch.from_numpy(task.design.codes).unsqueeze(0)
     target = torch.from_numpy(task.design.target).unsqueeze(0)
@@ -160,12 +161,19 @@ def encoded(task: Task) -> list[LoopFold]:
     return folds
 
 
-def loop_with_loader(spec: TrainingSpec, folds: list[LoopFold]) -> None:
+def loop_with_loader(spec: TrainingSpec, folds: list[LoopFold], device: torch.device = CPU) -> None:
+    """On a GPU each batch is copied to it, as courses do."""
     for fold in folds:
-        network = network_of(spec, fold.train[0].shape[1])
+        network = network_of(spec, fold.train[0].shape[1]).to(device)
         optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=1e-4)
         loader = DataLoader(TensorDataset(*fold.train), BATCH, shuffle=True)
-        train_network(network, optimizer, loader.__iter__, fold.validation, spec.max_epochs)
+
+        def batches(loader: DataLoader[Any] = loader) -> Iterator[Rows]:
+            for x, y in loader:
+                yield x.to(device), y.to(device)
+
+        validation = fold.validation[0].to(device), fold.validation[1].to(device)
+        train_network(network, optimizer, batches, validation, spec.max_epochs)
 
 
 def loop_without_loader(spec: TrainingSpec, folds: list[LoopFold]) -> None:

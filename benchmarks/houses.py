@@ -38,6 +38,9 @@ from models.training.runs import train_many
 AMES = Path(__file__).parents[1] / "examples" / "ames.csv"
 LIMITS = Limits(max_rows=10_000_000, max_columns=10_000)
 CORES = len(os.sched_getaffinity(0))
+CPU = torch.device("cpu")
+# Every fifth column of a made-up table holds words, of so many levels.
+LEVELS = 5
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,14 @@ class Task:
         return served
 
     def train_trials(
-        self, trials: Sequence[TrainingSpec], cores: int = CORES
+        self, trials: Sequence[TrainingSpec], cores: int = CORES, device: torch.device = CPU
     ) -> list[TrainedPopulation]:
         """Train specs that lay the same folds; encoding the inputs is part of it."""
         return train_many(
             trials,
             self.design,
             self.folds,
-            device=torch.device("cpu"),
+            device=device,
             monitor=Monitor(),
             cores=cores,
         )
@@ -144,3 +147,21 @@ def rows_of(given: argparse.Namespace) -> pa.Table:
     """The rows of the table asked for that have a target."""
     typed = read_table(given.table, LIMITS).table
     return typed.filter(typed[given.target].is_valid())
+
+
+def made_up(rows: int, columns: int) -> pa.Table:
+    """Prices that follow from numbers and words, with noise."""
+    rng = np.random.default_rng(0)
+    log_price = rng.normal(12, 0.1, rows)
+    table = {}
+    for place in range(columns):
+        if place % 5 == 4:
+            codes = rng.integers(LEVELS, size=rows)
+            words = pa.array([f"level {level}" for level in range(LEVELS)])
+            table[f"word {place}"] = words.take(pa.array(codes))
+            log_price += 0.1 * rng.normal(size=LEVELS)[codes] / columns**0.5
+        else:
+            numbers = rng.normal(size=rows)
+            table[f"number {place}"] = pa.array(numbers)
+            log_price += rng.normal() * numbers / columns**0.5
+    return pa.table(table | {"price": pa.array(np.exp(log_price))})

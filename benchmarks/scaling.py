@@ -13,15 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 
 from benchmarks import plots
-from benchmarks.houses import CORES, Table, seconds_of_training, stored
+from benchmarks.houses import CORES, Table, made_up, seconds_of_training, stored
 from benchmarks.measurement import measure
 from models.spec import TrainingSpec
 
-# Every fifth column holds words, of so many levels.
-LEVELS = 5
 LEARNING_RATES = (1e-4, 1e-2)  # from the first trial to the last
 
 
@@ -116,24 +113,6 @@ def trials_of(table: Table, case: Case) -> list[TrainingSpec]:
         )
         for rate in np.geomspace(*LEARNING_RATES, case.trials)
     ]
-
-
-def made_up(rows: int, columns: int) -> pa.Table:
-    """Prices that follow from numbers and words, with noise."""
-    rng = np.random.default_rng(0)
-    log_price = rng.normal(12, 0.1, rows)
-    table = {}
-    for place in range(columns):
-        if place % 5 == 4:
-            codes = rng.integers(LEVELS, size=rows)
-            words = pa.array([f"level {level}" for level in range(LEVELS)])
-            table[f"word {place}"] = words.take(pa.array(codes))
-            log_price += 0.1 * rng.normal(size=LEVELS)[codes] / columns**0.5
-        else:
-            numbers = rng.normal(size=rows)
-            table[f"number {place}"] = pa.array(numbers)
-            log_price += rng.normal() * numbers / columns**0.5
-    return pa.table(table | {"price": pa.array(np.exp(log_price))})
 
 
 def plot(results: dict[str, list[Result]]) -> None:

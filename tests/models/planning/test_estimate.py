@@ -45,7 +45,7 @@ class Run:
     had other work, hence seconds of the processor, and memory above that of the process.
 
     The table has so many columns, each with as many levels or, without, every fifth with five and
-    the others with numbers (`benchmarks.scaling.made_up`).
+    the others with numbers (`benchmarks.houses.made_up`).
     """
 
     rows: int
