@@ -34,7 +34,7 @@ from models.training.progress import Course, Interrupted, Monitor
 # Largest memory of a lane's members, so that their weights stay in the cache: half of a usual
 # third-level cache, shared by two lanes.
 CHUNK_BYTES = 16 * 1024 * 1024
-# Largest share of a GPU's free memory for a chunk.
+# Largest share for a chunk of a GPU's memory that is free, or held by torch without being used.
 DEVICE_SHARE = 0.7
 
 
@@ -201,7 +201,10 @@ def _plan(members: list[Member], inputs: Inputs, cores: int) -> list[list[Chunk]
     spec, shape = members[0].spec, inputs.shape
     each = member_bytes(spec, layer_widths(spec.architecture, shape.inputs, shape.outputs))
     if inputs.device.type == "cuda":
-        lanes, room = 1, DEVICE_SHARE * torch.cuda.mem_get_info(inputs.device)[0]
+        free, _ = torch.cuda.mem_get_info(inputs.device)
+        held = torch.cuda.memory_reserved(inputs.device)  # in part since an earlier group
+        used = torch.cuda.memory_allocated(inputs.device)
+        lanes, room = 1, DEVICE_SHARE * (free + held - used)
     else:
         # Forking is only safe on Linux.
         lanes = min(cores, len(members)) if sys.platform == "linux" else 1

@@ -23,7 +23,7 @@ from models.training.checkpoint import unpack
 from models.training.engine import TrainedPopulation, Trainer
 from models.training.inputs import Inputs
 from models.training.progress import Course, Interrupted, MemberEpoch, Monitor
-from models.training.runs import train_many
+from models.training.runs import _plan, train_many
 
 # A table of 40 rows makes three folds of about 21 rows to train on, and an epoch of three blocks.
 BLOCK_ROWS = 8
@@ -402,6 +402,22 @@ def test_chunks_are_of_about_equal_size(case: Case, monkeypatch: pytest.MonkeyPa
     start(case, specs_of(case, [{"members_per_fold": 4}]))  # 12 members
     assert chunks.sizes == [4, 4, 4]
     assert chunks.held == [0, 0, 0]
+
+
+def test_on_a_gpu_one_lane_takes_a_share_of_the_memory_that_nothing_uses(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What torch holds since an earlier group counts as free. A member takes its own bytes."""
+    members = members_of(specs_of(case, [{}, {}, {}, {}]))
+    inputs = trainer_of(case).inputs
+    inputs.device = torch.device("cuda")
+    monkeypatch.setattr("models.training.runs.member_bytes", lambda *_: 100)
+    monkeypatch.setattr("models.training.runs.DEVICE_SHARE", 0.5)
+    for name, size in (("mem_get_info", (500, 9_999)), ("memory_reserved", 800)):
+        monkeypatch.setattr(torch.cuda, name, lambda _, size=size: size)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 300)
+    # 12 members of 3 folds × 4 trials, five of them in (500 + 800 − 300) / 2 bytes.
+    assert _plan(members, inputs, cores=8) == [[(0, 4), (4, 8), (8, 12)]]
 
 
 @pytest.mark.parametrize(
