@@ -70,6 +70,8 @@ def main(arguments: Sequence[str] = ()) -> None:
         bits(table, given.device)
     with stored(made_up(given.rows, COLUMNS), "price") as table:
         large(table, given.device, given.rows)
+    if Recorded.failed:
+        print("\nA recording failed (see the warning): what is called recorded was not.")
 
 
 def steps(table: Table, device: torch.device) -> None:
@@ -165,11 +167,11 @@ def seconds_and_peak(work: Callable[[], object], device: torch.device) -> tuple[
 @contextmanager
 def unrecorded() -> Iterator[None]:
     """As if the device could not record."""
-    Recorded.failed = True
+    before, Recorded.failed = Recorded.failed, True
     try:
         yield
     finally:
-        Recorded.failed = False
+        Recorded.failed = before
 
 
 def with_epochs(spec: TrainingSpec, epochs: int) -> TrainingSpec:
