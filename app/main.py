@@ -51,7 +51,7 @@ from app.operations import endpoints as operations
 from app.operations.metrics import Metrics
 from app.predictions import endpoints as predictions
 from app.predictions.comparables import ComparedTables
-from app.predictions.plain import Plans
+from app.predictions.plain import PlainRows, Plans
 from app.predictions.predictors import Predictors
 from app.predictions.schemas import PredictRequest
 from app.protocols import mlflow, open_inference, tensors
@@ -137,6 +137,7 @@ def create_app(settings: Settings) -> FastAPI:
     }
     swagger.add_page(app, settings.root_path)
     # The last one added is the outermost.
+    app.add_middleware(PlainRows)
     app.add_middleware(Methods)
     if settings.max_requests_per_minute:
         app.add_middleware(RateLimited)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import Callable, Coroutine
-from inspect import iscoroutinefunction
 from typing import Any
 
 from fastapi import Request, Response
-from fastapi.dependencies.models import Dependant
 from starlette.types import Message, Receive
 
 from app.errors import Busy, TooLarge, TooSlow
 from app.http.json_document import Limits, load
 from app.http.media import CSV, FORM, content_type, refuse_compressed
-from app.http.parameters import ID_PATTERN, StrictRoute
+from app.http.parameters import StrictRoute
 
 # Bytes of a spec: enough for the names of two thousand columns. FastAPI validates it on the event
 # loop, where a megabyte of mistakes would block all other requests for five seconds.
@@ -28,8 +25,6 @@ DOCUMENT_LIMITS = Limits(
     names=20_000,
     advice="which no spec needs: a spec names each column a few times at most",
 )
-
-IS_ID = re.compile(ID_PATTERN).fullmatch
 
 EXACT = 2**53  # below it, floats represent every whole number exactly
 
@@ -66,10 +61,7 @@ class Bounded:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
-            raise TooSlow(
-                f"The body arrived too slowly: {self._size} bytes so far, and fewer than {LEAST} "
-                f"in the last {PATIENCE:g} seconds. Send it faster."
-            ) from None
+            raise _too_slow(self._size) from None
         if not message.get("more_body", False):
             self._deadline = None  # what is left to come is that the client goes
         self._size += len(message.get("body", b""))
@@ -81,6 +73,22 @@ class Bounded:
             self._due = self._size + LEAST
             self._deadline = asyncio.get_running_loop().time() + PATIENCE
         return message
+
+
+async def in_time(receive: Receive) -> Message:
+    """The first part of a body; raises TooSlow."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await receive()
+    except TimeoutError:
+        raise _too_slow(0) from None
+
+
+def _too_slow(size: int) -> TooSlow:
+    return TooSlow(
+        f"The body arrived too slowly: {size} bytes so far, and fewer than {LEAST} in the last "
+        f"{PATIENCE:g} seconds. Send it faster."
+    )
 
 
 class InFlight:
@@ -162,7 +170,6 @@ class RowsRoute(StrictRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         answer = super().get_route_handler()
-        endpoint = self.endpoint if _takes_a_request(self.dependant) else None
 
         async def answer_bounded(request: Request) -> Response:
             resources = request.app.state.resources
@@ -175,26 +182,8 @@ class RowsRoute(StrictRoute):
             receive = Bounded(request.receive, limit, too_large, None if is_table else hold)
             bounded = Request(request.scope, receive)
             try:
-                if endpoint is not None and all(map(IS_ID, bounded.path_params.values())):
-                    # FastAPI would take as long to find that there is nothing else to resolve as
-                    # the model takes for a row.
-                    directly: Response = await endpoint(bounded, **bounded.path_params)
-                    return directly
                 return await answer(bounded)
             finally:
                 hold.release()
 
         return answer_bounded
-
-
-def _takes_a_request(dependant: Dependant) -> bool:
-    """Whether an operation takes nothing but the request, and ids in the path."""
-    is_alone = not (
-        dependant.dependencies
-        or dependant.query_params
-        or dependant.header_params
-        or dependant.cookie_params
-        or dependant.body_params
-    )
-    named = dependant.request_param_name == "request"
-    return is_alone and named and iscoroutinefunction(dependant.call)

@@ -17,11 +17,12 @@ BINARY = "application/octet-stream"
 
 def content_type(request: Request) -> tuple[str, dict[bytes, bytes]]:
     """The media type in a request's Content-Type, "" if there is none, and its options."""
-    return _parsed(request.headers.get("Content-Type"))
+    return parsed(request.headers.get("Content-Type"))
 
 
 @lru_cache(maxsize=64)
-def _parsed(header: str | None) -> tuple[str, dict[bytes, bytes]]:
+def parsed(header: str | bytes | None) -> tuple[str, dict[bytes, bytes]]:
+    """The media type in such a header, and its options."""
     media_type, options = parse_options_header(header)
     return media_type.decode("latin-1"), options
 

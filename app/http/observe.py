@@ -6,13 +6,13 @@ import logging
 import re
 import time
 from collections.abc import Iterable
+from secrets import token_hex
 from urllib.parse import urlsplit, urlunsplit
 
 from fastapi import Request
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from ulid import ULID
 
 from app.http.deps import SENDER
 from app.http.prefix import ROOT
@@ -119,7 +119,7 @@ def _ids(headers: Iterable[Header]) -> tuple[str, str | None]:
             request_id = value.decode()
         elif name == b"traceparent" and (found := TRACEPARENT.fullmatch(value)):
             trace_id = found.group(1).decode()
-    return request_id or str(ULID()).lower(), trace_id
+    return request_id or token_hex(16), trace_id
 
 
 def _log(scope: Scope, method: str, route: str, status: int, seconds: float) -> None:

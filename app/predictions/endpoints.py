@@ -25,7 +25,7 @@ from app.http.deps import principal, resources
 from app.http.media import CSV, JSON, wants_csv
 from app.http.openapi import REF, problems
 from app.http.parameters import name_path, query_parameters, read_query
-from app.predictions import plain, service
+from app.predictions import service
 from app.predictions.answers import answer
 from app.predictions.rows import read_rows, received
 from app.predictions.schemas import (
@@ -144,8 +144,6 @@ async def predict_with_model(
 async def _answer(request: Request, model: str, query: PredictQuery) -> Response:
     # Called without FastAPI's injection, which takes a tenth of the time of a prediction.
     found, tenant = await resources(request), (await principal()).tenant
-    if (response := await plain.answered(request, found, tenant, model)) is not None:
-        return response
     question = query.question()
     accept = request.headers.get("Accept")
 

@@ -41,6 +41,7 @@ from models.tables.faults import RowWarning, TableFault, quoted
 from models.tables.readings import apply
 
 Feature = TypeVar("Feature", NumericFeature, CategoricalFeature)
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class RowEncoder:
         self._numeric = manifest.numeric
         self._categorical = [(feature, Levels(feature.levels)) for feature in manifest.categorical]
         self._ranges = [(feature.name, *_range(feature), feature) for feature in manifest.numeric]
+        self._finds = [(feature.name, known.codes.get) for feature, known in self._categorical]
         # What a model receives for a missing cell.
         self._no_number = np.full(len(self._numeric), np.nan)
         self._no_level = np.array([_missing_code(feature) for feature in manifest.categorical], int)
@@ -110,7 +112,7 @@ class RowEncoder:
         inline, because a function call per cell would take as long as the rest of a prediction.
         """
         warnings: list[list[RowWarning]] = [[] for _ in rows]
-        ranges = [self._ranges[place] for place in given.numeric]
+        ranges = _chosen_from(self._ranges, given.numeric)
         numbers = [
             [
                 cell
@@ -120,16 +122,19 @@ class RowEncoder:
             ]
             for row, odd in zip(rows, warnings, strict=True)
         ]
-        levels = [self._categorical[place] for place in given.categorical]
-        codes = [
-            [
-                known.codes[cell]
-                if type(cell := row.get(feature.name)) is str and cell in known.codes
-                else _code(feature, known, cell, odd)
-                for feature, known in levels
+        finds = _chosen_from(self._finds, given.categorical)
+        codes = []
+        for row, odd in zip(rows, warnings, strict=True):
+            found = [
+                find(cell) if type(cell := row.get(name)) is str or cell is None else None
+                for name, find in finds
             ]
-            for row, odd in zip(rows, warnings, strict=True)
-        ]
+            if None in found:
+                for at, code in enumerate(found):
+                    if code is None:
+                        feature, known = self._categorical[given.categorical[at]]
+                        found[at] = _code(feature, known, row.get(feature.name), odd)
+            codes.append(found)
         return EncodedRows(
             _completed(numbers, given.numeric, self._no_number),
             _completed(codes, given.categorical, self._no_level),
@@ -148,6 +153,13 @@ class RowEncoder:
             level, known = self._categorical[place]
             codes[:, place] = _column(level, partial(_codes, known), cells[level.name], warnings)
         return EncodedRows(numbers, codes, warnings)
+
+
+def _chosen_from(all_of_them: list[Part], places: list[int]) -> list[Part]:
+    """Those at some places in order, mostly at all."""
+    if len(places) == len(all_of_them):
+        return all_of_them
+    return [all_of_them[place] for place in places]
 
 
 def _completed(came: list[list[Any]], places: list[int], missing: np.ndarray) -> np.ndarray:

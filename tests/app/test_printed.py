@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from app.http.csv_text import neutral
-from app.printed import printable, redacted
+from app.printed import PARAMETER, USERINFO, printable, redacted
 
 COMMANDS = (
     "\x00\x07\x08\r\x1b\x7f\x85\x9b\x9d\u061c\u200b\u200f\u2028\u202a\u202e\u2060\u2066\u2069\ufeff"
@@ -39,6 +41,18 @@ def test_secrets_of_addresses_are_masked() -> None:
         assert redacted(text) == shown
     for text in UNTOUCHED:
         assert redacted(text) == text
+
+
+WORDS = "pass w d pwd SECRET to ken api access _ key KEY ? & = : signature Credential x . ' \xdf"
+# Letters that mean another in ASCII, if case is ignored.
+ODD = "\u017fecret to\u212aen s\u0131gnature ap\u0130_key a://b:c@d"
+PIECES = st.sampled_from([*WORDS.split(), *ODD.split(), " "])
+
+
+@given(st.lists(PIECES, max_size=12).map("".join))
+def test_the_quick_look_passes_no_secret(text: str) -> None:
+    """A line without any of the words is not searched with the pattern."""
+    assert redacted(text) == PARAMETER.sub(r"\g<before>***", USERINFO.sub(r"\g<before>***@", text))
 
 
 @pytest.mark.parametrize("sign", "=+-@＝＋－＠﹦﹢﹣﹫")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from models.tables.faults import RowWarning
 from models.tables.wording import rounded_text
 
 PREDICTION, LOW, HIGH, COVERAGE = "prediction", "low", "high", "coverage"
+MOST_COVERAGES = 64  # whose bounds a loaded model remembers
 VALUE = "value"  # the predictions in tensors and in model.onnx
 
 
@@ -66,6 +68,11 @@ class RegressionAnswers(Answering):
 
     def __init__(self, model: RegressionModel) -> None:
         self._model = model
+        calibration = model.calibration
+        # Finding a bound takes a tenth of the time of a row.
+        self._bound = lru_cache(MOST_COVERAGES)(
+            (lambda _: None) if calibration is None else calibration.bound
+        )
 
     def answer(self, outputs: Outputs, question: Question) -> Answer:
         values, members, coverage = outputs.values, outputs.members, question.coverage
@@ -92,21 +99,20 @@ class RegressionAnswers(Answering):
 
     def _about_all(self, coverage: float) -> list[RowWarning]:
         calibration = self._model.calibration
-        if calibration is None or calibration.bound(coverage) is None:
-            return [no_interval(calibration, coverage)]
-        return []
+        return [no_interval(calibration, coverage)] if self._bound(coverage) is None else []
 
     def _interval(self, outputs: Outputs, coverage: float) -> tuple[Vector, Vector]:
         values = outputs.values
         calibration, transform = self._model.calibration, self._model.target_transform
-        if calibration is None or calibration.bound(coverage) is None:
+        bound = self._bound(coverage)
+        if calibration is None or bound is None:
             nothing = np.full(len(values), np.nan)
             return nothing, nothing
         spread = np.zeros(1)
         if calibration.difficulty.spread > 0:
             served = replace(outputs, members=outputs.members[self._model.first_served :])
             spread = spread_within_folds(served, self._model.members_per_fold, transform)
-        return calibration.interval(values, spread, coverage, transform)
+        return calibration.interval(values, spread, bound, transform)
 
 
 def no_interval(calibration: Calibration | None, coverage: float) -> RowWarning:

@@ -141,8 +141,9 @@ def cross_intervals(
         calibration = calibrate(others)
         prediction, spread = residuals.prediction[own], residuals.spread[own]
         for coverage, (low, high) in zip(coverages, bounds, strict=True):
+            bound = calibration.bound(coverage)
             low[own], high[own] = calibration.interval(
-                prediction, spread, coverage, residuals.transform
+                prediction, spread, bound, residuals.transform
             )
     return bounds
 

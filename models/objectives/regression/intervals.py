@@ -75,14 +75,15 @@ class Calibration(BaseModel):
         return found if math.isfinite(found) else None
 
     def interval(
-        self, value: Vector, spread: Vector, coverage: float, transform: TargetTransform
+        self, value: Vector, spread: Vector, bound: float | None, transform: TargetTransform
     ) -> tuple[Vector, Vector]:
         """Bounds (N,) around values (N,) on the target's own scale; NaN if there are none.
+
+        `bound`: of the scores, as `bound` finds it for a coverage.
 
         The mean of a very skewed target may lie outside the interval of most truths. The interval
         is then extended to it.
         """
-        bound = self.bound(coverage)
         radius = self.difficulty.of(spread) * (math.nan if bound is None else bound)
         # A bound beyond the largest float becomes null.
         with np.errstate(over="ignore", invalid="ignore"):

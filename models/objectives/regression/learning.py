@@ -127,12 +127,16 @@ class RegressionLearning(Learning):
         actual, value = scored.actual, scored.outputs.values
         calibration: Calibration = assessment.kept["calibration"]
         spread = spread_within_folds(scored.outputs, scored.spec.members_per_fold, transform)
+        intervals = [
+            calibration.interval(value, spread, calibration.bound(coverage), transform)
+            for coverage in MEASURED
+        ]
         return {
             "metrics": regression_metrics(actual, value),
             "metrics_error": metric_errors(actual, value, scored.units),
             "intervals": [
-                measure(actual, *calibration.interval(value, spread, coverage, transform), coverage)
-                for coverage in MEASURED
+                measure(actual, *interval, coverage)
+                for coverage, interval in zip(MEASURED, intervals, strict=True)
             ],
         }
 

@@ -37,7 +37,9 @@ def test_a_spread_that_tells_of_errors_shortens_the_intervals() -> None:
     unseen = residuals(telling=True, seed=1)
 
     def widths(calibration: Calibration) -> tuple[float, float]:
-        low, high = calibration.interval(unseen.prediction, unseen.spread, 0.9, "log")
+        low, high = calibration.interval(
+            unseen.prediction, unseen.spread, calibration.bound(0.9), "log"
+        )
         report = measure(unseen.actual, low, high, 0.9)
         return report["measured"], report["mean_width"]
 

@@ -65,13 +65,13 @@ def test_the_interval_is_around_the_value_on_the_scale_that_was_learnt() -> None
         rows=9, ranks=[9], scores=[2.0], difficulty=Difficulty(constant=0.1, spread=3.0)
     )
     value, spread = np.array([100.0, 50.0]), np.array([0.0, 0.1])
-    low, high = found.interval(value, spread, 0.9, "none")
+    low, high = found.interval(value, spread, found.bound(0.9), "none")
     np.testing.assert_allclose(high - value, 2 * (0.1 + 3 * spread))
     np.testing.assert_allclose(value - low, high - value)
-    low, high = found.interval(value, spread, 0.9, "log")
+    low, high = found.interval(value, spread, found.bound(0.9), "log")
     np.testing.assert_allclose(np.log(high / value), 2 * (0.1 + 3 * spread))
     np.testing.assert_allclose(value / low, high / value)
-    assert np.isnan(found.interval(value, spread, 0.95, "log")).all()
+    assert np.isnan(found.interval(value, spread, found.bound(0.95), "log")).all()
 
 
 def test_the_spread_is_that_within_folds() -> None:
