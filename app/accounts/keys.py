@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import cast
 
 from cachetools import LRUCache, TTLCache
@@ -18,6 +18,7 @@ from app.errors import TooManyAttempts, Unauthorized
 from app.grants import Grant, Role, granted
 from app.http.deps import Principal
 from app.storage.database import DATABASE_AWAY, Database
+from app.storage.recent import Recent
 
 FRESH = 0.5  # s that an entry is kept; a revoked key is refused after that
 MOST_KEYS = 10_000
@@ -41,37 +42,25 @@ class Keys:
         self._database = database
         self._grants = grants
         self._lock = threading.Lock()
-        self._known: TTLCache[str, Principal] = TTLCache(MOST_KEYS, FRESH)
+        self._known: Recent[str, Principal] = Recent(FRESH, MOST_KEYS)
         # As they were when they were last looked up: they are not slowed down by guesses from the
         # same address, such as a proxy's, and are taken while the database is away.
         self._seen: LRUCache[str, Principal] = LRUCache(MOST_KEYS)
         self._attempts: TTLCache[str, int] = TTLCache(MOST_ADDRESSES, ATTEMPTS_S)
-        self._exist = False
-        self._asked_at: float | None = None
+        self._exist = self._was_asked = False
+        self._needed: Recent[None, bool] = Recent(FRESH, 1)
 
     def known(self, secret: str) -> Principal | None:
         """Who sends this key or cookie, without a look-up."""
-        with self._lock:
-            return self._known.get(secrets.digest(secret))
+        return self._known.known(secrets.digest(secret))
 
     def are_needed(self) -> bool | None:
         """Whether requests must carry a key; None if it was not looked up lately. They must for
         ever once there has been a key: with the last one revoked, the service is closed."""
-        if self._exist:
-            return True
-        asked_at = self._asked_at
-        return None if asked_at is None or time.monotonic() - asked_at >= FRESH else False
+        return True if self._exist else self._needed.known(None)
 
     def look_whether_needed(self) -> bool:
-        try:
-            with self._database.reading() as session:
-                self._exist = repository.exist(session)
-        except DATABASE_AWAY:
-            if self._asked_at is None:
-                raise
-            # While it is away no first key can be made.
-        self._asked_at = time.monotonic()
-        return self._exist
+        return self._needed.look_up(None, self._look_whether_needed)
 
     def of_key(self, secret: str, address: str) -> Principal:
         """Whose key it is.
@@ -89,11 +78,11 @@ class Keys:
         if not secrets.is_key(secret):
             self.note_failure(address)
             raise Unauthorized(MISTYPED)
-        found = self._look_up(digest, is_cookie=False)
-        if found is None:
+        try:
+            return self._known.get(digest, partial(self._of_key, digest))
+        except Unauthorized:
             self.note_failure(address)
-            raise Unauthorized(UNKNOWN)
-        return self._keep(digest, found)
+            raise
 
     def require_few_failures(self, address: str) -> None:
         """Raises TooManyAttempts."""
@@ -109,17 +98,38 @@ class Keys:
 
     def of_cookie(self, cookie: str) -> Principal:
         """Who has signed in; raises Unauthorized."""
-        digest = secrets.digest(cookie)
-        found = self._look_up(digest, is_cookie=True)
-        if found is None:
-            raise Unauthorized(SIGNED_OUT)
-        return self._keep(digest, replace(found, csrf=secrets.digest(f"csrf {cookie}")))
+        digest, csrf = secrets.digest(cookie), secrets.digest(f"csrf {cookie}")
+        return self._known.get(digest, partial(self._of_cookie, digest, csrf))
 
     def forget(self) -> None:
         """Empty the cache after this process has changed a key."""
+        self._known.forget()
+        self._needed.forget()
         with self._lock:
-            self._known.clear()
             self._seen.clear()
+
+    def _look_whether_needed(self) -> bool:
+        try:
+            with self._database.reading() as session:
+                self._exist = repository.exist(session)
+        except DATABASE_AWAY:
+            if not self._was_asked:
+                raise
+            # While it is away no first key can be made.
+        self._was_asked = True
+        return self._exist
+
+    def _of_key(self, digest: str) -> Principal:
+        found = self._look_up(digest, is_cookie=False)
+        if found is None:
+            raise Unauthorized(UNKNOWN)
+        return self._seen_as(digest, found)
+
+    def _of_cookie(self, digest: str, csrf: str) -> Principal:
+        found = self._look_up(digest, is_cookie=True)
+        if found is None:
+            raise Unauthorized(SIGNED_OUT)
+        return self._seen_as(digest, replace(found, csrf=csrf))
 
     def _look_up(self, digest: str, *, is_cookie: bool) -> Principal | None:
         find = repository.of_cookie if is_cookie else repository.of_secret
@@ -145,7 +155,7 @@ class Keys:
                 repository.note_use(session, key.id)
         return Principal(tenant=key.tenant, key_id=key.id, role=cast(Role, key.role))
 
-    def _keep(self, digest: str, principal: Principal) -> Principal:
+    def _seen_as(self, digest: str, principal: Principal) -> Principal:
         with self._lock:
-            self._known[digest] = self._seen[digest] = principal
+            self._seen[digest] = principal
         return principal

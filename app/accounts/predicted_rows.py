@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, defaultdict
-
-from cachetools import TTLCache
+from functools import partial
 
 from app.accounts import quotas
 from app.accounts.quotas import Limits
 from app.errors import OverQuota
 from app.storage.database import Database
+from app.storage.recent import Recent
 
 FRESH = 0.5  # s that a tenant's quota is kept
 MOST_TENANTS = 10_000
@@ -26,19 +26,16 @@ class PredictedRows:
         self._database = database
         self._default = default
         self._lock = threading.Lock()
-        self._known: TTLCache[str, Limits] = TTLCache(MOST_TENANTS, FRESH)
+        self._known: Recent[str, Limits] = Recent(FRESH, MOST_TENANTS)
         self._seconds: defaultdict[str, Counter[int]] = defaultdict(Counter)
 
     def is_known(self, tenant: str) -> bool:
         """Whether `take` needs no database look-up."""
-        with self._lock:
-            return tenant in self._known
+        return self._known.known(tenant) is not None
 
     def take(self, tenant: str, rows: int) -> None:
         """Count rows that are about to be predicted; raises OverQuota."""
-        with self._lock:
-            known = self._known.get(tenant)
-        most = (known or self._look_up(tenant)).predicted_rows_per_minute
+        most = self._known.get(tenant, partial(self._look_up, tenant)).predicted_rows_per_minute
         if most is None:
             return
         now = int(time.monotonic())
@@ -59,8 +56,7 @@ class PredictedRows:
 
     def forget(self) -> None:
         """Empty the cache after this process has changed a quota."""
-        with self._lock:
-            self._known.clear()
+        self._known.forget()
 
     def _last_minute(self, tenant: str, now: int) -> Counter[int]:
         """Rows by second."""
@@ -71,7 +67,4 @@ class PredictedRows:
 
     def _look_up(self, tenant: str) -> Limits:
         with self._database.reading() as session:
-            found = quotas.limits(session, tenant, self._default)
-        with self._lock:
-            self._known[tenant] = found
-        return found
+            return quotas.limits(session, tenant, self._default)

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from cachetools import TTLCache
 from fastapi.testclient import TestClient
 from house_api import become, resources_of, serving, upload
 from hypothesis import given
@@ -241,7 +240,7 @@ def test_a_known_key_is_not_looked_up_again(
 ) -> None:
     become(client, "mine")
     # Half a second could pass between the requests.
-    resources_of(client)[Keys]._known = TTLCache(10, ttl=60)
+    resources_of(client)[Keys]._known.fresh = 60
     assert client.get("/v1/whoami").is_success
     monkeypatch.setattr(Keys, "_look_up", lambda *_, **__: pytest.fail("looked up"))
     assert client.get("/v1/whoami").is_success
@@ -265,7 +264,7 @@ def test_guesses_are_slowed_down_and_known_keys_are_not(
     )
     assert refused.status_code == 429
     assert refused.headers["Retry-After"] == "60"
-    resources_of(client)[Keys]._known.clear()  # it is no longer fresh
+    resources_of(client)[Keys]._known.forget()  # it is no longer fresh
     assert client.get("/v1/whoami").is_success
 
 
@@ -287,7 +286,7 @@ def test_a_key_that_was_seen_is_taken_while_the_database_is_away(
     become(client, "mine")
     assert client.get("/v1/lessons").is_success
     keys_of_process = resources_of(client)[Keys]
-    keys_of_process._known.clear()
+    keys_of_process._known.forget()
     monkeypatch.setattr(resources_of(client).database, "reading", away)
     assert client.get("/v1/lessons").is_success
     assert client.get("/v1/datasets").status_code == 503

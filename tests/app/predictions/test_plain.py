@@ -11,7 +11,6 @@ from typing import Any
 
 import many_classes
 import pytest
-from cachetools import TTLCache
 from fastapi.testclient import TestClient
 from house_api import houses_csv, register, resources_of, serving, submit, train, upload
 from hypothesis import given, settings
@@ -94,7 +93,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, _sqlite_template: Path) -> 
         patch.setattr(plain, "_predicted", noting_answers)
         # Names and quotas are looked up again after a second, and a busy machine is slow.
         for part in (ModelNames, PredictedRows):
-            patch.setattr(resources_of(client)[part], "_known", TTLCache(100, ttl=3600))
+            patch.setattr(resources_of(client)[part]._known, "fresh", 3600)
         service = Served(client, [numbers, classes], found)
         for model in service.models:
             service.answer(model, json.dumps({"rows": [ROW]}).encode())  # loads it
