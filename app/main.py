@@ -54,6 +54,7 @@ from app.predictions.comparables import ComparedTables
 from app.predictions.plain import PlainRows, Plans
 from app.predictions.predictors import Predictors
 from app.predictions.schemas import PredictRequest
+from app.predictions.together import Together
 from app.protocols import mlflow, open_inference, tensors
 from app.queue.dispatch import Hints
 from app.registry import endpoints as registry
@@ -109,6 +110,7 @@ def create_app(settings: Settings) -> FastAPI:
         yield {END_STREAMS: resources[Broadcast].stop}
         resources[Broadcast].stop()
         resources.predicting.shutdown()
+        resources[Together].close()
         resources[Usage].stop()
         resources[Audit].stop()
         await resources[RequestRate].close()
@@ -206,6 +208,7 @@ def _open(settings: Settings) -> Resources:
         ModelNames(database),
         Importances(),
         Plans(),
+        Together(),
         Predictors(blobs, int(MODELS_SHARE * usable_memory()), metrics.model_load_seconds),
         ComparedTables(database, blobs, int(TABLES_SHARE * usable_memory())),
         Profiles(),

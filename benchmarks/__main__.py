@@ -15,6 +15,7 @@ NAMES = (
     "sweeps",
     "estimates",
     "load",
+    "row",
     "serving",
     "floods",
     "watchers",

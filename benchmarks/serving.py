@@ -42,7 +42,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "[256, 64], one a fold": {"architecture": {"type": "mlp", "hidden_sizes": [256, 64]}},
 }
 TARGET = "SalePrice"
-CLIENTS = (1, 4)
+CLIENTS = (1, 8, 32)
 WARM_UP = 300  # requests
 LONG = 100_000  # rows
 ROUNDS = 3
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--requests", type=int, default=3000)
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="foldhouse-") as folder:
-        models = _trained(folder)
+        models = trained(folder)
         body = json.dumps({"rows": [house()]}).encode()
         with service("api", folder) as url, _rival() as rival:
             port = urlsplit(url).port
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] = ()) -> None:
                 print(f"| {name} | {seconds:.2f} | {seconds / reading:.1f} × |", flush=True)
 
 
-def _trained(folder: str) -> dict[str, str]:
+def trained(folder: str) -> dict[str, str]:
     """The id of a model of each spec."""
     with service("serve", folder) as url:
         client = Foldhouse(url)

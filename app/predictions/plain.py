@@ -30,10 +30,10 @@ from app.predictions.endpoints import predict, predict_with_model, router
 from app.predictions.rows import SMALL_BYTES, SMALL_ROWS, load_json, names_of
 from app.predictions.service import Loaded
 from app.predictions.spooling import ANSWER_FLOOR
+from app.predictions.together import Together
 from app.registry.names import CHAMPION
 from app.resources import Resources
 from app.settings import MIB
-from models.objectives.base import PLAIN
 from models.serving.encoding import Given
 from models.serving.predictor import Predictions
 
@@ -96,7 +96,9 @@ class PlainRows:
         reference = asked["model"]
         found = None
         if first["type"] == "http.request" and not first.get("more_body", False):
-            found = _answer(scope["app"].state.resources, reference or CHAMPION, first["body"])
+            found = await _answer(
+                scope["app"].state.resources, reference or CHAMPION, first["body"]
+            )
         if found is None:
             await self._app(scope, _again(first, receive), send)
             return
@@ -107,7 +109,9 @@ class PlainRows:
         await send({"type": "http.response.body", "body": content})
 
 
-def _answer(resources: Resources, reference: str, data: bytes) -> tuple[list[Header], bytes] | None:
+async def _answer(
+    resources: Resources, reference: str, data: bytes
+) -> tuple[list[Header], bytes] | None:
     """Headers and content, or None: another way has to be taken, or has to tell what is wrong."""
     sender = SENDER.get()
     assert sender is not None
@@ -123,12 +127,12 @@ def _answer(resources: Resources, reference: str, data: bytes) -> tuple[list[Hea
         most = min(SMALL_ROWS, settings.max_predict_rows)
         if not isinstance(rows, list) or not 0 < len(rows) <= most or not all(map(_is_row, rows)):
             return None
-        return _predicted(resources, sender.tenant, loaded, rows)
+        return await _predicted(resources, sender.tenant, loaded, rows)
     except (Problem, RequestValidationError):
         return None
 
 
-def _predicted(
+async def _predicted(
     resources: Resources, tenant: str, loaded: Loaded, rows: list[Row]
 ) -> tuple[list[Header], bytes]:
     began = time.perf_counter()
@@ -138,7 +142,12 @@ def _predicted(
     predictor = loaded.predictor
     given = predictor.given(names) if plan is None else plan.given
     with service.told_by_row():
-        found = predictor.predict_rows(rows, PLAIN, given)
+        encoded = predictor.encoded(rows, given)
+    if predictor.is_light:
+        outputs = predictor.run(encoded.numbers, encoded.codes)
+    else:
+        outputs = await resources[Together].run(predictor, encoded)
+    found = predictor.answered(encoded, given, outputs)
     resources[PredictedRows].take(tenant, len(rows))
     service.count_rows(resources, tenant, loaded, found)
     if plan is None:

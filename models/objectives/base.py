@@ -125,6 +125,13 @@ class Outputs:
     codes: Codes
     spread: Vector | None = None
 
+    def rows(self, part: slice) -> Outputs:
+        """Those of some rows."""
+        spread = None if self.spread is None else self.spread[part]
+        return Outputs(
+            self.values[part], self.members[:, part], self.numbers[part], self.codes[part], spread
+        )
+
 
 @dataclass(frozen=True)
 class Answer:

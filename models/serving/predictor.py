@@ -25,6 +25,7 @@ from models.tables.faults import RowWarning, TableError
 # rows at a time, and a large table needs little memory.
 CHUNK_ROWS = 256
 QUICK_BYTES = 32 * 1024 * 1024  # of weights, each read once per row
+LIGHT_BYTES = 4 * 1024 * 1024  # with which a row takes less than a switch between threads
 # Memory of a session: its weights, the file's bytes (which onnxruntime keeps), and up to this much
 # more; measured with 3 KB and with 84 MB of weights.
 SESSION_BYTES = 1024 * 1024
@@ -93,6 +94,7 @@ class Predictor:
         # Whether a row takes about a millisecond at most. Dates, and numbers that are levels, are
         # parsed by vectorised code, which takes as long for a single cell.
         self.is_quick = len(core) <= QUICK_BYTES and not self._encoder.has_costly_text
+        self.is_light = len(core) <= LIGHT_BYTES
         self._outliers = None if manifest.outliers is None else OutlierCheck(manifest.outliers)
 
     def check(self, question: Question) -> None:
@@ -128,7 +130,7 @@ class Predictor:
         """
         if given is None:
             given = self.given(dict.fromkeys(chain.from_iterable(rows)))
-        return self._predict(self._encoder.rows(rows, given), given, question)
+        return self._predict(self.encoded(rows, given), given, question)
 
     def predict_table(
         self, cells: pa.Table | pa.RecordBatch, question: Question = PLAIN
@@ -140,33 +142,18 @@ class Predictor:
         RowError: as for `predict_rows`.
         """
         given = self.given(cells.column_names)
+        self._check_columns(given, len(cells))
         return self._predict(self._encoder.table(cells, given), given, question)
 
-    def _predict(self, encoded: EncodedRows, given: Given, question: Question) -> Predictions:
-        if len(encoded.numbers) > 0 and not given.numeric and not given.categorical:
-            known = ", ".join(self._encoder.columns[:5])
-            raise RowError(f"none of the columns is one that the model uses, such as {known}")
-        if question.on_unknown == "error" and (faults := encoded.faults()):
-            raise RowError("some cells are not usable as they are", faults)
-        values, members, spread = self._run(encoded.numbers, encoded.codes)
-        self._warn_of_outliers(encoded)
-        outputs = Outputs(values, members, encoded.numbers, encoded.codes, spread)
-        answer = self.answering.answer(outputs, question)
-        for row, warning in answer.odd:
-            encoded.warnings[row].append(warning)
-        return Predictions(
-            values=values,
-            members=members,
-            cells=answer.cells,
-            encoded=encoded,
-            given=given,
-            about_all=answer.about_all,
-            bins=answer.bins,
-            explanations=self._explain(encoded, values, question) if question.explain else None,
-        )
+    def encoded(self, rows: Sequence[Mapping[str, object]], given: Given) -> EncodedRows:
+        """JSON objects as the graph takes them: the first of three steps of `predict_rows`, for
+        callers that run the rows of several requests together. Raises RowError."""
+        self._check_columns(given, len(rows))
+        return self._encoder.rows(rows, given)
 
-    def _run(self, numbers: Numbers, codes: Codes) -> tuple[Vector, Vector, Vector | None]:
-        """values (N, …), members (K, N, …) and spread (N,)."""
+    def run(self, numbers: Numbers, codes: Codes) -> Outputs:
+        """The graph's outputs for numbers (N, D) and codes (N, C). Their last digits depend on how
+        many rows are run together."""
         parts = [
             self._session.run(
                 self._outputs,
@@ -180,7 +167,40 @@ class Predictor:
         values, *more = map(list, zip(*parts, strict=True))
         value = _joined(values, axis=0)
         members = _joined(more[0], axis=1) if more else np.empty((0, *value.shape))
-        return value, members, _joined(more[1], axis=0) if len(more) > 1 else None
+        spread = _joined(more[1], axis=0) if len(more) > 1 else None
+        return Outputs(value, members, numbers, codes, spread)
+
+    def _predict(self, encoded: EncodedRows, given: Given, question: Question) -> Predictions:
+        if question.on_unknown == "error" and (faults := encoded.faults()):
+            raise RowError("some cells are not usable as they are", faults)
+        outputs = self.run(encoded.numbers, encoded.codes)
+        return self.answered(encoded, given, outputs, question)
+
+    def answered(
+        self, encoded: EncodedRows, given: Given, outputs: Outputs, question: Question = PLAIN
+    ) -> Predictions:
+        """The answers to rows that were run: the last of the three steps."""
+        self._warn_of_outliers(encoded)
+        answer = self.answering.answer(outputs, question)
+        explain = question.explain
+        explanations = self._explain(encoded, outputs.values, question) if explain else None
+        for row, warning in answer.odd:
+            encoded.warnings[row].append(warning)
+        return Predictions(
+            values=outputs.values,
+            members=outputs.members,
+            cells=answer.cells,
+            encoded=encoded,
+            given=given,
+            about_all=answer.about_all,
+            bins=answer.bins,
+            explanations=explanations,
+        )
+
+    def _check_columns(self, given: Given, rows: int) -> None:
+        if rows > 0 and not given.numeric and not given.categorical:
+            known = ", ".join(self._encoder.columns[:5])
+            raise RowError(f"none of the columns is one that the model uses, such as {known}")
 
     def _warn_of_outliers(self, encoded: EncodedRows) -> None:
         if self._outliers is None:
@@ -204,7 +224,7 @@ class Predictor:
             level, number = self.answering.explained(values[[place]], question)
 
             def predict(numbers: Numbers, codes: Codes, number: Number = number) -> Vector:
-                return number(self._run(numbers, codes)[0])
+                return number(self.run(numbers, codes).values)
 
             found.append(explain(predict, background, numbers, codes, level))
         return found
