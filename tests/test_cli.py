@@ -234,6 +234,18 @@ def test_a_database_of_a_later_version_is_refused(
     assert "a later version migrated it" in result.output
 
 
+def test_a_backup_is_restored_into_a_folder_that_is_not_there_yet(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert run("migrate").exit_code == 0
+    assert run("backup", tmp_path / "backup").exit_code == 0
+    monkeypatch.setenv("FOLDHOUSE_DATA_DIR", str(tmp_path / "new"))
+    restored = run("restore", tmp_path / "backup")
+    assert restored.exit_code == 0, restored.output
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+    assert (tmp_path / "new" / "foldhouse.sqlite").exists()
+
+
 def test_storage_says_what_takes_the_disk(
     run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, sqlite_url: str, tmp_path: Path
 ) -> None:

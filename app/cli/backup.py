@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.service import migrate_database, require_tables
+from app.cli.service import make_data_dir, migrate_database, require_tables
 from app.cli.terminal import database_address, keep_private, load_settings, refuse, tell
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def restore(
 
     keep_private()
     settings = load_settings()
+    make_data_dir(settings.root)
     migrate_database(settings)
     with closing(Database(settings.resolved_database_url)) as database, refusing():
         copied = restore(folder, database, Blobs(settings.resolved_storage_url))
