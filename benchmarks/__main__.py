@@ -15,6 +15,7 @@ NAMES = (
     "sweeps",
     "estimates",
     "load",
+    "tenants",
     "row",
     "serving",
     "floods",
