@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+import uvicorn._subprocess as subprocesses
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
@@ -78,6 +79,10 @@ def run(
     with shared.shared_folder(settings.root / "tmp", workers) as folder:
         os.environ[METRICS_FOLDER] = str(folder)
         config = _config("app.cli.server:application", settings, factory=True, workers=workers)
+        # Forked processes share what this one has imported, 90 MiB each that uvicorn's own would
+        # import again. No thread of Python's runs here.
+        subprocesses.spawn = multiprocessing.get_context("fork")  # type: ignore[assignment]
+        freeze_imports()
         Processes(config, [listener], say_where, on_stop).run()
 
 
