@@ -13,7 +13,7 @@ from collections.abc import (
 )
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from itertools import chain, islice
 from typing import Annotated, Any, TypeVar
 
@@ -317,18 +317,21 @@ def load_json(data: bytes, settings: Settings) -> Any:
     RequestValidationError : it is not JSON; as FastAPI does
     TooLarge, Invalid : as `load`
     """
-    limits = DocumentLimits(
-        containers=settings.max_predict_rows + MOST_LISTS,
-        values=MOST_VALUES,
-        names=NAMES_PER_COLUMN * settings.max_columns,
-        advice=f"above max_predict_rows, {settings.max_predict_rows:,}: send the rows in parts, or "
-        "as a CSV",
-    )
     try:
-        return load(data, limits)
+        return load(data, _limits(settings.max_predict_rows, settings.max_columns))
     except ValueError as error:
         finding = {"type": "json_invalid", "loc": ("body",), "msg": "", "input": None}
         raise RequestValidationError([finding | {"ctx": {"error": str(error)}}]) from None
+
+
+@cache
+def _limits(max_rows: int, max_columns: int) -> DocumentLimits:
+    return DocumentLimits(
+        containers=max_rows + MOST_LISTS,
+        values=MOST_VALUES,
+        names=NAMES_PER_COLUMN * max_columns,
+        advice=f"above max_predict_rows, {max_rows:,}: send the rows in parts, or as a CSV",
+    )
 
 
 def validated(
