@@ -47,6 +47,7 @@ class Keys:
         # same address, such as a proxy's, and are taken while the database is away.
         self._seen: LRUCache[str, Principal] = LRUCache(MOST_KEYS)
         self._attempts: TTLCache[str, int] = TTLCache(MOST_ADDRESSES, ATTEMPTS_S)
+        self._changes = 0
         self._exist = self._was_asked = False
         self._needed: Recent[None, bool] = Recent(FRESH, 1)
 
@@ -106,6 +107,7 @@ class Keys:
         self._known.forget()
         self._needed.forget()
         with self._lock:
+            self._changes += 1
             self._seen.clear()
 
     def _look_whether_needed(self) -> bool:
@@ -120,16 +122,18 @@ class Keys:
         return self._exist
 
     def _of_key(self, digest: str) -> Principal:
+        changes = self._changes
         found = self._look_up(digest, is_cookie=False)
         if found is None:
             raise Unauthorized(UNKNOWN)
-        return self._seen_as(digest, found)
+        return self._seen_as(digest, found, changes)
 
     def _of_cookie(self, digest: str, csrf: str) -> Principal:
+        changes = self._changes
         found = self._look_up(digest, is_cookie=True)
         if found is None:
             raise Unauthorized(SIGNED_OUT)
-        return self._seen_as(digest, replace(found, csrf=csrf))
+        return self._seen_as(digest, replace(found, csrf=csrf), changes)
 
     def _look_up(self, digest: str, *, is_cookie: bool) -> Principal | None:
         find = repository.of_cookie if is_cookie else repository.of_secret
@@ -155,7 +159,9 @@ class Keys:
                 repository.note_use(session, key.id)
         return Principal(tenant=key.tenant, key_id=key.id, role=cast(Role, key.role))
 
-    def _seen_as(self, digest: str, principal: Principal) -> Principal:
+    def _seen_as(self, digest: str, principal: Principal, changes: int) -> Principal:
+        """`changes`: before it was looked up; a key that was revoked since is not seen again."""
         with self._lock:
-            self._seen[digest] = principal
+            if changes == self._changes:
+                self._seen[digest] = principal
         return principal

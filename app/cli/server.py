@@ -19,6 +19,7 @@ import uvicorn
 import uvicorn._subprocess as subprocesses
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import SIGNALS
 
 from app.cli.terminal import tell
 from app.http.connections import raise_file_limit
@@ -83,6 +84,7 @@ def run(
         # import again. No thread of Python's runs here.
         subprocesses.spawn = multiprocessing.get_context("fork")  # type: ignore[assignment]
         freeze_imports()
+        os.register_at_fork(after_in_child=_take_signals)
         Processes(config, [listener], say_where, on_stop).run()
 
 
@@ -126,6 +128,12 @@ def freeze_imports() -> None:
     blocks the process for 60 ms."""
     gc.collect()
     gc.freeze()
+
+
+def _take_signals() -> None:
+    """A forked process would only note signals, as its parent does, until uvicorn handles them."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _end_with_parent() -> None:

@@ -4,16 +4,16 @@ weights are read once for all of them."""
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
+from models.machine import usable_cores
 from models.objectives.base import Outputs
 from models.serving.encoding import EncodedRows
-from models.serving.predictor import Predictor
+from models.serving.predictor import CHUNK_ROWS, Predictor
 
 
 @dataclass(frozen=True)
@@ -30,55 +30,66 @@ class Together:
     """
 
     def __init__(self) -> None:
-        self._running = ThreadPoolExecutor(1, thread_name_prefix="together")
-        self._waiting: defaultdict[Predictor, list[_Waiting]] = defaultdict(list)
-        self._busy: set[Predictor] = set()
+        self._threads = ThreadPoolExecutor(usable_cores(), thread_name_prefix="together")
+        self._waiting: defaultdict[Predictor, deque[_Waiting]] = defaultdict(deque)
+        self._running: dict[Predictor, asyncio.Task[None]] = {}
 
     async def run(self, predictor: Predictor, rows: EncodedRows) -> Outputs:
-        """The outputs for some rows."""
+        """The outputs for some rows; raises what the graph does."""
         loop = asyncio.get_running_loop()
         outputs: asyncio.Future[Outputs] = loop.create_future()
         self._waiting[predictor].append(_Waiting(rows, outputs))
-        if predictor not in self._busy:
-            self._busy.add(predictor)
-            # After the requests that have arrived at the same time.
-            loop.call_soon(self._next, predictor)
+        if predictor not in self._running:
+            # It begins after the requests that have arrived at the same time.
+            self._running[predictor] = loop.create_task(self._run(predictor))
         return await outputs
 
     def close(self) -> None:
-        self._running.shutdown()
+        self._threads.shutdown()
 
-    def _next(self, predictor: Predictor) -> None:
-        """Run what waits for a model."""
-        waiting = self._waiting.pop(predictor, None)
-        if waiting is None:
-            self._busy.remove(predictor)
-            return
+    async def _run(self, predictor: Predictor) -> None:
+        """Run what waits for a model, batch by batch."""
         loop = asyncio.get_running_loop()
-        if len(waiting) == 1:
-            done: asyncio.Future[Outputs] = loop.create_future()
+        while batch := self._next(predictor):
             try:
-                done.set_result(predictor.run(waiting[0].rows.numbers, waiting[0].rows.codes))
+                if len(batch) == 1:
+                    outputs = _outputs(predictor, batch)
+                else:
+                    outputs = await loop.run_in_executor(self._threads, _outputs, predictor, batch)
+                parts = _parts(outputs, batch)
             except Exception as error:
-                done.set_exception(error)
-        else:
-            numbers = np.concatenate([one.rows.numbers for one in waiting])
-            codes = np.concatenate([one.rows.codes for one in waiting])
-            done = loop.run_in_executor(self._running, predictor.run, numbers, codes)
-        done.add_done_callback(partial(self._deal_out, predictor, waiting))
+                for one in batch:
+                    if not one.outputs.done():
+                        one.outputs.set_exception(error)
+                continue
+            for one, part in zip(batch, parts, strict=True):
+                if not one.outputs.done():  # otherwise its client has gone
+                    one.outputs.set_result(part)
+        del self._running[predictor]
 
-    def _deal_out(
-        self, predictor: Predictor, waiting: list[_Waiting], done: asyncio.Future[Outputs]
-    ) -> None:
-        """Give each request the outputs of its rows, unless its client has gone."""
-        start = 0
-        for one in waiting:
-            stop = start + len(one.rows.numbers)
-            if one.outputs.cancelled():
-                pass
-            elif (error := done.exception()) is not None:
-                one.outputs.set_exception(error)
-            else:
-                one.outputs.set_result(done.result().rows(slice(start, stop)))
-            start = stop
-        self._next(predictor)
+    def _next(self, predictor: Predictor) -> list[_Waiting]:
+        """Requests with as many rows as the graph takes at a time."""
+        waiting = self._waiting[predictor]
+        batch: list[_Waiting] = []
+        rows = 0
+        while waiting and rows < CHUNK_ROWS:
+            rows += len(waiting[0].rows.numbers)
+            batch.append(waiting.popleft())
+        if not batch:
+            del self._waiting[predictor]
+        return batch
+
+
+def _outputs(predictor: Predictor, batch: list[_Waiting]) -> Outputs:
+    """Those of all rows of a batch."""
+    numbers = np.concatenate([one.rows.numbers for one in batch])
+    codes = np.concatenate([one.rows.codes for one in batch])
+    return predictor.run(numbers, codes)
+
+
+def _parts(outputs: Outputs, batch: list[_Waiting]) -> list[Outputs]:
+    """Those of each request."""
+    stops = np.cumsum([len(one.rows.numbers) for one in batch]).tolist()
+    return [
+        outputs.rows(slice(start, stop)) for start, stop in zip([0, *stops], stops, strict=False)
+    ]

@@ -74,6 +74,9 @@ class Recent(Generic[Key, Value]):
             self._entries.clear()
 
     def _renew(self, key: Key, entry: _Entry[Value]) -> None:
+        with self._lock:
+            if self._entries.get(key) is not entry:  # a request has looked it up meanwhile
+                return
         try:
             self.look_up(key, entry.look_up)
         except Exception:  # whoever asks next looks it up, and is told

@@ -292,6 +292,26 @@ def test_a_key_that_was_seen_is_taken_while_the_database_is_away(
     assert client.get("/v1/datasets").status_code == 503
 
 
+def test_a_key_that_is_revoked_during_its_look_up_is_not_seen_again(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    become(client, "mine")
+    keys_of_process = resources_of(client)[Keys]
+    look_up = Keys._look_up
+
+    def revoked_meanwhile(self: Keys, digest: str, **options: bool) -> object:
+        found = look_up(self, digest, **options)
+        keys_of_process.forget()
+        return found
+
+    keys_of_process.forget()
+    monkeypatch.setattr(Keys, "_look_up", revoked_meanwhile)
+    assert client.get("/v1/lessons").is_success
+    monkeypatch.undo()
+    monkeypatch.setattr(resources_of(client).database, "reading", away)
+    assert client.get("/v1/lessons").status_code == 503
+
+
 def test_the_rules_know_every_method() -> None:
     for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "MADE-UP"):
         assert roles.needed(method, "/any") == ("viewer" if method in ("GET", "HEAD") else "editor")

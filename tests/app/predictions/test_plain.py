@@ -15,12 +15,15 @@ from fastapi.testclient import TestClient
 from house_api import houses_csv, register, resources_of, serving, submit, train, upload
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
 
 from app.accounts.predicted_rows import PredictedRows
+from app.errors import OverQuota
 from app.monitoring.usage import Usage
 from app.predictions import plain
 from app.registry.names import ModelNames
 from app.settings import Settings
+from models.serving.predictor import Predictor
 
 ROW = {"Area": 100, "Quality": 3, "Zone": "south"}
 SAME = ("content-type", "content-length", "vary", "x-ignored-columns")
@@ -84,8 +87,8 @@ def served(tmp_path_factory: pytest.TempPathFactory, _sqlite_template: Path) -> 
             found.append(False)
             return is_plain(scope)
 
-        def noting_answers(*arguments: Any) -> Any:
-            answer = predicted(*arguments)
+        async def noting_answers(*arguments: Any) -> Any:
+            answer = await predicted(*arguments)
             found[-1] = True
             return answer
 
@@ -148,6 +151,45 @@ def test_other_formats_take_the_long_way(served: Served, accept: str) -> None:
     body = json.dumps({"rows": [ROW]}).encode()
     first, second = served.both(served.models[0], body, Accept=accept)
     assert first == second
+    assert served.plainly[-1] is False
+
+
+@pytest.mark.parametrize(
+    "types",
+    [
+        ["text/csv", "application/json"],
+        ["application/json", "text/csv"],
+        ["text/plain", "application/json"],
+        ["application/json"] * 2,
+    ],
+)
+def test_of_two_content_types_both_ways_take_the_same(served: Served, types: list[str]) -> None:
+    headers = [("Content-Type", media_type) for media_type in types]
+    body = json.dumps({"rows": [ROW]}).encode()
+    path = f"/v1/models/{served.models[0]}/predict"
+    first = served.client.post(path, content=body, headers=headers)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plain, "_is_plain", lambda _: False)
+        second = served.client.post(path, content=body, headers=headers)
+    assert (first.status_code, first.content) == (second.status_code, second.content)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (OverQuota("no more"), 429),
+        (OperationalError("select", {}, Exception("is away")), 503),
+    ],
+)
+def test_rows_that_may_not_be_predicted_are_not(
+    served: Served, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(PredictedRows, "take", refuse)
+    monkeypatch.setattr(Predictor, "run", lambda *_: pytest.fail("predicted"))
+    assert served.answer(served.models[0], json.dumps({"rows": [ROW]}).encode())[0] == status
     assert served.plainly[-1] is False
 
 

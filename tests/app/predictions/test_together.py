@@ -12,7 +12,7 @@ import pytest
 from app.predictions.together import Together
 from models.objectives.base import Outputs
 from models.serving.encoding import EncodedRows
-from models.serving.predictor import Predictor
+from models.serving.predictor import CHUNK_ROWS, Predictor
 
 
 class Graph:
@@ -93,6 +93,29 @@ def test_models_do_not_mix(together: Together) -> None:
 
     assert [found.values.tolist() for found in asyncio.run(ask())] == [[10], [20], [30]]
     assert (one.sizes, another.sizes) == ([2], [1])
+
+
+def test_rows_that_cannot_be_put_together_hang_nobody(together: Together) -> None:
+    graph = Graph()
+    predictor = cast(Predictor, graph)
+    wider = EncodedRows(np.zeros((1, 2)), np.zeros((1, 1), np.int64), [])
+
+    async def ask() -> list[object]:
+        runs = (together.run(predictor, one) for one in (rows(1), wider))
+        found: list[object] = await asyncio.gather(*runs, return_exceptions=True)
+        return [*found, (await together.run(predictor, rows(8))).values.tolist()]
+
+    *failed, after = asyncio.run(ask())
+    assert [type(one) for one in failed] == [ValueError, ValueError]
+    assert after == [80]
+
+
+def test_a_batch_has_as_many_rows_as_the_graph_takes(together: Together) -> None:
+    graph = Graph()
+    requests = [rows(1, 2, 3, 4)] * (CHUNK_ROWS // 4 + 1)
+    found = asked(graph, *requests, together=together)
+    assert graph.sizes == [CHUNK_ROWS, 4]
+    assert {tuple(one.values.tolist()) for one in found} == {(10, 20, 30, 40)}
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -79,6 +79,24 @@ def test_one_look_up_at_a_time(clock: Clock, known: Recent[str, int]) -> None:
     assert asked[1].startswith("renewing")
 
 
+def test_what_a_request_has_looked_up_meanwhile_is_not_looked_up_again(
+    clock: Clock, known: Recent[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later: list[Callable[[], None]] = []
+    monkeypatch.setattr(
+        recent._renewing, "submit", lambda call, *given: later.append(partial(call, *given))
+    )
+    look_up = counting()
+    known.get("a", look_up)
+    clock.now += 0.6
+    assert known.known("a") == 1
+    clock.now += 0.6
+    assert known.get("a", look_up) == 2  # the thread is late
+    later[0]()
+    assert known.known("a") == 2
+    assert len(later) == 1
+
+
 def test_it_is_as_old_as_its_look_up_began(clock: Clock, known: Recent[str, int]) -> None:
     def slow() -> int:
         clock.now += 1.0
