@@ -16,7 +16,7 @@ from app.http.csv_text import Cell, csv_lines
 from app.http.deps import PrincipalDep, ResourcesDep
 from app.http.media import CSV, wants_csv
 from app.http.paging import NumberedPageQueryDep, Page, PageQuery
-from app.http.parameters import ID_PATTERN, Accept, Moment, StrictRoute
+from app.http.parameters import ID_PATTERN, PRINTABLE, Accept, Moment, StrictRoute
 from app.storage.database import Database
 from app.storage.tables import AuditRow
 
@@ -48,6 +48,9 @@ def list_audit(
         str | None, Query(pattern=TENANT_PATTERN, description="Of whom, for admins of `local`.")
     ] = None,
     key_id: Annotated[str | None, Query(pattern=ID_PATTERN, description="By this key.")] = None,
+    subject: Annotated[
+        str | None, Query(pattern=PRINTABLE, max_length=255, description="By this person.")
+    ] = None,
     object_id: Annotated[str | None, Query(pattern=ID_PATTERN, description="On this.")] = None,
     accept: Accept = None,
 ) -> Page[AuditOut] | StreamingResponse:
@@ -57,7 +60,7 @@ def list_audit(
 
     Refused attempts (401, 403, 429) of one address, sender and status are one row a minute, which
     shows the first and has their `count`."""
-    wanted = {"tenant": tenant, "key_id": key_id, "object_id": object_id}
+    wanted = {"tenant": tenant, "key_id": key_id, "subject": subject, "object_id": object_id}
     rows = select(AuditRow).filter_by(**{name: one for name, one in wanted.items() if one})
     if not principal.is_operator:
         rows = rows.where(AuditRow.tenant == principal.tenant)

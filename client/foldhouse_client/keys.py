@@ -70,6 +70,7 @@ class Keys(Connection):
 
         Parameters
         ----------
-        wanted: `since` and `until`, times with their zones, `tenant`, `key_id` and `object_id`.
+        wanted: `since` and `until`, times with their zones, `tenant`, `key_id`, `subject` and
+            `object_id`.
         """
         return self._pages("/v1/audit", wanted)

@@ -95,6 +95,12 @@ def test_from_a_page_to_the_provider_and_back(
         "ana@houses.example",
         200,
     ]
+    of = {
+        who: client.get("/v1/audit", params={"subject": who}).json()["data"]
+        for who in ("ana-1", "x")
+    }
+    assert {entry["subject"] for entry in of["ana-1"]} == {"ana-1"}
+    assert of["x"] == []
 
 
 def test_what_the_cookies_are(client: TestClient) -> None:
