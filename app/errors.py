@@ -22,6 +22,7 @@ Problem                      status  slug
 ├── Busy                     503     busy
 ├── Unavailable              503     unavailable
 ├── DamagedFile              503     damaged-file
+├── OutOfMemory              503     out-of-memory
 ├── OutOfSpace               507     out-of-space
 └── OverStorageQuota         507     over-storage-quota
 """
@@ -187,6 +188,11 @@ class DamagedFile(Problem):
     """503 and not 500: neither the request nor the code is at fault; a file was lost."""
 
     status, slug, title = 503, "damaged-file", "A stored file is damaged"
+
+
+class OutOfMemory(Problem):
+    status, slug, title = 503, "out-of-memory", "There is not enough memory"
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "5"}
 
 
 class OutOfSpace(Problem):

@@ -22,6 +22,7 @@ from app.errors import (
     DamagedFile,
     Invalid,
     NotFound,
+    OutOfMemory,
     OutOfSpace,
     Problem,
     ProblemDocument,
@@ -171,6 +172,12 @@ async def _storage_error(request: Request, error: OSError) -> Response:
     return problem_response(request, problem)
 
 
+async def _out_of_memory(request: Request, error: MemoryError) -> Response:
+    log.error("%s %s needs more memory than there is: %s", request.method, request.url.path, error)
+    detail = "The memory does not suffice for this request now: try again, or send it in parts."
+    return problem_response(request, OutOfMemory(detail))
+
+
 HANDLERS: dict[int | type[Exception], Any] = {
     Problem: _problem,
     HTTPException: _http_exception,
@@ -181,4 +188,5 @@ HANDLERS: dict[int | type[Exception], Any] = {
     ProgrammingError: _programming_error,
     ArtifactCorrupt: _damaged_file,
     OSError: _storage_error,
+    MemoryError: _out_of_memory,
 }

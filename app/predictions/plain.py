@@ -132,7 +132,7 @@ async def _answer(
         if not isinstance(rows, list) or not 0 < len(rows) <= most or not all(map(_is_row, rows)):
             return None
         return await _predicted(resources, sender.tenant, loaded, rows)
-    except (Problem, RequestValidationError, *DATABASE_AWAY, ProgrammingError):
+    except (Problem, RequestValidationError, *DATABASE_AWAY, ProgrammingError, MemoryError):
         return None
 
 

@@ -25,6 +25,18 @@ def failing(error: Exception) -> object:
     return fail
 
 
+def test_too_little_memory_is_a_503(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(repository, "get", failing(MemoryError("156 KiB")))
+    with caplog.at_level(logging.ERROR):
+        response = client.get("/v1/datasets/latest")
+    assert response.status_code == 503
+    assert response.json()["type"].endswith("/out-of-memory")
+    assert response.headers["Retry-After"] == "5"
+    assert "156 KiB" in caplog.text
+
+
 def test_the_unforeseen_is_logged_and_told_without_a_stack_trace(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
