@@ -79,7 +79,7 @@ class Recent(Generic[Key, Value]):
                 return
         try:
             self.look_up(key, entry.look_up)
-        except Exception:  # whoever asks next looks it up, and is told
+        except Exception:  # the next request looks it up itself, and is told
             with self._lock:
                 if self._entries.get(key) is entry:
                     del self._entries[key]

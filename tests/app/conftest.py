@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from house_api import serving
 
 from app.settings import Settings
+from app.storage import recent
 
 
 @pytest.fixture
@@ -29,3 +30,9 @@ def both_clients(tmp_path: Path, database_url: str) -> Iterator[TestClient]:
     settings = Settings(data_dir=tmp_path / "data", database_url=database_url)
     with serving(settings) as client:
         yield client
+
+
+@pytest.fixture
+def no_renewals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No thread looks anything up beside the requests, for tests that count connections."""
+    monkeypatch.setattr(recent, "RENEWED_AT", 2)

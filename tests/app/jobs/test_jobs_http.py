@@ -114,6 +114,7 @@ def test_validate_creates_nothing(client: TestClient) -> None:
     assert len(client.get("/v1/jobs").json()["data"]) == 1
 
 
+@pytest.mark.usefixtures("no_renewals")
 def test_a_table_is_read_outside_of_a_transaction(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,6 @@ from house_api import finish, manifest, resources_of, submit, train
 
 from app.registry import service
 from app.registry.readme import INDENT, readme
-from app.storage import recent
 from app.storage.blobs import Blobs
 from models.objectives import OBJECTIVES
 
@@ -102,6 +101,7 @@ def test_deleting_takes_a_models_own_files(client: TestClient, tmp_path: Path) -
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.usefixtures("no_renewals")
 @pytest.mark.parametrize(
     "path",
     [
@@ -126,7 +126,6 @@ def test_files_are_read_outside_of_transactions(
 
         return reading
 
-    monkeypatch.setattr(recent, "RENEWED_AT", 2)  # no thread reads beside the request
     monkeypatch.setattr(Blobs, "read_artifact", noting(Blobs.read_artifact))
     monkeypatch.setattr(Blobs, "open", noting(Blobs.open))
 

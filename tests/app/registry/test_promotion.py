@@ -235,6 +235,7 @@ def test_unknown_names_are_not_found(
     assert put(client, *names).status_code == 404
 
 
+@pytest.mark.usefixtures("no_renewals")
 def test_a_champion_that_moved_meanwhile_is_left_alone(
     both_clients: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
